@@ -1,0 +1,1 @@
+"""Tables of unit names that come with vlx, read by `vlx.neuron_names` with ``importlib.resources``."""

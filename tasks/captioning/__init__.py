@@ -1,0 +1,6 @@
+"""CNN+LSTM captioners: the adapter, decoders for the three ways a picture enters, and the training recipe."""
+
+from vlx.tasks.captioning.captioner import CnnLstmCaptioner
+from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
+
+__all__ = ["Attention", "CnnLstmCaptioner", "PictureAsState", "PictureFirst"]

@@ -1,0 +1,225 @@
+"""`CnnLstmCaptioner`: any CNN and any step-by-step decoder as a task that can be explained word by word."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.unroll import Decoder, hidden_states, logits_of, take
+
+from vlx.errors import InputError, ModelError, UnknownWords
+from vlx.language import close_matches, split_words
+from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tracing import Tracer, mean_colour
+
+LAYER = "cnn"
+LONGEST_FORCED = 100
+ALTERNATIVES = 5
+
+
+class CnnLstmCaptioner:
+    """A captioner split at its feature map A = ``cnn(images)``, [B, K, h, w].
+
+    ``cnn``: images [B, 3, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
+    ``logits(hidden) → [B, V]`` (see `vlx.tasks.captioning.unroll.Decoder`). ``vocabulary``: the words by token id.
+    ``prepare``: PIL RGB → [3, H, W]. ``start``, ``end``, ``unknown``: token ids; without ``end`` every caption has
+    ``max_words`` words. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default found from ``prepare``.
+
+    Raises ModelError when a part lacks what is needed, InputError for a vocabulary that does not hold the token ids.
+    """
+
+    kind = "captioning"
+
+    def __init__(
+        self,
+        cnn: Callable[[Tensor], Tensor],
+        decoder: Decoder,
+        vocabulary: Sequence[str],
+        prepare: Callable[[Image.Image], Tensor],
+        *,
+        start: int = 0,
+        end: int | None = None,
+        unknown: int | None = None,
+        max_words: int = 20,
+        name: str = "captioner",
+        blank: tuple[float, float, float] | None = None,
+        defaults: Defaults | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
+        self.cnn, self.decoder, self.prepare = cnn, decoder, prepare
+        self.vocabulary = list(vocabulary)
+        self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
+        self.name, self.notes, self._blank = name, tuple(notes), blank
+        self.defaults = defaults or Defaults("gradcam", "logprob", "rows")
+        self._index = {word: token for token, word in reversed(list(enumerate(self.vocabulary)))}
+        self._tracer = Tracer()
+
+    @property
+    def blank(self) -> tuple[float, float, float]:
+        """RGB in [0, 1] of a picture that shows nothing: as given, or the colour that ``prepare`` turns into zeros."""
+        if self._blank is None:
+            self._blank = mean_colour(self.prepare)
+        return self._blank
+
+    def place(self, inputs: Tensor) -> Tensor:
+        """Move prepared pictures [B, 3, H, W] to the networks' device and dtype."""
+        sample = next((tensor for module in self._modules() for tensor in module.parameters()), None)
+        return inputs if sample is None else inputs.to(sample.device, sample.dtype)
+
+    def version(self) -> Hashable:
+        """Changes whenever a weight changes in place or is replaced."""
+        tensors = [t for module in self._modules() for t in (*module.parameters(), *module.buffers())]
+        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+    def features(self, inputs: Tensor) -> Features:
+        """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
+
+        Raises ModelError in training mode, for a CNN whose output is not [B, K, h, w], and for NaN.
+        """
+        self._refuse_training()
+        with torch.no_grad():
+            A, grid = self._tracer.run(self.cnn, inputs)
+        if not torch.isfinite(A).all():
+            raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
+        return Features({LAYER: A}, LAYER, grid)
+
+    def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
+        """A caption for each of the B pictures: generated, or the query's own when it has one."""
+        with torch.no_grad():
+            state = self.decoder.start(features.A)
+            generated = self._generate(state, queries)
+            return [
+                self._forced(query.caption, take(state, [row]))
+                if query.caption is not None
+                else self._said(generated[row])
+                for row, query in enumerate(queries)
+            ]
+
+    def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
+        """A [M, K, h, w] and N targets → [N]; texts that several targets share are run once."""
+        self._refuse_training()
+        texts: dict[tuple[int, tuple[int, ...]], int] = {}
+        numbers = [texts.setdefault((target.row, target.tokens), len(texts)) for target in targets]
+        reads = Reads.of(targets)
+        with _rnn_backward_allowed(A):
+            state = take_if_needed(self.decoder.start(A), [row for row, _ in texts], len(A))
+            pairs = [(numbers[n], step) for n, step in reads.pairs]
+            hidden = hidden_states(self.decoder, state, [(self.start, *tokens) for _, tokens in texts], pairs)
+            return reads.combine(logits_of(self.decoder, hidden))
+
+    def tokens(self, caption: str) -> tuple[list[str], list[int], list[str]]:
+        """A caption's words, their token ids, and the words scored as ``unknown``.
+
+        Raises InputError for an empty or endless caption and UnknownWords when there is no ``unknown`` token.
+        """
+        words = split_words(caption)
+        if not words:
+            raise InputError(f"the caption {caption!r} holds no word; give at least one")
+        if len(words) > LONGEST_FORCED:
+            raise InputError(
+                f"the caption has {len(words)} words, at most {LONGEST_FORCED} can be explained; shorten it"
+            )
+        ids = [self._index.get(word, self._index.get(word.lower())) for word in words]
+        missing = [word for word, token in zip(words, ids, strict=True) if token is None]
+        if missing and self.unknown is None:
+            raise UnknownWords(self._unknown_message(missing))
+        return words, [self.unknown if token is None else token for token in ids], missing  # type: ignore[misc]
+
+    def _generate(self, state: Any, queries: Sequence[Query]) -> dict[int, Generated]:
+        """Captions by row, for the queries that force none."""
+        free = [row for row, query in enumerate(queries) if query.caption is None]
+        single = [row for row in free if queries[row].beams == 1]
+        found: dict[int, Generated] = {}
+        if single:
+            own = take_if_needed(state, single, len(queries))
+            plain = greedy(self.decoder, own, len(single), self.start, self.end, self.max_words)
+            found.update(zip(single, plain, strict=True))
+        for row in set(free) - set(single):
+            found[row] = beam(
+                self.decoder, take(state, [row]), self.start, self.end, self.max_words, queries[row].beams
+            )
+        return found
+
+    def _said(self, generated: Generated) -> Prediction:
+        words = [self.vocabulary[token] for token in generated.tokens]
+        return self._prediction(words, generated.tokens, generated.logprobs, forced=False, missing=())
+
+    def _forced(self, caption: str, state: Any) -> Prediction:
+        words, ids, missing = self.tokens(caption)
+        pairs = [(0, step) for step in range(len(ids))]
+        hidden = hidden_states(self.decoder, state, [(self.start, *ids)], pairs)
+        logprobs = logits_of(self.decoder, hidden).log_softmax(-1)
+        return self._prediction(words, tuple(ids), logprobs, forced=True, missing=missing)
+
+    def _prediction(
+        self, labels: Sequence[str], tokens: tuple[int, ...], logprobs: Tensor, *, forced: bool, missing: Sequence[str]
+    ) -> Prediction:
+        if not torch.isfinite(logprobs.logsumexp(-1)).all():
+            raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
+        top = logprobs.float().topk(min(ALTERNATIVES, logprobs.shape[-1])) if tokens else None
+        words = []
+        for step, (label, token) in enumerate(zip(labels, tokens, strict=True)):
+            assert top is not None
+            ranked = zip(top.indices[step].tolist(), top.values[step].tolist(), strict=True)
+            others = tuple(Alternative(self.vocabulary[other], other, value) for other, value in ranked)
+            notes = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if label in missing else ()
+            words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, notes))
+        return Prediction(" ".join(labels), tuple(words), tokens, forced, self._notes(labels, missing))
+
+    def _notes(self, labels: Sequence[str], missing: Sequence[str]) -> tuple[str, ...]:
+        notes = list(self.notes)
+        if not labels:
+            notes.append("the model ended its caption before the first word")
+        if missing:
+            notes.append(f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {', '.join(missing)}")
+        return tuple(notes)
+
+    def _unknown_message(self, missing: Sequence[str]) -> str:
+        hints = []
+        for word in dict.fromkeys(missing):
+            near = close_matches(word, self._index)
+            hints.append(f"{word!r}" + (f" (close: {', '.join(near)})" if near else ""))
+        return f"not in the vocabulary of {self.name} ({len(self.vocabulary)} words): {'; '.join(hints)}"
+
+    def _modules(self) -> Iterator[nn.Module]:
+        return (part for part in (self.cnn, self.decoder) if isinstance(part, nn.Module))
+
+    def _refuse_training(self) -> None:
+        for part, name in ((self.cnn, "cnn"), (self.decoder, "decoder")):
+            if isinstance(part, nn.Module) and any(module.training for module in part.modules()):
+                raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
+
+
+def take_if_needed(state: Any, rows: Sequence[int], count: int) -> Any:
+    """The given rows of a state of ``count`` rows; the state itself when that is what they are."""
+    return state if list(rows) == list(range(count)) else take(state, rows)
+
+
+@contextmanager
+def _rnn_backward_allowed(A: Tensor) -> Iterator[None]:
+    """cuDNN refuses the backward of an RNN in eval mode (pytorch/pytorch#15788): use the native kernels there."""
+    if A.is_cuda:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    else:
+        yield
+
+
+def _check(decoder: Decoder, vocabulary: Sequence[str], special: dict[str, int | None], max_words: int) -> None:
+    lacking = [name for name in ("start", "step") if not callable(getattr(decoder, name, None))]
+    if lacking:
+        raise ModelError(
+            f"the decoder ({type(decoder).__name__}) has no {' and no '.join(lacking)}; "
+            "needed are start(A) → state and step(tokens, state) → (hidden, state)"
+        )
+    if not vocabulary or isinstance(vocabulary, str):
+        raise InputError("the vocabulary must be a list of words, one a token id")
+    for name, token in special.items():
+        if token is not None and not 0 <= token < len(vocabulary):
+            raise InputError(f"{name}={token} is not a token id of a vocabulary of {len(vocabulary)} words")
+    if max_words < 1:
+        raise InputError(f"max_words={max_words}; a caption needs at least one word")

@@ -1,0 +1,222 @@
+"""`Split`: any ``nn.Module`` cut at a named layer, so that other feature maps can be put in place of the layer's own.
+
+The hook stands only while the model runs, and does nothing in runs of other threads: each run is known by a
+``ContextVar``. Nothing else of the model is touched.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from vlx.errors import ModelError
+from vlx.language import close_matches
+
+LISTED = 12  # layers that an error message names
+
+_running: ContextVar[object] = ContextVar("vlx_classification_run", default=None)
+_lock = Lock()  # torch numbers its hooks without one
+
+
+@dataclass(eq=False)
+class _Run:
+    """One run of the model: what the layer gave, or what is handed on instead of it."""
+
+    put: Tensor | None = None
+    differentiable: bool = False
+    calls: int = 0
+    A: Tensor | None = None
+    given: list[str] = field(default_factory=list)
+
+
+class Split:
+    """``model`` cut at the submodule called ``layer``, whose output is, or holds, a feature map [B, K, h, w].
+
+    Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, 3, H, W]; it is used only to
+    find out which layers there are to choose from when something is wrong.
+    """
+
+    def __init__(self, model: nn.Module, layer: str, example: Callable[[], Tensor]) -> None:
+        self.model, self.layer, self._example = model, layer, example
+        modules = dict(model.named_modules(remove_duplicate=False))
+        if not isinstance(layer, str) or not layer or layer not in modules:
+            near = close_matches(str(layer), modules)
+            hint = f"; close: {', '.join(near)}" if near else ""
+            raise ModelError(f"{type(model).__name__} has no layer {layer!r}{hint}. {self._choices()}")
+        self._module = modules[layer]
+        self.narrow: bool | None = None
+
+    def read(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's logits [B, C]."""
+        run = _Run()
+        with self._hooked(run):
+            logits = logits_of(self.model(inputs))
+        self._check(run)
+        assert run.A is not None
+        return run.A, logits
+
+    def replay(self, inputs: Tensor, A: Tensor) -> Tensor:
+        """Logits [M, C] with A [M, K, h, w] in place of the layer's map; differentiable in A where gradients are on.
+
+        ``inputs`` [1 or M, 3, H, W] are the pictures of A. They only drive the layers before it, without a graph, and
+        where nothing passes the layer by (see `settle`) one of them is enough.
+        """
+        if len(inputs) not in (1, len(A)):
+            raise ModelError(f"{len(A)} feature maps came with {len(inputs)} pictures; give one each, or one for all")
+        inputs = inputs[:1] if self.narrow else inputs.expand(len(A), -1, -1, -1)
+        with torch.no_grad():
+            logits = self._replayed(inputs, A, differentiable := torch.is_grad_enabled())
+        if differentiable and A.requires_grad and not logits.requires_grad:
+            logits = self._replayed(inputs, A, differentiable)  # the model itself has the layer under no_grad
+        return logits
+
+    def settle(self, inputs: Tensor, A: Tensor, logits: Tensor) -> None:
+        """Find out, from what `read` gave, whether the layers before A may run on one picture for any number of maps.
+
+        They may not where something passes the layer by (a skip connection) or the batch size is taken from the
+        pictures. Raises ModelError when even the picture's own map does not give back its logits.
+        """
+        if self.narrow is not None:
+            return
+        other, own = inputs[:1].flip(-1) + 1, logits[:1]
+        try:
+            self.narrow = _equal(self._replayed(other, A[:1].repeat(2, 1, 1, 1), False), own)
+        except RuntimeError:  # shapes that do not fit
+            self.narrow = False
+        if not self.narrow and not _equal(self._replayed(inputs[:1], A[:1], False), own):
+            self.narrow = None
+            raise ModelError(
+                f"{type(self.model).__name__} gives another answer when it sees the same picture again: something in "
+                "it is random, or remembers; switch that off first"
+            )
+
+    def _replayed(self, inputs: Tensor, A: Tensor, differentiable: bool) -> Tensor:
+        run = _Run(A, differentiable)
+        with self._hooked(run):
+            output = self.model(inputs)
+        self._check(run)
+        return logits_of(output)
+
+    @contextmanager
+    def _hooked(self, run: _Run) -> Iterator[None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+            return _visit(run, output) if _running.get() is run else None
+
+        token = _running.set(run)
+        try:
+            with _lock:
+                handle = self._module.register_forward_hook(hook, prepend=True)
+            try:
+                yield
+            finally:
+                with _lock:
+                    handle.remove()
+        finally:
+            _running.reset(token)
+
+    def _check(self, run: _Run) -> None:
+        if run.calls == 1 and run.A is not None:
+            return
+        if run.calls > 1:
+            trouble = f"is called {run.calls} times in one run, so its feature map is not one thing"
+        elif run.calls == 0:
+            trouble = "is never called"
+        else:
+            trouble = f"gives {' and '.join(run.given)}, not a feature map [B, K, h, w]"
+        raise ModelError(f"layer {self.layer!r} of {type(self.model).__name__} {trouble}. {self._choices()}")
+
+    def _choices(self) -> str:
+        names = self.layers()
+        if not names:
+            return "No layer of it gives a feature map [B, K, h, w]"
+        more = f"; {len(names) - LISTED} before them" if len(names) > LISTED else ""
+        return f"Layers that give a feature map, the last ones: {', '.join(names[-LISTED:])}{more}"
+
+    def layers(self) -> list[str]:
+        """Layers that are called once and give a map [1, K, h, w] with several cells, in the order they end.
+
+        All layers when the model cannot be run.
+        """
+        names = {module: name for name, module in self.model.named_modules() if name}
+        run, shapes, calls = object(), dict[str, bool](), dict[str, int]()
+
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if _running.get() is run:
+                name = names[module]
+                calls[name] = calls.get(name, 0) + 1
+                A = next((leaf for leaf in tree_leaves(output) if _is_map(leaf)), None)
+                shapes[name] = A is not None and A[0, 0].numel() > 1
+
+        token, handles = _running.set(run), []
+        try:
+            with _lock:
+                handles += [module.register_forward_hook(hook, prepend=True) for module in names]
+            with torch.no_grad():
+                self.model(self._example())
+        except Exception:  # the message that is being made is about something else
+            return list(names.values())
+        finally:
+            _running.reset(token)
+            with _lock:
+                for handle in handles:
+                    handle.remove()
+        return [name for name, is_map in shapes.items() if is_map and calls[name] == 1]
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits [B, C] in what a classifier returns: a tensor, ``.logits``, ["logits"], or a tuple's first.
+
+    Raises ModelError when there are none.
+    """
+    found = getattr(output, "logits", None)
+    if found is None and isinstance(output, dict):
+        found = output.get("logits")
+    leaves = [leaf for leaf in tree_leaves(output if found is None else found) if isinstance(leaf, Tensor)]
+    logits = next((leaf for leaf in leaves if leaf.ndim == 2), None)
+    if logits is None:
+        given = " and ".join(str(list(leaf.shape)) for leaf in leaves) or type(output).__name__
+        raise ModelError(f"a classifier must return logits [B, classes]; it returned {given}")
+    return logits
+
+
+def _visit(run: _Run, output: Any) -> Any:
+    """What the hook hands on in place of ``output``: the same, or with ``run.put`` as its map."""
+    run.calls += 1
+    leaves, structure = tree_flatten(output)
+    place = next((n for n, leaf in enumerate(leaves) if _is_map(leaf)), None)
+    if place is None:
+        run.given = [str(list(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
+        return None
+    if run.put is None:
+        run.A = leaves[place].clone()  # the model may go on in place
+        return None
+    run.A = run.put
+    if run.put.shape[1:] != leaves[place].shape[1:]:
+        shapes = [list(A.shape[1:]) for A in (run.put, leaves[place])]
+        raise ModelError(f"the feature map put in is {shapes[0]}, the layer's own is {shapes[1]} for these inputs")
+    torch.set_grad_enabled(run.differentiable)  # until the no_grad around it ends
+    others = [_repeated(leaf, len(run.put)) for leaf in leaves]
+    others[place] = run.put.clone()
+    return tree_unflatten(others, structure)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4
+
+
+def _equal(logits: Tensor, expected: Tensor) -> bool:
+    """Whether every row of ``logits`` is the one expected, beyond the rounding of another batch size."""
+    tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(expected.dtype, 5e-2) * float(expected.abs().max())
+    return logits.shape[1:] == expected.shape[1:] and bool(((logits - expected).abs() <= tolerance).all())
+
+
+def _repeated(value: Any, rows: int) -> Any:
+    if isinstance(value, Tensor) and value.ndim and len(value) == 1 != rows:
+        return value.expand(rows, *value.shape[1:]).clone()
+    return value

@@ -1,0 +1,6 @@
+"""``python -m vlx`` is ``vlx``."""
+
+from vlx.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="vlx")

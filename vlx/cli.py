@@ -1,0 +1,271 @@
+"""The command line: one command parses, makes one library call, and prints."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlx import __version__
+from vlx.errors import OutputError, VlxError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vlx.explanation import Explanation
+
+METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")
+TARGETS = ("logprob", "logit", "prob", "margin")
+OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("vlx-report"),
+    show_default=True,
+    help="Folder for the reports.",
+)
+METHOD = click.option(
+    "--method", type=click.Choice(METHODS), help="Weighting; default: the model's, chosen by measurement."
+)
+TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
+
+
+class _Group(click.Group):
+    """Prints vlx's own errors as one line and ends with 1; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VlxError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vlx")
+def main() -> None:
+    r"""Why did the model say that word?
+
+    Explains captions, answers and classes: a heat map for every word, on the picture as you have it.
+
+    \b
+    Start with:  vlx demo
+    """
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("vlx-demo"),
+    show_default=True,
+    help="Folder for picture and report.",
+)
+@click.option("--seed", default=10_000_021, show_default=True, help="Which scene to draw.")
+def demo(out: Path, seed: int) -> None:
+    r"""Draw a scene, caption it, explain every word, write the report.
+
+    \b
+    Example:  vlx demo --out my-demo
+    """
+    _writable(out)
+    import vlx
+    from vlx import scenes
+
+    scene = scenes.draw(seed, size=512)
+    scene.image.save(out / "scene.png")
+    why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png")
+    _show(why)
+    _console().print(f"drawn:  {scene.caption}", highlight=False)
+    why.save(out / "report.h5")
+    click.echo(why.save(out / "report.html"))
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model", default="scenes/captioner", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
+)
+@click.option("--caption", "text", help="Explain this caption instead of the model's own.")
+@click.option("--beams", default=1, show_default=True, help="Beam width of the search.")
+@METHOD
+@TARGET
+@OUT
+def caption(
+    images: tuple[Path, ...],
+    model: str,
+    text: str | None,
+    beams: int,
+    method: str | None,
+    target: str | None,
+    out: Path,
+) -> None:
+    r"""Caption pictures and explain every word.
+
+    \b
+    Example:  vlx caption photo.jpg --out report
+              vlx caption scene.png --caption "a red house at night"
+    """
+    import vlx
+
+    _writable(out)
+    task = vlx.load(model)
+    _require(task, "captioning", model)
+    options = {"caption": text, "beams": beams, "method": method, "target": target}
+    _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model", default="torchvision:resnet50", show_default=True, help="torchvision:NAME (weights are downloaded once)."
+)
+@click.option("--class", "name", help="Explain this class instead of the model's own answer.")
+@click.option("--instead-of", help="Why the class and not this one.")
+@METHOD
+@TARGET
+@OUT
+def classify(
+    images: tuple[Path, ...],
+    model: str,
+    name: str | None,
+    instead_of: str | None,
+    method: str | None,
+    target: str | None,
+    out: Path,
+) -> None:
+    r"""Classify pictures and explain the class.
+
+    \b
+    Example:  vlx classify photo.jpg --class "tabby" --instead-of "tiger cat"
+    """
+    import vlx
+
+    _writable(out)
+    task = vlx.load(model)
+    _require(task, "classification", model)
+    options = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
+    _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--n", default=500, show_default=True, help="Held-out scenes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
+def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
+    r"""Measure whether the maps point at the right things, beside baselines.
+
+    \b
+    Example:  vlx evaluate scenes/captioner --n 500
+    """
+    import vlx
+    from vlx import evaluation
+
+    task = vlx.load(model)
+    _require(task, "captioning", model)
+    result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1))
+    else:
+        _console().print(result.table())
+
+
+@main.command()
+@click.argument("count", type=click.IntRange(min=1))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures and scenes.json.")
+@click.option(
+    "--first", default=0, show_default=True, help="Seed of the first scene; 10,000,000 and up were never trained on."
+)
+@click.option("--size", default=256, show_default=True, help="Pixels a side.")
+def draw(count: int, out: Path, first: int, size: int) -> None:
+    r"""Draw COUNT scenes with captions and masks (PNG and COCO-style JSON).
+
+    \b
+    Example:  vlx draw 20 --out scenes --size 512
+    """
+    from vlx.scenes.export import export
+
+    click.echo(export(count, out, first, size, _progress("drawing")))
+
+
+@main.command()
+def models() -> None:
+    r"""List what can be loaded, from where, and the layer that is explained.
+
+    \b
+    Example:  vlx models
+    """
+    from rich.table import Table
+
+    from vlx.models import known
+
+    table = Table("name", "task", "from", "layer", box=None, header_style="bold")
+    for row in known():
+        table.add_row(row.name, row.kind, row.source, row.layer)
+    _console().print(table)
+
+
+def _explain_all(images: Iterable[Path], out: Path, explain: "Callable[[Path], Explanation]") -> None:
+    """Explain each picture; one that cannot be does not stop the others, but the command then ends with 1."""
+    failed = 0
+    names: set[str] = set()
+    for image in images:
+        try:
+            why = explain(image)
+            _show(why)
+            click.echo(why.save(out / f"{_free_name(image, names)}.html"))
+        except VlxError as error:
+            failed += 1
+            click.echo(f"Error: {error}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _free_name(image: Path, taken: set[str]) -> str:
+    """The picture's name without its ending; numbered when two pictures of one run share it."""
+    name, number = image.stem or "picture", 1
+    while name in taken:
+        number += 1
+        name = f"{image.stem}-{number}"
+    taken.add(name)
+    return name
+
+
+def _show(why: "Explanation") -> None:
+    from vlx.report import text
+
+    _console().print(text.table(why))
+
+
+def _require(task: Any, kind: str, name: str) -> None:
+    if task.kind != kind:
+        raise click.ClickException(f"{name} does {task.kind}, not {kind}; `vlx models` lists what there is")
+
+
+def _writable(folder: Path) -> None:
+    """Make the output folder now, so that nothing is computed in vain."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".vlx-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another folder with --out") from None
+
+
+def _progress(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return lambda items: track(items, label, console=Console(stderr=True), transient=True)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+if __name__ == "__main__":
+    main()

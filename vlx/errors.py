@@ -1,0 +1,50 @@
+"""What vlx raises. Every message names the input and the remedy.
+
+VlxError
+├── InputError (ValueError)              something the caller gave cannot be used
+│   ├── ImageError                       a picture that cannot be opened or is not a picture
+│   │   └── MissingImage (FileNotFoundError)
+│   ├── UnknownWords                     a forced caption or question with words the model does not know
+│   └── OutputError (OSError)            a result that cannot be written where it was asked for
+├── WordNotFound (KeyError)              why["word"] with a word that is absent or stands there twice
+└── ModelError (ValueError)              a model that cannot be loaded or explained as it is
+"""
+
+
+class VlxError(Exception):
+    """Anything vlx raises on purpose."""
+
+
+class InputError(VlxError, ValueError):
+    """Something the caller gave cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture that cannot be opened, or is not a picture."""
+
+
+class MissingImage(ImageError, FileNotFoundError):
+    """There is no such file."""
+
+
+class UnknownWords(InputError):
+    """A text holds words that are not in the model's vocabulary."""
+
+
+class OutputError(InputError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class WordNotFound(VlxError, KeyError):
+    """``why["word"]`` with a word that the caption lacks, or has twice."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ModelError(VlxError, ValueError):
+    """A model that cannot be loaded, or cannot be explained as it is."""
+
+
+class UnusedFeatureMap(VlxError, UserWarning):
+    """A warning: the target does not depend on the feature map, so its map is zero everywhere."""

@@ -1,0 +1,85 @@
+"""A table of measured shares with their intervals and baselines."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value of one group of words under one method and target, with a 95 % interval and baselines.
+
+    For the pointing game all are shares, 0 to 1: ``random`` a uniformly random point, ``centre`` the picture's
+    centre, ``same`` the sentence's map used for every word.
+    """
+
+    group: str
+    method: str
+    target: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    random: float
+    centre: float
+    same: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one evaluation measured, and the command that repeats it."""
+
+    model: str
+    n: int
+    rows: tuple[Figure, ...]
+    command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """{"model", "n", "command", "rows": […]}, one row a figure."""
+        return {"model": self.model, "n": self.n, "command": self.command, "rows": [asdict(row) for row in self.rows]}
+
+    def value(self, group: str, method: str, target: str, metric: str = "pointing") -> float:
+        """One figure of the table."""
+        wanted = (group, method, target, metric)
+        return next(r.value for r in self.rows if (r.group, r.method, r.target, r.metric) == wanted)
+
+    def table(self) -> Table:
+        """The figures for a terminal: one line a method and target, one column a group of words."""
+        table = Table(title=f"{self.model}, {self.n} scenes\n{self.command}", title_justify="left")
+        groups = list(dict.fromkeys((row.metric, row.group) for row in self.rows))
+        table.add_column("method")
+        table.add_column("target")
+        for metric, group in groups:
+            table.add_column(group if metric == "pointing" else f"{group} {metric}", justify="right")
+        for method, target in dict.fromkeys((row.method, row.target) for row in self.rows):
+            own = {(r.metric, r.group): r for r in self.rows if (r.method, r.target) == (method, target)}
+            table.add_row(method, target, *(_cell(own.get(key)) for key in groups))
+        table.add_section()
+        for name in ("same", "centre", "random"):
+            first = {(row.metric, row.group): getattr(row, name) for row in reversed(self.rows)}
+            table.add_row(f"[dim]{_BASELINES[name]}", "", *(_number(first[key]) for key in groups))
+        return table
+
+
+_BASELINES = {"same": "same map for every word", "centre": "picture's centre", "random": "random point"}
+
+
+def wilson(hits: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share of ``hits`` among ``count`` (Wilson 1927)."""
+    if count == 0:
+        return 0.0, 1.0
+    share = hits / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * float(np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _cell(row: Figure | None) -> str:
+    return "" if row is None else _number(row.value)
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,136 @@
+"""What an explanation is: frozen records over arrays, which stay whole without the model.
+
+Maps are kept as the engine gave them, signed and in score per cell; pictures of them are painted on demand.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlx.errors import WordNotFound
+from vlx.geometry import Placement
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class WordExplanation:
+    """Why the model said one word, one phrase, one answer or the whole text.
+
+    ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
+    (paper, eq. 1), ``signed`` the method's map S [h, w] before the ReLU, ``opposed`` the map of the negated score:
+    −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
+    ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for.
+    """
+
+    label: str
+    score: float
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...]
+    weights: Array
+    signed: Array
+    opposed: Array
+    placement: Placement
+    target: str
+    seen: float | None = None
+    because: Any = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def heatmap(self) -> NDArray[np.float32]:
+        """max(S, 0) on the user's picture, float32 [H, W], in score per cell; 0 where the model never saw it."""
+        return self.placement.paint(np.maximum(self.signed, 0))
+
+    @property
+    def against(self) -> NDArray[np.float32]:
+        """The counterfactual on the user's picture, float32 [H, W]: what speaks against it (paper, section 3.3)."""
+        return self.placement.paint(np.maximum(self.opposed, 0))
+
+    def __repr__(self) -> str:
+        h, w = self.signed.shape
+        seen = "" if self.seen is None else f", seen={self.seen:+.2f}"
+        shape = f"map {h}×{w}, {len(self.weights)} units"
+        return f"WordExplanation({self.label!r}, {self.target}={self.score:.3f}{seen}, {shape})"
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why the model said this about this picture: one `WordExplanation` a word, and the text as a whole.
+
+    ``image`` is the picture as the user has it, upright, uint8 [H, W, 3]; ``provenance`` says which model, layer,
+    method, target, sizes and versions made it.
+    """
+
+    text: str
+    words: tuple[WordExplanation, ...]
+    sentence: WordExplanation
+    phrases: tuple[WordExplanation, ...]
+    image: NDArray[np.uint8]
+    task: str
+    method: str
+    placement: Placement
+    forced: bool = False
+    others: tuple["Explanation", ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """Which pixels of the user's picture the model saw, bool [H, W]; crops leave the rest out."""
+        return self.placement.visible()
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __iter__(self) -> Iterator[WordExplanation]:
+        return iter(self.words)
+
+    def __getitem__(self, key: int | str | tuple[str, int]) -> WordExplanation:
+        """A word by position, by label when it stands there once, or by (label, occurrence)."""
+        if isinstance(key, int):
+            return self.words[key]
+        label, occurrence = key if isinstance(key, tuple) else (key, None)
+        positions = [i for i, word in enumerate(self.words) if word.label == label]
+        return self.words[self._choose(label, positions, occurrence)]
+
+    def _choose(self, label: str, positions: list[int], occurrence: int | None) -> int:
+        if not positions:
+            raise WordNotFound(f"{label!r} is not among the words: {', '.join(word.label for word in self.words)}")
+        if occurrence is None and len(positions) > 1:
+            choices = ", ".join(f'why["{label}", {n}] at position {p}' for n, p in enumerate(positions))
+            raise WordNotFound(f"{label!r} stands there {len(positions)} times; choose one: {choices}")
+        if occurrence is not None and not -len(positions) <= occurrence < len(positions):
+            raise WordNotFound(f"{label!r} stands there {len(positions)} time(s); there is no number {occurrence}")
+        return positions[occurrence or 0]
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Explanation({self.text!r}, {len(self)} words, picture {width}×{height}, {self.method}, {self.task})"
+
+    def save(self, path: str | Path) -> Path:
+        """Write to ``path``; the ending decides: .html .png .md for people, .json .h5 to load again."""
+        from vlx import report  # the one upward import: drawing is needed only here
+
+        return report.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Explanation":
+        """Read what ``save`` wrote as .h5 or .json; no model is needed."""
+        from vlx import storage
+
+        return storage.load(Path(path))
+
+    def plot(self, columns: int = 4) -> Any:
+        """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it."""
+        from vlx import report
+
+        return report.plot(self, columns)
+
+    def _repr_html_(self) -> str:
+        from vlx import report
+
+        return report.fragment(self)

@@ -1,0 +1,275 @@
+"""Following pictures through the layers of a vision part, operation by operation, to the centres of A's cells.
+
+What is kept for a tensor is where its cells are on the prepared picture, for each axis: the centre of the first one
+(offset) and the way to the next (jump), in pixels. A window of k pixels with padding p moves the offset by
+((k − 1)/2 · dilation − p) · jump, and its stride multiplies the jump.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from vlx.geometry import Grid, Pair
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Cell n of an axis is centred at pixel offset + jump·n.
+
+    ``dims`` are the vertical and horizontal dimension of the tensor, one and the same when they are flattened;
+    ``doubt`` says what was not certain on the way.
+    """
+
+    dims: tuple[int, int]
+    cells: tuple[int, int]
+    offset: Pair
+    jump: Pair
+    doubt: str = ""
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        if not all(0 <= dim < len(shape) for dim in self.dims):
+            return False
+        if self.dims[0] == self.dims[1]:
+            return shape[self.dims[0]] == math.prod(self.cells)
+        return (shape[self.dims[0]], shape[self.dims[1]]) == self.cells
+
+    def at(self, vertical: int, horizontal: int) -> "_Track":
+        return replace(self, dims=(vertical, horizontal))
+
+    def step(self, shape: Sequence[int], offset: Sequence[float], stride: Sequence[float]) -> "_Track":
+        """Cells ``offset``, ``offset`` + ``stride``, … of this track, for a result of ``shape``."""
+        return replace(
+            self,
+            cells=(shape[self.dims[0]], shape[self.dims[1]]),
+            offset=(self.offset[0] + offset[0] * self.jump[0], self.offset[1] + offset[1] * self.jump[1]),
+            jump=(self.jump[0] * stride[0], self.jump[1] * stride[1]),
+        )
+
+
+Call = dict[str, Any]
+Rule = Callable[[_Track, Call, tuple[int, ...]], _Track | None]
+Operands = list[tuple[Tensor, _Track | None]]
+
+
+class Follower(TorchDispatchMode):
+    """Notes where the cells are of every tensor that is made from ``pictures``; None for tensors whose way was lost."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        super().__init__()
+        self._tracks = WeakTensorKeyDictionary()
+        if pictures.ndim == 4:
+            self._tracks[pictures] = _Track((2, 3), (pictures.shape[2], pictures.shape[3]), (0.0, 0.0), (1.0, 1.0))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with self:  # inference mode hands on compounds such as linear as a whole
+            out = func.decompose(*args, **kwargs)
+        if out is NotImplemented:
+            out = func(*args, **kwargs)
+            self._note(func, args, kwargs, out)
+        return out
+
+    def grid(self, A: Tensor, size: tuple[int, int]) -> Grid | None:
+        """The grid of A, if the way from the pictures to it was followed."""
+        track: _Track | None = self._tracks.get(A)
+        if track is None or track.dims != (2, 3) or not track.fits(A.shape):
+            return None
+        return Grid(track.offset, track.jump, track.cells, size, "layers" + track.doubt)
+
+    def _note(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        names = [argument.name for argument in func._schema.arguments]
+        call = {a.name: a.default_value for a in func._schema.arguments if a.has_default_value()}
+        call |= dict(zip(names, args, strict=False)) | kwargs
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        operands = [(leaf, self._tracks[leaf]) for leaf in leaves if leaf in self._tracks]
+        for result in tree_leaves(out) if operands else ():
+            if isinstance(result, Tensor):
+                track = _next(func, call, operands, tuple(result.shape))
+                self._tracks[result] = track if track and track.fits(result.shape) else None
+
+
+def _next(func: Any, call: Call, operands: Operands, shape: tuple[int, ...]) -> _Track | None:
+    """Where the cells of a result of ``shape`` are, or None."""
+    name = func._schema.name.removeprefix("aten::")
+    name = name if name in _RULES else name.removesuffix("_")
+    if name in _RULES:
+        main = next(call[key] for key in ("self", "input", "mat1") if isinstance(call.get(key), Tensor))
+        main = call["mat1"] if name == "addmm" else main
+        track = next((track for tensor, track in operands if tensor is main), None)
+        return _RULES[name](track, call, shape) if track else None
+    if name in _KEPT or torch.Tag.pointwise in func.tags:
+        return _merged(operands, shape)
+    return None
+
+
+# Results whose cells are where their operands' cells are. Elementwise operations are known by their tag.
+_KEPT = frozenset(
+    """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
+    cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm _fused_rms_norm native_dropout clone detach
+    alias _to_copy copy lift_fresh _softmax _log_softmax cat expand hardswish rsub _prelu_kernel""".split()
+)
+_RULES: dict[str, Rule] = {}
+
+
+def _rule(names: str) -> Callable[[Rule], Rule]:
+    def enter(rule: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(names.split(), rule))
+        return rule
+
+    return enter
+
+
+def _merged(operands: Operands, shape: tuple[int, ...]) -> _Track | None:
+    """The cells of operands of one extent, broadcast from the right; branches that disagree are averaged."""
+    found: list[_Track] = []
+    lost = False
+    for tensor, track in operands:
+        shift = len(shape) - tensor.ndim
+        if track is None:
+            lost = lost or tuple(tensor.shape[-2:]) == shape[-2:] != (1, 1)
+        elif (moved := track.at(track.dims[0] + shift, track.dims[1] + shift)).fits(shape):
+            found.append(moved)
+    if not found or len({track.dims for track in found}) > 1:
+        return None
+    doubt = "".join(dict.fromkeys(track.doubt for track in found))
+    values = np.array([(track.offset, track.jump) for track in found])
+    if np.ptp(values, axis=0).max() > 1e-6:
+        doubt = doubt or ", branches averaged"
+    elif lost:
+        doubt = doubt or ", one branch not followed"
+    offset, jump = values.mean(0).tolist()
+    return replace(found[0], offset=tuple(offset), jump=tuple(jump), doubt=doubt)
+
+
+def _window(
+    track: _Track,
+    shape: tuple[int, ...],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int] = (1,),
+) -> _Track | None:
+    """A window of ``kernel`` pixels slides over the last two dimensions; a single number counts for both axes."""
+    if len(kernel) > 2 or track.dims != (len(shape) - 2, len(shape) - 1):
+        return None
+    k, s, p, d = (tuple(value) * (2 // len(value)) for value in (kernel, stride or kernel, padding, dilation))
+    return track.step(shape, [(k[axis] - 1) / 2 * d[axis] - p[axis] for axis in (0, 1)], s)
+
+
+@_rule("convolution")
+def _convolution(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    if call["transposed"]:
+        return None
+    return _window(track, shape, call["weight"].shape[2:], call["stride"], call["padding"], call["dilation"])
+
+
+@_rule("max_pool2d_with_indices avg_pool2d")
+def _pool(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    return _window(track, shape, call["kernel_size"], call["stride"], call["padding"], call.get("dilation", [1]))
+
+
+@_rule("_adaptive_avg_pool2d adaptive_max_pool2d")
+def _adaptive_pool(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    kernel = [cells // out for cells, out in zip(track.cells, shape[-2:], strict=True)]
+    even = all(k * out == cells for k, out, cells in zip(kernel, shape[-2:], track.cells, strict=True))
+    return _window(track, shape, kernel, kernel, [0]) if even else None
+
+
+@_rule("upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d")
+def _upsampled(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    if track.dims != (len(shape) - 2, len(shape) - 1):
+        return None
+    if call.get("align_corners"):
+        return track.step(
+            shape, (0, 0), [(c - 1) / max(n - 1, 1) for c, n in zip(track.cells, shape[-2:], strict=True)]
+        )
+    ratio = [cells / out for cells, out in zip(track.cells, shape[-2:], strict=True)]
+    return track.step(shape, [(r - 1) / 2 for r in ratio], ratio)
+
+
+@_rule("constant_pad_nd reflection_pad2d replication_pad2d")
+def _padded(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    pad = call.get("pad") or call["padding"]
+    before = dict(zip(range(len(shape) - 1, -1, -1), pad[::2], strict=False))  # the last dimension comes first
+    if track.dims[0] == track.dims[1]:
+        return None if before.get(track.dims[0]) else track
+    return track.step(shape, [-before.get(dim, 0) for dim in track.dims], (1, 1))
+
+
+@_rule("slice")
+def _sliced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    dim = call["dim"] % len(shape)
+    if dim not in track.dims:
+        return track
+    if track.dims[0] == track.dims[1]:
+        return track if track.fits(shape) else None
+    start, length = call["start"] or 0, track.cells[track.dims.index(dim)]
+    start = min(start if start >= 0 else max(start + length, 0), length)
+    return track.step(
+        shape, [start * (dim == own) for own in track.dims], [call["step"] if dim == own else 1 for own in track.dims]
+    )
+
+
+@_rule("select mean sum amax amin max min")
+def _reduced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    """Dimensions that are no places are taken away, or kept with one entry."""
+    size = call["self"].ndim
+    dims = call.get("dim")
+    gone = {dim % size for dim in ([dims] if isinstance(dims, int) else dims or range(size))}
+    if gone & set(track.dims):
+        return None
+    if len(shape) == size:
+        return track
+    vertical, horizontal = (dim - sum(other < dim for other in gone) for dim in track.dims)
+    return track.at(vertical, horizontal)
+
+
+@_rule("split split_with_sizes")
+def _split(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    return track if track.fits(shape) else None
+
+
+@_rule("permute transpose t")
+def _permuted(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    size = len(shape)
+    order = list(range(size))
+    if "dims" in call:
+        order = [dim % size for dim in call["dims"]]
+    else:
+        a, b = call.get("dim0", 0) % size, call.get("dim1", -1) % size
+        order[a], order[b] = order[b], order[a]
+    return track.at(order.index(track.dims[0]), order.index(track.dims[1]))
+
+
+@_rule("mm addmm bmm")
+def _mixed_channels(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    """A linear layer over the last dimension; attention, where places mix, has a followed tensor on the right too."""
+    return track if len(shape) - 1 not in track.dims else None
+
+
+@_rule("view _unsafe_view _reshape_alias unsqueeze squeeze")
+def _reshaped(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    """Places stay where as many numbers stand before them; they may be flattened into one dimension and back."""
+    old, (h, w) = tuple(call["self"].shape), track.cells
+    flat = track.dims[0] == track.dims[1]
+    before = [math.prod(old[:dim]) for dim in track.dims]
+    if flat:
+        before[1] *= h
+    near = sorted(range(len(shape)), key=lambda dim: abs(dim - track.dims[0]))
+    rows = [dim for dim in near if shape[dim] == h and math.prod(shape[:dim]) == before[0]]
+    columns = [dim for dim in near if shape[dim] == w and math.prod(shape[:dim]) == before[1]]
+    pairs = [(row, column) for row in rows for column in columns if row != column]
+    if pairs:
+        return track.at(*next((pair for pair in pairs if pair == track.dims), pairs[0]))
+    if not flat and track.dims[1] != track.dims[0] + 1:
+        return None
+    joined = [dim for dim in near if shape[dim] == h * w and math.prod(shape[:dim]) == before[0]]
+    return track.at(joined[0], joined[0]) if joined else None

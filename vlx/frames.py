@@ -1,0 +1,216 @@
+"""Finding out what a ``prepare`` does to a picture's shape and colours, by showing it pictures that tell."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vlx.errors import ModelError
+from vlx.geometry import Frame, Pair
+
+Array = NDArray[Any]
+Prepare = Callable[[Image.Image], Tensor]
+
+ALONG, ACROSS = 0.8, 0.2  # the slope of a ramp along its axis and across it
+DITHER = (0.5698402910, 0.7548776662)  # an additive sequence that fills the unit square evenly (R2)
+ROUNDS = 3  # the ramps are narrowed to the part that is seen at most this often
+EXACT = 0.25  # pixels of the user's picture; edges found this near to the picture's own are the picture's own
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+
+def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
+    """How pictures of ``size`` (H, W) lie in what ``prepare`` (PIL RGB → [3, H', W']) makes of them.
+
+    ``prepare`` is shown a black and a white picture and two grey ramps, which tell for each prepared pixel where it
+    comes from: resizing, cropping, padding and flipping are found to a few hundredths of a pixel, whatever the
+    normalisation and the order of the channels.
+
+    Nothing is raised for a ``prepare`` that does something else (rotates, crops at random, changes colours by
+    content): ``note`` then says so, and the frame is the best straight fit. Random state is left as it was.
+    """
+    with _same_random_state():
+        black, white = (_prepared(prepare, np.full(size, level, np.uint8)) for level in (0, 255))
+        if black.shape != white.shape:
+            return Frame.whole(size, black.shape[1:], _note("its output's size changes", "as if it resized them"))
+        if not (np.isfinite(black).all() and np.isfinite(white).all() and (white != black).any()):
+            return Frame.whole(size, black.shape[1:], _note("it shows white and black alike", "as if it resized them"))
+        return _Measurement(prepare, size, black, white).frame()
+
+
+def mean_colour(prepare: Prepare, size: tuple[int, int] = (64, 64)) -> tuple[float, float, float]:
+    """The colour, RGB in [0, 1], that ``prepare`` turns into zeros: by custom the mean of the training pictures.
+
+    ImageNet's mean when there is no such colour between 0.02 and 0.98.
+    """
+    shades = np.zeros((4, *size, 3), np.uint8)
+    for channel in range(3):
+        shades[channel + 1, ..., channel] = 255
+    with _same_random_state():
+        black, *primaries = (_prepared(prepare, shade) for shade in shades)
+    if any(primary.shape != black.shape for primary in primaries):
+        return IMAGENET_MEAN
+    gains = [primary - black for primary in primaries]
+    seen = sum(np.abs(gain).sum(0) for gain in gains)
+    if not np.isfinite(seen).all() or seen.max() == 0:
+        return IMAGENET_MEAN
+    inside = seen > 0.98 * seen.max()
+    response = np.stack([gain[:, inside].mean(1) for gain in gains], 1)
+    red, green, blue = np.linalg.lstsq(response, -black[:, inside].mean(1), rcond=None)[0].tolist()
+    return (red, green, blue) if all(0.02 < value < 0.98 for value in (red, green, blue)) else IMAGENET_MEAN
+
+
+class _Measurement:
+    """One ``prepare`` at one size of picture, calibrated with black and white [3, H', W']."""
+
+    def __init__(self, prepare: Prepare, size: tuple[int, int], black: Array, white: Array) -> None:
+        self.prepare, self.size, self.black = prepare, size, black
+        gain = white - black
+        power = np.square(gain).sum(0)
+        self.weights = gain / np.maximum(power, 1e-12 * power.max())
+        seen = np.sqrt(power / power.max())  # the share of picture, not padding, in each prepared pixel
+        self.window = _box(seen > 0.5)
+        self.full = _cut(seen, self.window) > 0.98
+        self.troubles: list[str] = []
+
+    def frame(self) -> Frame:
+        spans: list[Pair] = [(0.0, side - 1.0) for side in self.size]
+        for _ in range(ROUNDS):
+            places = self.places(spans)
+            lines = [self.line(places, axis, spans[axis]) for axis in (0, 1)]
+            narrowed = [self.narrowed(lines[axis], axis, spans[axis]) for axis in (0, 1)]
+            if narrowed == spans:
+                break
+            spans = narrowed
+        if any(np.abs(first - second).max() > 0.5 for first, second in zip(places, self.places(spans), strict=True)):
+            self.troubles.append("it gives something else each time")
+        for axis in (0, 1):
+            self.check(places, axis, lines[axis], spans[axis])
+        scale, shift = zip(*(self.snapped(*lines[axis], axis) for axis in (0, 1)), strict=True)
+        note = _note(" and ".join(dict.fromkeys(self.troubles)), "by the best straight fit") if self.troubles else ""
+        return Frame(scale, shift, self.size, (self.black.shape[1], self.black.shape[2]), self.window, note)
+
+    def places(self, spans: list[Pair]) -> list[Array]:
+        """The user's y and x that every pixel of the window shows, two arrays [rows, columns]."""
+        steep = [self.read(_ramp(self.size, spans, axis)) for axis in (0, 1)]
+        both = ALONG**2 - ACROSS**2
+        shares = [(ALONG * steep[axis] - ACROSS * steep[1 - axis]) / both for axis in (0, 1)]
+        return [low + share * (high - low) for share, (low, high) in zip(shares, spans, strict=True)]
+
+    def read(self, picture: Array) -> Array:
+        """A grey picture as ``prepare`` shows it, black 0 and white 1, in the window."""
+        shown = _prepared(self.prepare, picture)
+        if shown.shape != self.black.shape or not np.isfinite(shown).all():
+            self.troubles.append("its output changes in size, or is not finite")
+            shown = self.black
+        return _cut((self.weights * (shown - self.black)).sum(0), self.window)
+
+    def inner(self, places: list[Array], axis: int, span: Pair) -> tuple[Array, Array]:
+        """Prepared pixels of one axis, away from the borders where resizing bends, and the place that each shows."""
+        pixels = self.window[2 * axis] + np.flatnonzero(self.full.any(1 - axis))
+        profile = self.sure(places[axis]).mean(1 - axis)
+        pitch = float(np.median(np.abs(np.diff(profile)))) if len(profile) > 1 else 0.0
+        for edge in (max(1.0, 3 * pitch), 1.0, 0.5):
+            kept = (profile > span[0] + edge) & (profile < span[1] - edge)
+            if kept.sum() >= 4:
+                break
+        return pixels[kept], profile[kept]
+
+    def line(self, places: list[Array], axis: int, span: Pair) -> Pair:
+        """(scale, shift) of one axis; the whole picture in the window where there is too little to measure."""
+        pixels, profile = self.inner(places, axis, span)
+        if len(pixels) >= 3:
+            scale, shift = np.polyfit(pixels, profile, 1).tolist()
+            if abs(scale) > 1e-6:
+                return scale, shift
+        first, stop = self.window[2 * axis : 2 * axis + 2]
+        scale = self.size[axis] / (stop - first)
+        return scale, scale * (0.5 - first) - 0.5
+
+    def check(self, places: list[Array], axis: int, line: Pair, span: Pair) -> None:
+        """Note places of one axis that its line does not explain, and any that change along the other axis."""
+        pixels, profile = self.inner(places, axis, span)
+        if not len(pixels):
+            return
+        across = self.sure(places[axis]).mean(axis)
+        allowed = max(0.75, 0.25 * abs(line[0]))
+        if np.abs(profile - line[0] * pixels - line[1]).max() > allowed or np.ptp(across) > 2 * allowed:
+            self.troubles.append("it turns, bends or recolours them")
+
+    def narrowed(self, line: Pair, axis: int, span: Pair) -> Pair:
+        """The part of the user's picture that is seen, where that is less than half of ``span``: for steeper ramps."""
+        ends = sorted(line[0] * (edge - 0.5) + line[1] for edge in self.window[2 * axis : 2 * axis + 2])
+        reserve = 2 + 3 * abs(line[0])
+        low, high = max(ends[0] - reserve, 0.0), min(ends[1] + reserve, self.size[axis] - 1.0)
+        return (low, high) if 0 < high - low < 0.5 * (span[1] - span[0]) else span
+
+    def snapped(self, scale: float, shift: float, axis: int) -> Pair:
+        """The line through the picture's own edges, if the one found runs through them but for rounding."""
+        first, stop = self.window[2 * axis : 2 * axis + 2]
+        near, far = (scale * (edge - 0.5) + shift for edge in (first, stop))
+        begin, end = (-0.5, self.size[axis] - 0.5) if scale > 0 else (self.size[axis] - 0.5, -0.5)
+        if max(abs(near - begin), abs(far - end)) > max(EXACT, 0.05 * abs(scale)):
+            return scale, shift
+        exact = (end - begin) / (stop - first)
+        return exact, begin - exact * (first - 0.5)
+
+    def sure(self, values: Array) -> Array:
+        """The rows and columns of the window that hold nothing but picture."""
+        rows, columns = self.full.any(1), self.full.any(0)
+        return values[np.ix_(rows, columns)] if rows.any() and columns.any() else values
+
+
+def _ramp(size: tuple[int, int], spans: list[Pair], axis: int) -> Array:
+    """A grey picture, uint8 [H, W], rising over its span along one axis and a little along the other.
+
+    The slope across and the dither let every prepared column meet all the ways of rounding, so that means are exact.
+    """
+    rises = []
+    for own, (side, (low, high)) in enumerate(zip(size, spans, strict=True)):
+        share = np.clip((np.arange(side) - low) / max(high - low, 1e-9), 0, 1)
+        rises.append(share * 255 * (ALONG if own == axis else ACROSS))
+    whole = [np.round(rise * 2**24).astype(np.uint32) for rise in rises]
+    noise = [(np.arange(side) * step % 1 * 2**24).astype(np.uint32) for side, step in zip(size, DITHER, strict=True)]
+    dither = (noise[0][:, None] + noise[1][None, :]) & np.uint32(2**24 - 1)
+    dither += whole[0][:, None]
+    dither += whole[1][None, :]
+    return (dither >> np.uint32(24)).astype(np.uint8)
+
+
+def _prepared(prepare: Prepare, picture: Array) -> Array:
+    """``prepare`` of a picture uint8 [H, W] or [H, W, 3], as float32 [3, H', W']."""
+    out = prepare(Image.fromarray(picture).convert("RGB"))
+    if not isinstance(out, Tensor) or out.ndim != 3:
+        given = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ModelError(f"prepare must turn a PIL picture into a tensor [3, H, W], it gave {given}")
+    return out.detach().to("cpu", torch.float32).numpy()
+
+
+def _box(seen: Array) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _cut(values: Array, window: tuple[int, int, int, int]) -> Array:
+    top, bottom, left, right = window
+    return values[top:bottom, left:right]
+
+
+def _note(trouble: str, how: str) -> str:
+    return f"prepare does not only resize, crop, pad or flip pictures ({trouble}); heat maps are placed {how}"
+
+
+@contextmanager
+def _same_random_state() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

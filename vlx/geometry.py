@@ -1,0 +1,153 @@
+"""Where a cell of A is: A's grid → the prepared picture → the picture as the user has it.
+
+All pairs are (vertical, horizontal). Pixels are counted from 0 at their centres, on both pictures.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlx.errors import InputError
+
+Pair = tuple[float, float]
+
+
+class _Saved:
+    """To and from plain dicts of numbers, lists and strings, for JSON and HDF5 attributes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as numbers, strings, lists and dicts; `from_dict` makes an equal object of them."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The object that `to_dict` was called on."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Saved):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Grid(_Saved):
+    """Cell (i, j) of A sees the prepared picture around (offset[0] + stride[0]·i, offset[1] + stride[1]·j).
+
+    All pairs are (vertical, horizontal). Pixels are counted from 0 at their centres. ``shape`` is (h, w) in cells,
+    ``size`` is (H, W) of the prepared picture in pixels, ``source`` says how it was found.
+    """
+
+    offset: Pair
+    stride: Pair
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    source: str = "layers"
+
+    @classmethod
+    def half_pixel(cls, shape: tuple[int, int], size: tuple[int, int], source: str = "half-pixel (assumed)") -> Self:
+        """The grid whose cells (h, w) share the picture (H, W) out evenly, as resizing does: right for patches."""
+        stride = (size[0] / shape[0], size[1] / shape[1])
+        return cls((stride[0] / 2 - 0.5, stride[1] / 2 - 0.5), stride, shape, size, source)
+
+
+@dataclass(frozen=True)
+class Frame(_Saved):
+    """How the prepared picture lies on the user's: pixel p of it shows the user's pixel scale·p + shift, on each axis.
+
+    ``size`` is (H, W) of the user's picture, ``prepared`` (H', W') of the prepared one; a negative scale is a flip.
+    ``window`` is (top, bottom, left, right): prepared rows top…bottom − 1 and columns left…right − 1 hold the picture,
+    the rest is padding. ``note`` is for the reader when the frame is no more than a guess, else empty.
+    """
+
+    scale: Pair
+    shift: Pair
+    size: tuple[int, int]
+    prepared: tuple[int, int]
+    window: tuple[int, int, int, int]
+    note: str = ""
+
+    @classmethod
+    def whole(cls, size: tuple[int, int], prepared: tuple[int, int], note: str = "") -> Self:
+        """The frame of a picture (H, W) resized to ``prepared`` (H', W') with nothing cut off or added."""
+        scale = (size[0] / prepared[0], size[1] / prepared[1])
+        window = (0, prepared[0], 0, prepared[1])
+        return cls(scale, (scale[0] / 2 - 0.5, scale[1] / 2 - 0.5), size, prepared, window, note)
+
+
+@dataclass(frozen=True)
+class Placement(_Saved):
+    """A's grid laid on the user's picture: paints maps, and finds cells and pixels from each other."""
+
+    grid: Grid
+    frame: Frame
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The placement that `to_dict` was called on."""
+        return cls(Grid.from_dict(saved["grid"]), Frame.from_dict(saved["frame"]))
+
+    @property
+    def cell_size(self) -> Pair:
+        """Distance between the centres of neighbouring cells, in pixels of the user's picture."""
+        rows, columns = (abs(self.frame.scale[axis]) * self.grid.stride[axis] for axis in (0, 1))
+        return rows, columns
+
+    def centre_of(self, i: int, j: int) -> Pair:
+        """Where cell (i, j) is centred, as (y, x) on the user's picture; border cells may lie outside of it."""
+        y, x = (
+            self.frame.scale[axis] * (self.grid.offset[axis] + self.grid.stride[axis] * cell) + self.frame.shift[axis]
+            for axis, cell in enumerate((i, j))
+        )
+        return y, x
+
+    def cell_at(self, y: float, x: float) -> tuple[int, int]:
+        """The cell (i, j) whose centre is nearest to pixel (y, x) of the user's picture."""
+        i, j = (
+            int(np.clip(np.rint(self._cells(axis, np.asarray(pixel))), 0, self.grid.shape[axis] - 1))
+            for axis, pixel in enumerate((y, x))
+        )
+        return i, j
+
+    def paint(self, cells: ArrayLike) -> NDArray[np.float32]:
+        """A map [h, w] on the user's picture: float32 [H, W], in the map's unit.
+
+        Bilinear between the centres of the cells; beyond the outermost centres their values are held. 0 where the
+        model never saw the picture. Raises InputError for a map of another shape.
+        """
+        values = np.asarray(cells, np.float64)
+        if values.shape != self.grid.shape:
+            raise InputError(f"a map of shape {values.shape} cannot be painted: the grid has {self.grid.shape} cells")
+        rows, columns = self._mixing(0), self._mixing(1)
+        return (rows @ values @ columns.T).astype(np.float32)
+
+    def visible(self) -> NDArray[np.bool_]:
+        """Which pixels of the user's picture are in the prepared one, bool [H, W]."""
+        return self._seen(0)[:, None] & self._seen(1)[None, :]
+
+    def _prepared(self, axis: int, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        return (pixels - self.frame.shift[axis]) / self.frame.scale[axis]
+
+    def _cells(self, axis: int, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """User's pixels → places between the cells; 0 is the centre of the first cell."""
+        return (self._prepared(axis, pixels) - self.grid.offset[axis]) / self.grid.stride[axis]
+
+    def _seen(self, axis: int) -> NDArray[np.bool_]:
+        first, stop = self.frame.window[2 * axis : 2 * axis + 2]
+        pixels = self._prepared(axis, np.arange(self.frame.size[axis]))
+        return (pixels >= first - 0.5) & (pixels <= stop - 0.5)
+
+    def _mixing(self, axis: int) -> NDArray[np.float64]:
+        """Weights [pixels, cells] of the cells in every pixel along one axis; rows of zeros where nothing was seen."""
+        pixels, cells = self.frame.size[axis], self.grid.shape[axis]
+        place = np.clip(self._cells(axis, np.arange(pixels)), 0, cells - 1)
+        low = np.minimum(place.astype(int), max(cells - 2, 0))
+        weights = np.zeros((pixels, cells))
+        weights[np.arange(pixels), low] = 1 - (place - low)
+        if cells > 1:
+            weights[np.arange(pixels), low + 1] = place - low
+        weights[~self._seen(axis)] = 0
+        return weights

@@ -1,0 +1,73 @@
+"""Words and phrases: how a text is cut before it is explained."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+_WORD = re.compile(r"<[^<>\s]+>|\w+(?:['’-]\w+)*", re.UNICODE)
+
+_BREAKS = frozenset(
+    """about above across after against along among and are around as at be been before behind below beneath beside
+    between beyond but by can could did do does during for from had has have he her him his i if in inside into is it
+    its may might must near next not of off on onto or out over shall she should so than that their them then there they
+    through to toward towards under until up upon was we were what when where which while who will with within without
+    would yet you""".split()
+)
+_DETERMINERS = frozenset(
+    "a an the this that these those some any each every no another one two three four five".split()
+)
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text without punctuation, in order; hyphens, apostrophes and <tokens> stay whole."""
+    return _WORD.findall(text)
+
+
+def close_matches(word: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Known words spelled like ``word``, best first."""
+    return get_close_matches(word.lower(), list(known), n=count, cutoff=0.6)
+
+
+def phrases(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Noun phrases as (first, stop) positions of words, in order.
+
+    Taken from spaCy's English noun chunks where a model is installed, else cut by a small rule: a run of words between
+    prepositions, conjunctions, pronouns, auxiliaries and -ing words, opened by a determiner if there is one.
+    """
+    parser = _parser()
+    return _cut(words) if parser is None else _chunks(parser, words)
+
+
+@cache
+def _parser() -> Any:
+    try:
+        import spacy
+    except ImportError:
+        return None
+    try:
+        return spacy.load("en_core_web_sm")
+    except OSError:
+        return None
+
+
+def _chunks(parser: Any, words: Sequence[str]) -> list[tuple[int, int]]:
+    from spacy.tokens import Doc
+
+    document = parser(Doc(parser.vocab, words=list(words)))
+    return [(chunk.start, chunk.end) for chunk in document.noun_chunks]
+
+
+def _cut(words: Sequence[str]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    first: int | None = None
+    for position, word in enumerate([*(word.lower() for word in words), "and"]):
+        opens = word in _DETERMINERS
+        ends = opens or word in _BREAKS or word.endswith("ing")
+        if ends and first is not None:
+            spans.append((first, position))
+            first = None
+        if first is None and (opens or not ends):
+            first = position
+    return [(start, stop) for start, stop in spans if words[stop - 1].lower() not in _DETERMINERS]

@@ -1,0 +1,87 @@
+"""`load`: a task by name, from the embedded models, a folder, torchvision, or another package's entry point."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from vlx.errors import ModelError
+from vlx.language import close_matches
+from vlx.task import Task
+
+GROUP = "vlx.tasks"
+PREFIX_TORCHVISION = "torchvision:"
+
+
+@dataclass(frozen=True)
+class Known:
+    """One line of ``vlx models``: what can be loaded, what it does, where it comes from and the layer explained."""
+
+    name: str
+    kind: str
+    source: str
+    layer: str
+
+
+EMBEDDED = {
+    "scenes/captioner": "captioner",
+    "scenes/captioner-pooled": "captioner-pooled",
+}
+
+
+def load(name: str | Path) -> Task:
+    """Open a model as a task, on the CPU, in eval mode.
+
+    ``name``: "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" (downloads its weights once), or
+    a name that an installed package offers under the entry point group "vlx.tasks".
+
+    Raises ModelError for an unknown name, with close matches, and for files that are missing, broken or foreign.
+    """
+    text = str(name)
+    if text in EMBEDDED:
+        with as_file(files("vlx.scenes") / "models" / EMBEDDED[text]) as folder:
+            return _bundle(folder, text)
+    if text.startswith(PREFIX_TORCHVISION):
+        from vlx.tasks.classification import torchvision
+
+        return torchvision.load(text.removeprefix(PREFIX_TORCHVISION))
+    plugins = _plugins()
+    if text in plugins:
+        return plugins[text]()
+    path = Path(name)
+    if path.is_dir():
+        return _bundle(path, path.resolve().name)
+    raise ModelError(_unknown(text, path, plugins))
+
+
+def known() -> list[Known]:
+    """What `load` can open by name here, embedded models first."""
+    rows = [Known(name, "captioning", "embedded", "cnn") for name in EMBEDDED]
+    rows.append(Known("FOLDER", "captioning", "a bundle: config.json, weights.safetensors", "cnn"))
+    rows.append(Known("torchvision:NAME", "classification", "torchvision, downloaded once", "its last feature map"))
+    rows += [Known(name, "", "entry point", "") for name in _plugins()]
+    return rows
+
+
+def _plugins() -> dict[str, Callable[[], Task]]:
+    """Outsiders' models: entry point name → a function that makes the task; embedded names cannot be replaced."""
+    found = {point.name: point for point in entry_points(group=GROUP) if point.name not in EMBEDDED}
+    return {name: lambda point=point: point.load()() for name, point in found.items()}
+
+
+def _bundle(folder: Path, name: str) -> Task:
+    from vlx.tasks.captioning.bundle import load_task
+
+    return load_task(folder, name)
+
+
+def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:
+    if path.is_file():
+        return (
+            f"{text} is a file; vlx opens a bundle folder with config.json and weights.safetensors, and never a pickle"
+        )
+    names = [*EMBEDDED, *plugins]
+    near = close_matches(text, names)
+    hint = f"; close: {', '.join(near)}" if near else ""
+    return f"no model {text!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME"

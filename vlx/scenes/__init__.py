@@ -1,0 +1,14 @@
+"""The embedded world: drawn pictures whose every pixel is known by name.
+
+    >>> scene = vlx.scenes.draw(7)
+    >>> scene.caption
+    'a striped red house and a blue tree in a meadow'
+
+`draw` is deterministic by seed. Seeds from `HELD_OUT` on are never trained on.
+"""
+
+from vlx.scenes.compose import HELD_OUT, draw
+from vlx.scenes.scene import CaptionWord, Scene, SceneObject
+from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
+
+__all__ = ["COLORS", "HELD_OUT", "KINDS", "SCENES", "TEXTURES", "CaptionWord", "Scene", "SceneObject", "draw"]

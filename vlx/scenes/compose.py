@@ -1,0 +1,107 @@
+"""Composing a scene: what stands where, so that the caption's choice of words is never a matter of taste."""
+
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from vlx.errors import InputError
+from vlx.scenes import backgrounds
+from vlx.scenes.painter import Mask, Pose, area, paint_object
+from vlx.scenes.scene import NAMEABLE, Scene, SceneObject
+from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
+
+HELD_OUT = 10_000_000
+SMALLEST = 64
+
+MAIN_AREA = (0.045, 0.085)  # of the picture, before anything is hidden
+EXTRA_AREA = (0.014, 0.024)
+DOUBTFUL = (0.3, 0.5)  # no object is hidden by a share so near the limit of naming
+CLEAR_LEAD = 0.75  # the third most visible object is at most this share of the second
+CLEAR_ORDER = 0.12  # the two named objects are at least this far apart, left to right
+COUNTS = (0.2, 0.4, 0.25, 0.15)  # share of scenes with 1, 2, 3, 4 objects
+
+
+def draw(seed: int, size: int = 128) -> Scene:
+    """Draw scene number ``seed`` at ``size`` × ``size`` pixels; the same seed is the same scene at every size.
+
+    Raises InputError for a negative seed or a size below 64 pixels.
+    """
+    if seed < 0 or size < SMALLEST:
+        raise InputError(f"draw(seed={seed}, size={size}): the seed is 0 or more, the size at least {SMALLEST} pixels")
+    place, poses = _compose(seed)
+    picture, objects = _render(place, poses, seed, size)
+    return Scene(seed, Image.fromarray(picture), place, objects, _named(objects) or ())
+
+
+@cache
+def _area(kind: str) -> float:
+    return area(kind)
+
+
+def _compose(seed: int) -> tuple[str, tuple[Pose, ...]]:
+    """Try arrangements until one leaves no doubt about what is named, and in which order."""
+    rng = np.random.default_rng((seed, 1))
+    place = str(rng.choice(list(SCENES)))
+    while True:
+        count = int(rng.choice(4, p=COUNTS)) + 1
+        poses = _arrange(rng, count)
+        objects = _silhouettes(poses)
+        if _named(objects) is not None:
+            return place, poses
+
+
+def _arrange(rng: np.random.Generator, count: int) -> tuple[Pose, ...]:
+    kinds = rng.choice(list(KINDS), count)
+    poses = [_pose(rng, str(kind), MAIN_AREA if n < 2 else EXTRA_AREA) for n, kind in enumerate(kinds)]
+    return tuple(sorted(poses, key=lambda pose: (not KINDS[pose.kind].flies, pose.y)))
+
+
+def _pose(rng: np.random.Generator, kind: str, share: tuple[float, float]) -> Pose:
+    scale = float(np.sqrt(rng.uniform(*share) / _area(kind)))
+    color, accent = rng.choice(list(COLORS), 2, replace=False)
+    low, high = (0.02, 0.6) if KINDS[kind].flies else (0.36, 0.99)
+    x = rng.uniform(1.0 * scale, 1 - 1.0 * scale)
+    y = rng.uniform(max(low, 1.05 * scale), min(high, 1 - 1.05 * scale))
+    lean = KINDS[kind].lean
+    texture = str(rng.choice(TEXTURES, p=(0.34, 0.22, 0.22, 0.22)))
+    return Pose(kind, str(color), str(accent), texture, float(x), float(y), scale, float(rng.uniform(-lean, lean)))
+
+
+def _render(place: str, poses: tuple[Pose, ...], seed: int, size: int):  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng((seed, 2))
+    picture = backgrounds.paint(place, rng, size)
+    parts = [paint_object(picture, pose, np.random.default_rng((seed, 3, n))) for n, pose in enumerate(poses)]
+    return backgrounds.light(picture, rng), _objects(poses, parts)
+
+
+def _silhouettes(poses: tuple[Pose, ...], size: int = 64) -> tuple[SceneObject, ...]:
+    """The objects on an empty picture: enough to see what hides what."""
+    blank = np.zeros((size, size, 3), np.float32)
+    return _objects(poses, [paint_object(blank, pose, np.random.default_rng(0)) for pose in poses])
+
+
+def _objects(poses: tuple[Pose, ...], parts: list[dict[str, Mask]]) -> tuple[SceneObject, ...]:
+    covered = np.zeros_like(next(iter(parts[0].values())))
+    objects: list[SceneObject] = []
+    for pose, own in reversed(list(zip(poses, parts, strict=True))):
+        whole = np.logical_or.reduce(list(own.values()))
+        visible = {name: mask & ~covered for name, mask in own.items()}
+        complete = max(pose.scale**2 * _area(pose.kind) * whole.size, 1.0)
+        objects.append(SceneObject(pose, visible, float(np.clip(1 - (whole & ~covered).sum() / complete, 0, 1))))
+        covered = covered | whole
+    return tuple(reversed(objects))
+
+
+def _named(objects: tuple[SceneObject, ...]) -> tuple[int, ...] | None:
+    """Numbers of the objects that the caption names, left to right; None if that would be a close call."""
+    if any(DOUBTFUL[0] < thing.hidden < DOUBTFUL[1] or thing.hidden > 0.9 for thing in objects):
+        return None
+    areas = [int(thing.mask.sum()) for thing in objects]
+    able = sorted((n for n, thing in enumerate(objects) if thing.hidden <= NAMEABLE), key=lambda n: -areas[n])
+    if not able or (len(able) > 2 and areas[able[2]] > CLEAR_LEAD * areas[able[1]]):
+        return None
+    named = sorted(able[:2], key=lambda n: objects[n].pose.x)
+    if len(named) == 2 and objects[named[1]].pose.x - objects[named[0]].pose.x < CLEAR_ORDER:
+        return None
+    return tuple(named)

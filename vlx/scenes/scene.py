@@ -1,0 +1,164 @@
+"""A drawn scene and its complete ground truth."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlx.scenes.painter import Mask, Pose, painted_with, textured
+from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
+
+NAMEABLE = 0.4  # an object more hidden than this share is never named
+
+
+@dataclass(frozen=True, eq=False)
+class SceneObject:
+    """One object: what it is, and the pixels of it that can be seen.
+
+    ``parts`` maps a part's name to its visible pixels, bool [S, S]; ``hidden`` is the share of the object that other
+    objects cover or the picture's edge cuts off, 0 to 1.
+    """
+
+    pose: Pose
+    parts: dict[str, Mask]
+    hidden: float
+
+    @property
+    def kind(self) -> str:
+        """What it is: a key of `KINDS`."""
+        return self.pose.kind
+
+    @property
+    def color(self) -> str:
+        """The colour it is called by: that of its main part."""
+        return self.pose.color
+
+    @property
+    def texture(self) -> str:
+        """Its main part's texture."""
+        return self.pose.texture
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Its visible pixels, bool [S, S]."""
+        return np.logical_or.reduce(list(self.parts.values()))
+
+    @cached_property
+    def colors(self) -> dict[str, Mask]:
+        """Visible pixels by colour name, for the parts painted in one of the world's colours."""
+        found: dict[str, Mask] = {}
+        for part, color in painted_with(self.pose).items():
+            found[color] = found[color] | self.parts[part] if color in found else self.parts[part]
+        return found
+
+    @cached_property
+    def textured(self) -> Mask:
+        """Visible pixels that carry its texture, bool [S, S]."""
+        return np.logical_or.reduce([self.parts[name] for name in textured(self.pose)])
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of its visible pixels."""
+        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        return int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionWord:
+    """One word of the caption: which object it speaks of (a number, or None), its category, and its pixels."""
+
+    word: str
+    object: int | None
+    category: str | None
+    mask: Mask | None
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter((self.word, self.object, self.category, self.mask))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture, what is in it, and the pixels of everything in it.
+
+    ``image`` is a PIL RGB picture of ``size`` × ``size`` pixels, ``place`` a key of `SCENES`, ``objects`` are back to
+    front; ``named`` are the numbers of those that the caption names, left to right.
+    """
+
+    seed: int
+    image: Image.Image
+    place: str
+    objects: tuple[SceneObject, ...]
+    named: tuple[int, ...]
+    _cache: dict[str, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.image.width
+
+    @property
+    def caption(self) -> str:
+        """One sentence on the most visible objects and the place."""
+        return " ".join(word.word for word in self.words)
+
+    @cached_property
+    def words(self) -> tuple[CaptionWord, ...]:
+        """The caption's words with their ground truth; words such as "a" or "and" have no category and no mask."""
+        words: list[CaptionWord] = []
+        for number in self.named:
+            if words:
+                words.append(_plain("and"))
+            words += self._noun_phrase(number)
+        *before, name = SCENES[self.place].split()
+        words += [_plain(word) for word in before]
+        words.append(CaptionWord(name, None, "scene", self.background))
+        return tuple(words)
+
+    def _noun_phrase(self, number: int) -> list[CaptionWord]:
+        thing = self.objects[number]
+        described = [CaptionWord(thing.color, number, "color", thing.mask)]
+        if thing.texture != "plain":
+            described.insert(0, CaptionWord(thing.texture, number, "texture", thing.mask))
+        article = "an" if described[0].word[0] in "aeiou" else "a"
+        return [_plain(article), *described, CaptionWord(thing.kind, number, "object", thing.mask)]
+
+    @cached_property
+    def background(self) -> Mask:
+        """Pixels outside all objects, bool [S, S]."""
+        return ~np.logical_or.reduce([thing.mask for thing in self.objects])
+
+    @cached_property
+    def masks(self) -> dict[str, Mask]:
+        """Concept → its visible pixels, bool [S, S], for every concept in the scene; see ``categories``."""
+        found: dict[str, Mask] = {}
+        for thing in self.objects:
+            layers = {thing.kind: thing.mask, **thing.parts, **thing.colors, thing.texture: thing.textured}
+            for concept, mask in layers.items():
+                if mask.any():
+                    found[concept] = found[concept] | mask if concept in found else mask
+        found[self.place] = self.background
+        return found
+
+    @cached_property
+    def categories(self) -> dict[str, str]:
+        """Concept → its Broden category: object, part, color, texture or scene."""
+        return {concept: category_of(concept) for concept in self.masks}
+
+    def labels(self, category: str) -> NDArray[np.bool_]:
+        """All concepts of one category in this scene as one array, bool [concepts, S, S]."""
+        masks = [mask for concept, mask in self.masks.items() if self.categories[concept] == category]
+        return np.stack(masks) if masks else np.zeros((0, self.size, self.size), bool)
+
+
+def category_of(concept: str) -> str:
+    """The Broden category of a concept of this world."""
+    for category, members in (("object", KINDS), ("color", COLORS), ("texture", TEXTURES), ("scene", SCENES)):
+        if concept in members:
+            return category
+    return "part"
+
+
+def _plain(word: str) -> CaptionWord:
+    return CaptionWord(word, None, None, None)

@@ -1,0 +1,218 @@
+"""The Task protocol: a model split at its feature map A, and every question about it a batch of rows.
+
+Three functions are the whole interface: ``features`` (pictures → A), ``predict`` (A → what the model says) and
+``scores`` (rows of (A, target) → one differentiable scalar each). What is asked of the model is a `Target`: a weighted
+sum of scores of vocabulary entries at decoding steps. That covers a word (one term), a caption (one term a word), an
+answer or a class (one term at step 0) and "why a, not b" (a term of weight −1 for b).
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlx.geometry import Grid
+
+TargetKind = Literal["logprob", "logit", "prob", "margin"]
+GradientWay = Literal["rows", "batched", "loop"]
+TARGET_KINDS: tuple[str, ...] = get_args(TargetKind)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One vocabulary entry at one decoding step, with its weight in the target."""
+
+    step: int
+    token: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A scalar question to the model: Σ weight · score(token at step), read from row ``row`` of A.
+
+    ``kind`` says which score: ``logprob`` log-softmax, ``logit`` before the softmax, ``prob`` after it; ``margin`` is
+    a difference of logits (which equals the difference of log-probabilities) and has a term of weight −1.
+    ``tokens`` is the text the model is given: the caption under teacher forcing, or the question.
+    """
+
+    row: int
+    label: str
+    terms: tuple[Term, ...]
+    kind: TargetKind = "logprob"
+    tokens: tuple[int, ...] = ()
+
+    @property
+    def last_step(self) -> int:
+        """The latest decoding step the target reads; later steps need not be computed."""
+        return max(term.step for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of the model about one picture; an empty query means "what do you say?"."""
+
+    caption: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    instead_of: str | None = None
+    beams: int = 1
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A vocabulary entry the model could have said at this place, with its log-probability in nats."""
+
+    label: str
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """One unit of the prediction that is explained by itself: a caption word, an answer, a class."""
+
+    label: str
+    terms: tuple[Term, ...]
+    logprob: float
+    alternatives: tuple[Alternative, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model said about one picture, or was made to say (``forced``).
+
+    ``tokens`` are the ids under teacher forcing, START not included; ``notes`` are for the reader (unknown words,
+    a caption cut at the model's longest).
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    tokens: tuple[int, ...]
+    forced: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the vision part hands on: feature maps by layer, each [B, K, h, w], and their geometry.
+
+    ``rest`` is what is not a map (class tokens, patch indices): nested tensors whose first dimension is B.
+    """
+
+    maps: dict[str, Tensor]
+    layer: str
+    grid: Grid
+    rest: Any = None
+
+    @property
+    def A(self) -> Tensor:
+        """The feature map that is explained, [B, K, h, w]."""
+        return self.maps[self.layer]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """How an adapter is explained unless the user says otherwise; chosen by measurement."""
+
+    method: str = "gradcam"
+    target: TargetKind = "logprob"
+    gradients: GradientWay = "batched"
+
+
+class Task(Protocol):
+    """A model split at its feature map A. Writing these members is all it takes to be explained.
+
+    ``kind`` is "captioning", "vqa" or "classification"; ``notes`` are shown with every explanation.
+    """
+
+    name: str
+    kind: str
+    defaults: Defaults
+    notes: tuple[str, ...]
+
+    @property
+    def blank(self) -> tuple[float, float, float]:
+        """RGB in [0, 1] of a picture that shows nothing, by custom the mean training colour."""
+        ...
+
+    @property
+    def prepare(self) -> Callable[[Image.Image], Tensor]:
+        """PIL RGB → [3, H, W]; never called from inside the model."""
+        ...
+
+    def place(self, inputs: Tensor) -> Tensor:
+        """Move prepared pictures [B, 3, H, W] to the model's device and dtype."""
+        ...
+
+    def version(self) -> Hashable:
+        """Something that changes when the weights do; what is kept for the model depends on it."""
+        ...
+
+    def features(self, inputs: Tensor) -> Features:
+        """Pictures [B, 3, H, W] → A and its geometry, in one run of the vision part, without a graph."""
+        ...
+
+    def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
+        """What the model says of each of the B pictures, without a graph."""
+        ...
+
+    def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
+        """A [M, K, h, w] and N targets, each naming its row of A → [N], differentiable in A."""
+        ...
+
+
+def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
+    """The target that asks for one word of a prediction; a margin is taken to the likeliest other word."""
+    word = prediction.words[position]
+    terms = word.terms
+    if kind == "margin" and len(terms) == 1:
+        rival = next((a.token for a in word.alternatives if a.token != terms[0].token), None)
+        if rival is not None:
+            terms = (*terms, replace(terms[0], token=rival, weight=-terms[0].weight))
+    return Target(row, word.label, terms, kind, prediction.tokens)
+
+
+def sentence_target(prediction: Prediction, row: int) -> Target:
+    """The whole text as one target: the sum of its words' log-probabilities (paper, section 5.1)."""
+    terms = tuple(term for word in prediction.words for term in word.terms)
+    return Target(row, prediction.text, terms, "logprob", prediction.tokens)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Which logits a batch of targets needs: P distinct (target, step) pairs, in order."""
+
+    pairs: tuple[tuple[int, int], ...]
+    targets: tuple[Target, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> "Reads":
+        """Collect the distinct (number of the target, step) pairs that the targets' terms read."""
+        pairs = dict.fromkeys((n, term.step) for n, target in enumerate(targets) for term in target.terms)
+        return cls(tuple(pairs), tuple(targets))
+
+    def combine(self, logits: Tensor) -> Tensor:
+        """Logits [P, V], one row a pair → scores [N]: each target's weighted sum under its kind."""
+        place = {pair: p for p, pair in enumerate(self.pairs)}
+        values = {kind: _read(logits, kind) for kind in {target.kind for target in self.targets}}
+        total = []
+        for n, target in enumerate(self.targets):
+            rows = [place[n, term.step] for term in target.terms]
+            tokens = [term.token for term in target.terms]
+            weights = torch.tensor([term.weight for term in target.terms], device=logits.device)
+            read = values[target.kind][rows, tokens]
+            total.append((read * weights.to(read.dtype)).sum())
+        return torch.stack(total)
+
+
+def _read(logits: Tensor, kind: TargetKind) -> Tensor:
+    if kind == "logprob":
+        return logits.log_softmax(-1)
+    if kind == "prob":
+        return logits.softmax(-1)
+    return logits

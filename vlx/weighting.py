@@ -1,0 +1,132 @@
+"""From a feature map A [N, K, h, w] and its gradient G [N, K, h, w] to a signed map S [N, h, w], one function a method.
+
+All are pure. A may have one row for all N gradients (or be expanded from one); it is then not copied. Halves are
+computed in float32. Nothing is rectified or normalised: S keeps its sign and its unit, score per cell.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.language import close_matches
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def importance_weights(G: Tensor) -> Tensor:
+    """α [N, K]: the mean of each unit's gradient over the cells (Grad-CAM, arXiv 1610.02391, eq. 1)."""
+    return _exact(G).mean((2, 3))
+
+
+def gradcam(A: Tensor, G: Tensor) -> Tensor:
+    """S = Σ_k α_k A_k with α the `importance_weights` (Grad-CAM, arXiv 1610.02391, eq. 2 before its ReLU)."""
+    return _weighted(importance_weights(G), _lean(A))
+
+
+def hirescam(A: Tensor, G: Tensor) -> Tensor:
+    """S = Σ_k G_k ∘ A_k, cell by cell (HiResCAM, arXiv 2011.08891).
+
+    Exact for nets that end in one linear layer after A: S then sums to the score less its bias.
+    """
+    return _cellwise(_exact(G), _lean(A))
+
+
+def gradcampp(A: Tensor, G: Tensor) -> Tensor:
+    """S = Σ_k w_k A_k, w_k = Σ_ij a max(G, 0), a = G² / (2 G² + (ΣA_k) G³) (Grad-CAM++, arXiv 1710.11063, eq. 19).
+
+    Cells whose denominator is 0 count nothing. Negative gradients are dropped, so S(−G) is another map, not −S(G).
+    """
+    A, G = _lean(A), _exact(G)
+    rise = G.clamp(min=0)
+    below = 2 + A.sum((2, 3), keepdim=True) * rise  # the fraction divided by G²: small gradients do not underflow
+    share = torch.where(below == 0, 0, rise / torch.where(below == 0, 1, below))
+    return _weighted(share.sum((2, 3)), A)
+
+
+def xgradcam(A: Tensor, G: Tensor) -> Tensor:
+    """S = Σ_k w_k A_k with w_k = Σ_ij A_k G_k / Σ_ij A_k (XGrad-CAM, arXiv 2008.02312).
+
+    A unit whose activations sum to 0 gets weight 0.
+    """
+    A, G = _lean(A), _exact(G)
+    total = A.sum((2, 3))
+    silent = total.abs() <= torch.finfo(A.dtype).eps * A.abs().sum((2, 3))
+    products = torch.einsum("nkhw,nkhw->nk", G, A)
+    return _weighted(torch.where(silent, 0, products / torch.where(silent, 1, total)), A)
+
+
+def layercam(A: Tensor, G: Tensor) -> Tensor:
+    """S = Σ_k max(G_k, 0) ∘ A_k, cell by cell (LayerCAM, doi 10.1109/TIP.2021.3089943).
+
+    Only gradients above 0 count, so S(−G) is another map, not −S(G).
+    """
+    return _cellwise(_exact(G).clamp(min=0), _lean(A))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A weighting: ``map(A, G) → S``; ``linear`` says that S(−G) = −S(G). ``paper`` is an arXiv id or a DOI."""
+
+    name: str
+    map: Callable[[Tensor, Tensor], Tensor]
+    linear: bool
+    paper: str
+    summary: str
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("gradcam", gradcam, True, "1610.02391", "units weighted by their mean gradient"),
+        Method("hirescam", hirescam, True, "2011.08891", "gradient times activation in every cell"),
+        Method("gradcam++", gradcampp, False, "1710.11063", "units weighted by their rising gradients, evened out"),
+        Method("xgradcam", xgradcam, True, "2008.02312", "units weighted by their gradient where they are active"),
+        Method(
+            "layercam", layercam, False, "10.1109/TIP.2021.3089943", "rising gradient times activation in every cell"
+        ),
+    )
+}
+
+
+def choose(name: str | Method) -> Method:
+    """The method of that name, however it is spelled: "gradcam", "Grad-CAM", "grad-cam++", "GradCAMPlusPlus".
+
+    Raises InputError for an unknown name, with close matches and the list.
+    """
+    if isinstance(name, Method):
+        return name
+    plain = str(name).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
+    if plain in METHODS:
+        return METHODS[plain]
+    near = close_matches(plain, METHODS)
+    hint = f"; close: {', '.join(near)}" if near else ""
+    raise InputError(f"no method {name!r}{hint}. Known: {', '.join(METHODS)}")
+
+
+def opposed(method: Method, A: Tensor, G: Tensor) -> Tensor:
+    """The method's map [N, h, w] of the negated score, whose gradient is −G: what speaks against it.
+
+    −S for methods that are linear in the gradient; the others rectify it, so the score is negated before.
+    """
+    return -method.map(A, G) if method.linear else method.map(A, -G)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in HALVES else values
+
+
+def _lean(A: Tensor) -> Tensor:
+    """A without the copies of an expanded row, at least float32."""
+    return _exact(A[:1] if len(A) and A.stride(0) == 0 else A)
+
+
+def _weighted(weights: Tensor, A: Tensor) -> Tensor:
+    return torch.einsum("nk,nkhw->nhw", weights, A)
+
+
+def _cellwise(G: Tensor, A: Tensor) -> Tensor:
+    """Σ_k G_k ∘ A_k row by row: less memory than all rows at once, and faster than einsum."""
+    return torch.stack([(g * a).sum(0) for g, a in zip(G, A.expand_as(G), strict=True)])
