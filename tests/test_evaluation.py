@@ -31,7 +31,7 @@ def test_a_hit_is_a_peak_centred_on_the_very_object() -> None:
     word, other = (spoken for spoken in scene.words if spoken.category == "object")
     assert word.mask is not None
     ys, xs = np.nonzero(word.mask)
-    cell = next((y // 8, x // 8) for y, x in zip(ys, xs, strict=True) if y % 8 == 0 and x % 8 == 0)
+    cell = next((int(y) // 8, int(x) // 8) for y, x in zip(ys, xs, strict=True) if y % 8 == 0 and x % 8 == 0)
     assert _hit(word, cell, placement()) == 1.0
     assert _hit(other, cell, placement()) == 0.0
     assert _hit(word, None, placement()) == 0.0
@@ -53,7 +53,9 @@ def test_wilson_interval_is_the_published_one() -> None:
 
 def test_baselines_are_what_a_random_and_a_central_point_score(tmp_path: Path) -> None:
     result = evaluate(random_captioner(tmp_path), 4)
-    chosen = [scene for scene in map(scenes.draw, range(scenes.HELD_OUT, scenes.HELD_OUT + 40)) if len(scene.named) == 2]
+    chosen = [
+        scene for scene in map(scenes.draw, range(scenes.HELD_OUT, scenes.HELD_OUT + 40)) if len(scene.named) == 2
+    ]
     spoken = [word for scene in chosen[:4] for word in scene.words if word.category == "object"]
     areas = [float(word.mask.mean()) for word in spoken if word.mask is not None]
     central = [float(word.mask[64, 64]) for word in spoken if word.mask is not None]

@@ -59,11 +59,11 @@ Rule = Callable[[_Track, Call, tuple[int, ...]], _Track | None]
 Operands = list[tuple[Tensor, _Track | None]]
 
 
-class Follower(TorchDispatchMode):
+class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes where the cells are of every tensor that is made from ``pictures``; None for tensors whose way was lost."""
 
     def __init__(self, pictures: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tracks = WeakTensorKeyDictionary()
         if pictures.ndim == 4:
             self._tracks[pictures] = _Track((2, 3), (pictures.shape[2], pictures.shape[3]), (0.0, 0.0), (1.0, 1.0))
@@ -79,7 +79,7 @@ class Follower(TorchDispatchMode):
 
     def grid(self, A: Tensor, size: tuple[int, int]) -> Grid | None:
         """The grid of A, if the way from the pictures to it was followed."""
-        track: _Track | None = self._tracks.get(A)
+        track: _Track | None = self._tracks.get(A)  # type: ignore[no-untyped-call]
         if track is None or track.dims != (2, 3) or not track.fits(A.shape):
             return None
         return Grid(track.offset, track.jump, track.cells, size, "layers" + track.doubt)

@@ -18,9 +18,10 @@ Array = NDArray[Any]
 Prepare = Callable[[Image.Image], Tensor]
 
 ALONG, ACROSS = 0.8, 0.2  # the slope of a ramp along its axis and across it
-DITHER = (0.5698402910, 0.7548776662)  # an additive sequence that fills the unit square evenly (R2)
 ROUNDS = 3  # the ramps are narrowed to the part that is seen at most this often
-EXACT = 0.25  # pixels of the user's picture; edges found this near to the picture's own are the picture's own
+EXACT = 0.1  # prepared pixels; edges found this near to the picture's own are the picture's own
+STRAIGHT = 0.05  # of the picture's side; where places are further off their line than this, the line is given up
+RESIZED = "as if the whole picture was resized"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
@@ -37,9 +38,9 @@ def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
     with _same_random_state():
         black, white = (_prepared(prepare, np.full(size, level, np.uint8)) for level in (0, 255))
         if black.shape != white.shape:
-            return Frame.whole(size, black.shape[1:], _note("its output's size changes", "as if it resized them"))
+            return Frame.whole(size, black.shape[1:], _note("its output changes in size", RESIZED))
         if not (np.isfinite(black).all() and np.isfinite(white).all() and (white != black).any()):
-            return Frame.whole(size, black.shape[1:], _note("it shows white and black alike", "as if it resized them"))
+            return Frame.whole(size, black.shape[1:], _note("it shows black and white alike", RESIZED))
         return _Measurement(prepare, size, black, white).frame()
 
 
@@ -60,8 +61,8 @@ def mean_colour(prepare: Prepare, size: tuple[int, int] = (64, 64)) -> tuple[flo
     if not np.isfinite(seen).all() or seen.max() == 0:
         return IMAGENET_MEAN
     inside = seen > 0.98 * seen.max()
-    response = np.stack([gain[:, inside].mean(1) for gain in gains], 1)
-    red, green, blue = np.linalg.lstsq(response, -black[:, inside].mean(1), rcond=None)[0].tolist()
+    response = np.stack([gain[:, inside].mean(1, dtype=float) for gain in gains], 1)
+    red, green, blue = np.linalg.lstsq(response, -black[:, inside].mean(1, dtype=float), rcond=None)[0].tolist()
     return (red, green, blue) if all(0.02 < value < 0.98 for value in (red, green, blue)) else IMAGENET_MEAN
 
 
@@ -76,28 +77,42 @@ class _Measurement:
         seen = np.sqrt(power / power.max())  # the share of picture, not padding, in each prepared pixel
         self.window = _box(seen > 0.5)
         self.full = _cut(seen, self.window) > 0.98
-        self.troubles: list[str] = []
+        self.steady = True
+        self.noise = np.random.default_rng(0).integers(0, 2**16, size, np.uint16)
 
     def frame(self) -> Frame:
         spans: list[Pair] = [(0.0, side - 1.0) for side in self.size]
+        off = [0.0, 0.0]
         for _ in range(ROUNDS):
             places = self.places(spans)
             lines = [self.line(places, axis, spans[axis]) for axis in (0, 1)]
+            off = [max(off[axis], self.off(places, axis, lines[axis], spans[axis])) for axis in (0, 1)]
             narrowed = [self.narrowed(lines[axis], axis, spans[axis]) for axis in (0, 1)]
             if narrowed == spans:
                 break
             spans = narrowed
-        if any(np.abs(first - second).max() > 0.5 for first, second in zip(places, self.places(spans), strict=True)):
-            self.troubles.append("it gives something else each time")
-        for axis in (0, 1):
-            self.check(places, axis, lines[axis], spans[axis])
+        note = self.trouble(places, spans, off)
+        if note.endswith(RESIZED):
+            lines = [self.resized(axis) for axis in (0, 1)]
         scale, shift = zip(*(self.snapped(*lines[axis], axis) for axis in (0, 1)), strict=True)
-        note = _note(" and ".join(dict.fromkeys(self.troubles)), "by the best straight fit") if self.troubles else ""
         return Frame(scale, shift, self.size, (self.black.shape[1], self.black.shape[2]), self.window, note)
+
+    def trouble(self, places: list[Array], spans: list[Pair], off: list[float]) -> str:
+        """The note for the reader; empty when every prepared pixel was where a straight line has it."""
+        if not self.steady:
+            return _note("its output changes in size or is not finite", RESIZED)
+        if any(np.abs(a - b).max() > 0.5 for a, b in zip(places, self.places(spans), strict=True)):
+            return _note("it gives something else each time", RESIZED)
+        shares = [off[axis] / self.size[axis] for axis in (0, 1)]
+        if max(shares) > STRAIGHT:
+            return _note("it turns, bends or recolours them", RESIZED)
+        if max(shares) > 0:
+            return _note("it turns, bends or recolours them", f"by a straight fit, off by up to {max(off):.0f} pixels")
+        return ""
 
     def places(self, spans: list[Pair]) -> list[Array]:
         """The user's y and x that every pixel of the window shows, two arrays [rows, columns]."""
-        steep = [self.read(_ramp(self.size, spans, axis)) for axis in (0, 1)]
+        steep = [self.read(_ramp(self.noise, spans, axis)) for axis in (0, 1)]
         both = ALONG**2 - ACROSS**2
         shares = [(ALONG * steep[axis] - ACROSS * steep[1 - axis]) / both for axis in (0, 1)]
         return [low + share * (high - low) for share, (low, high) in zip(shares, spans, strict=True)]
@@ -106,9 +121,9 @@ class _Measurement:
         """A grey picture as ``prepare`` shows it, black 0 and white 1, in the window."""
         shown = _prepared(self.prepare, picture)
         if shown.shape != self.black.shape or not np.isfinite(shown).all():
-            self.troubles.append("its output changes in size, or is not finite")
+            self.steady = False
             shown = self.black
-        return _cut((self.weights * (shown - self.black)).sum(0), self.window)
+        return _cut((self.weights * (shown - self.black)).sum(0, dtype=float), self.window)
 
     def inner(self, places: list[Array], axis: int, span: Pair) -> tuple[Array, Array]:
         """Prepared pixels of one axis, away from the borders where resizing bends, and the place that each shows."""
@@ -128,19 +143,29 @@ class _Measurement:
             scale, shift = np.polyfit(pixels, profile, 1).tolist()
             if abs(scale) > 1e-6:
                 return scale, shift
+        return self.resized(axis)
+
+    def resized(self, axis: int) -> Pair:
+        """(scale, shift) of one axis when the whole picture is in the window."""
         first, stop = self.window[2 * axis : 2 * axis + 2]
         scale = self.size[axis] / (stop - first)
         return scale, scale * (0.5 - first) - 0.5
 
-    def check(self, places: list[Array], axis: int, line: Pair, span: Pair) -> None:
-        """Note places of one axis that its line does not explain, and any that change along the other axis."""
+    def off(self, places: list[Array], axis: int, line: Pair, span: Pair) -> float:
+        """How far the places of one axis are off its line at most, and how much they change along the other axis.
+
+        In pixels of the user's picture, beyond what taking the nearest pixel and rounding to grey levels do. A line that
+        leaves the picture is off by as much.
+        """
         pixels, profile = self.inner(places, axis, span)
         if not len(pixels):
-            return
-        across = self.sure(places[axis]).mean(axis)
-        allowed = max(0.75, 0.25 * abs(line[0]))
-        if np.abs(profile - line[0] * pixels - line[1]).max() > allowed or np.ptp(across) > 2 * allowed:
-            self.troubles.append("it turns, bends or recolours them")
+            return 0.0
+        bend = np.abs(profile - line[0] * pixels - line[1]).max()
+        drift = np.ptp(self.sure(places[axis]).mean(axis))
+        ends = np.array([line[0] * (edge - 0.5) + line[1] for edge in self.window[2 * axis : 2 * axis + 2]])
+        outside = np.abs(ends - np.clip(ends, -0.5, self.size[axis] - 0.5)).max()
+        level = (span[1] - span[0]) / (255 * ALONG)
+        return float(max(bend - 0.75 - level, drift - 1.5 - 2 * level, outside - max(1.0, abs(line[0])), 0.0))
 
     def narrowed(self, line: Pair, axis: int, span: Pair) -> Pair:
         """The part of the user's picture that is seen, where that is less than half of ``span``: for steeper ramps."""
@@ -154,7 +179,7 @@ class _Measurement:
         first, stop = self.window[2 * axis : 2 * axis + 2]
         near, far = (scale * (edge - 0.5) + shift for edge in (first, stop))
         begin, end = (-0.5, self.size[axis] - 0.5) if scale > 0 else (self.size[axis] - 0.5, -0.5)
-        if max(abs(near - begin), abs(far - end)) > max(EXACT, 0.05 * abs(scale)):
+        if max(abs(near - begin), abs(far - end)) > max(EXACT * abs(scale), 0.05):
             return scale, shift
         exact = (end - begin) / (stop - first)
         return exact, begin - exact * (first - 0.5)
@@ -165,21 +190,17 @@ class _Measurement:
         return values[np.ix_(rows, columns)] if rows.any() and columns.any() else values
 
 
-def _ramp(size: tuple[int, int], spans: list[Pair], axis: int) -> Array:
+def _ramp(noise: NDArray[np.uint16], spans: list[Pair], axis: int) -> Array:
     """A grey picture, uint8 [H, W], rising over its span along one axis and a little along the other.
 
-    The slope across and the dither let every prepared column meet all the ways of rounding, so that means are exact.
+    The noise that is rounded with it, and the slope across, let each prepared column meet all the ways of rounding: the
+    means are exact where single pixels are not.
     """
-    rises = []
-    for own, (side, (low, high)) in enumerate(zip(size, spans, strict=True)):
-        share = np.clip((np.arange(side) - low) / max(high - low, 1e-9), 0, 1)
-        rises.append(share * 255 * (ALONG if own == axis else ACROSS))
-    whole = [np.round(rise * 2**24).astype(np.uint32) for rise in rises]
-    noise = [(np.arange(side) * step % 1 * 2**24).astype(np.uint32) for side, step in zip(size, DITHER, strict=True)]
-    dither = (noise[0][:, None] + noise[1][None, :]) & np.uint32(2**24 - 1)
-    dither += whole[0][:, None]
-    dither += whole[1][None, :]
-    return (dither >> np.uint32(24)).astype(np.uint8)
+    level = noise.astype(np.uint32)  # in 1/65536 of a grey level
+    for own, (side, (low, high)) in enumerate(zip(noise.shape, spans, strict=True)):
+        share = np.clip((np.arange(side) - low) / max(high - low, 1e-9), 0, 1) * (ALONG if own == axis else ACROSS)
+        level += np.expand_dims(np.round(share * 255 * 2**16).astype(np.uint32), 1 - own)
+    return (level >> np.uint32(16)).astype(np.uint8)
 
 
 def _prepared(prepare: Prepare, picture: Array) -> Array:

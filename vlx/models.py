@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def known() -> list[Known]:
 def _plugins() -> dict[str, Callable[[], Task]]:
     """Outsiders' models: entry point name → a function that makes the task; embedded names cannot be replaced."""
     found = {point.name: point for point in entry_points(group=GROUP) if point.name not in EMBEDDED}
-    return {name: lambda point=point: point.load()() for name, point in found.items()}
+    return {name: partial(_made_by, point) for name, point in found.items()}
+
+
+def _made_by(point: EntryPoint) -> Task:
+    task: Task = point.load()()
+    return task
 
 
 def _bundle(folder: Path, name: str) -> Task:

@@ -124,7 +124,8 @@ def _explain_one(task: Task, shown: _Shown, features: Features, prediction: Pred
     targets = [word_target(prediction, position, 0, wish.kind) for position in range(len(prediction.words))]
     asked = [*targets, sentence_target(prediction, 0)] if len(targets) > 1 else targets
     placement = Placement(features.grid, shown.frame)
-    words, sentence = (), _nothing(features, placement)
+    words: tuple[WordExplanation, ...] = ()
+    sentence = _nothing(features, placement)
     if asked:
         found = _numpy(engine.attribute(task, features.A, asked, wish.method, features.rest))
         blind = blank_logprobs(task, shown.size, asked) if wish.seen else None

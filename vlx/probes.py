@@ -39,11 +39,11 @@ def blank_logprobs(task: Task, size: tuple[int, int], targets: Sequence[Target])
     """The targets' log-probabilities (of a contrast: their difference) with nothing to see, same prefix, in nats."""
     features = blank_features(task, size)
     rows = tuple(replace(target, row=0, kind="logprob") for target in targets)
-    return engine.scores(task, features.A, rows, features.rest).float().tolist()  # type: ignore[no-any-return]
+    return engine.scores(task, features.A, rows, features.rest).float().tolist()
 
 
 def _blank(task: Task, size: tuple[int, int]) -> Features:
     color = tuple(round(255 * channel) for channel in task.blank)
-    picture = Image.new("RGB", (size[1], size[0]), color)  # type: ignore[arg-type]
+    picture = Image.new("RGB", (size[1], size[0]), color)
     with torch.no_grad():
         return task.features(task.place(task.prepare(picture)[None]))

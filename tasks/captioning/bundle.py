@@ -1,6 +1,7 @@
 """A captioner as a folder: ``config.json``, ``weights.safetensors`` and a model card; nothing is ever unpickled."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -54,7 +55,7 @@ class Config:
 def build(config: Config) -> nn.ModuleDict:
     """The untrained networks of a configuration: ``cnn`` and ``decoder``."""
     words = len(config.vocabulary)
-    decoders = {
+    decoders: dict[Entry, Callable[[], nn.Module]] = {
         "attention": lambda: Attention(config.units, words, config.cells),
         "first": lambda: PictureFirst(config.units, words),
         "state": lambda: PictureAsState(config.units, words),
@@ -89,8 +90,9 @@ def read_config(folder: Path) -> Config:
         )
     if raw.get("entry") not in ENTRIES:
         raise ModelError(f"{path}: entry={raw.get('entry')!r}; known are {', '.join(ENTRIES)}")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     try:
-        return Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        return Config(**values)
     except TypeError as error:
         raise ModelError(f"{path}: {error}") from None
 

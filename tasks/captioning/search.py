@@ -47,7 +47,7 @@ def beam(decoder: Decoder, state: Any, start: int, end: int | None, longest: int
 
     No length normalisation, as in NeuralTalk. Stops when no live hypothesis can overtake the best finished one.
     """
-    live, finished = [_Hypothesis(0.0, (), ())], []
+    live, finished = [_Hypothesis(0.0, (), ())], list[_Hypothesis]()
     device = nested_device(state)
     for _ in range(longest):
         last = torch.tensor(
@@ -70,7 +70,9 @@ def beam(decoder: Decoder, state: Any, start: int, end: int | None, longest: int
 def _grow(
     live: list[_Hypothesis], logprobs: Tensor, best: Any, end: int | None, beams: int
 ) -> tuple[list[_Hypothesis], list[_Hypothesis], list[int]]:
-    grown, ended, rows = [], [], []
+    grown: list[_Hypothesis] = []
+    ended: list[_Hypothesis] = []
+    rows: list[int] = []
     for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         row, token = divmod(place, logprobs.shape[1])
         parent = live[row]

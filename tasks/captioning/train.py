@@ -9,6 +9,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vlx.tasks.captioning import bundle
 from vlx.tasks.captioning.preparation import Preparation
+from vlx.tasks.captioning.unroll import Decoder, logits_of
 
 from vlx.scenes.corpus import Corpus, corpus
 from vlx.scenes.vocabulary import END, START, caption_vocabulary
@@ -34,8 +36,8 @@ class Recipe:
     """What decides the result of a training run."""
 
     entry: bundle.Entry = "attention"
-    scenes: int = 30_000
-    passes: int = 16
+    scenes: int = 20_000
+    passes: int = 11
     batch: int = 64
     rate: float = 3e-3
     seed: int = 0
@@ -109,7 +111,7 @@ def _one_pass(
     )
     with Progress(*columns) as progress:
         bar = progress.add_task("", total=recipe.scenes // recipe.batch, loss=float("nan"))
-        for chosen in order.split(recipe.batch)[: recipe.scenes // recipe.batch]:
+        for chosen in torch.split(order, recipe.batch)[: recipe.scenes // recipe.batch]:
             pictures = torch.from_numpy(data.pictures[chosen.numpy()]).permute(0, 3, 1, 2)
             images = _moved(preparation.normalise(pictures), generator)
             losses.append(_one_step(images, tokens[chosen], networks, optimizer))
@@ -121,16 +123,16 @@ def _one_pass(
 def _one_step(images: Tensor, tokens: Tensor, networks: nn.ModuleDict, optimizer: torch.optim.Optimizer) -> float:
     with torch.autocast("cpu", torch.bfloat16):
         features = networks["cnn"](images.contiguous(memory_format=torch.channels_last))
-    decoder = networks["decoder"]
+    decoder = cast(Decoder, networks["decoder"])
     state = decoder.start(features.float())
     hidden = []
     for step in range(tokens.shape[1] - 1):
         one, state = decoder.step(tokens[:, step].clamp_min(0), state)
         hidden.append(one)
-    logits = decoder.logits(torch.stack(hidden, 1).flatten(0, 1))
+    logits = logits_of(decoder, torch.stack(hidden, 1).flatten(0, 1))
     loss = functional.cross_entropy(logits, tokens[:, 1:].flatten(), ignore_index=-1)
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach())

@@ -32,7 +32,7 @@ def logits_of(decoder: Decoder, hidden: Tensor) -> Tensor:
     return result
 
 
-def take(state: Any, rows: Tensor | Sequence[int]) -> Any:
+def take(state: Any, rows: Sequence[int] | slice) -> Any:
     """The given rows of a state, in that order."""
     return nested(lambda tensor: tensor[rows], state)
 
@@ -68,7 +68,7 @@ def _stepped(
     for step in range(max(lengths)):
         going = sum(length > step for length in lengths)
         if going < active:
-            state, active = nested(lambda tensor, n=going: tensor[:n], state), going
+            state, active = take(state, slice(going)), going
         hidden, state = decoder.step(tokens[:active, step], state)
         by_step.append(hidden)
     return torch.stack([by_step[step][place[number]] for number, step in pairs])
@@ -82,7 +82,12 @@ def _padded(texts: Sequence[Sequence[int]], lengths: Sequence[int], device: torc
 
 
 def nested_device(value: Any) -> torch.device | None:
-    """The device of the first tensor in a nested value."""
-    found: list[torch.device] = []
-    nested(lambda tensor: found.append(tensor.device) or tensor, value)
-    return found[0] if found else None
+    """The device of a tensor in a nested value, None when it holds none."""
+    found: set[torch.device] = set()
+
+    def note(tensor: Tensor) -> Tensor:
+        found.add(tensor.device)
+        return tensor
+
+    nested(note, value)
+    return next(iter(found), None)

@@ -56,7 +56,7 @@ class Split:
         """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's logits [B, C]."""
         run = _Run()
         with self._hooked(run):
-            logits = logits_of(self.model(inputs))
+            logits = logits_of(self.model(inputs.clone()))  # which it may change in place
         self._check(run)
         assert run.A is not None
         return run.A, logits
@@ -70,8 +70,9 @@ class Split:
         if len(inputs) not in (1, len(A)):
             raise ModelError(f"{len(A)} feature maps came with {len(inputs)} pictures; give one each, or one for all")
         inputs = inputs[:1] if self.narrow else inputs.expand(len(A), -1, -1, -1)
+        differentiable = torch.is_grad_enabled()
         with torch.no_grad():
-            logits = self._replayed(inputs, A, differentiable := torch.is_grad_enabled())
+            logits = self._replayed(inputs, A, differentiable)
         if differentiable and A.requires_grad and not logits.requires_grad:
             logits = self._replayed(inputs, A, differentiable)  # the model itself has the layer under no_grad
         return logits
@@ -87,7 +88,7 @@ class Split:
         other, own = inputs[:1].flip(-1) + 1, logits[:1]
         try:
             self.narrow = _equal(self._replayed(other, A[:1].repeat(2, 1, 1, 1), False), own)
-        except RuntimeError:  # shapes that do not fit
+        except Exception:  # whatever the model says of shapes that do not fit
             self.narrow = False
         if not self.narrow and not _equal(self._replayed(inputs[:1], A[:1], False), own):
             self.narrow = None
@@ -99,9 +100,12 @@ class Split:
     def _replayed(self, inputs: Tensor, A: Tensor, differentiable: bool) -> Tensor:
         run = _Run(A, differentiable)
         with self._hooked(run):
-            output = self.model(inputs)
+            output = self.model(inputs.clone())
         self._check(run)
-        return logits_of(output)
+        logits = logits_of(output)
+        if len(logits) != len(A):
+            raise ModelError(f"{type(self.model).__name__} made {len(logits)} rows of logits from {len(A)} maps")
+        return logits
 
     @contextmanager
     def _hooked(self, run: _Run) -> Iterator[None]:
@@ -133,15 +137,17 @@ class Split:
 
     def _choices(self) -> str:
         names = self.layers()
+        if names is None:
+            names = [name for name, _ in self.model.named_modules() if name]
+            return f"It cannot be run to see which layers give a feature map; its last layers: {_last(names)}"
         if not names:
             return "No layer of it gives a feature map [B, K, h, w]"
-        more = f"; {len(names) - LISTED} before them" if len(names) > LISTED else ""
-        return f"Layers that give a feature map, the last ones: {', '.join(names[-LISTED:])}{more}"
+        return f"Layers that give a feature map, the last ones: {_last(names)}"
 
-    def layers(self) -> list[str]:
+    def layers(self) -> list[str] | None:
         """Layers that are called once and give a map [1, K, h, w] with several cells, in the order they end.
 
-        All layers when the model cannot be run.
+        None when the model cannot be run on an example.
         """
         names = {module: name for name, module in self.model.named_modules() if name}
         run, shapes, calls = object(), dict[str, bool](), dict[str, int]()
@@ -160,7 +166,7 @@ class Split:
             with torch.no_grad():
                 self.model(self._example())
         except Exception:  # the message that is being made is about something else
-            return list(names.values())
+            return None
         finally:
             _running.reset(token)
             with _lock:
@@ -204,6 +210,11 @@ def _visit(run: _Run, output: Any) -> Any:
     others = [_repeated(leaf, len(run.put)) for leaf in leaves]
     others[place] = run.put.clone()
     return tree_unflatten(others, structure)
+
+
+def _last(names: list[str]) -> str:
+    more = f"; {len(names) - LISTED} before them" if len(names) > LISTED else ""
+    return ", ".join(names[-LISTED:]) + more
 
 
 def _is_map(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """How good a captioner's captions of drawn scenes are, word by word and as a whole."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from vlx.scenes import COLORS, HELD_OUT, KINDS, SCENES, TEXTURES, draw
 from vlx.task import Query, Task
 
 BATCH = 50
-WORLD = {"object": KINDS, "color": COLORS, "texture": TEXTURES, "scene": SCENES}
+WORLD: dict[str, Collection[str]] = {"object": KINDS, "color": COLORS, "texture": TEXTURES, "scene": SCENES}
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ def _meteor(true: Sequence[str], said: Sequence[str]) -> float | None:
         scores = [single_meteor_score(a.split(), b.split()) for a, b in zip(true, said, strict=True)]
     except (ImportError, LookupError):
         return None
-    return sum(scores) / len(scores)
+    return float(sum(scores)) / len(scores)

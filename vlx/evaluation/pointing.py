@@ -229,11 +229,11 @@ def _falls(
     own = [replace(target, row=n, kind="logprob") for n, target in enumerate(targets)]
     before = engine.scores(task, task.features(task.place(images)).A, [replace(t, kind="logprob") for t in targets])
     after = engine.scores(task, task.features(task.place(edited)).A, own)
-    return (before - after).tolist()  # type: ignore[no-any-return]
+    return (before - after).tolist()
 
 
 def _blank_picture(task: Task, images: Tensor) -> Any:
     from PIL import Image
 
     height, width = images.shape[2:]
-    return Image.new("RGB", (width, height), tuple(round(255 * channel) for channel in task.blank))  # type: ignore[arg-type]
+    return Image.new("RGB", (width, height), tuple(round(255 * channel) for channel in task.blank))

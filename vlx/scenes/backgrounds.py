@@ -4,12 +4,13 @@ All noise is drawn on a fixed 128-cell lattice and enlarged, so that a seed give
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[Any]  # floating point, [S, S] or [S, S, 3]
 LATTICE = 128
 
 
@@ -22,7 +23,8 @@ def noise(rng: np.random.Generator, size: int, cells: int) -> Pixels:
 
 
 def _mix(low: Pixels, high: Pixels, share: Pixels) -> Pixels:
-    return low + (high - low) * share[..., None]
+    mixed: Pixels = low + (high - low) * share[..., None]
+    return mixed
 
 
 def _rgb(*color: float) -> Pixels:
@@ -30,12 +32,13 @@ def _rgb(*color: float) -> Pixels:
 
 
 def _over(picture: Pixels, layer: Pixels, share: Pixels) -> Pixels:
-    return picture + (layer - picture) * np.clip(share, 0, 1)[..., None]
+    return _mix(picture, layer, np.clip(share, 0, 1))
 
 
 def _ground(y: Pixels, line: Pixels) -> Pixels:
     """Share of ground in each pixel: 0 above the line, 1 below, soft over one lattice cell."""
-    return np.clip((y - line) * LATTICE + 0.5, 0, 1)
+    ground: Pixels = np.clip((y - line) * LATTICE + 0.5, 0, 1)
+    return ground
 
 
 def _meadow(rng: np.random.Generator, x: Pixels, y: Pixels, size: int) -> Pixels:
@@ -137,4 +140,5 @@ def light(picture: Pixels, rng: np.random.Generator) -> NDArray[np.uint8]:
     slope = rng.uniform(-0.12, 0.12, 2).astype(np.float32)
     gain = rng.uniform(0.88, 1.08) + slope[0] * axis[:, None] + slope[1] * axis[None, :]
     grain = noise(rng, size, LATTICE) * rng.uniform(1.5, 5.0)
-    return np.clip(picture * gain[..., None] + grain[..., None], 0, 255).round().astype(np.uint8)
+    lit: NDArray[np.uint8] = np.clip(picture * gain[..., None] + grain[..., None], 0, 255).round().astype(np.uint8)
+    return lit

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.errors import InputError
@@ -14,7 +15,7 @@ from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
 HELD_OUT = 10_000_000
 SMALLEST = 64
 
-MAIN_AREA = (0.045, 0.085)  # of the picture, before anything is hidden
+MAIN_AREA = (0.055, 0.1)  # of the picture, before anything is hidden
 EXTRA_AREA = (0.014, 0.024)
 DOUBTFUL = (0.3, 0.5)  # no object is hidden by a share so near the limit of naming
 CLEAR_LEAD = 0.75  # the third most visible object is at most this share of the second
@@ -68,7 +69,9 @@ def _pose(rng: np.random.Generator, kind: str, share: tuple[float, float]) -> Po
     return Pose(kind, str(color), str(accent), texture, float(x), float(y), scale, float(rng.uniform(-lean, lean)))
 
 
-def _render(place: str, poses: tuple[Pose, ...], seed: int, size: int):  # type: ignore[no-untyped-def]
+def _render(
+    place: str, poses: tuple[Pose, ...], seed: int, size: int
+) -> tuple[NDArray[np.uint8], tuple[SceneObject, ...]]:
     rng = np.random.default_rng((seed, 2))
     picture = backgrounds.paint(place, rng, size)
     parts = [paint_object(picture, pose, np.random.default_rng((seed, 3, n))) for n, pose in enumerate(poses)]

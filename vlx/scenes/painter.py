@@ -134,7 +134,8 @@ def _place(polygon: Polygon, pose: Pose, window: Window, size: int) -> Polygon:
     cos, sin = np.cos(np.radians(pose.angle)), np.sin(np.radians(pose.angle))
     turned = polygon @ np.array([[cos, sin], [-sin, cos]]) * pose.scale * size
     corner = np.array([window.left, window.top])
-    return (turned + np.array([pose.x, pose.y]) * size - corner) * FINE
+    placed: Polygon = (turned + np.array([pose.x, pose.y]) * size - corner) * FINE
+    return placed
 
 
 def _pattern(pose: Pose, window: Window) -> Pixels:

@@ -1,7 +1,9 @@
 """A drawn scene and its complete ground truth."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class SceneObject:
     @cached_property
     def mask(self) -> Mask:
         """Its visible pixels, bool [S, S]."""
-        return np.logical_or.reduce(list(self.parts.values()))
+        return union(self.parts.values())
 
     @cached_property
     def colors(self) -> dict[str, Mask]:
@@ -56,7 +58,7 @@ class SceneObject:
     @cached_property
     def textured(self) -> Mask:
         """Visible pixels that carry its texture, bool [S, S]."""
-        return np.logical_or.reduce([self.parts[name] for name in textured(self.pose)])
+        return union(self.parts[name] for name in textured(self.pose))
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -65,17 +67,13 @@ class SceneObject:
         return int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
 
 
-@dataclass(frozen=True, eq=False)
-class CaptionWord:
+class CaptionWord(NamedTuple):
     """One word of the caption: which object it speaks of (a number, or None), its category, and its pixels."""
 
     word: str
     object: int | None
     category: str | None
     mask: Mask | None
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter((self.word, self.object, self.category, self.mask))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,6 @@ class Scene:
     place: str
     objects: tuple[SceneObject, ...]
     named: tuple[int, ...]
-    _cache: dict[str, object] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
@@ -127,7 +124,7 @@ class Scene:
     @cached_property
     def background(self) -> Mask:
         """Pixels outside all objects, bool [S, S]."""
-        return ~np.logical_or.reduce([thing.mask for thing in self.objects])
+        return ~union(thing.mask for thing in self.objects)
 
     @cached_property
     def masks(self) -> dict[str, Mask]:
@@ -150,6 +147,12 @@ class Scene:
         """All concepts of one category in this scene as one array, bool [concepts, S, S]."""
         masks = [mask for concept, mask in self.masks.items() if self.categories[concept] == category]
         return np.stack(masks) if masks else np.zeros((0, self.size, self.size), bool)
+
+
+def union(masks: Iterable[Mask]) -> Mask:
+    """Pixels of any of the masks, bool [S, S]."""
+    whole: Mask = np.logical_or.reduce(list(masks))
+    return whole
 
 
 def category_of(concept: str) -> str:

@@ -1,7 +1,7 @@
 """The words of the embedded world, and the shapes behind them.
 
 A kind of object is a tuple of parts, back to front. A part is polygons in the object's own frame (x right, y down,
-about −1 to 1) and a paint: the object's colour (with its texture), its accent colour, a shade of its colour, or a
+about −1 to 1), none thinner than a few pixels of a 128-pixel picture, and a paint: the object's colour (with its texture), its accent colour, a shade of its colour, or a
 fixed RGB.
 """
 
@@ -140,25 +140,25 @@ KINDS: dict[str, Kind] = {
         Kind(
             "boat",
             (
-                Part("mast", (_box(-0.06, -1.0, 0.04, 0.3),), WOOD),
+                Part("mast", (_box(-0.1, -1.05, 0.08, 0.3),), WOOD),
                 Part(
                     "sail",
                     (
-                        _shape((0.1, -0.92), (0.78, 0.16), (0.1, 0.16)),
-                        _shape((-0.13, -0.7), (-0.62, 0.16), (-0.13, 0.16)),
+                        _shape((0.08, -1.0), (0.95, 0.2), (0.08, 0.2)),
+                        _shape((-0.1, -0.8), (-0.82, 0.2), (-0.1, 0.2)),
                     ),
                     CREAM,
                 ),
-                Part("hull", (_shape((-1.1, 0.26), (1.1, 0.26), (0.7, 0.86), (-0.7, 0.86)),), "color"),
+                Part("hull", (_shape((-1.1, 0.22), (1.1, 0.22), (0.7, 0.9), (-0.7, 0.9)),), "color"),
             ),
         ),
         Kind(
             "flower",
             (
-                Part("stem", (_box(-0.06, 0.1, 0.06, 1.05),), OLIVE),
-                Part("leaf", (_ellipse(0.3, 0.68, 0.28, 0.13), _ellipse(-0.3, 0.8, 0.28, 0.13)), OLIVE),
-                Part("petal", _petals(6, 0.42, 0.33, 0, -0.32), "color"),
-                Part("center", (_ellipse(0, -0.32, 0.24, 0.24),), "accent"),
+                Part("stem", (_box(-0.13, 0.1, 0.13, 1.05),), OLIVE),
+                Part("leaf", (_ellipse(0.38, 0.68, 0.36, 0.2), _ellipse(-0.38, 0.78, 0.36, 0.2)), OLIVE),
+                Part("petal", _petals(6, 0.44, 0.36, 0, -0.32), "color"),
+                Part("center", (_ellipse(0, -0.32, 0.27, 0.27),), "accent"),
             ),
             lean=12,
         ),
@@ -175,12 +175,9 @@ KINDS: dict[str, Kind] = {
                 Part(
                     "handle",
                     (
+                        _box(-0.11, -0.1, 0.11, 0.8),
                         np.concatenate(
-                            [
-                                _shape((-0.05, -0.1), (0.05, -0.1)),
-                                _ellipse(0.22, 0.78, 0.17, 0.2, 180, 0, 14),
-                                _ellipse(0.22, 0.78, 0.27, 0.3, 0, 180, 14),
-                            ]
+                            [_ellipse(0.24, 0.78, 0.13, 0.12, 180, 0, 14), _ellipse(0.24, 0.78, 0.35, 0.34, 0, 180, 14)]
                         ),
                     ),
                     WOOD,
@@ -190,10 +187,10 @@ KINDS: dict[str, Kind] = {
                     (
                         np.concatenate(
                             [
-                                _ellipse(0, -0.02, 1.05, 0.92, 180, 360),
-                                _ellipse(0.7, -0.02, 0.35, 0.16, 0, -180, 10),
-                                _ellipse(0, -0.02, 0.35, 0.16, 0, -180, 10),
-                                _ellipse(-0.7, -0.02, 0.35, 0.16, 0, -180, 10),
+                                _ellipse(0, 0.06, 1.05, 1.0, 180, 360),
+                                _ellipse(0.7, 0.06, 0.35, 0.16, 0, -180, 10),
+                                _ellipse(0, 0.06, 0.35, 0.16, 0, -180, 10),
+                                _ellipse(-0.7, 0.06, 0.35, 0.16, 0, -180, 10),
                             ]
                         ),
                     ),
@@ -205,23 +202,16 @@ KINDS: dict[str, Kind] = {
         Kind(
             "lamp",
             (
-                Part("pole", (_box(-0.07, -0.2, 0.07, 0.86),), STEEL),
-                Part("base", (_shape((-0.42, 0.98), (-0.28, 0.8), (0.28, 0.8), (0.42, 0.98)),), STEEL),
-                Part("shade", (_shape((-0.4, -1.0), (0.4, -1.0), (0.78, -0.08), (-0.78, -0.08)),), "color"),
+                Part("pole", (_box(-0.16, -0.2, 0.16, 0.8),), STEEL),
+                Part("base", (_shape((-0.62, 0.98), (-0.42, 0.66), (0.42, 0.66), (0.62, 0.98)),), STEEL),
+                Part("shade", (_shape((-0.44, -1.0), (0.44, -1.0), (0.86, 0.0), (-0.86, 0.0)),), "color"),
             ),
         ),
         Kind(
             "balloon",
             (
-                Part(
-                    "rope",
-                    (
-                        _shape((-0.34, 0.3), (-0.27, 0.3), (-0.14, 0.75), (-0.2, 0.75)),
-                        _shape((0.34, 0.3), (0.27, 0.3), (0.14, 0.75), (0.2, 0.75)),
-                    ),
-                    DARK,
-                ),
-                Part("basket", (_shape((-0.24, 0.72), (0.24, 0.72), (0.18, 1.05), (-0.18, 1.05)),), WOOD),
+                Part("rope", (_shape((-0.3, 0.4), (0.3, 0.4), (0.26, 0.68), (-0.26, 0.68)),), DARK),
+                Part("basket", (_shape((-0.34, 0.62), (0.34, 0.62), (0.27, 1.05), (-0.27, 1.05)),), WOOD),
                 Part(
                     "envelope",
                     (np.concatenate([_ellipse(0, -0.28, 0.8, 0.76, 150, 390), _shape((0.3, 0.48), (-0.3, 0.48))]),),
@@ -233,13 +223,13 @@ KINDS: dict[str, Kind] = {
         Kind(
             "bird",
             (
-                Part("tail", (_shape((-0.55, 0.02), (-1.15, -0.28), (-1.1, 0.14)),), "shade"),
-                Part("beak", (_shape((0.92, -0.3), (1.3, -0.16), (0.9, -0.08)),), FLAME),
-                Part("body", (_ellipse(-0.02, 0.08, 0.72, 0.46), _ellipse(0.66, -0.22, 0.36, 0.34)), "color"),
+                Part("tail", (_shape((-0.55, -0.16), (-1.2, -0.48), (-1.15, 0.24), (-0.55, 0.34)),), "shade"),
+                Part("beak", (_shape((0.9, -0.55), (1.38, -0.26), (0.9, -0.02)),), FLAME),
+                Part("body", (_ellipse(-0.02, 0.12, 0.8, 0.62), _ellipse(0.6, -0.3, 0.44, 0.44)), "color"),
                 Part(
-                    "wing", (_shape((-0.38, 0.1), (0.3, 0.02), (0.02, -0.32), (-0.45, -0.92), (-0.62, -0.5)),), "accent"
+                    "wing", (_shape((0.3, -0.02), (-0.1, 0.46), (-0.62, 0.32), (-0.9, -0.3), (-0.3, -0.2)),), "accent"
                 ),
-                Part("eye", (_ellipse(0.76, -0.28, 0.08, 0.08, n=14),), DARK),
+                Part("eye", (_ellipse(0.7, -0.38, 0.1, 0.1, n=14),), DARK),
             ),
             flies=True,
             lean=20,
@@ -247,25 +237,30 @@ KINDS: dict[str, Kind] = {
         Kind(
             "rocket",
             (
-                Part("flame", (_shape((-0.2, 0.6), (0.2, 0.6), (0.12, 0.86), (0, 1.12), (-0.12, 0.86)),), FLAME),
+                Part("flame", (_shape((-0.3, 0.6), (0.3, 0.6), (0.17, 0.9), (0, 1.16), (-0.17, 0.9)),), FLAME),
                 Part(
                     "fin",
-                    (_shape((-0.34, 0.1), (-0.78, 0.74), (-0.3, 0.62)), _shape((0.34, 0.1), (0.78, 0.74), (0.3, 0.62))),
+                    (
+                        _shape((-0.45, 0.0), (-0.98, 0.8), (-0.36, 0.68)),
+                        _shape((0.45, 0.0), (0.98, 0.8), (0.36, 0.68)),
+                    ),
                     "accent",
                 ),
                 Part(
                     "body",
                     (
                         np.concatenate(
-                            [_shape((-0.3, 0.64)), _ellipse(0, -0.28, 0.42, 0.5, 170, 370, 20), _shape((0.3, 0.64))]
+                            [_shape((-0.42, 0.66)), _ellipse(0, -0.28, 0.55, 0.6, 170, 370, 20), _shape((0.42, 0.66))]
                         ),
                     ),
                     "color",
                 ),
                 Part(
-                    "nose", (_shape((-0.33, -0.58), (-0.2, -0.86), (0, -1.1), (0.2, -0.86), (0.33, -0.58)),), "accent"
+                    "nose",
+                    (_shape((-0.45, -0.6), (-0.27, -0.92), (0, -1.16), (0.27, -0.92), (0.45, -0.6)),),
+                    "accent",
                 ),
-                Part("window", (_ellipse(0, -0.26, 0.17, 0.17, n=20),), GLASS),
+                Part("window", (_ellipse(0, -0.22, 0.22, 0.22, n=20),), GLASS),
             ),
             flies=True,
             lean=25,
@@ -286,12 +281,12 @@ KINDS: dict[str, Kind] = {
                 Part(
                     "antenna",
                     (
-                        _shape((-0.05, -0.5), (-0.3, -1.0), (-0.22, -1.02), (0.03, -0.5)),
-                        _shape((0.05, -0.5), (0.3, -1.0), (0.22, -1.02), (-0.03, -0.5)),
+                        _shape((-0.07, -0.5), (-0.32, -0.94), (-0.2, -1.0), (0.05, -0.5)),
+                        _shape((0.07, -0.5), (0.32, -0.94), (0.2, -1.0), (-0.05, -0.5)),
                     ),
                     DARK,
                 ),
-                Part("body", (_ellipse(0, 0, 0.12, 0.66, n=24),), DARK),
+                Part("body", (_ellipse(0, 0, 0.15, 0.68, n=24),), DARK),
             ),
             flies=True,
             lean=25,
