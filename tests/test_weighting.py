@@ -98,7 +98,7 @@ def test_importance_weights_are_mean_gradients() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_one_row_of_A_serves_all_gradients(name: str) -> None:
+def test_one_row_serves_all_gradients(name: str) -> None:
     A, G = example(1)
     whole = METHODS[name].map(A[:1].repeat(SHAPE[0], 1, 1, 1), G)
     for shared in (A[:1], A[:1].expand(SHAPE[0], -1, -1, -1)):

@@ -108,9 +108,9 @@ def caption(
     """
     import vlx
 
-    _writable(out)
     task = vlx.load(model)
     _require(task, "captioning", model)
+    _writable(out)
     options = {"caption": text, "beams": beams, "method": method, "target": target}
     _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
 
@@ -141,16 +141,16 @@ def classify(
     """
     import vlx
 
-    _writable(out)
     task = vlx.load(model)
     _require(task, "classification", model)
+    _writable(out)
     options = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
     _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
 
 
 @main.command()
 @click.argument("model")
-@click.option("--n", default=500, show_default=True, help="Held-out scenes.")
+@click.option("--n", type=click.IntRange(min=1), default=500, show_default=True, help="Held-out scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
 def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:

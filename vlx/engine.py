@@ -86,9 +86,8 @@ def gradients(
     with _differentiable():
         leaf_source = A.clone() if A.is_inference() else A.detach()
         scores, gradient = compute(task.scores, leaf_source, tuple(targets), rest)
-    if not torch.isfinite(scores).all():
-        bad = targets[int((~torch.isfinite(scores)).nonzero()[0])]
-        raise ModelError(f"{task.name}: the score of {bad.label!r} is not a finite number; check the weights for NaN")
+    _check_finite(task, "score", scores, targets)
+    _check_finite(task, "gradient", gradient.flatten(1).sum(1), targets)
     return scores.detach(), gradient.detach()
 
 
@@ -118,6 +117,13 @@ def nested(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
+def _check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Target]) -> None:
+    broken = (~torch.isfinite(values)).nonzero()
+    if len(broken):
+        label = targets[int(broken[0])].label
+        raise ModelError(f"{task.name}: the {what} of {label!r} is not a finite number; check the weights for NaN")
+
+
 @contextmanager
 def _differentiable() -> Iterator[None]:
     with torch.inference_mode(False), torch.enable_grad():
@@ -131,11 +137,16 @@ def _rows(A: Tensor, targets: Sequence[Target]) -> Tensor:
     return A[[target.row for target in targets]]
 
 
+def _repeated(tensor: Tensor, order: list[int]) -> Tensor:
+    """The rows that are asked for; a single row is expanded and not copied."""
+    return tensor.expand(len(order), *tensor.shape[1:]) if len(tensor) == 1 else tensor[order]
+
+
 def _by_rows(task_scores: Scores, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     order = [target.row for target in targets]
     rows = A[order].requires_grad_()
     own = tuple(replace(target, row=n) for n, target in enumerate(targets))
-    values = task_scores(rows, own, nested(lambda tensor: tensor[order], rest))
+    values = task_scores(rows, own, nested(lambda tensor: _repeated(tensor, order), rest))
     return values, _pull(values.sum(), rows, None)
 
 
@@ -167,15 +178,10 @@ def _slots(targets: tuple[Target, ...]) -> list[int]:
 
 def _pull(values: Tensor, leaf: Tensor, cotangents: Tensor | None) -> Tensor:
     """The gradient of ``values`` at ``leaf``; zeros when they do not depend on it."""
+    nothing = torch.zeros_like(leaf) if cotangents is None else leaf.new_zeros(len(cotangents), *leaf.shape)
     if not values.requires_grad:
-        return torch.zeros_like(leaf) if cotangents is None else leaf.new_zeros(len(cotangents), *leaf.shape)
+        return nothing
     (gradient,) = torch.autograd.grad(
-        values,
-        leaf,
-        cotangents,
-        retain_graph=True,
-        is_grads_batched=cotangents is not None,
-        allow_unused=True,
-        materialize_grads=True,
+        values, leaf, cotangents, retain_graph=True, is_grads_batched=cotangents is not None, allow_unused=True
     )
-    return gradient
+    return nothing if gradient is None else gradient

@@ -6,7 +6,7 @@ Maps are kept as the engine gave them, signed and in score per cell; pictures of
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +89,18 @@ class Explanation:
     def __iter__(self) -> Iterator[WordExplanation]:
         return iter(self.words)
 
-    def __getitem__(self, key: int | str | tuple[str, int]) -> WordExplanation:
+    def __getitem__(self, key: SupportsIndex | str | tuple[str, int]) -> WordExplanation:
         """A word by position, by label when it stands there once, or by (label, occurrence)."""
-        if isinstance(key, int):
-            return self.words[key]
+        if isinstance(key, SupportsIndex):
+            return self._at(key.__index__())
         label, occurrence = key if isinstance(key, tuple) else (key, None)
         positions = [i for i, word in enumerate(self.words) if word.label == label]
         return self.words[self._choose(label, positions, occurrence)]
+
+    def _at(self, position: int) -> WordExplanation:
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there is no word {position}; the text has {len(self)}: {self.text!r}")
+        return self.words[position]
 
     def _choose(self, label: str, positions: list[int], occurrence: int | None) -> int:
         if not positions:

@@ -19,13 +19,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlx.geometry import Grid, Pair
 
+COMPOUND = torch._C.DispatchKey.CompositeImplicitAutograd
+
 
 @dataclass(frozen=True)
 class _Track:
     """Cell n of an axis is centred at pixel offset + jump·n.
 
-    ``dims`` are the vertical and horizontal dimension of the tensor, one and the same when they are flattened;
-    ``doubt`` says what was not certain on the way.
+    ``dims`` are the vertical and horizontal dimension of the tensor, one and the same when they are flattened, alone or
+    behind the batch; ``doubt`` says what was not certain on the way.
     """
 
     dims: tuple[int, int]
@@ -34,11 +36,15 @@ class _Track:
     jump: Pair
     doubt: str = ""
 
+    @property
+    def flat(self) -> bool:
+        return self.dims[0] == self.dims[1]
+
     def fits(self, shape: Sequence[int]) -> bool:
         if not all(0 <= dim < len(shape) for dim in self.dims):
             return False
-        if self.dims[0] == self.dims[1]:
-            return shape[self.dims[0]] == math.prod(self.cells)
+        if self.flat:
+            return shape[self.dims[0]] % math.prod(self.cells) == 0
         return (shape[self.dims[0]], shape[self.dims[1]]) == self.cells
 
     def at(self, vertical: int, horizontal: int) -> "_Track":
@@ -70,11 +76,11 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # inference mode hands on compounds such as linear as a whole
-            out = func.decompose(*args, **kwargs)
-        if out is NotImplemented:
-            out = func(*args, **kwargs)
-            self._note(func, args, kwargs, out)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOUND.name):
+            with self:  # inference mode hands on linear, conv2d… in one piece; taken apart as torch itself would
+                return func._op_dk(COMPOUND, *args, **kwargs)
+        out = func(*args, **kwargs)
+        self._note(func, args, kwargs, out)
         return out
 
     def grid(self, A: Tensor, size: tuple[int, int]) -> Grid | None:
@@ -164,7 +170,7 @@ def _window(
     return track.step(shape, [(k[axis] - 1) / 2 * d[axis] - p[axis] for axis in (0, 1)], s)
 
 
-@_rule("convolution")
+@_rule("convolution _convolution")
 def _convolution(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     if call["transposed"]:
         return None
@@ -199,8 +205,8 @@ def _upsampled(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | No
 def _padded(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     pad = call.get("pad") or call["padding"]
     before = dict(zip(range(len(shape) - 1, -1, -1), pad[::2], strict=False))  # the last dimension comes first
-    if track.dims[0] == track.dims[1]:
-        return None if before.get(track.dims[0]) else track
+    if track.flat:
+        return _same_length(track, call, shape)
     return track.step(shape, [-before.get(dim, 0) for dim in track.dims], (1, 1))
 
 
@@ -209,8 +215,8 @@ def _sliced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     dim = call["dim"] % len(shape)
     if dim not in track.dims:
         return track
-    if track.dims[0] == track.dims[1]:
-        return track if track.fits(shape) else None
+    if track.flat:
+        return _same_length(track, call, shape)
     start, length = call["start"] or 0, track.cells[track.dims.index(dim)]
     start = min(start if start >= 0 else max(start + length, 0), length)
     return track.step(
@@ -233,8 +239,9 @@ def _reduced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None
 
 
 @_rule("split split_with_sizes")
-def _split(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
-    return track if track.fits(shape) else None
+def _same_length(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+    """Channels are cut or added, places are not."""
+    return track if all(shape[dim] == call["self"].shape[dim] for dim in track.dims) else None
 
 
 @_rule("permute transpose t")
@@ -259,17 +266,16 @@ def _mixed_channels(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track
 def _reshaped(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     """Places stay where as many numbers stand before them; they may be flattened into one dimension and back."""
     old, (h, w) = tuple(call["self"].shape), track.cells
-    flat = track.dims[0] == track.dims[1]
-    before = [math.prod(old[:dim]) for dim in track.dims]
-    if flat:
-        before[1] *= h
-    near = sorted(range(len(shape)), key=lambda dim: abs(dim - track.dims[0]))
-    rows = [dim for dim in near if shape[dim] == h and math.prod(shape[:dim]) == before[0]]
-    columns = [dim for dim in near if shape[dim] == w and math.prod(shape[:dim]) == before[1]]
+    vertical, horizontal = track.dims
+    above = math.prod(old[:vertical]) * (old[vertical] // (h * w) if track.flat else 1)
+    left = above * h if track.flat else math.prod(old[:horizontal])
+    near = sorted(range(len(shape)), key=lambda dim: abs(dim - vertical))
+    rows = [dim for dim in near if shape[dim] == h and math.prod(shape[:dim]) == above]
+    columns = [dim for dim in near if shape[dim] == w and math.prod(shape[:dim]) == left]
     pairs = [(row, column) for row in rows for column in columns if row != column]
     if pairs:
-        return track.at(*next((pair for pair in pairs if pair == track.dims), pairs[0]))
-    if not flat and track.dims[1] != track.dims[0] + 1:
+        return track.at(*(track.dims if track.dims in pairs else pairs[0]))
+    if left != above * h:
         return None
-    joined = [dim for dim in near if shape[dim] == h * w and math.prod(shape[:dim]) == before[0]]
+    joined = [dim for dim in near if math.prod(shape[: dim + 1]) == above * h * w and shape[dim] % (h * w) == 0]
     return track.at(joined[0], joined[0]) if joined else None

@@ -154,8 +154,8 @@ class _Measurement:
     def off(self, places: list[Array], axis: int, line: Pair, span: Pair) -> float:
         """How far the places of one axis are off its line at most, and how much they change along the other axis.
 
-        In pixels of the user's picture, beyond what taking the nearest pixel and rounding to grey levels do. A line that
-        leaves the picture is off by as much.
+        In pixels of the user's picture, beyond what taking the nearest pixel and rounding to grey levels do. A line
+        that leaves the picture is off by as much.
         """
         pixels, profile = self.inner(places, axis, span)
         if not len(pixels):

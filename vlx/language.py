@@ -15,6 +15,12 @@ _BREAKS = frozenset(
     through to toward towards under until up upon was we were what when where which while who will with within without
     would yet you""".split()
 )
+_THINGS_IN_ING = frozenset(
+    """awning boxing building ceiling clothing crossing dining dressing drawing earring evening fencing flooring
+    frosting icing king lighting lightning living morning nothing opening painting parking railing ring serving
+    shopping siding sibling sling spring sterling sting string swing swimming thing topping training wedding wing
+    writing""".split()
+)
 _DETERMINERS = frozenset(
     "a an the this that these those some any each every no another one two three four five".split()
 )
@@ -34,7 +40,7 @@ def phrases(words: Sequence[str]) -> list[tuple[int, int]]:
     """Noun phrases as (first, stop) positions of words, in order.
 
     Taken from spaCy's English noun chunks where a model is installed, else cut by a small rule: a run of words between
-    prepositions, conjunctions, pronouns, auxiliaries and -ing words, opened by a determiner if there is one.
+    prepositions, conjunctions, pronouns, auxiliaries and verbs in -ing, opened by a determiner if there is one.
     """
     parser = _parser()
     return _cut(words) if parser is None else _chunks(parser, words)
@@ -64,7 +70,7 @@ def _cut(words: Sequence[str]) -> list[tuple[int, int]]:
     first: int | None = None
     for position, word in enumerate([*(word.lower() for word in words), "and"]):
         opens = word in _DETERMINERS
-        ends = opens or word in _BREAKS or word.endswith("ing")
+        ends = opens or word in _BREAKS or (word.endswith("ing") and word not in _THINGS_IN_ING)
         if ends and first is not None:
             spans.append((first, position))
             first = None

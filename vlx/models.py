@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import as_file, files
+from os import PathLike
 from pathlib import Path
 
 from vlx.errors import ModelError
@@ -39,6 +40,11 @@ def load(name: str | Path) -> Task:
 
     Raises ModelError for an unknown name, with close matches, and for files that are missing, broken or foreign.
     """
+    if not isinstance(name, str | PathLike):
+        raise ModelError(
+            f"load() takes a name or a folder, got {type(name).__name__}; wrap a module of your own in "
+            "vlx.tasks.captioning.CnnLstmCaptioner or vlx.tasks.classification.Classifier"
+        )
     text = str(name)
     if text in EMBEDDED:
         with as_file(files("vlx.scenes") / "models" / EMBEDDED[text]) as folder:
@@ -52,7 +58,7 @@ def load(name: str | Path) -> Task:
         return plugins[text]()
     path = Path(name)
     if path.is_dir():
-        return _bundle(path, path.resolve().name)
+        return _bundle(path, text)
     raise ModelError(_unknown(text, path, plugins))
 
 

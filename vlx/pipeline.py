@@ -16,7 +16,7 @@ from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
 from vlx.probes import blank_logprobs
-from vlx.task import TARGET_KINDS, Features, Prediction, Query, TargetKind, Task, sentence_target, word_target
+from vlx.task import TARGET_KINDS, Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 from vlx.tracing import measure_frame
 from vlx.weighting import Method, choose
 
@@ -51,7 +51,7 @@ def explain_many(
     seen: bool = True,
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
-    if isinstance(task, str) or not hasattr(task, "features"):
+    if not all(callable(getattr(task, name, None)) for name in ("features", "predict", "scores")):
         raise InputError(f"explain() needs a task, got {task!r}; make one with vlx.load(…) or an adapter")
     if batch_size < 1 or beams < 1:
         raise InputError(f"batch_size={batch_size} and beams={beams} must be 1 or more")
@@ -122,28 +122,44 @@ def _row(features: Features, row: int) -> Features:
 
 def _explain_one(task: Task, shown: _Shown, features: Features, prediction: Prediction, wish: _Wish) -> Explanation:
     targets = [word_target(prediction, position, 0, wish.kind) for position in range(len(prediction.words))]
-    asked = [*targets, sentence_target(prediction, 0)] if len(targets) > 1 else targets
+    is_text = task.kind == "captioning"
+    asked = [*targets, sentence_target(prediction, 0)] if is_text and targets else targets
     placement = Placement(features.grid, shown.frame)
     words: tuple[WordExplanation, ...] = ()
     sentence = _nothing(features, placement)
     if asked:
         found = _numpy(engine.attribute(task, features.A, asked, wish.method, features.rest))
-        blind = blank_logprobs(task, shown.size, asked) if wish.seen else None
-        words = tuple(_word(prediction, n, found, blind, placement, wish.kind) for n in range(len(targets)))
-        sentence = _sentence(prediction, found, blind, placement) if len(asked) > len(targets) else words[0]
+        owed = _owed(task, features, shown.size, prediction, asked) if wish.seen else None
+        words = tuple(_word(prediction, n, found, owed, placement, wish.kind) for n in range(len(targets)))
+        sentence = _sentence(prediction, found, owed, placement) if is_text else words[0]
     return Explanation(
         text=prediction.text,
         words=words,
         sentence=sentence,
-        phrases=_phrases(words) if task.kind == "captioning" else (),
+        phrases=_phrases(words) if is_text else (),
         image=np.asarray(shown.picture.image),
         task=task.kind,
         method=wish.method.name,
         placement=placement,
         forced=prediction.forced,
-        notes=_notes(prediction, shown, features, words),
+        notes=_notes(task, prediction, shown, features, words),
         provenance=_provenance(task, features, shown, wish),
     )
+
+
+def _owed(
+    task: Task, features: Features, size: tuple[int, int], prediction: Prediction, asked: Sequence[Target]
+) -> list[float]:
+    """What each target's log-probability (a contrast's difference) owes to the picture: less that of a blank one."""
+    own = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+    own += asked[len(own) :]
+    blind = blank_logprobs(task, size, own)
+    if any(term.weight < 0 for target in own for term in target.terms):
+        shown = engine.scores(task, features.A, own, features.rest).tolist()
+    else:
+        shown = [word.logprob for word in prediction.words]
+        shown += [sum(shown)] * (len(own) - len(shown))
+    return [there - gone for there, gone in zip(shown, blind, strict=True)]
 
 
 def _numpy(found: engine.Attribution) -> dict[str, Array]:
@@ -154,7 +170,7 @@ def _numpy(found: engine.Attribution) -> dict[str, Array]:
 
 
 def _word(
-    prediction: Prediction, n: int, found: dict[str, Array], blind: list[float] | None, placement: Placement, kind: str
+    prediction: Prediction, n: int, found: dict[str, Array], owed: list[float] | None, placement: Placement, kind: str
 ) -> WordExplanation:
     word = prediction.words[n]
     return WordExplanation(
@@ -167,13 +183,13 @@ def _word(
         opposed=found["opposed"][n],
         placement=placement,
         target=kind,
-        seen=None if blind is None else word.logprob - blind[n],
+        seen=None if owed is None else owed[n],
         notes=word.notes if found["depends"][n] else (*word.notes, UNUSED),
     )
 
 
 def _sentence(
-    prediction: Prediction, found: dict[str, Array], blind: list[float] | None, placement: Placement
+    prediction: Prediction, found: dict[str, Array], owed: list[float] | None, placement: Placement
 ) -> WordExplanation:
     total = sum(word.logprob for word in prediction.words)
     return WordExplanation(
@@ -186,7 +202,7 @@ def _sentence(
         opposed=found["opposed"][-1],
         placement=placement,
         target="logprob",
-        seen=None if blind is None else total - blind[-1],
+        seen=None if owed is None else owed[-1],
         notes=() if found["depends"][-1] else (UNUSED,),
     )
 
@@ -220,9 +236,9 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
 
 
 def _notes(
-    prediction: Prediction, shown: _Shown, features: Features, words: Sequence[WordExplanation]
+    task: Task, prediction: Prediction, shown: _Shown, features: Features, words: Sequence[WordExplanation]
 ) -> tuple[str, ...]:
-    notes = [*shown.picture.notes, *prediction.notes]
+    notes = [*task.notes, *shown.picture.notes, *prediction.notes]
     if shown.frame.note:
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):
@@ -230,7 +246,7 @@ def _notes(
     unused = [word.label for word in words if UNUSED in word.notes]
     if unused:
         notes.append(f"{UNUSED} ({', '.join(unused)})")
-    return tuple(notes)
+    return tuple(dict.fromkeys(notes))
 
 
 def _provenance(task: Task, features: Features, shown: _Shown, wish: _Wish) -> dict[str, Any]:

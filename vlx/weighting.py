@@ -42,7 +42,7 @@ def gradcampp(A: Tensor, G: Tensor) -> Tensor:
     A, G = _lean(A), _exact(G)
     rise = G.clamp(min=0)
     below = 2 + A.sum((2, 3), keepdim=True) * rise  # the fraction divided by G²: small gradients do not underflow
-    share = torch.where(below == 0, 0, rise / torch.where(below == 0, 1, below))
+    share = torch.where(below == 0, 0, rise / below)
     return _weighted(share.sum((2, 3)), A)
 
 
@@ -55,7 +55,7 @@ def xgradcam(A: Tensor, G: Tensor) -> Tensor:
     total = A.sum((2, 3))
     silent = total.abs() <= torch.finfo(A.dtype).eps * A.abs().sum((2, 3))
     products = torch.einsum("nkhw,nkhw->nk", G, A)
-    return _weighted(torch.where(silent, 0, products / torch.where(silent, 1, total)), A)
+    return _weighted(torch.where(silent, 0, products / total), A)
 
 
 def layercam(A: Tensor, G: Tensor) -> Tensor:

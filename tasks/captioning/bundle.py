@@ -1,6 +1,7 @@
 """A captioner as a folder: ``config.json``, ``weights.safetensors`` and a model card; nothing is ever unpickled."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +11,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from vlx.errors import ModelError
+from vlx.task import TARGET_KINDS, Defaults, GradientWay, TargetKind
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
 from vlx.tasks.captioning.networks import SceneCnn
 from vlx.tasks.captioning.preparation import Preparation
 from vlx.tasks.captioning.unroll import Decoder
-
-from vlx.errors import ModelError
-from vlx.task import Defaults, GradientWay, TargetKind
+from vlx.weighting import METHODS
 
 SCHEMA = 1
 Entry = Literal["attention", "first", "state"]
@@ -64,37 +66,65 @@ def build(config: Config) -> nn.ModuleDict:
 
 
 def save(folder: Path, config: Config, networks: nn.Module) -> None:
-    """Write configuration and float16 weights; the folder is made if need be."""
+    """Write configuration and float16 weights, each whole or not at all; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     halved = {name: _halved(tensor) for name, tensor in networks.state_dict().items()}
-    save_file(halved, folder / "weights.safetensors")
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+    save_file(halved, folder / "weights.partial")
+    os.replace(folder / "weights.partial", folder / "weights.safetensors")
+    (folder / "config.partial").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+    os.replace(folder / "config.partial", folder / "config.json")
 
 
 def read_config(folder: Path) -> Config:
     """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
     path = folder / "config.json"
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(
-            f"{folder}: no config.json here; a vlx bundle holds config.json and weights.safetensors"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder}: no config.json; a vlx bundle holds config.json and weights.safetensors") from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(raw, dict) or raw.get("task") != "captioning":
-        raise ModelError(f"{path}: this is not the configuration of a vlx captioner (task={_get(raw, 'task')!r})")
-    if raw.get("schema", 0) > SCHEMA:
-        raise ModelError(
-            f"{path}: written by a newer vlx (schema {raw['schema']}, this one reads {SCHEMA}); update vlx"
-        )
-    if raw.get("entry") not in ENTRIES:
-        raise ModelError(f"{path}: entry={raw.get('entry')!r}; known are {', '.join(ENTRIES)}")
+        task = raw.get("task") if isinstance(raw, dict) else None
+        raise ModelError(f"{path}: this is not the configuration of a vlx captioner (task={task!r})")
+    if not isinstance(raw.get("schema"), int) or raw["schema"] > SCHEMA:
+        raise ModelError(f"{path}: schema {raw.get('schema')!r}, this vlx reads up to {SCHEMA}; update vlx")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     try:
-        return Config(**values)
+        config = Config(**values)
     except TypeError as error:
         raise ModelError(f"{path}: {error}") from None
+    for name, (fits, wanted) in _RULES.items():
+        if not fits(getattr(config, name)):
+            raise ModelError(f"{path}: {name}={getattr(config, name)!r}; needed is {wanted}")
+    return config
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _several(count: int | None, fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and len(value) == (count or len(value)) and all(map(fits, value))
+
+
+def _words(value: Any) -> bool:
+    return _several(None, lambda word: isinstance(word, str))(value) and {"<start>", "<end>"} <= set(value)
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "vocabulary": (_words, 'a list of words, "<start>" and "<end>" among them'),
+    "entry": (lambda value: value in ENTRIES, f"one of {', '.join(ENTRIES)}"),
+    "units": (_count, "a whole number from 1"),
+    "size": (_count, "a whole number of pixels"),
+    "max_words": (_count, "a whole number from 1"),
+    "cells": (_several(2, _count), "two whole numbers, rows and columns of A"),
+    "mean": (_several(3, lambda value: isinstance(value, float | int)), "three numbers"),
+    "std": (_several(3, lambda value: isinstance(value, float | int) and value > 0), "three numbers above 0"),
+    "method": (lambda value: value == "" or value in METHODS, f"one of {', '.join(METHODS)}"),
+    "target": (lambda value: value == "" or value in TARGET_KINDS, f"one of {', '.join(TARGET_KINDS)}"),
+    "notes": (_several(None, lambda value: isinstance(value, str)), "a list of sentences"),
+}
 
 
 def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
@@ -159,10 +189,6 @@ def _halved(tensor: Tensor) -> Tensor:
 
 def _full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _get(raw: Any, key: str) -> Any:
-    return raw.get(key) if isinstance(raw, dict) else None
 
 
 def _pickle_advice(folder: Path) -> str:

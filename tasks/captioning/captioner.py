@@ -1,23 +1,25 @@
 """`CnnLstmCaptioner`: any CNN and any step-by-step decoder as a task that can be explained word by word."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning.search import Generated, beam, greedy
-from vlx.tasks.captioning.unroll import Decoder, hidden_states, logits_of, take
 
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.language import close_matches, split_words
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.unroll import Decoder, hidden_states, logits_of, take
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
 LONGEST_FORCED = 100
 ALTERNATIVES = 5
+_CUDNN = RLock()
 
 
 class CnnLstmCaptioner:
@@ -88,7 +90,13 @@ class CnnLstmCaptioner:
         return Features({LAYER: A}, LAYER, grid)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
-        """A caption for each of the B pictures: generated, or the query's own when it has one."""
+        """A caption for each of the B pictures: generated, or the query's own when it has one.
+
+        Raises InputError for a query with a question or an answer, ModelError for logits of another size than the
+        vocabulary and for NaN.
+        """
+        if any(query.question or query.answer or query.instead_of for query in queries):
+            raise InputError("a captioner takes no question, answer or instead_of; force a text with caption=…")
         with torch.no_grad():
             state = self.decoder.start(features.A)
             generated = self._generate(state, queries)
@@ -116,18 +124,28 @@ class CnnLstmCaptioner:
 
         Raises InputError for an empty or endless caption and UnknownWords when there is no ``unknown`` token.
         """
-        words = split_words(caption)
+        words = self._words(caption)
         if not words:
             raise InputError(f"the caption {caption!r} holds no word; give at least one")
         if len(words) > LONGEST_FORCED:
             raise InputError(
                 f"the caption has {len(words)} words, at most {LONGEST_FORCED} can be explained; shorten it"
             )
-        ids = [self._index.get(word, self._index.get(word.lower())) for word in words]
+        ids = [self._token(word) for word in words]
         missing = [word for word, token in zip(words, ids, strict=True) if token is None]
         if missing and self.unknown is None:
             raise UnknownWords(self._unknown_message(missing))
         return words, [self.unknown if token is None else token for token in ids], missing  # type: ignore[misc]
+
+    def _words(self, caption: str) -> list[str]:
+        """Pieces between spaces that the vocabulary knows stay whole, punctuation too; others are cut into words."""
+        pieces = caption.split()
+        return [
+            word for piece in pieces for word in ([piece] if self._token(piece) is not None else split_words(piece))
+        ]
+
+    def _token(self, word: str) -> int | None:
+        return self._index.get(word, self._index.get(word.lower()))
 
     def _generate(self, state: Any, queries: Sequence[Query]) -> dict[int, Generated]:
         """Captions by row, for the queries that force none."""
@@ -145,6 +163,7 @@ class CnnLstmCaptioner:
         return found
 
     def _said(self, generated: Generated) -> Prediction:
+        self._check_logprobs(generated.logprobs)
         words = [self.vocabulary[token] for token in generated.tokens]
         return self._prediction(words, generated.tokens, generated.logprobs, forced=False, missing=())
 
@@ -158,8 +177,7 @@ class CnnLstmCaptioner:
     def _prediction(
         self, labels: Sequence[str], tokens: tuple[int, ...], logprobs: Tensor, *, forced: bool, missing: Sequence[str]
     ) -> Prediction:
-        if not torch.isfinite(logprobs.logsumexp(-1)).all():
-            raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
+        self._check_logprobs(logprobs)
         top = logprobs.float().topk(min(ALTERNATIVES, logprobs.shape[-1])) if tokens else None
         words = []
         for step, (label, token) in enumerate(zip(labels, tokens, strict=True)):
@@ -170,8 +188,17 @@ class CnnLstmCaptioner:
             words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, notes))
         return Prediction(" ".join(labels), tuple(words), tokens, forced, self._notes(labels, missing))
 
+    def _check_logprobs(self, logprobs: Tensor) -> None:
+        if logprobs.shape[-1] != len(self.vocabulary):
+            raise ModelError(
+                f"{self.name}: the decoder gives {logprobs.shape[-1]} logits, the vocabulary has "
+                f"{len(self.vocabulary)} words; they must agree (is step's result hidden? then logits(hidden) is needed)"
+            )
+        if not torch.isfinite(logprobs.logsumexp(-1)).all():
+            raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
+
     def _notes(self, labels: Sequence[str], missing: Sequence[str]) -> tuple[str, ...]:
-        notes = list(self.notes)
+        notes = []
         if not labels:
             notes.append("the model ended its caption before the first word")
         if missing:
@@ -186,11 +213,18 @@ class CnnLstmCaptioner:
         return f"not in the vocabulary of {self.name} ({len(self.vocabulary)} words): {'; '.join(hints)}"
 
     def _modules(self) -> Iterator[nn.Module]:
-        return (part for part in (self.cnn, self.decoder) if isinstance(part, nn.Module))
+        return (module for _, module in self._named_modules())
+
+    def _named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The networks behind cnn and decoder, also when one is given as a method (``net.forward_features``)."""
+        for name, part in (("cnn", self.cnn), ("decoder", self.decoder)):
+            owner = getattr(part, "__self__", part)
+            if isinstance(owner, nn.Module):
+                yield name, owner
 
     def _refuse_training(self) -> None:
-        for part, name in ((self.cnn, "cnn"), (self.decoder, "decoder")):
-            if isinstance(part, nn.Module) and any(module.training for module in part.modules()):
+        for name, part in self._named_modules():
+            if any(module.training for module in part.modules()):
                 raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
 
 
@@ -203,7 +237,7 @@ def take_if_needed(state: Any, rows: Sequence[int], count: int) -> Any:
 def _rnn_backward_allowed(A: Tensor) -> Iterator[None]:
     """cuDNN refuses the backward of an RNN in eval mode (pytorch/pytorch#15788): use the native kernels there."""
     if A.is_cuda:
-        with torch.backends.cudnn.flags(enabled=False):
+        with _CUDNN, torch.backends.cudnn.flags(enabled=False):  # the flag is the whole process's
             yield
     else:
         yield
@@ -216,8 +250,12 @@ def _check(decoder: Decoder, vocabulary: Sequence[str], special: dict[str, int |
             f"the decoder ({type(decoder).__name__}) has no {' and no '.join(lacking)}; "
             "needed are start(A) → state and step(tokens, state) → (hidden, state)"
         )
-    if not vocabulary or isinstance(vocabulary, str):
-        raise InputError("the vocabulary must be a list of words, one a token id")
+    if isinstance(vocabulary, Mapping):
+        raise InputError(
+            "the vocabulary is a dict; give the words by token id, e.g. sorted(vocabulary, key=vocabulary.get)"
+        )
+    if not vocabulary or isinstance(vocabulary, str) or not all(isinstance(word, str) for word in vocabulary):
+        raise InputError("the vocabulary must be a list of words (str), one a token id")
     for name, token in special.items():
         if token is not None and not 0 <= token < len(vocabulary):
             raise InputError(f"{name}={token} is not a token id of a vocabulary of {len(vocabulary)} words")

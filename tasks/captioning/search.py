@@ -5,12 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
 from vlx.tasks.captioning.unroll import Decoder, logits_of, nested_device, take
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """A generated caption: ``tokens`` without START and END, and the log-probabilities [T, V] of each step."""
+    """A generated caption: ``tokens`` without START and END, and the log-probabilities [T or T + 1, V] of each step.
+
+    The last row is that of END, when the caption was ended by it.
+    """
 
     tokens: tuple[int, ...]
     logprobs: Tensor = field(repr=False)
@@ -32,7 +36,9 @@ def greedy(decoder: Decoder, state: Any, rows: int, start: int, end: int | None,
             ended = ended | (tokens == end)
     table, logprobs = torch.stack(chosen, 1).tolist(), torch.stack(steps, 1)
     lengths = [row.index(end) if end is not None and end in row else len(row) for row in table]
-    return [Generated(tuple(row[:n]), logprobs[i, :n]) for i, (row, n) in enumerate(zip(table, lengths, strict=True))]
+    return [
+        Generated(tuple(row[:n]), logprobs[i, : n + 1]) for i, (row, n) in enumerate(zip(table, lengths, strict=True))
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,8 @@ class _Hypothesis:
 def beam(decoder: Decoder, state: Any, start: int, end: int | None, longest: int, beams: int) -> Generated:
     """The best of ``beams`` hypotheses by total log-probability, END included; ``state`` has one row.
 
-    No length normalisation, as in NeuralTalk. Stops when no live hypothesis can overtake the best finished one.
+    END counts when it is among the ``beams`` best continuations. No length normalisation, as in NeuralTalk.
+    Stops when no live hypothesis can overtake the best finished one.
     """
     live, finished = [_Hypothesis(0.0, (), ())], list[_Hypothesis]()
     device = nested_device(state)
@@ -62,9 +69,8 @@ def beam(decoder: Decoder, state: Any, start: int, end: int | None, longest: int
         if not live or (finished and max(h.score for h in finished) >= max(h.score for h in live)):
             break
         state = take(state, rows)
-    winner = max(finished or live, key=lambda hypothesis: hypothesis.score)
-    steps = torch.stack(winner.logprobs)[: len(winner.tokens)] if winner.logprobs else logprobs[:0]
-    return Generated(winner.tokens, steps)
+    winner = max((*finished, *live), key=lambda hypothesis: hypothesis.score)
+    return Generated(winner.tokens, torch.stack(winner.logprobs))
 
 
 def _grow(
@@ -73,11 +79,12 @@ def _grow(
     grown: list[_Hypothesis] = []
     ended: list[_Hypothesis] = []
     rows: list[int] = []
-    for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+    for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
         row, token = divmod(place, logprobs.shape[1])
         parent = live[row]
         if token == end:
-            ended.append(_Hypothesis(score, parent.tokens, (*parent.logprobs, logprobs[row])))
+            if rank < beams:
+                ended.append(_Hypothesis(score, parent.tokens, (*parent.logprobs, logprobs[row])))
         elif len(grown) < beams:
             grown.append(_Hypothesis(score, (*parent.tokens, token), (*parent.logprobs, logprobs[row])))
             rows.append(row)

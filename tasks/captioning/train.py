@@ -17,12 +17,12 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
-from vlx.tasks.captioning import bundle
-from vlx.tasks.captioning.preparation import Preparation
-from vlx.tasks.captioning.unroll import Decoder, logits_of
 
 from vlx.scenes.corpus import Corpus, corpus
 from vlx.scenes.vocabulary import END, START, caption_vocabulary
+from vlx.tasks.captioning import bundle
+from vlx.tasks.captioning.preparation import Preparation
+from vlx.tasks.captioning.unroll import Decoder, logits_of
 
 NOTE = (
     "This captioner knows the drawn pictures of vlx.scenes only; for photographs use a captioner trained on them "

@@ -8,12 +8,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
-from vlx.frames import mean_colour
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
-from vlx.tracing import Tracer
+from vlx.tracing import Tracer, mean_colour
 
 ALTERNATIVES = 5
 
@@ -91,7 +90,7 @@ class Classifier:
             return A
 
         with torch.inference_mode(False), torch.no_grad():
-            inputs = inputs.clone() if inputs.is_inference() else inputs.detach()
+            inputs = inputs.detach()
             A, grid = self._tracer.run(run, inputs)
             self._check(A, logits)
             self._split.settle(inputs, A, logits)
@@ -150,7 +149,9 @@ class Classifier:
             raise ModelError(f"{self.name} gives NaN or infinite numbers; its weights or the picture hold some")
         names = self.labels.names
         if names is not None and len(names) != logits.shape[1]:
-            raise ModelError(f"{self.name} has {logits.shape[1]} classes and {len(names)} labels; give one label a class")
+            raise ModelError(
+                f"{self.name} has {logits.shape[1]} classes and {len(names)} labels; give one label a class"
+            )
 
     def _refuse(self) -> None:
         training = next((name for name, module in self.model.named_modules() if module.training), None)

@@ -61,6 +61,11 @@ def load(
         near = close_matches(name, names)
         hint = f"; close: {', '.join(near)}" if near else ""
         raise ModelError(f"torchvision has no classifier {name!r}{hint}. Known: {', '.join(names)}")
+    family = next((family for family in LAYERS if name.startswith(family)), None)
+    if family is None and layer is None:
+        raise ModelError(
+            f"torchvision:{name} has no feature map to explain by itself; name one of its layers (layer=…)"
+        )
     entry = _entry(name, weights)
     if weights is None or weights_file is not None:
         model = models.get_model(name, weights=None, **_options(name))
@@ -71,7 +76,7 @@ def load(
     notes = ("untrained: its weights are random",) if weights is None and weights_file is None else ()
     return Classifier(
         model.eval(),
-        layer or _layer(name, model),
+        layer or _layer(model, LAYERS[str(family)]),
         entry.meta["categories"],
         entry.transforms(),
         name=f"torchvision:{name}",
@@ -93,14 +98,12 @@ def _options(name: str) -> dict[str, Any]:
     return INCEPTIONS if name in ("googlenet", "inception_v3") else {}
 
 
-def _layer(name: str, model: nn.Module) -> str:
-    family = next((family for family in LAYERS if name.startswith(family)), None)
-    if family is None:
-        raise ModelError(f"torchvision:{name} has no feature map to explain by itself; name one of its layers (layer=…)")
-    layer = LAYERS[family]
+def _layer(model: nn.Module, layer: str) -> str:
+    """The layer, or the one before its last pooling."""
     block = model.get_submodule(layer)
-    pooled = isinstance(block, nn.Sequential) and isinstance(block[-1], nn.MaxPool2d)
-    return f"{layer}.{len(block) - 2}" if pooled else layer  # type: ignore[arg-type]
+    if isinstance(block, nn.Sequential) and isinstance(block[-1], nn.MaxPool2d):
+        return f"{layer}.{len(block) - 2}"
+    return layer
 
 
 def _downloaded(name: str, entry: Any) -> nn.Module:

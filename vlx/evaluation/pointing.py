@@ -7,15 +7,17 @@ cell is a miss.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vlx import engine
+from vlx.errors import InputError
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.geometry import Placement
 from vlx.scenes import HELD_OUT, CaptionWord, Scene, draw
@@ -41,6 +43,8 @@ def evaluate(
     With ``occlusion`` also the mean fall of log p (nats) when the picture is blanked around each map's peak, beside
     the fall at a random place.
     """
+    if n < 1:
+        raise InputError(f"n={n}; measure at least one scene")
     tally = _Tally()
     batches = list(_batches(list(islice(_two_objects(first), n))))
     for scenes in progress(batches):
@@ -70,10 +74,10 @@ class _Tally:
     baselines: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def figures(self) -> Iterator[Figure]:
-        for (group, method, target), hits in self.hits.items():
+        for (group, method, target), hits in sorted(self.hits.items(), key=_order):
             low, high = wilson(sum(hits), len(hits))
             yield self._figure(group, method, target, "pointing", float(np.mean(hits)), low, high, len(hits))
-        for (group, method, target), falls in self.falls.items():
+        for (group, method, target), falls in sorted(self.falls.items(), key=_order):
             half = 1.96 * float(np.std(falls)) / max(len(falls), 1) ** 0.5
             mean = float(np.mean(falls))
             yield self._figure(group, method, target, "fall", mean, mean - half, mean + half, len(falls))
@@ -86,6 +90,12 @@ class _Tally:
             for name in ("random", "centre", "same")
         )
         return Figure(group, method, target, metric, value, low, high, random, centre, same, count)
+
+
+def _order(item: tuple[tuple[str, str, str], list[float]]) -> tuple[int, int, int]:
+    """The order of the table: by target, then method, then group."""
+    group, method, target = item[0]
+    return TARGETS.index(cast(TargetKind, target)), list(METHODS).index(method), GROUPS.index(group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +125,7 @@ def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool
         for method in METHODS.values():
             peaks = _peaks(method.map(features.A[asked.rows], gradient))
             for word, peak in zip(asked.words, peaks, strict=True):
-                tally.hits[_group(word), method.name, kind].append(_hit(word, peak, placement))
+                tally.hits[str(word.category), method.name, kind].append(_hit(word, peak, placement))
             if occlusion:
                 _count_falls(task, images, targets, asked, peaks, placement, tally, (method.name, kind))
     if occlusion:
@@ -131,10 +141,6 @@ def _ask(scenes: Sequence[Scene]) -> _Asked:
     ]
     rows, words, positions = (list(column) for column in zip(*found, strict=True))
     return _Asked(rows, words, positions)
-
-
-def _group(word: CaptionWord) -> str:
-    return str(word.category)
 
 
 def _peaks(maps: Tensor) -> list[tuple[int, int] | None]:
@@ -168,9 +174,9 @@ def _count_baselines(
     for word, peak in zip(asked.words, same, strict=True):
         assert word.mask is not None
         height, width = word.mask.shape
-        tally.baselines[_group(word), "pointing random"].append(float(word.mask.mean()))
-        tally.baselines[_group(word), "pointing centre"].append(float(word.mask[height // 2, width // 2]))
-        tally.baselines[_group(word), "pointing same"].append(_hit(word, peak, placement))
+        tally.baselines[str(word.category), "pointing random"].append(float(word.mask.mean()))
+        tally.baselines[str(word.category), "pointing centre"].append(float(word.mask[height // 2, width // 2]))
+        tally.baselines[str(word.category), "pointing same"].append(_hit(word, peak, placement))
 
 
 WINDOW = 12  # half the side, in prepared pixels, of the square that is blanked around a peak
@@ -188,7 +194,7 @@ def _count_falls(
 ) -> None:
     falls = _falls(task, images, targets, asked.rows, peaks, placement)
     for word, fall in zip(asked.words, falls, strict=True):
-        tally.falls[_group(word), *names].append(fall)
+        tally.falls[str(word.category), *names].append(fall)
 
 
 def _count_random_falls(
@@ -204,7 +210,7 @@ def _count_random_falls(
     height, width = features.A.shape[2:]
     peaks = [(int(rng.integers(height)), int(rng.integers(width))) for _ in targets]
     for word, fall in zip(asked.words, _falls(task, images, targets, asked.rows, peaks, placement), strict=True):
-        tally.baselines[_group(word), "fall random"].append(fall)
+        tally.baselines[str(word.category), "fall random"].append(fall)
 
 
 def _falls(
@@ -216,8 +222,6 @@ def _falls(
     placement: Placement,
 ) -> list[float]:
     """How far log p falls when the picture is blanked around each target's peak; 0 where there is none."""
-    from dataclasses import replace
-
     blank = task.prepare(_blank_picture(task, images))
     edited = images[list(rows)].clone()
     grid = placement.grid
@@ -233,7 +237,5 @@ def _falls(
 
 
 def _blank_picture(task: Task, images: Tensor) -> Any:
-    from PIL import Image
-
     height, width = images.shape[2:]
     return Image.new("RGB", (width, height), tuple(round(255 * channel) for channel in task.blank))

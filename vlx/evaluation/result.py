@@ -38,8 +38,9 @@ class Result:
     command: str
 
     def to_json(self) -> dict[str, Any]:
-        """{"model", "n", "command", "rows": […]}, one row a figure."""
-        return {"model": self.model, "n": self.n, "command": self.command, "rows": [asdict(row) for row in self.rows]}
+        """{"model", "n", "command", "rows": […]}, one row a figure; None where there is no such baseline."""
+        rows = [{key: None if value != value else value for key, value in asdict(row).items()} for row in self.rows]
+        return {"model": self.model, "n": self.n, "command": self.command, "rows": rows}
 
     def value(self, group: str, method: str, target: str, metric: str = "pointing") -> float:
         """One figure of the table."""

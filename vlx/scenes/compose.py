@@ -30,9 +30,9 @@ def draw(seed: int, size: int = 128) -> Scene:
     """
     if seed < 0 or size < SMALLEST:
         raise InputError(f"draw(seed={seed}, size={size}): the seed is 0 or more, the size at least {SMALLEST} pixels")
-    place, poses = _compose(seed)
+    place, poses, named = _compose(seed)
     picture, objects = _render(place, poses, seed, size)
-    return Scene(seed, Image.fromarray(picture), place, objects, _named(objects) or ())
+    return Scene(seed, Image.fromarray(picture), place, objects, named)
 
 
 @cache
@@ -40,16 +40,19 @@ def _area(kind: str) -> float:
     return area(kind)
 
 
-def _compose(seed: int) -> tuple[str, tuple[Pose, ...]]:
-    """Try arrangements until one leaves no doubt about what is named, and in which order."""
+def _compose(seed: int) -> tuple[str, tuple[Pose, ...], tuple[int, ...]]:
+    """Try arrangements until one leaves no doubt about what is named, and in which order.
+
+    Decided on silhouettes of one size, so that a scene is named alike at every size.
+    """
     rng = np.random.default_rng((seed, 1))
     place = str(rng.choice(list(SCENES)))
     while True:
         count = int(rng.choice(4, p=COUNTS)) + 1
         poses = _arrange(rng, count)
-        objects = _silhouettes(poses)
-        if _named(objects) is not None:
-            return place, poses
+        named = _named(_silhouettes(poses))
+        if named is not None:
+            return place, poses, named
 
 
 def _arrange(rng: np.random.Generator, count: int) -> tuple[Pose, ...]:

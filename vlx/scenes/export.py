@@ -27,6 +27,7 @@ def export(
     """
     if count < 1:
         raise InputError(f"count={count}; draw at least one scene")
+    draw(first, size)  # refuses a wrong seed or size before anything is written
     pictures, notes = [], []
     try:
         (out / "images").mkdir(parents=True, exist_ok=True)

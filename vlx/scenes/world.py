@@ -1,8 +1,8 @@
 """The words of the embedded world, and the shapes behind them.
 
 A kind of object is a tuple of parts, back to front. A part is polygons in the object's own frame (x right, y down,
-about −1 to 1), none thinner than a few pixels of a 128-pixel picture, and a paint: the object's colour (with its texture), its accent colour, a shade of its colour, or a
-fixed RGB.
+about −1 to 1; none thinner than a few pixels of a 128-pixel picture) and a paint: the object's colour (with its
+texture), its accent colour, a shade of its colour, or a fixed RGB.
 """
 
 from dataclasses import dataclass
