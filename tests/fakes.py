@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import vlx
 from vlx.scenes.vocabulary import caption_vocabulary
-from vlx.task import Target
+from vlx.task import Features, Target
 from vlx.tasks.captioning import Attention, CnnLstmCaptioner, PictureAsState, PictureFirst, bundle
 
 VOCABULARY = ["<start>", "<end>", "<unk>", "a", "red", "blue", "dog", "house", "on", "grass"]
@@ -159,6 +161,11 @@ def picture(seed: int = 0, width: int = 40, height: int = 30) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def features_of(task: Any, *seeds: int) -> Features:
+    """The features of the pictures with these seeds, in one batch."""
+    return cast(Features, task.features(task.place(torch.stack([task.prepare(picture(seed)) for seed in seeds]))))
+
+
 def slow_logits(task: Any, A: Tensor, target: Target) -> Tensor:
     """Logits [steps, V] for one target, straight from the decoder: one picture, one step at a time."""
     state = task.decoder.start(A[target.row : target.row + 1])
@@ -201,3 +208,18 @@ def tiny_bundle(folder: Path, entry: bundle.Entry = "attention", **changes: Any)
     config = bundle.Config(tuple(caption_vocabulary()), entry, **options)
     bundle.save(folder, config, bundle.build(config))
     return folder
+
+
+def numbers(word: vlx.WordExplanation) -> list[float]:
+    """Score, log-probability and what was seen; NaN where that was not asked for."""
+    return [word.score, word.logprob, float("nan") if word.seen is None else word.seen]
+
+
+def alike(one: vlx.Explanation, other: vlx.Explanation, tolerance: float = 1e-5) -> None:
+    """Assert that two explanations say the same of every word, phrase and the whole."""
+    assert one.text == other.text
+    assert [word.label for word in one] == [word.label for word in other]
+    for a, b in zip([*one, one.sentence, *one.phrases], [*other, other.sentence, *other.phrases], strict=True):
+        assert numbers(a) == pytest.approx(numbers(b), abs=tolerance, nan_ok=True)
+        for name in ("signed", "opposed", "weights", "heatmap"):
+            assert np.allclose(getattr(a, name), getattr(b, name), rtol=1e-4, atol=tolerance)

@@ -290,9 +290,7 @@ def test_a_sentences_map_is_the_sum_of_its_words_maps(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_k_times_the_score_gives_k_times_the_map(method: str) -> None:
     task, A, text = captioner("attention", torch.float64), feature_map(), TEXTS[0]
-    once, thrice = (
-        engine.attribute(task, A, [word(1, 2, text, "logprob", k)], choose(method)) for k in (1.0, 3.0)
-    )
+    once, thrice = (engine.attribute(task, A, [word(1, 2, text, "logprob", k)], choose(method)) for k in (1.0, 3.0))
     assert thrice.scores.item() == pytest.approx(3 * once.scores.item(), rel=1e-10)
     assert far(thrice.weights, 3 * once.weights) < 1e-10
     if method != "gradcam++":  # whose weights are ratios of powers of the gradient
@@ -306,7 +304,8 @@ def test_nested_keeps_the_kinds_of_its_containers() -> None:
         left: Tensor
         right: object
 
-    value = {"a": [torch.ones(2), (torch.ones(1), "text")], "b": Pair(torch.ones(3), None), "c": None}
+    given = torch.ones(2)
+    value = {"a": [given, (torch.ones(1), "text")], "b": Pair(torch.ones(3), None), "c": None}
     found = engine.nested(lambda tensor: tensor + 1, value)
     assert found["a"][0].tolist() == [2, 2]
     assert found["a"][1][1] == "text"
@@ -314,4 +313,4 @@ def test_nested_keeps_the_kinds_of_its_containers() -> None:
     assert isinstance(found["b"], Pair)
     assert found["b"].left.tolist() == [2, 2, 2]
     assert found["c"] is None
-    assert value["a"][0].tolist() == [1, 1]  # type: ignore[index]
+    assert given.tolist() == [1, 1]

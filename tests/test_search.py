@@ -40,7 +40,7 @@ def all_texts(longest: int, words: int = 4, end: int | None = END) -> list[tuple
     others = [token for token in range(words) if token != end]
     whole = [text for text in product(others, repeat=longest)]
     ended = [(*text, end) for n in range(longest) for text in product(others, repeat=n)] if end is not None else []
-    return cast(list[tuple[int, ...]], whole + ended)
+    return whole + ended
 
 
 def search(rows: Rows, longest: int, beams: int, end: int | None = END) -> Generated:
@@ -63,7 +63,7 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(end: int | None) -> None:
             found = search(rows, longest, 64, end)
             stopped = bool(best) and best[-1] == end
             assert found.tokens == (best[:-1] if stopped else best), (seed, longest)
-            assert found.logprobs.shape == (len(found.tokens), 4)
+            assert found.logprobs.shape == (len(best), 4)  # with a row for END
             kinds.add((longest, stopped))
     assert len(kinds) == (6 if end == END else 3)
 
@@ -75,11 +75,10 @@ def test_greedy_takes_the_likeliest_word_each_time(end: int | None) -> None:
         rows, wanted = random_rows(seed), list[int]()
         while len(wanted) < 5 and (not wanted or wanted[-1] != end):
             wanted.append(int(np.argmax(rows(tuple(wanted)))))
-        wanted = wanted[:-1] if wanted[-1] == end else wanted
         found = first_choice(rows, 5, end)
-        assert found.tokens == tuple(wanted)
-        assert found.logprobs.shape == (len(wanted), 4)
-        lengths.add(len(wanted))
+        assert found.tokens == tuple(wanted[:-1] if wanted[-1] == end else wanted)
+        assert found.logprobs.shape == (len(wanted), 4)  # with a row for END
+        lengths.add(len(found.tokens))
     assert lengths >= ({0, 1, 5} if end == END else {5})
 
 
@@ -112,7 +111,7 @@ def test_logprobs_are_those_of_the_steps_that_were_taken(beams: int) -> None:
     for seed in range(30):
         rows = random_rows(seed, 1.0)
         found = search(rows, 5, beams)
-        for step in range(len(found.tokens)):
+        for step in range(len(found.logprobs)):
             logits = torch.tensor(rows(found.tokens[:step])).double()
             assert torch.allclose(found.logprobs[step], logits.log_softmax(0), atol=1e-9)
 
@@ -134,7 +133,7 @@ def test_a_row_that_has_ended_is_not_disturbed_by_one_that_goes_on() -> None:
     table = Two(lambda prefix: [])
     found = greedy(table, table.start(torch.zeros(2, 1, 1, 1)), 2, 0, END, 6)
     assert [one.tokens for one in found] == [(2, 3), (3,)]
-    assert [len(one.logprobs) for one in found] == [2, 1]
+    assert [len(one.logprobs) for one in found] == [3, 2]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logits", "unrolled"])

@@ -129,7 +129,7 @@ class Explanation:
 
         return storage.load(Path(path))
 
-    def plot(self, columns: int = 4) -> Any:
+    def plot(self, columns: int = 5) -> Any:
         """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it."""
         from vlx import report
 

@@ -120,7 +120,7 @@ def _next(func: Any, call: Call, operands: Operands, shape: tuple[int, ...]) -> 
 _KEPT = frozenset(
     """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
     cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm _fused_rms_norm native_dropout clone detach
-    alias _to_copy copy lift_fresh _softmax _log_softmax cat expand hardswish rsub _prelu_kernel""".split()
+    alias _to_copy copy lift_fresh _softmax _log_softmax cat stack expand hardswish rsub _prelu_kernel""".split()
 )
 _RULES: dict[str, Rule] = {}
 
@@ -224,7 +224,7 @@ def _sliced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     )
 
 
-@_rule("select mean sum amax amin max min")
+@_rule("select unbind mean sum amax amin max min")
 def _reduced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     """Dimensions that are no places are taken away, or kept with one entry."""
     size = call["self"].ndim

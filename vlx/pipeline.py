@@ -52,7 +52,12 @@ def explain_many(
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
     if not all(callable(getattr(task, name, None)) for name in ("features", "predict", "scores")):
-        raise InputError(f"explain() needs a task, got {task!r}; make one with vlx.load(…) or an adapter")
+        given = repr(task) if isinstance(task, str) else type(task).__name__
+        raise InputError(f"explain() needs a task, got {given}; make one with vlx.load(…) or an adapter")
+    texts = {"caption": caption, "question": question, "answer": answer, "instead_of": instead_of}
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"{name} must be a text, got {type(text).__name__}")
     if batch_size < 1 or beams < 1:
         raise InputError(f"batch_size={batch_size} and beams={beams} must be 1 or more")
     wish = _Wish(

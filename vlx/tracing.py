@@ -111,7 +111,7 @@ def _line(cells: NDArray[Any], centres: NDArray[np.float64], even: float) -> Pai
     if not 0.7 < stride / even < 1.3:  # NaN too
         return None
     power = 2.0 ** round(math.log2(stride))
-    stride = power if 0.85 < stride / power < 1.15 else stride  # the picture's borders cut fields and pull centres in
+    stride = power if 0.78 < stride / power < 1.15 else stride  # the picture's borders cut fields and pull centres in
     offsets = centres - stride * cells
     return (float(np.median(offsets)), stride) if np.ptp(offsets) < stride else None
 

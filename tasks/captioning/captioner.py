@@ -192,7 +192,7 @@ class CnnLstmCaptioner:
         if logprobs.shape[-1] != len(self.vocabulary):
             raise ModelError(
                 f"{self.name}: the decoder gives {logprobs.shape[-1]} logits, the vocabulary has "
-                f"{len(self.vocabulary)} words; they must agree (is step's result hidden? then logits(hidden) is needed)"
+                f"{len(self.vocabulary)} words; they must agree (a step that gives hidden states needs logits(hidden))"
             )
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
@@ -224,6 +224,10 @@ class CnnLstmCaptioner:
 
     def _refuse_training(self) -> None:
         for name, part in self._named_modules():
+            if any(tensor.is_inference() for tensor in part.parameters()):
+                raise ModelError(
+                    f"{self.name}: its weights were made under torch.inference_mode(); make the model outside"
+                )
             if any(module.training for module in part.modules()):
                 raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
 

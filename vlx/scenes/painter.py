@@ -124,7 +124,7 @@ def _coverage(part: Part, pose: Pose, window: Window, size: int) -> tuple[Pixels
     outlines = [[(float(x), float(y)) for x, y in _place(polygon, pose, window, size)] for polygon in part.polygons]
     for points in outlines:
         fill_pen.polygon(points, fill=255)
-        edge_pen.line([*points, points[0]], fill=255, width=max(round(2 * OUTLINE * size * FINE), 1))
+        edge_pen.line([*points, points[0]], fill=255, width=max(round(2 * OUTLINE * size * FINE), 1), joint="curve")
     for points in outlines:
         edge_pen.polygon(points, fill=0)
     return tuple(np.asarray(layer.reduce(FINE), np.float32) / 255 for layer in (fill, edge))  # type: ignore[return-value]
