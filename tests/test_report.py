@@ -156,7 +156,8 @@ def test_the_figure_shows_a_panel_a_word_and_is_not_shown(tmp_path: Path) -> Non
     assert len(shown) == 1 + len(why)
     assert any("seen +2.5" in axis.get_title() for axis in shown)
     path = why.save(tmp_path / "why.png")
-    assert Image.open(path).format == "PNG"
+    with Image.open(path) as image:
+        assert image.format == "PNG"
 
 
 def test_the_terminal_table_escapes_and_tells(capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,7 +200,10 @@ def models() -> None:
 
     from vlx.models import known
 
-    table = Table("name", "task", "from", "layer", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("name", no_wrap=True)
+    for name in ("task", "from", "layer"):
+        table.add_column(name)
     for row in known():
         table.add_row(row.name, row.kind, row.source, row.layer)
     _console().print(table)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from vlx.errors import InputError, ModelError
 from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
+from vlx.kept import Kept
 from vlx.probes import blank_logprobs
 from vlx.task import TARGET_KINDS, Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 from vlx.tracing import measure_frame
@@ -102,15 +102,17 @@ def _show(task: Task, picture: Picture) -> _Shown:
     return _Shown(picture, inputs, _frame(task, (picture.image.height, picture.image.width)))
 
 
-_frames: WeakKeyDictionary[Task, dict[tuple[int, int], Frame]] = WeakKeyDictionary()
+_frames = Kept()
 
 
 def _frame(task: Task, size: tuple[int, int]) -> Frame:
-    """How pictures of ``size`` (H, W) lie in the task's input; measured once for each size."""
-    known = _frames.setdefault(task, {})
-    if size not in known:
-        known[size] = measure_frame(task.prepare, size)
-    return known[size]
+    """How pictures of ``size`` (H, W) lie in the task's input; measured once for each size and ``prepare``."""
+    known = _frames.of(task)
+    prepare, frame = known.get(size, (None, None))
+    if frame is None or prepare != task.prepare:
+        frame = measure_frame(task.prepare, size)
+        known[size] = (task.prepare, frame)
+    return cast(Frame, frame)
 
 
 def _explain_batch(task: Task, shown: list[_Shown], wish: _Wish) -> Iterator[Explanation]:

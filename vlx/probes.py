@@ -1,37 +1,30 @@
 """Questions put to the model by showing it something else: here, a blank picture."""
 
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from threading import Lock
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
 
 from vlx import engine
+from vlx.kept import Kept
 from vlx.task import Features, Target, Task
 
 KEPT = 4  # blank feature maps kept for each task
 
-_blanks: "WeakKeyDictionary[Any, OrderedDict[Hashable, Features]]" = WeakKeyDictionary()
-_lock = Lock()
+_blanks = Kept()
 
 
 def blank_features(task: Task, size: tuple[int, int]) -> Features:
     """The features of a picture of ``size`` (H, W) in the task's blank colour, kept until the weights change."""
+    kept = _blanks.of(task)
     key = (size, task.version())
-    with _lock:
-        kept = _blanks.setdefault(task, OrderedDict())
-        if key in kept:
-            kept.move_to_end(key)
-            return kept[key]
-    features = _blank(task, size)
-    with _lock:
+    features: Features | None = kept.get(key)
+    if features is None:
+        features = _blank(task, size)
+        for old in list(kept)[: max(len(kept) + 1 - KEPT, 0)]:
+            kept.pop(old, None)
         kept[key] = features
-        while len(kept) > KEPT:
-            kept.popitem(last=False)
     return features
 
 
