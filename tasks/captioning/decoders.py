@@ -67,7 +67,8 @@ class Attention(nn.Module):
 
     The LSTM reads the last word and what was attended last, then asks the cells; the word is read from the LSTM and
     from what the cells answered. Learned positions enter the keys only, so that values stay pure content. A whole
-    number of ``cells`` (h, w) is fixed by the positions.
+    number of ``cells`` (h, w) is fixed by the positions. The last part of the state is what each cell weighed in the
+    last step, [B, h·w].
     """
 
     def __init__(
@@ -93,15 +94,15 @@ class Attention(nn.Module):
         values = A.flatten(2).transpose(1, 2)
         keys = self.key(values) + self.positions
         zero = values.new_zeros(len(A), self.lstm.hidden_size)
-        return values, keys, zero, zero, values.mean(1)
+        return values, keys, zero, zero, values.mean(1), values.new_zeros(values.shape[:2])
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens [B] and state → (hidden, state)."""
-        values, keys, hidden, cell, read = state
+        values, keys, hidden, cell, read, _ = state
         hidden, cell = self.lstm(torch.cat([self.words(tokens), read], 1), (hidden, cell))
-        energy = self.energy(torch.tanh(keys + self.query(hidden)[:, None]))
-        read = (energy.softmax(1) * values).sum(1)
-        return torch.cat([hidden, read], 1), (values, keys, hidden, cell, read)
+        weights = self.energy(torch.tanh(keys + self.query(hidden)[:, None]))[..., 0].softmax(1)
+        read = (weights[..., None] * values).sum(1)
+        return torch.cat([hidden, read], 1), (values, keys, hidden, cell, read, weights)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden → [B, V]."""

@@ -7,13 +7,14 @@ from the last one when started again; ends by writing a bundle that ``vlx.load``
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,44 +29,60 @@ NOTE = (
     "This captioner knows the drawn pictures of vlx.scenes only; for photographs use a captioner trained on them "
     "(your own in CnnLstmCaptioner)."
 )
+BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result of a training run."""
+    """What decides the result of a training run.
+
+    Scenes ``first`` to ``first + scenes − 1``; the learning rate rises to ``rate`` and falls to 0 over ``passes``,
+    of which ``until`` are made. ``grounding`` weighs the wish that attention for a word that names a thing lies on
+    that very thing (supervised attention, Liu et al. 2017, 1605.09553).
+    """
 
     entry: bundle.Entry = "attention"
+    first: int = 0
     scenes: int = 20_000
     passes: int = 11
-    batch: int = 64
+    until: int = 11
     rate: float = 3e-3
+    grounding: float = 0.0
     seed: int = 0
 
 
-def train(out: Path, recipe: Recipe, cnn_from: Path | None = None) -> None:
+def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
     """Train, resuming from ``out`` when it holds a checkpoint of the same recipe, and write ``out / "bundle"``."""
-    data = corpus(0, recipe.scenes, out.parent / "corpus")
+    data = corpus(recipe.first, recipe.scenes, out.parent / "corpus")
     config = _config(data, recipe)
     torch.manual_seed(recipe.seed)
     networks = bundle.build(config)
-    if cnn_from is not None:
-        known = bundle.read_networks(cnn_from, bundle.read_config(cnn_from))
-        networks["cnn"].load_state_dict(known["cnn"].state_dict())
+    if start_from is not None:
+        config = _begin(networks, config, start_from)
     networks.to(memory_format=torch.channels_last)
-    steps = recipe.scenes // recipe.batch
+    steps = recipe.scenes // BATCH
     optimizer = torch.optim.AdamW(networks.parameters(), recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=steps * recipe.passes, pct_start=0.15
     )
     done = _resume(out, networks, optimizer, schedule)
     tokens = _tokens(data.captions, config.vocabulary)
-    for number in range(done, recipe.passes):
+    for number in range(done, recipe.until):
         loss = _one_pass(number, recipe, data, tokens, config.preparation(), networks, optimizer, schedule)
         _checkpoint(out, number + 1, networks, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
         shutil.copy(out / "recipe.json", out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
+
+
+def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> bundle.Config:
+    """Take over the weights of another bundle, of its CNN alone when its decoder is of another kind."""
+    known_config = bundle.read_config(start_from)
+    known = bundle.read_networks(start_from, known_config)
+    for part in ("cnn", "decoder") if known_config.entry == config.entry else ("cnn",):
+        networks[part].load_state_dict(known[part].state_dict())
+    return replace(config, mean=known_config.mean, std=known_config.std)
 
 
 def _config(data: Corpus, recipe: Recipe) -> bundle.Config:
@@ -110,27 +127,39 @@ def _one_pass(
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        bar = progress.add_task("", total=recipe.scenes // recipe.batch, loss=float("nan"))
-        for chosen in torch.split(order, recipe.batch)[: recipe.scenes // recipe.batch]:
+        bar = progress.add_task("", total=recipe.scenes // BATCH, loss=float("nan"))
+        for chosen in torch.split(order, BATCH)[: recipe.scenes // BATCH]:
             pictures = torch.from_numpy(data.pictures[chosen.numpy()]).permute(0, 3, 1, 2)
-            images = _moved(preparation.normalise(pictures), generator)
-            losses.append(_one_step(images, tokens[chosen], networks, optimizer))
+            images = _moved(preparation.normalise(pictures), generator, 0 if recipe.grounding else SHIFT)
+            grounds = _cells(data.grounds[chosen.numpy()]) if recipe.grounding else None
+            losses.append(_one_step(images, tokens[chosen], networks, optimizer, grounds, recipe.grounding))
             schedule.step()
             progress.update(bar, advance=1, loss=float(np.mean(losses[-50:])))
     return float(np.mean(losses[-200:]))
 
 
-def _one_step(images: Tensor, tokens: Tensor, networks: nn.ModuleDict, optimizer: torch.optim.Optimizer) -> float:
+def _one_step(
+    images: Tensor,
+    tokens: Tensor,
+    networks: nn.ModuleDict,
+    optimizer: torch.optim.Optimizer,
+    grounds: Tensor | None,
+    grounding: float,
+) -> float:
     with torch.autocast("cpu", torch.bfloat16):
         features = networks["cnn"](images.contiguous(memory_format=torch.channels_last))
     decoder = cast(Decoder, networks["decoder"])
     state = decoder.start(features.float())
-    hidden = []
+    hidden, off_ground = [], []
     for step in range(tokens.shape[1] - 1):
         one, state = decoder.step(tokens[:, step].clamp_min(0), state)
         hidden.append(one)
+        if grounds is not None and step < grounds.shape[1]:
+            off_ground.append(_off_ground(state[-1], grounds[:, step]))
     logits = logits_of(decoder, torch.stack(hidden, 1).flatten(0, 1))
     loss = functional.cross_entropy(logits, tokens[:, 1:].flatten(), ignore_index=-1)
+    if off_ground:
+        loss = loss + grounding * torch.cat(off_ground).mean()
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
@@ -138,11 +167,22 @@ def _one_step(images: Tensor, tokens: Tensor, networks: nn.ModuleDict, optimizer
     return float(loss.detach())
 
 
-def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch shifted by up to SHIFT pixels, the edge repeated, with a little more or less contrast."""
-    top, left = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
+def _off_ground(weights: Tensor, ground: Tensor) -> Tensor:
+    """−log of the attention [B, cells] that lies on the ground [B, cells], for the rows that have one."""
+    there = ground.any(1)
+    return -(weights[there] * ground[there]).sum(1).add(1e-6).log()
+
+
+def _cells(packed: NDArray[np.uint8]) -> Tensor:
+    """Packed bits [B, words, cells / 8] → bool [B, words, cells]."""
+    return torch.from_numpy(np.unpackbits(packed, axis=2)).bool()
+
+
+def _moved(images: Tensor, generator: torch.Generator, shift: int) -> Tensor:
+    """The batch moved by up to ``shift`` pixels, the edge repeated, with a little more or less contrast."""
+    top, left = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
     height, width = images.shape[2:]
-    padded = functional.pad(images, (SHIFT,) * 4, mode="replicate")
+    padded = functional.pad(images, (shift,) * 4, mode="replicate") if shift else images
     contrast = 0.9 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=generator)
     return padded[:, :, top : top + height, left : left + width] * contrast
 
@@ -188,29 +228,32 @@ def _resume(
     show_default=True,
     help="How the picture enters the decoder.",
 )
-@click.option("--scenes", default=Recipe.scenes, show_default=True)
-@click.option("--passes", default=Recipe.passes, show_default=True)
+@click.option("--first", default=Recipe.first, show_default=True, help="Seed of the first scene.")
+@click.option("--scenes", default=Recipe.scenes, show_default=True, help="How many scenes.")
+@click.option("--passes", default=Recipe.passes, show_default=True, help="Passes the learning rate is planned for.")
+@click.option("--until", type=int, help="End after this pass; by default the last.")
+@click.option("--grounding", default=0.0, show_default=True, help="Weight of attention lying on what a word names.")
 @click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--cnn-from", type=click.Path(path_type=Path, exists=True), help="Start from the CNN of this bundle.")
-def main(
-    out: Path, entry: bundle.Entry, scenes: int, passes: int, rate: float, seed: int, cnn_from: Path | None
-) -> None:
+@click.option("--start-from", type=click.Path(path_type=Path, exists=True), help="Bundle whose weights to begin with.")
+def main(out: Path, until: int | None, start_from: Path | None, **options: Any) -> None:
     """Train a captioner on drawn scenes.
 
-    Example: python -m vlx.tasks.captioning.train --out runs/captioner --passes 16
+    Example: python -m vlx.tasks.captioning.train --out runs/captioner --passes 11
     """
-    recipe = Recipe(entry=entry, scenes=scenes, passes=passes, rate=rate, seed=seed)
+    recipe = Recipe(until=until or options["passes"], **options)
+    if recipe.grounding and recipe.entry != "attention":
+        raise click.UsageError("--grounding needs --entry attention: the other decoders attend to nothing")
     out.mkdir(parents=True, exist_ok=True)
-    written = {"command": _command(recipe, cnn_from), **asdict(recipe)}
+    written = {"command": _command(recipe, out, start_from), **asdict(recipe)}
     (out / "recipe.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    train(out, recipe, cnn_from)
+    train(out, recipe, start_from)
 
 
-def _command(recipe: Recipe, cnn_from: Path | None) -> str:
-    options = " ".join(f"--{name} {value}" for name, value in asdict(recipe).items() if name != "batch")
-    start = "" if cnn_from is None else f" --cnn-from {cnn_from}"
-    return f"python -m vlx.tasks.captioning.train --out runs/{recipe.entry} {options}{start}"
+def _command(recipe: Recipe, out: Path, start_from: Path | None) -> str:
+    options = " ".join(f"--{name} {value}" for name, value in asdict(recipe).items())
+    start = "" if start_from is None else f" --start-from runs/{start_from.parent.name}/bundle"
+    return f"python -m vlx.tasks.captioning.train --out runs/{out.name} {options}{start}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,241 @@
+"""What the explanation of 12 words costs, beside the caption itself and beside other libraries.
+
+``python -m benchmarks.words`` times every way in turn on ResNet-50 + LSTM(512), 9,000 words, 224 × 224 pixels, compares
+the maps, and measures the memory that each way adds in a process of its own. Figures are process CPU time on two
+threads; the caption alone is a loop written by hand, without vlx. Other libraries: ``pip install -e ".[peers]"``.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+import vlx
+from benchmarks.clock import Times, added_memory, memory_is_measurable, restart_settled, round_robin
+from benchmarks.model import Forced, Subject, picture, subject
+from benchmarks.peers import PEERS, missing
+from vlx import engine
+from vlx.probes import blank_logprobs
+from vlx.task import Features, Prediction, Query, sentence_target, word_target
+from vlx.weighting import METHODS
+
+CAPTION = "caption alone"
+MAPS = "caption + 12 maps"
+SEEN = "caption + 12 maps + seen"
+SIZE = (224, 224)
+
+# The way, how many captions it may cost; the other library, how many times our caption and maps must be cheaper.
+LIMITS = {MAPS: 1.25, SEEN: 1.5}
+GAINS = {"pytorch-grad-cam, loop": 20.0, "captum, loop": 6.0, "torch-cam, retain_graph": 1.2}
+MEMORY_LIMIT = 100.0
+EQUAL, EQUAL_IN_BATCH = 1e-5, 5e-5  # a convolution over a batch of 12 rounds otherwise
+
+Ways = dict[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure and its target."""
+
+    what: str
+    value: float
+    target: float
+    at_most: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target is met."""
+        return self.value <= self.target if self.at_most else self.value >= self.target
+
+
+def explained(subject: Subject, *, sentence: bool = False, seen: bool = False) -> Tensor:
+    """Caption the image and explain its words: maps [12 (+ 1 of the sentence), 7, 7] after the ReLU."""
+    task = subject.task
+    features = task.features(subject.image)
+    prediction = task.predict(features, [Query()])[0]
+    maps = attributed(subject, features, prediction, sentence=sentence)
+    if seen:
+        targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+        blank_logprobs(task, SIZE, targets)
+    return maps
+
+
+def attributed(subject: Subject, features: Features, prediction: Prediction, *, sentence: bool = False) -> Tensor:
+    """The maps of a caption that has been made, from the A that it was made from."""
+    targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+    if sentence:
+        targets.append(sentence_target(prediction, 0))
+    return engine.attribute(subject.task, features.A, targets, METHODS["gradcam"], features.rest).signed.clamp(min=0)
+
+
+def own_ways(subject: Subject) -> Ways:
+    """What vlx does, from the bare caption to everything that `vlx.explain` gives."""
+    task = subject.task
+    features = task.features(subject.image)
+    prediction = task.predict(features, [Query()])[0]
+    return {
+        CAPTION: subject.caption,
+        "caption by vlx": lambda: task.predict(task.features(subject.image), [Query()]),
+        MAPS: partial(explained, subject),
+        "caption + 12 maps + sentence": partial(explained, subject, sentence=True),
+        SEEN: partial(explained, subject, seen=True),
+        "vlx.explain(picture), everything": partial(vlx.explain, task, picture()),
+        "12 maps, A kept": partial(attributed, subject, features, prediction),
+    }
+
+
+def peer_ways(subject: Subject) -> Ways:
+    """The 12 maps by other libraries, without the caption."""
+    words = subject.caption()
+    model = Forced(subject.cnn, subject.decoder, words).eval()
+    return {name: partial(peer, model, subject.image, words) for name, peer in PEERS.items()}
+
+
+def differences(subject: Subject, peers: Ways) -> dict[str, float]:
+    """The worst word's relative difference between each library's maps and ours."""
+    ours = explained(subject)
+    found = {}
+    for name, way in peers.items():
+        theirs = way()
+        assert isinstance(theirs, Tensor) and theirs.shape == ours.shape
+        peaks = torch.maximum(theirs, ours).amax((1, 2))
+        apart = (theirs - ours).abs().amax((1, 2))
+        found[name] = float(torch.where(peaks > 0, apart / peaks, 0).max())
+        subject.clear()
+    return found
+
+
+def counts(subject: Subject, ways: Ways) -> dict[str, dict[str, int]]:
+    """Pictures that each way runs through the CNN, and backwards that go all the way through it."""
+    found = {}
+    for name, way in ways.items():
+        way()  # what is kept between calls (geometry, the blank picture) is not counted
+        with subject.counted() as count:
+            way()
+        found[name] = count
+        subject.clear()
+    return found
+
+
+def memory_of(name: str) -> float:
+    """Megabytes that a way adds at its peak; to be asked once in a process."""
+    timed = subject()
+    return added_memory(timed.caption, {**own_ways(timed), **(peer_ways(timed) if name in PEERS else {})}[name])
+
+
+def memory(names: list[str]) -> dict[str, float]:
+    """Megabytes that each way adds at its peak, each in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.words", "--memory-of"]
+    return {
+        name: float(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout)
+        for name in track(names, "memory", transient=True)
+    }
+
+
+def checks(times: dict[str, Times], apart: dict[str, float], added: dict[str, float]) -> Iterator[Check]:
+    """The figures that have a target."""
+    caption = times[CAPTION].median
+    for name, limit in LIMITS.items():
+        yield Check(f"{name} ÷ {CAPTION}", times[name].median / caption, limit)
+    for name, gain in GAINS.items():
+        if name in times:
+            theirs, ours = times[name].median, times[MAPS].median
+            yield Check(f"{name} with a caption ÷ our {MAPS}", (theirs + caption) / ours, gain, at_most=False)
+            yield Check(f"{name} without caption ÷ our {MAPS}", theirs / ours, gain, at_most=False)
+    for name, difference in apart.items():
+        yield Check(f"maps: {name}", difference, EQUAL_IN_BATCH if "batch" in name else EQUAL)
+    for name in (MAPS, SEEN):
+        if name in added:
+            yield Check(f"megabytes: {name}", added[name], MEMORY_LIMIT)
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Timed rounds.")
+@click.option("--peers/--no-peers", default=True, help="Other libraries too.", show_default=True)
+@click.option("--memory/--no-memory", "with_memory", default=True, help="Memory too.", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--memory-of", hidden=True)
+def main(rounds: int, peers: bool, with_memory: bool, as_json: bool, memory_of: str | None) -> None:
+    """The cost of explaining the 12 words of a caption."""
+    if memory_of is not None:
+        click.echo(globals()["memory_of"](memory_of))
+        return
+    if peers and missing():
+        click.echo(f'not installed: {", ".join(missing())}; pip install -e ".[peers]". Without other libraries:', err=True)
+        peers = False
+    timed = subject()
+    others = peer_ways(timed) if peers else {}
+    ways = {**own_ways(timed), **others}
+    done = counts(timed, ways)
+    apart = differences(timed, others)
+    times = round_robin(ways, rounds, timed.clear)
+    added = memory([name for name in ways]) if with_memory and memory_is_measurable() else {}
+    found = list(checks(times, apart, added))
+    if as_json:
+        click.echo(json.dumps(_figures(times, done, apart, added, found), indent=1, ensure_ascii=False))
+    else:
+        _print(times, done, added, found)
+
+
+def _figures(
+    times: dict[str, Times],
+    done: dict[str, dict[str, int]],
+    apart: dict[str, float],
+    added: dict[str, float],
+    found: list[Check],
+) -> dict[str, Any]:
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "seconds": {name: {**asdict(t), "median": t.median, "least": t.least} for name, t in times.items()},
+        "counts": done,
+        "map differences": apart,
+        "megabytes": added,
+        "checks": [{**asdict(check), "passed": check.passed} for check in found],
+    }
+
+
+def _print(
+    times: dict[str, Times], done: dict[str, dict[str, int]], added: dict[str, float], found: list[Check]
+) -> None:
+    console = Console()
+    rounds = len(times[CAPTION].cpu)
+    title = f"ResNet-50 + LSTM(512), 12 words; {rounds} rounds, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    names = ("way", "CPU ms", "least", "× caption", "least", "wall", "pictures", "full backwards", "MB added")
+    table = Table(title=title, box=None)
+    for name in names:
+        table.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
+    base = times[CAPTION]
+    for name, t in times.items():
+        table.add_row(
+            name,
+            f"{1e3 * t.median:.0f}",
+            f"{1e3 * t.least:.0f}",
+            f"{t.median / base.median:.2f}",
+            f"{t.least / base.least:.2f}",
+            f"{t.median_wall / base.median_wall:.2f}",
+            *(str(count) for count in done[name].values()),
+            f"{added[name]:.0f}" if name in added else "",
+        )
+    console.print(table)
+    table = Table("figure", "value", "target", "", box=None)
+    for check in found:
+        sign = "≤" if check.at_most else "≥"
+        mark = "pass" if check.passed else "[bold]FAIL[/bold]"
+        table.add_row(check.what, f"{check.value:.3g}", f"{sign} {check.target:g}", mark)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    restart_settled("benchmarks.words")
+    main()
