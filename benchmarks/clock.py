@@ -6,15 +6,21 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 THREADS = 2
+WIDTH = 120
 SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +58,11 @@ def restart_settled(module: str) -> None:
 
 
 def round_robin(
-    ways: dict[str, Callable[[], object]], rounds: int, between: Callable[[], None] = lambda: None
-) -> dict[str, Times]:
+    ways: Mapping[Name, Callable[[], object]], rounds: int, between: Callable[[], None] = lambda: None
+) -> dict[Name, Times]:
     """Time every way once a round, so that a busy moment falls on all of them; one round before is not counted."""
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[Name, list[float]] = {name: [] for name in ways}
+    wall: dict[Name, list[float]] = {name: [] for name in ways}
     with Progress(transient=True) as progress:
         bar = progress.add_task("timing", total=(rounds + 1) * len(ways))
         for number in range(rounds + 1):
@@ -71,6 +77,12 @@ def round_robin(
                     wall[name].append(at)
                 progress.advance(bar)
     return {name: Times(tuple(cpu[name]), tuple(wall[name])) for name in ways}
+
+
+def console_for_tables() -> Console:
+    """A console that does not cut columns where the output is piped or the window is narrow."""
+    console = Console()
+    return Console(width=max(console.width, WIDTH))
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,16 @@ WORDS = 12
 VOCABULARY = 9000
 START = 0
 
-State = tuple[Tensor, Tensor]
+Memory = tuple[Tensor, Tensor]
+State = tuple[Tensor, Memory | None]
 
 
 class WordLstm(nn.Module):
-    """A decoder as people write it: the mean of A is the first input of an ``nn.LSTM``, START the second."""
+    """A decoder as people write it: the mean of A is the first input of an ``nn.LSTM``, START the second.
+
+    The two are read in one call, for each call of the fused LSTM costs several steps. The state is the picture's
+    vector [B, E] and the memory (hidden, cell), each [B, H], which is None before START.
+    """
 
     def __init__(self, units: int = 2048, vocabulary: int = VOCABULARY, size: int = 512) -> None:
         super().__init__()
@@ -31,24 +37,31 @@ class WordLstm(nn.Module):
         self.output = nn.Linear(size, vocabulary)
 
     def start(self, A: Tensor) -> State:
-        """A [B, K, h, w] → the state (hidden, cell), each [B, H], after the picture."""
-        _, (hidden, cell) = self.lstm(self.picture(A.mean((2, 3)))[:, None])
-        return hidden[0], cell[0]
+        """A [B, K, h, w] → the state before START."""
+        return self.picture(A.mean((2, 3))), None
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens [B] → hidden [B, H] and the next state."""
-        _, (hidden, cell) = self.lstm(self.words(tokens)[:, None], (state[0][None], state[1][None]))
-        return hidden[0], (hidden[0], cell[0])
+        hidden, memory = self._read(tokens[:, None], state)
+        return hidden[:, -1], (state[0], memory)
 
     def unroll(self, tokens: Tensor, state: State) -> Tensor:
         """Tokens [B, T] → hidden [B, T, H], in one call of the LSTM."""
-        hidden: Tensor = self.lstm(self.words(tokens), (state[0][None], state[1][None]))[0]
-        return hidden
+        return self._read(tokens, state)[0][:, -tokens.shape[1] :]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden [N, H] → logits [N, V]."""
         logits: Tensor = self.output(hidden)
         return logits
+
+    def _read(self, tokens: Tensor, state: State) -> tuple[Tensor, Memory]:
+        picture, memory = state
+        words = self.words(tokens)
+        if memory is None:
+            hidden, (last, cell) = self.lstm(torch.cat([picture[:, None], words], 1))
+        else:
+            hidden, (last, cell) = self.lstm(words, (memory[0][None], memory[1][None]))
+        return hidden, (last[0], cell[0])
 
 
 class Forced(nn.Module):
@@ -81,15 +94,21 @@ class Subject:
     def caption(self) -> list[int]:
         """The greedy caption, written by hand and without vlx: nothing but what the words need."""
         decoder = self.decoder
-        words = []
+        words, memory = [], None
         with torch.inference_mode():
-            _, state = decoder.lstm(decoder.picture(self.cnn(self.image).mean((2, 3)))[:, None])
-            token = torch.tensor([[START]])
+            picture = decoder.picture(self.cnn(self.image).mean((2, 3)))
+            inputs = torch.stack([picture, decoder.words(torch.tensor([START]))], 1)
             for _ in range(WORDS):
-                hidden, state = decoder.lstm(decoder.words(token), state)
-                token = decoder.output(hidden).argmax(-1)
+                hidden, memory = decoder.lstm(inputs, memory)
+                token = decoder.output(hidden[:, -1:]).argmax(-1)
+                inputs = decoder.words(token)
                 words.append(int(token))
         return words
+
+    def double(self) -> "Subject":
+        """The same in float64, where rounding does not blur what differs."""
+        cnn, decoder = deepcopy(self.cnn).double(), deepcopy(self.decoder).double()
+        return Subject(cnn, decoder, self.image.double(), _task(cnn, decoder))
 
     def clear(self) -> None:
         """Drop the ``.grad`` that a full backward leaves."""
@@ -109,7 +128,7 @@ class Subject:
         def reached(_gradient: Tensor) -> None:
             counts["full backwards"] += 1
 
-        hooks = (first.register_forward_pre_hook(ran), first.weight.register_hook(reached))
+        hooks = (first.register_forward_pre_hook(ran), first.weight.register_hook(reached))  # type: ignore[no-untyped-call]
         try:
             yield counts
         finally:
@@ -128,24 +147,7 @@ def subject() -> Subject:
     decoder = WordLstm()
     _settle_batch_norm(cnn)
     image = nn.functional.interpolate(torch.randn(1, 3, 14, 14), size=224, mode="bicubic")
-    task = CnnLstmCaptioner(
-        cnn.eval(),
-        decoder.eval(),
-        [f"word{n}" for n in range(VOCABULARY)],
-        v2.Compose(
-            [
-                v2.Resize(256),
-                v2.CenterCrop(224),
-                v2.ToImage(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            ]
-        ),
-        start=START,
-        max_words=WORDS,
-        name="ResNet-50 + LSTM",
-    )
-    return Subject(cnn, decoder, image, task)
+    return Subject(cnn.eval(), decoder.eval(), image, _task(cnn, decoder))
 
 
 def picture() -> Image.Image:
@@ -163,3 +165,17 @@ def _settle_batch_norm(cnn: nn.Sequential) -> None:
     with torch.no_grad():
         for _ in range(2):
             cnn(torch.randn(4, 3, 224, 224))
+
+
+def _task(cnn: nn.Sequential, decoder: WordLstm) -> CnnLstmCaptioner:
+    prepare = v2.Compose(
+        [
+            v2.Resize(256),
+            v2.CenterCrop(224),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    words = [f"word{n}" for n in range(VOCABULARY)]
+    return CnnLstmCaptioner(cnn, decoder, words, prepare, start=START, max_words=WORDS, name="ResNet-50 + LSTM")

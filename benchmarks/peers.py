@@ -59,7 +59,8 @@ def captum_batch(model: Forced, image: Tensor, words: list[int]) -> Tensor:
 
     layer = LayerGradCam(model, model.cnn.get_submodule("layer4"))
     images = image.repeat(len(words), 1, 1, 1)
-    return layer.attribute(images, target=list(enumerate(words)), relu_attributions=True)[:, 0].detach()
+    maps: Tensor = layer.attribute(images, target=list(enumerate(words)), relu_attributions=True)[:, 0]
+    return maps.detach()
 
 
 def torchcam_loop(model: Forced, image: Tensor, words: list[int]) -> Tensor:
@@ -83,9 +84,7 @@ def torchcam_retain(model: Forced, image: Tensor, words: list[int]) -> Tensor:
         scores = model(image)
         for place in enumerate(words):
             keep = place[0] + 1 < len(words)
-            maps.append(
-                extractor(scores=scores, targets=partial(_read, place), normalized=False, retain_graph=keep)[0]
-            )
+            maps.append(extractor(scores=scores, targets=partial(_read, place), normalized=False, retain_graph=keep)[0])
     return torch.cat(maps)
 
 

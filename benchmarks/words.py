@@ -15,13 +15,12 @@ from typing import Any
 
 import click
 import torch
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 import vlx
-from benchmarks.clock import Times, added_memory, memory_is_measurable, restart_settled, round_robin
+from benchmarks.clock import Times, added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
 from benchmarks.model import Forced, Subject, picture, subject
 from benchmarks.peers import PEERS, missing
 from vlx import engine
@@ -101,18 +100,31 @@ def peer_ways(subject: Subject) -> Ways:
     return {name: partial(peer, model, subject.image, words) for name, peer in PEERS.items()}
 
 
-def differences(subject: Subject, peers: Ways) -> dict[str, float]:
-    """The worst word's relative difference between each library's maps and ours."""
-    ours = explained(subject)
-    found = {}
+def rounded(subject: Subject, peers: Ways) -> dict[str, Rounded]:
+    """Compare the maps of all, in float32 and in float64."""
+    maps, exact = _maps(subject, peers), _maps(subject.double(), peer_ways(subject.double()) if peers else {})
+    return {
+        name: Rounded(
+            _apart(exact[name], exact[VLX]), _apart(maps[name], maps[VLX]), _apart(maps[name], exact[name].float())
+        )
+        for name in maps
+    }
+
+
+def _maps(subject: Subject, peers: Ways) -> dict[str, Tensor]:
+    found = {VLX: explained(subject)}
     for name, way in peers.items():
-        theirs = way()
-        assert isinstance(theirs, Tensor) and theirs.shape == ours.shape
-        peaks = torch.maximum(theirs, ours).amax((1, 2))
-        apart = (theirs - ours).abs().amax((1, 2))
-        found[name] = float(torch.where(peaks > 0, apart / peaks, 0).max())
+        maps = way()
+        assert isinstance(maps, Tensor)
+        found[name] = maps
         subject.clear()
     return found
+
+
+def _apart(some: Tensor, others: Tensor) -> float:
+    """The worst word's largest difference, relative to its peak; maps [T, h, w]."""
+    peaks = torch.maximum(some, others).amax((1, 2))
+    return float(torch.where(peaks > 0, (some - others).abs().amax((1, 2)) / peaks, 0).max())
 
 
 def counts(subject: Subject, ways: Ways) -> dict[str, dict[str, int]]:
@@ -130,15 +142,16 @@ def counts(subject: Subject, ways: Ways) -> dict[str, dict[str, int]]:
 def memory_of(name: str) -> float:
     """Megabytes that a way adds at its peak; to be asked once in a process."""
     timed = subject()
-    return added_memory(timed.caption, {**own_ways(timed), **(peer_ways(timed) if name in PEERS else {})}[name])
+    ways = {**own_ways(timed, run=False), **(peer_ways(timed) if name in PEERS else {})}
+    return added_memory(timed.caption, ways[name])
 
 
-def memory(names: list[str]) -> dict[str, float]:
+def memory(names: Iterable[str]) -> dict[str, float]:
     """Megabytes that each way adds at its peak, each in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.words", "--memory-of"]
     return {
         name: float(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout)
-        for name in track(names, "memory", transient=True)
+        for name in track(list(names), "memory", transient=True)
     }
 
 
@@ -171,7 +184,9 @@ def main(rounds: int, peers: bool, with_memory: bool, as_json: bool, memory_of: 
         click.echo(globals()["memory_of"](memory_of))
         return
     if peers and missing():
-        click.echo(f'not installed: {", ".join(missing())}; pip install -e ".[peers]". Without other libraries:', err=True)
+        click.echo(
+            f'not installed: {", ".join(missing())}; pip install -e ".[peers]". Without other libraries:', err=True
+        )
         peers = False
     timed = subject()
     others = peer_ways(timed) if peers else {}
@@ -208,7 +223,7 @@ def _figures(
 def _print(
     times: dict[str, Times], done: dict[str, dict[str, int]], added: dict[str, float], found: list[Check]
 ) -> None:
-    console = Console()
+    console = console_for_tables()
     rounds = len(times[CAPTION].cpu)
     title = f"ResNet-50 + LSTM(512), 12 words; {rounds} rounds, {torch.get_num_threads()} threads, torch {torch.__version__}"
     names = ("way", "CPU ms", "least", "× caption", "least", "wall", "pictures", "full backwards", "MB added")

@@ -44,7 +44,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vlx")
 def main() -> None:
-    r"""Why did the model say that word?
+    """Why did the model say that word?
 
     Explains captions, answers and classes: a heat map for every word, on the picture as you have it.
 
@@ -63,7 +63,7 @@ def main() -> None:
 )
 @click.option("--seed", default=10_000_021, show_default=True, help="Which scene to draw.")
 def demo(out: Path, seed: int) -> None:
-    r"""Draw a scene, caption it, explain every word, write the report.
+    """Draw a scene, caption it, explain every word, write the report.
 
     \b
     Example:  vlx demo --out my-demo
@@ -100,7 +100,7 @@ def caption(
     target: str | None,
     out: Path,
 ) -> None:
-    r"""Caption pictures and explain every word.
+    """Caption pictures and explain every word.
 
     \b
     Example:  vlx caption photo.jpg --out report
@@ -134,7 +134,7 @@ def classify(
     target: str | None,
     out: Path,
 ) -> None:
-    r"""Classify pictures and explain the class.
+    """Classify pictures and explain the class.
 
     \b
     Example:  vlx classify photo.jpg --class "tabby" --instead-of "tiger cat"
@@ -154,7 +154,7 @@ def classify(
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
 def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
-    r"""Measure whether the maps point at the right things, beside baselines.
+    """Measure whether the maps point at the right things, beside baselines.
 
     \b
     Example:  vlx evaluate scenes/captioner --n 500
@@ -179,7 +179,7 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
 )
 @click.option("--size", default=256, show_default=True, help="Pixels a side.")
 def draw(count: int, out: Path, first: int, size: int) -> None:
-    r"""Draw COUNT scenes with captions and masks (PNG and COCO-style JSON).
+    """Draw COUNT scenes with captions and masks (PNG and COCO-style JSON).
 
     \b
     Example:  vlx draw 20 --out scenes --size 512
@@ -191,7 +191,7 @@ def draw(count: int, out: Path, first: int, size: int) -> None:
 
 @main.command()
 def models() -> None:
-    r"""List what can be loaded, from where, and the layer that is explained.
+    """List what can be loaded, from where, and the layer that is explained.
 
     \b
     Example:  vlx models

@@ -55,18 +55,20 @@ def attribute(
     parts = []
     for chunk in chunks(A, targets, budget):
         scores, gradient = gradients(task, A, chunk, rest, way=way)
-        rows = _rows(A, chunk)
-        parts.append(
-            Attribution(
-                scores,
-                importance_weights(gradient),
-                method.map(rows, gradient),
-                opposed(method, rows, gradient),
-                gradient.flatten(1).ne(0).any(1),
-            )
-        )
+        with torch.autocast(A.device.type, enabled=False):
+            parts.append(_weighed(method, _rows(A, chunk), scores, gradient))
     fields = ("scores", "weights", "signed", "opposed", "depends")
     return Attribution(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _weighed(method: Method, rows: Tensor, scores: Tensor, gradient: Tensor) -> Attribution:
+    return Attribution(
+        scores,
+        importance_weights(gradient),
+        method.map(rows, gradient),
+        opposed(method, rows, gradient),
+        gradient.flatten(1).ne(0).any(1),
+    )
 
 
 def gradients(
@@ -121,7 +123,7 @@ def _check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Targe
     broken = (~torch.isfinite(values)).nonzero()
     if len(broken):
         label = targets[int(broken[0])].label
-        raise ModelError(f"{task.name}: the {what} of {label!r} is not a finite number; check the weights for NaN")
+        raise ModelError(f"{task.name}: the {what} of {label!r} is not a finite number; check the weights and logits")
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
+from os import PathLike
 from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vlx import __version__, engine, language
@@ -20,6 +22,7 @@ from vlx.task import TARGET_KINDS, Features, Prediction, Query, Target, TargetKi
 from vlx.tracing import measure_frame
 from vlx.weighting import Method, choose
 
+MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
 
 
@@ -51,9 +54,9 @@ def explain_many(
     seen: bool = True,
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
-    if not all(callable(getattr(task, name, None)) for name in ("features", "predict", "scores")):
-        given = repr(task) if isinstance(task, str) else type(task).__name__
-        raise InputError(f"explain() needs a task, got {given}; make one with vlx.load(…) or an adapter")
+    _check_task(task)
+    if isinstance(images, str | PathLike | Image.Image | np.ndarray | Tensor):
+        raise InputError("explain_many() takes several pictures; for one use explain(), or give a list")
     texts = {"caption": caption, "question": question, "answer": answer, "instead_of": instead_of}
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
@@ -71,6 +74,19 @@ def explain_many(
         shown = [_show(task, open_image(image)) for image in batch]
         for _, same_size in groupby(shown, key=lambda one: one.inputs.shape):
             yield from _explain_batch(task, list(same_size), wish)
+
+
+def _check_task(task: Any) -> None:
+    """Raises InputError when a member of the Task protocol is missing, naming it."""
+    if isinstance(task, str) or not all(callable(getattr(task, name, None)) for name in ("predict", "scores")):
+        given = repr(task) if isinstance(task, str) else type(task).__name__
+        raise InputError(f"explain() needs a task, got {given}; make one with vlx.load(…) or an adapter")
+    own = {*dir(task)}
+    lacking = [name for name in MEMBERS if name not in own]
+    if lacking:
+        raise InputError(
+            f"{type(task).__name__} lacks {', '.join(lacking)}; see vlx.task.Task for what a task must have"
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class _Shown:
 
 def _show(task: Task, picture: Picture) -> _Shown:
     inputs = task.prepare(picture.image)
-    if not isinstance(inputs, Tensor) or inputs.ndim != 3:
+    if not isinstance(inputs, Tensor) or inputs.ndim != 3 or len(inputs) != 3:
         given = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ModelError(f"{task.name}: prepare must turn a PIL picture into a tensor [3, H, W], it gave {given}")
     return _Shown(picture, inputs, _frame(task, (picture.image.height, picture.image.width)))

@@ -29,6 +29,7 @@ NOTE = (
     "This captioner knows the drawn pictures of vlx.scenes only; for photographs use a captioner trained on them "
     "(your own in CnnLstmCaptioner)."
 )
+RECIPE = "recipe.json"  # in the run and in its bundle: the commands that made it, first to last
 BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random
 
@@ -72,7 +73,7 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
         loss = _one_pass(number, recipe, data, tokens, config.preparation(), networks, optimizer, schedule)
         _checkpoint(out, number + 1, networks, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
-        shutil.copy(out / "recipe.json", out / "bundle")
+        shutil.copy(out / RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
 
 
@@ -245,8 +246,9 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
     if recipe.grounding and recipe.entry != "attention":
         raise click.UsageError("--grounding needs --entry attention: the other decoders attend to nothing")
     out.mkdir(parents=True, exist_ok=True)
-    written = {"command": _command(recipe, out, start_from), **asdict(recipe)}
-    (out / "recipe.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    before = [] if start_from is None else json.loads((start_from / RECIPE).read_text(encoding="utf-8"))["commands"]
+    written = {"commands": [*before, _command(recipe, out, start_from)], **asdict(recipe)}
+    (out / RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     train(out, recipe, start_from)
 
 

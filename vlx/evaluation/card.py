@@ -17,9 +17,11 @@ TEMPLATE = """# {{ name }}
 A CNN+LSTM captioner of the drawn pictures of `vlx.scenes`, and of nothing else. {{ entry }}
 {{ parameters }} parameters, float16 safetensors, {{ size }} MB. Trained from scratch by
 
-    {{ recipe }}
-
-on scenes with seeds below 10,000,000. Everything below was measured on seeds from 10,000,000 on.
+{% for command in recipe %}    {{ command }}
+{% endfor %}
+on scenes with seeds below 10,000,000.{% if grounded %} Its attention was supervised: for a word that names a thing it was
+taught to attend to that very thing (Liu et al. 2017, 1605.09553), so that it is known where the evidence for the word
+is, and the maps can be judged by it.{% endif %} Everything below was measured on seeds from 10,000,000 on.
 
 ## Captions ({{ quality.n }} held-out scenes)
 
@@ -76,7 +78,7 @@ def write_card(folder: Path, n: int, pointing_n: int) -> Path:
 
 def _render(folder: Path, quality: CaptionQuality, pointing: Result) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    recipe = folder / "recipe.json"
+    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     weights = folder / "weights.safetensors"
     rows: dict[tuple[str, str], dict[str, object]] = {}
     for row in pointing.rows:
@@ -91,7 +93,8 @@ def _render(folder: Path, quality: CaptionQuality, pointing: Result) -> str:
             entry=ENTRIES[config["entry"]],
             parameters=f"{_parameters(folder):,}",
             size=f"{weights.stat().st_size / 1e6:.2f}",
-            recipe=json.loads(recipe.read_text(encoding="utf-8"))["command"],
+            recipe=recipe["commands"],
+            grounded=recipe["grounding"] > 0,
             quality=quality,
             pointing=pointing,
             percent=lambda share: f"{100 * share:.2f} %",
