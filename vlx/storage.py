@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import math
 import os
+import secrets
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import h5py
@@ -21,7 +23,6 @@ from vlx.geometry import Placement
 SCHEMA = 1
 FORMAT = "vlx explanation"
 WORD_ARRAYS = ("weights", "signed", "opposed")
-ENDINGS = (".h5", ".json")
 
 
 def load(path: Path) -> Explanation:
@@ -30,62 +31,68 @@ def load(path: Path) -> Explanation:
     Raises InputError for a missing, broken or foreign file, another ending, and a newer schema.
     """
     readers: dict[str, Callable[[Path], dict[str, Any]]] = {".h5": _read_hdf5, ".json": _read_json}
-    if path.suffix not in readers:
-        raise InputError(
-            f"{path}: explanations are loaded from {' or '.join(ENDINGS)}, not {path.suffix or 'no ending'}"
-        )
+    ending = path.suffix.lower()
+    if ending not in readers:
+        raise InputError(f"{path}: explanations are loaded from {' or '.join(readers)}, not {ending or 'no ending'}")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    record = readers[path.suffix](path)
-    if record.get("format") != FORMAT:
-        raise InputError(f"{path} was not written by Explanation.save")
-    if record.get("schema_version", 0) > SCHEMA:
-        raise InputError(f"{path} has schema {record['schema_version']}, this vlx reads up to {SCHEMA}; update vlx")
+        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    record = readers[ending](path)
+    version = record.get("schema_version")
+    if record.get("format") != FORMAT or not isinstance(version, int):
+        raise InputError(f"{path} was not written by Explanation.save; give a .h5 or .json that was")
+    if version > SCHEMA:
+        raise InputError(f"{path} has schema {version}, this vlx reads up to {SCHEMA}; update vlx")
     try:
         return _explanation(record)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); save it again") from None
 
 
 def save_hdf5(why: Explanation, path: Path) -> None:
-    """One gzip-compressed HDF5 file: arrays as data sets of their own type, everything else as JSON attributes."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
-        _fill(file, _record(why))
+    """One gzip-compressed HDF5 file: arrays as data sets of their own type, the rest of a group as JSON in "record"."""
+    record = _record(why)
+    with replacing(path) as partial, h5py.File(partial, "w", libver=("v108", "v110")) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["schema_version"] = SCHEMA
+        _fill(file, record)
 
 
 def save_json(why: Explanation, path: Path) -> None:
-    """One JSON file: maps as lists, the picture as a PNG in base64."""
-    text = json.dumps(_record(why), default=_listed, ensure_ascii=False, allow_nan=False)
-    write_text(path, text)
+    """One JSON file: maps as lists, the picture as a PNG in base64, numbers that are not finite as strings."""
+    write_text(path, json.dumps(_listed(_record(why)), allow_nan=False))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or leave what was there."""
+    """Write a whole text file, or leave what was there; half a surrogate pair becomes a question mark."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(text.encode("utf-8", "replace"))
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when all went well, and is removed when not.
-
-    Raises OutputError when the folder is missing or cannot be written, or ``path`` is a folder.
-    """
+def require_place(path: Path) -> None:
+    """Raise OutputError when ``path`` is a folder or its own folder is missing, before anything is drawn for it."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file in it")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: no such folder; make it first")
-    partial: Path | None = None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside ``path`` that takes its place when all went well, and is removed when not.
+
+    Raises OutputError when the folder is missing or cannot be written, or ``path`` is a folder.
+    """
+    require_place(path)
+    path = path.resolve()  # a link stays a link
+    partial = path.with_name(f".vlx-{secrets.token_hex(6)}{path.suffix}")
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False) as file:
-            partial = Path(file.name)
+        partial.open("xb").close()
         yield partial
-        partial.chmod(0o644)
         os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from None
     finally:
-        if partial is not None:
+        with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
@@ -104,14 +111,14 @@ def _record(why: Explanation) -> dict[str, Any]:
         "provenance": why.provenance,
         "placement": why.placement.to_dict(),
         "image": why.image,
-        "sentence": _word_record(why.sentence),
-        "words": [_word_record(word) for word in why.words],
-        "phrases": [_word_record(phrase) for phrase in why.phrases],
+        "sentence": _word_record(why.sentence, why.placement),
+        "words": [_word_record(word, why.placement) for word in why.words],
+        "phrases": [_word_record(phrase, why.placement) for phrase in why.phrases],
         "others": [_record(other) for other in why.others],
     }
 
 
-def _word_record(word: WordExplanation) -> dict[str, Any]:
+def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
     return {
         "label": word.label,
         "score": word.score,
@@ -120,6 +127,7 @@ def _word_record(word: WordExplanation) -> dict[str, Any]:
         "seen": word.seen,
         "because": word.because,
         "alternatives": [list(alternative) for alternative in word.alternatives],
+        "placement": None if word.placement == placement else word.placement.to_dict(),
         "notes": list(word.notes),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
@@ -146,51 +154,57 @@ def _explanation(record: dict[str, Any]) -> Explanation:
 def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
     return WordExplanation(
         label=record["label"],
-        score=record["score"],
-        logprob=record["logprob"],
+        score=float(record["score"]),
+        logprob=float(record["logprob"]),
         alternatives=tuple((str(label), float(logprob)) for label, logprob in record["alternatives"]),
-        placement=placement,
+        placement=placement if record["placement"] is None else Placement.from_dict(record["placement"]),
         target=record["target"],
-        seen=record["seen"],
+        seen=None if record["seen"] is None else float(record["seen"]),
         because=record["because"],
         notes=tuple(record["notes"]),
         **{name: _array(record[name]) for name in WORD_ARRAYS},
     )
 
 
-# HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else one JSON attribute
+# HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
+
+GROUPS = ("words", "phrases", "others")
 
 
 def _fill(group: Any, record: dict[str, Any]) -> None:
     plain: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, np.ndarray):
-            group.create_dataset(name, data=value, compression="gzip" if value.size else None)
-        elif name in ("sentence",):
+            group.create_dataset(name, data=value, compression="gzip" if value.size and value.ndim else None)
+        elif name == "sentence":
             _fill(group.create_group(name), value)
-        elif name in ("words", "phrases", "others"):
+        elif name in GROUPS:
             members = group.create_group(name)
             for number, member in enumerate(value):
                 _fill(members.create_group(f"{number:04d}"), member)
         else:
             plain[name] = value
-    group.attrs["record"] = json.dumps(plain, ensure_ascii=False)
-    group.attrs["schema_version"] = SCHEMA
+    group.create_dataset("record", data=json.dumps(plain, default=_plain, allow_nan=True))  # an attribute holds 64 KB
 
 
 def _read_hdf5(path: Path) -> dict[str, Any]:
     try:
         with h5py.File(path, "r") as file:
-            return _emptied(file)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+            found = {name: file.attrs[name] for name in ("format", "schema_version") if name in file.attrs}
+            if found.get("format") != FORMAT or not isinstance(found.get("schema_version"), np.integer):
+                return {}
+            version = int(found["schema_version"])
+            return {"format": FORMAT, "schema_version": version} if version > SCHEMA else _emptied(file)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path} is not a whole explanation in HDF5 ({error}); save it again") from None
 
 
 def _emptied(group: Any) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(group.attrs["record"])
+    record: dict[str, Any] = json.loads(group["record"].asstr()[()])
     for name, item in group.items():
         if isinstance(item, h5py.Dataset):
-            record[name] = item[()]
+            if name != "record":
+                record[name] = item[()]
         elif name == "sentence":
             record[name] = _emptied(item)
         else:
@@ -198,32 +212,62 @@ def _emptied(group: Any) -> dict[str, Any]:
     return record
 
 
-# JSON: an array is {"dtype", "values"}, the picture {"png"}
+# JSON: an array is {"dtype", "shape", "values"}, the picture {"png"}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not whole JSON ({error}); save it again") from None
     return record if isinstance(record, dict) else {}
 
 
 def _listed(value: Any) -> Any:
+    """The record as JSON may hold it."""
+    if isinstance(value, dict):
+        return {str(name): _listed(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(part) for part in value]
     if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3:
         buffer = io.BytesIO()
         Image.fromarray(value).save(buffer, "PNG")
         return {"png": base64.b64encode(buffer.getvalue()).decode("ascii")}
     if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "values": value.tolist()}
-    raise TypeError(f"{type(value).__name__} cannot be saved as JSON")
+        flat = value.ravel()
+        numbers = flat.tolist() if np.isfinite(flat).all() else [_number(number) for number in flat.tolist()]
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "values": numbers}
+    if isinstance(value, float):
+        return _number(value)
+    return value if value is None or isinstance(value, str | int) else _listed(_plain(value))
+
+
+def _number(value: float) -> float | str:
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and paths, which come in with provenance, as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be saved: {value!r}")
 
 
 def _array(value: Any) -> Array:
-    return np.array(value["values"], value["dtype"]) if isinstance(value, dict) else np.asarray(value)
+    if isinstance(value, dict):
+        value = np.array([float(number) for number in value["values"]]).astype(value["dtype"]).reshape(value["shape"])
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        raise ValueError(f"an array of numbers was expected, not {type(value).__name__}")
+    return value
 
 
 def _picture(value: Any) -> Array:
     if isinstance(value, dict):
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(value["png"]))).convert("RGB"))
-    return np.asarray(value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it was opened once before it was saved
+            value = np.asarray(Image.open(io.BytesIO(base64.b64decode(value["png"]))).convert("RGB"))
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3:
+        raise ValueError("the picture is not uint8 [H, W, 3]")
+    return value

@@ -19,9 +19,10 @@ A CNN+LSTM captioner of the drawn pictures of `vlx.scenes`, and of nothing else.
 
 {% for command in recipe %}    {{ command }}
 {% endfor %}
-on scenes with seeds below 10,000,000.{% if grounded %} Its attention was supervised: for a word that names a thing it was
-taught to attend to that very thing (Liu et al. 2017, 1605.09553), so that it is known where the evidence for the word
-is, and the maps can be judged by it.{% endif %} Everything below was measured on seeds from 10,000,000 on.
+on scenes with seeds below 10,000,000.
+{%- if grounded %} Its attention was supervised: for a word that names a thing it was taught to attend to that very
+thing (Liu et al. 2017, 1605.09553), so that it is known where the evidence for the word is, and the maps can be
+judged by it.{% endif %} Everything below was measured on seeds from 10,000,000 on.
 
 ## Captions ({{ quality.n }} held-out scenes)
 

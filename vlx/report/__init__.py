@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vlx import storage
 from vlx.errors import InputError
 from vlx.explanation import Explanation
-from vlx.report import figure, html, text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["fragment", "plot", "save"]
 
@@ -18,25 +20,47 @@ def save(why: Explanation, path: Path) -> Path:
     The file is whole or not there at all. Raises InputError for another ending, OutputError where it cannot be put.
     """
     writers: dict[str, Callable[[Explanation, Path], None]] = {
-        ".html": lambda why, path: storage.write_text(path, html.page(why)),
-        ".png": figure.save,
-        ".md": lambda why, path: storage.write_text(path, text.markdown(why)),
+        ".html": _save_html,
+        ".png": _save_png,
+        ".md": _save_markdown,
         ".json": storage.save_json,
         ".h5": storage.save_hdf5,
     }
-    if path.suffix not in writers:
-        raise InputError(
-            f"{path}: an explanation is saved as {', '.join(writers)}, not {path.suffix or 'without ending'}"
-        )
-    writers[path.suffix](why, path)
+    ending = path.suffix.lower()
+    if ending not in writers:
+        raise InputError(f"{path}: an explanation is saved as {', '.join(writers)}, not {ending or 'without ending'}")
+    storage.require_place(path)
+    writers[ending](why, path)
     return path
 
 
-def plot(why: Explanation, columns: int = 5) -> Any:
+def plot(why: Explanation, columns: int = 4) -> "Figure":
     """A matplotlib Figure with the picture and one map a word; never shown by itself."""
+    from vlx.report import figure
+
     return figure.draw(why, columns)
 
 
 def fragment(why: Explanation) -> str:
     """The page as a frame for Jupyter, escaped whole."""
+    from vlx.report import html
+
     return html.frame(why)
+
+
+def _save_html(why: Explanation, path: Path) -> None:
+    from vlx.report import html
+
+    storage.write_text(path, html.page(why))
+
+
+def _save_png(why: Explanation, path: Path) -> None:
+    from vlx.report import figure
+
+    figure.save(why, path)
+
+
+def _save_markdown(why: Explanation, path: Path) -> None:
+    from vlx.report import text
+
+    storage.write_text(path, text.markdown(why))

@@ -1,6 +1,10 @@
-"""One colour scale for all words of a text: perceptually even, safe for colour-blind eyes, transparent at zero."""
+"""One colour scale for all words of a text: evenly lighter, safe for colour-blind eyes, transparent at zero.
+
+Warm colours speak for a word and blue ones against it, in every view.
+"""
 
 from collections.abc import Iterable
+from functools import cache
 
 import matplotlib
 import numpy as np
@@ -8,10 +12,11 @@ from numpy.typing import NDArray
 
 from vlx.explanation import Array, Explanation, WordExplanation
 
-HEAT, DIVERGING = "inferno", "PuOr_r"
 STEPS = 64
 RISE = 0.75  # opacity grows with the value to this power, here and in page.js
-FLOOR = 0.35  # the heat map's colours begin here: the darkest would hide the picture
+OPACITY = 0.85
+# Parts of matplotlib's maps: the darkest colours would hide the picture, the palest blues would be white.
+RAMPS = {"for": ("inferno", 0.42, 0.97), "against": ("Blues_r", 0.05, 0.72)}
 
 
 def scale(why: Explanation) -> float:
@@ -20,44 +25,44 @@ def scale(why: Explanation) -> float:
 
 
 def peak(words: Iterable[WordExplanation]) -> float:
-    """The largest absolute value in the words' signed and opposed maps."""
-    return max((float(np.abs(S).max()) for word in words for S in (word.signed, word.opposed) if S.size), default=0.0)
+    """The largest finite absolute value in the words' signed and opposed maps."""
+    maps = [np.abs(S[np.isfinite(S)]) for word in words for S in (word.signed, word.opposed)]
+    return max((float(S.max()) for S in maps if S.size), default=0.0)
 
 
-def ramp(name: str) -> list[tuple[int, int, int]]:
-    """``STEPS`` colours, RGB 0 to 255, from no effect (heat) or from the negative end (diverging)."""
-    start = FLOOR if name == HEAT else 0.0
-    colors = matplotlib.colormaps[name](np.linspace(start, 1.0, STEPS))[:, :3]
-    return [(int(r), int(g), int(b)) for r, g, b in (255 * colors).round()]
+@cache
+def ramp(view: str) -> tuple[tuple[int, int, int], ...]:
+    """``STEPS`` colours, RGB 0 to 255, from no effect to the strongest, for the view "for" or "against"."""
+    name, start, stop = RAMPS[view]
+    colors = (255 * np.asarray(matplotlib.colormaps[name](np.linspace(start, stop, STEPS)))[:, :3]).round()
+    return tuple((int(r), int(g), int(b)) for r, g, b in colors)
 
 
 def muted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture nearly grey and a little lighter, so that a map on it stands out."""
     grey = image.mean(2, keepdims=True)
-    soft: NDArray[np.uint8] = np.clip(grey + 0.18 * (image - grey), 0, 255) * 0.86 + 32
-    return soft.round().clip(0, 255).astype(np.uint8)
+    soft: NDArray[np.uint8] = ((grey + 0.18 * (image - grey)) * 0.86 + 32).round().clip(0, 255).astype(np.uint8)
+    return soft
 
 
-def overlay(image: NDArray[np.uint8], values: Array, top: float, opacity: float = 0.85) -> NDArray[np.uint8]:
+def overlay(image: NDArray[np.uint8], values: Array, top: float, view: str = "for") -> NDArray[np.uint8]:
     """A rectified map [H, W] over its picture [H, W, 3]; nothing is painted where the value is 0."""
     if top <= 0:
         return image
     share = np.clip(values / top, 0, 1)
-    colors = np.array(ramp(HEAT), float)[(share * (STEPS - 1)).round().astype(int)]
-    alpha = (opacity * share**RISE)[..., None]
+    colors = np.array(ramp(view), float)[(share * (STEPS - 1)).round().astype(int)]
+    alpha = (OPACITY * share**RISE)[..., None]
     mixed: NDArray[np.uint8] = (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
     return mixed
 
 
 def hatched(image: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The picture with grey hatching where the model never saw it."""
+    """The picture, faded and with thin diagonal lines where the model never saw it."""
     if visible.all():
         return image
-    rows, columns = np.indices(visible.shape)
-    period = max(min(visible.shape) // 40, 4)
-    lines = ((rows + columns) // period) % 2 == 0
-    marked = image.copy()
-    hidden = ~visible
-    marked[hidden] = (0.45 * image[hidden] + 0.55 * 200).astype(np.uint8)
-    marked[hidden & lines] = (0.6 * marked[hidden & lines] + 0.4 * 120).astype(np.uint8)
+    period = max(round(max(visible.shape) / 40), 6)
+    lines = np.add.outer(np.arange(visible.shape[0]), np.arange(visible.shape[1])) % period < max(round(period / 7), 1)
+    marked, hidden = image.copy(), ~visible
+    faded = 0.3 * image[hidden].mean(1, keepdims=True) + 0.7 * 236
+    marked[hidden] = np.where(lines[hidden][:, None], 0.45 * faded + 0.55 * 120, faded).round()
     return marked

@@ -1,73 +1,94 @@
 """The explanation as one matplotlib figure: the picture, then one map a word on a scale that all words share."""
 
+import io
+import textwrap
+import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
-from vlx.report import colour
-from vlx.report.text import unit
+from vlx.report import colour, wording
+from vlx.report.pictures import Drawn
 from vlx.storage import replacing
 
-SIDE = 640  # longest side of the picture as drawn
+SIDE = 480  # longest side of the picture as drawn, in pixels
+PANEL = 2.3  # inches
+DPI = 140
 
 
-def draw(why: Explanation, columns: int = 5) -> Figure:
-    """The picture and one panel a word; made without pyplot, so nothing is shown and nothing is kept."""
-    image, shown = _sized(why)
-    panels: list[WordExplanation | None] = [None, *why.words]
-    columns = max(1, min(columns, len(panels)))
-    rows = -(-len(panels) // columns)
-    height, width = image.shape[:2]
-    figure = Figure(figsize=(2.4 * columns + 0.7, (2.4 * height / width + 0.42) * rows + 0.35), layout="constrained")
+class Drawing(Figure):
+    """A figure that notebooks show although no pyplot knows of it."""
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self)
+
+
+def draw(why: Explanation, columns: int = 4) -> Figure:
+    """The picture and one panel a word; made without pyplot, so nothing pops up and nothing is kept."""
+    drawn, top = Drawn.of(why, SIDE), colour.scale(why)
+    columns = max(1, min(columns, 1 + len(why.words)))
+    rows = -(-(1 + len(why.words)) // columns)
+    height, width = drawn.plain.shape[:2]
+    tall = min(max(height / width, 0.3), 3.0)
+    size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45) * rows + 1.1)
+    figure = Drawing(figsize=size, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    top = colour.scale(why)
-    for axis, word in zip(axes, panels, strict=False):
-        axis.imshow(image if word is None else colour.overlay(colour.muted(image), shown(word.heatmap), top))
-        axis.set_title(_title(word), fontsize=9)
     for axis in axes:
         axis.set_axis_off()
+    axes[0].imshow(drawn.plain)
+    axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
+    for axis, word in zip(axes[1:], why.words, strict=False):
+        axis.imshow(drawn.under(word.signed, top))
+        axis.set_title(_title(word), fontsize=9, parse_math=False)
     if why.words and top > 0:
-        colors = ListedColormap([[channel / 255 for channel in color] for color in colour.ramp(colour.HEAT)])
-        bar = figure.colorbar(ScalarMappable(Normalize(0, top), colors), ax=axes.tolist(), shrink=0.6, aspect=25)
-        bar.set_label(unit(why.words[0].target), fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    figure.suptitle(_safe(why.text), fontsize=11)
+        _bar(figure, list(axes), columns, top, wording.unit(why.words[0].target))
+    title = textwrap.fill(why.text or "(nothing)", max(round(9.5 * size[0]), 30), max_lines=3, placeholder=" …")
+    figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
 
 
 def save(why: Explanation, path: Path) -> None:
     """Write the figure as PNG, whole or not at all."""
     with replacing(path) as partial:
-        draw(why).savefig(partial, format="png", dpi=130)
+        partial.write_bytes(rendered(draw(why)))
 
 
-def _sized(why: Explanation) -> tuple[Any, Any]:
-    """The hatched picture at drawing size, and a function that brings a painted map to that size."""
-    height, width = why.image.shape[:2]
-    ratio = min(SIDE / max(height, width), 1.0)
-    size = (max(round(width * ratio), 1), max(round(height * ratio), 1))
-    picture = Image.fromarray(colour.hatched(why.image, why.visible)).resize(size, Image.Resampling.LANCZOS)
-
-    def shown(painted: Any) -> Any:
-        return np.asarray(Image.fromarray(painted).resize(size, Image.Resampling.BILINEAR))
-
-    return np.asarray(picture), shown
+def rendered(figure: Figure) -> bytes:
+    """The figure as PNG; a letter that no font has is drawn as a box, without a warning."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
 
 
-def _title(word: WordExplanation | None) -> str:
-    if word is None:
-        return "picture"
-    seen = "" if word.seen is None else f", seen {word.seen:+.1f}"
-    return f"{_safe(word.label)}\nlog p {word.logprob:.2f}{seen}"
+def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, unit: str) -> None:
+    """The colours with their numbers, under the panels."""
+    colors = LinearSegmentedColormap.from_list("for", np.array(colour.ramp("for")) / 255)
+    ticks = ScalarFormatter(useMathText=True)
+    ticks.set_powerlimits((-3, 4))
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, top), colors),
+        ax=axes,
+        location="bottom",
+        shrink=min(2 / columns + 0.1, 0.9),
+        aspect=36,
+        pad=0.02,
+        format=ticks,
+    )
+    bar.set_label(f"{unit}, one scale for all words", fontsize=8, parse_math=False)
+    bar.ax.tick_params(labelsize=7)
+    bar.ax.xaxis.get_offset_text().set_fontsize(7)
+    bar.outline.set_visible(False)
 
 
-def _safe(text: str) -> str:
-    """No mathtext, no endless titles."""
-    text = text.replace("$", r"\$")
-    return text if len(text) <= 90 else text[:87] + "…"
+def _title(word: WordExplanation) -> str:
+    seen = "" if word.seen is None else f" · seen {wording.seen(word)}"
+    label = word.label if len(word.label) <= 28 else word.label[:27] + "…"
+    return f"{' '.join(label.split())}\np {wording.share(word.logprob)}{seen}"

@@ -1,169 +1,225 @@
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const $ = (id) => document.getElementById(id);
-  const state = { pins: [], over: null, view: "for", opacity: 0.85, own: false, color: false };
-  document.documentElement.classList.add("js");
-  $("app").hidden = false;
 
-  const make = (tag, className, content) => {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (content !== undefined) element.textContent = content;
-    return element;
-  };
-  const number = (value) => value === 0 ? "0" : Math.abs(value) >= 0.01 && Math.abs(value) < 1000 ? String(+value.toPrecision(3)) : value.toExponential(1);
-  const percent = (p) => p >= 0.9995 ? "> 99.9 %" : p < 0.0005 ? "< 0.1 %" : (100 * p).toFixed(1) + " %";
+// Weights of cells at `samples` even steps along one axis: the twin of cells.Axis.mixing.
+function mixing(axis, pixels, cells, samples) {
+  const low = new Int32Array(samples), part = new Float64Array(samples), seen = new Uint8Array(samples);
+  for (let k = 0; k < samples; k++) {
+    const pixel = (k + 0.5) * pixels / samples - 0.5;
+    const place = Math.min(Math.max((pixel - axis.origin) / axis.step, 0), cells - 1);
+    low[k] = Math.min(Math.floor(place), Math.max(cells - 2, 0));
+    part[k] = place - low[k];
+    seen[k] = pixel >= axis.first - 0.5 && pixel <= axis.stop - 0.5 ? 1 : 0;
+  }
+  return { low, part, seen };
+}
 
-  // The grid that a view paints, positive where it speaks for the word (or, in "against", against it).
-  const grid = (item) => {
-    if (state.view !== "against") return item.signed;
-    return item.opposed || item.signed.map((row) => row.map((value) => -value));
-  };
-  const peak = (item) => Math.max(0, ...item.signed.flat().map(Math.abs), ...(item.opposed || []).flat().map(Math.abs));
-  const top = (item) => state.own || item.kind !== "word" ? peak(item) : data.top;
+// A grid of cells on the picture drawn at width × height, bilinear, row by row: the twin of Placement.paint.
+function paint(grid, axes, size, height, width) {
+  const h = grid.length, w = grid[0].length, values = new Float32Array(height * width);
+  const rows = mixing(axes[0], size[0], h, height), columns = mixing(axes[1], size[1], w, width);
+  const line = new Float64Array(w);
+  for (let y = 0; y < height; y++) {
+    if (!rows.seen[y]) continue;
+    const upper = grid[rows.low[y]], lower = grid[Math.min(rows.low[y] + 1, h - 1)], down = rows.part[y];
+    for (let j = 0; j < w; j++) line[j] = (1 - down) * upper[j] + down * lower[j];
+    for (let x = 0; x < width; x++) {
+      if (!columns.seen[x]) continue;
+      const j = columns.low[x], right = columns.part[x];
+      values[y * width + x] = (1 - right) * line[j] + right * line[Math.min(j + 1, w - 1)];
+    }
+  }
+  return values;
+}
 
-  // Bilinear between the centres of cells, edge values held: the same numbers as Placement.paint.
-  const between = (cells, i, j) => {
-    const h = cells.length, w = cells[0].length;
-    i = Math.min(Math.max(i, 0), h - 1); j = Math.min(Math.max(j, 0), w - 1);
-    const i0 = Math.min(Math.floor(i), Math.max(h - 2, 0)), j0 = Math.min(Math.floor(j), Math.max(w - 2, 0));
-    const i1 = Math.min(i0 + 1, h - 1), j1 = Math.min(j0 + 1, w - 1), y = i - i0, x = j - j0;
-    return (1 - y) * ((1 - x) * cells[i0][j0] + x * cells[i0][j1]) + y * ((1 - x) * cells[i1][j0] + x * cells[i1][j1]);
-  };
+// What a view paints: cells that speak for the word are positive, those against it negative.
+function cellsOf(item, view) {
+  const opposed = item.opposed || item.signed.map((row) => row.map((value) => -value));
+  if (view === "for") return item.signed.map((row) => row.map((value) => Math.max(value, 0)));
+  if (view === "against") return opposed.map((row) => row.map((value) => -Math.max(value, 0)));
+  return item.signed;
+}
 
-  const paint = (canvas, item) => {
-    const [H, W] = data.size, shrink = Math.min(1, 480 / Math.max(H, W));
+function peakOf(item) {
+  const grids = item.opposed ? [item.signed, item.opposed] : [item.signed];
+  return grids.flat(2).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+function figure(value) {
+  if (value === 0) return "0";
+  if (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5) return String(+value.toPrecision(3)).replace("-", "−");
+  const [mantissa, exponent] = value.toExponential(1).split("e");
+  const power = exponent.replace("+", "").replace("-", "⁻").replace(/\d/g, (digit) => SUPERSCRIPTS[+digit]);
+  return (mantissa + "×10" + power).replace("-", "−");
+}
+
+function start(root, data, shared, source, hash) {
+  const all = (selector) => [...root.querySelectorAll(selector)], one = (selector) => root.querySelector(selector);
+  const { ramps, rise } = shared, [H, W] = data.size;
+  const state = { pins: [], over: null, last: 0, view: "for", own: false, opacity: 0.85 };
+  const buttons = all("button[data-item]"), details = all("template.detail"), panes = all(".pane");
+  const peaks = data.items.map(peakOf);
+  const topOf = (n) => state.own ? peaks[n] : n < data.words ? data.top : Math.max(data.top, peaks[n]);
+
+  function draw(canvas, n, side, top) {
+    const shrink = Math.min(1, side / Math.max(H, W));
     const height = canvas.height = Math.max(1, Math.round(H * shrink)), width = canvas.width = Math.max(1, Math.round(W * shrink));
-    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-    const high = top(item), signed = state.view === "signed", ramp = signed ? data.diverging : data.heat, last = ramp.length - 1;
-    const cells = signed ? item.signed : grid(item).map((row) => row.map((value) => Math.max(value, 0)));
-    const [[ay, by], [ax, bx]] = data.cells, [t, b, l, r] = data.seen;
-    if (high > 0) for (let v = 0; v < height; v++) for (let u = 0; u < width; u++) {
-      const y = (v + 0.5) * H / height - 0.5, x = (u + 0.5) * W / width - 0.5;
-      if (y < t - 0.5 || y > b - 0.5 || x < l - 0.5 || x > r - 0.5) continue;
-      const share = Math.min(Math.max(between(cells, ay * y + by, ax * x + bx) / high, -1), 1);
-      const color = ramp[Math.round((signed ? (share + 1) / 2 : share) * last)], at = 4 * (v * width + u);
-      pixels.data[at] = color[0]; pixels.data[at + 1] = color[1]; pixels.data[at + 2] = color[2];
-      pixels.data[at + 3] = Math.round(255 * state.opacity * Math.abs(share) ** 0.75);
-    }
-    context.putImageData(pixels, 0, 0);
-  };
+    if (!(top > 0)) return;
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height), last = ramps.for.length - 1;
+    paint(cellsOf(data.items[n], state.view), data.axes, data.size, height, width).forEach((value, k) => {
+      const share = Math.min(Math.abs(value) / top, 1);
+      if (share === 0) return;
+      const color = (value > 0 ? ramps.for : ramps.against)[Math.round(share * last)];
+      image.data.set([color[0], color[1], color[2], Math.round(255 * share ** rise)], 4 * k);
+    });
+    context.putImageData(image, 0, 0);
+  }
 
-  const fact = (list, name, value) => { list.append(make("dt", "", name), make("dd", "", value)); };
+  function gradient() {
+    const css = (colors) => colors.map((color) => `rgb(${color})`).join(", ");
+    const cold = [...ramps.against].reverse();
+    return `linear-gradient(to right, ${css(state.view === "for" ? ramps.for : state.view === "against" ? ramps.against : [...cold, ...ramps.for])})`;
+  }
 
-  const card = (item) => {
-    const box = make("div", "card"), facts = make("dl", "facts");
-    box.append(make("h2", "", item.label), make("p", "kind", item.kind === "word" ? "word" : item.kind === "phrase" ? "phrase: its words’ maps summed" : "the whole text as one target"));
-    if (peak(item) === 0) box.append(make("p", "flat", "The map is zero everywhere: the score does not depend on the feature map."));
-    fact(facts, "probability", percent(item.p));
-    fact(facts, "log p", item.logprob.toFixed(3));
-    if (item.seen !== null) fact(facts, "seen", (item.seen >= 0 ? "+" : "−") + Math.abs(item.seen).toFixed(2) + " nats owed to the picture");
-    if (item.target !== "logprob") fact(facts, item.target, number(item.score));
-    fact(facts, "map’s peak", number(Math.max(0, ...item.signed.flat())) + " " + item.unit);
-    box.append(facts);
-    for (const note of item.notes) box.append(make("p", "flat", note));
-    if (item.alternatives.length) {
-      box.append(make("p", "small", "What could have stood here"));
-      const list = make("ul", "alts");
-      for (const [label, p] of item.alternatives) {
-        const row = make("li"), track = make("span", "track"), fill = make("span", "fill");
-        fill.style.width = 100 * p + "%";
-        track.append(fill);
-        row.append(make("span", "name" + (label === item.label ? " said" : ""), label), track, make("span", "share", percent(p)));
-        list.append(row);
-      }
-      box.append(list);
-    }
-    return box;
-  };
+  function label(box, top, unit, remark) {
+    const [low, high] = state.view === "signed" ? [-top, top] : [0, top];
+    box.querySelector(".gradient").style.background = gradient();
+    box.querySelector(".low").textContent = figure(low);
+    box.querySelector(".high").textContent = figure(high);
+    box.querySelector(".unit").textContent = unit + remark;
+  }
 
-  const shown = () => {
-    const list = [...state.pins];
-    if (state.over !== null && !list.includes(state.over) && list.length < 2) list.push(state.over);
-    return list;
-  };
+  function fill(pane, n) {
+    const { dataset, content } = details[n], top = topOf(n);
+    draw(pane.querySelector("canvas"), n, 640, top);
+    pane.querySelector("canvas").style.opacity = state.opacity;
+    pane.querySelector("img").alt = "The picture under the map: " + dataset[state.view];
+    pane.querySelector(".meaning").textContent = dataset[state.view];
+    label(pane, top, dataset.unit, state.own ? ", a scale of its own" : top > data.top ? ", beyond the words’ scale" : "");
+    pane.querySelector(".card").replaceChildren(content.cloneNode(true));
+  }
 
-  const views = new Map();
-  const view = (n) => {
-    if (!views.has(n)) {
-      const box = make("section", "view"), picture = make("div", "picture"), image = new Image(), canvas = make("canvas");
-      image.src = data.image; image.width = data.size[1]; image.height = data.size[0];
-      image.alt = "The picture, with the map of: " + data.items[n].label;
-      picture.append(image, canvas); box.append(picture, card(data.items[n]));
-      views.set(n, { box, canvas });
-    }
-    return views.get(n);
-  };
+  function shown() {
+    const { pins, over, last } = state;
+    if (!pins.length) return [over ?? last];
+    return over === null || pins.includes(over) ? pins : [pins[0], over];
+  }
 
-  const draw = () => {
-    const list = shown();
-    $("stage").classList.toggle("two", list.length === 2);
-    $("stage").replaceChildren(...list.map((n) => view(n).box));
-    for (const n of list) {
-      paint(view(n).canvas, data.items[n]);
-      view(n).canvas.parentElement.classList.toggle("muted", !state.color);
+  let previous = "";
+  function show() {
+    const list = shown(), key = JSON.stringify([list, state.view, state.own]);
+    if (key !== previous) {
+      panes.forEach((pane, k) => { pane.hidden = k >= list.length; if (k < list.length) fill(pane, list[k]); });
+      one(".stage").classList.toggle("two", list.length === 2);
+      one(".status").textContent = list.map((n) => details[n].dataset.spoken).join("; beside it ");
+      previous = key;
     }
     buttons.forEach((button, n) => {
-      button.classList.toggle("pinned", state.pins.includes(n));
       button.classList.toggle("shown", list.includes(n));
       button.setAttribute("aria-pressed", String(state.pins.includes(n)));
+      button.tabIndex = n === (state.over ?? state.last) ? 0 : -1;
     });
-    legend(list.map((n) => data.items[n]));
-  };
+    one(".unpin").hidden = !state.pins.length;
+  }
 
-  const legend = (items) => {
-    const signed = state.view === "signed", first = items[0];
-    if (!first) return;
-    const tops = [...new Set(items.map(top))], high = tops.length === 1 ? number(tops[0]) : tops.map(number).join(" | ");
-    $("low").textContent = signed ? "−" + high : "0";
-    $("high").textContent = high;
-    $("unit").textContent = first.unit + (state.own || first.kind !== "word" ? ", scale of its own" : ", one scale for all words");
-    $("gradient").style.background = "linear-gradient(to right, " + (signed ? data.diverging : data.heat).map((c) => `rgb(${c})`).join(", ") + ")";
-    $("meaning").textContent = { for: "Regions whose features most raise the word’s score.", against: "Regions that speak against the word: without them its score would be higher (the counterfactual).", signed: "What raises the word’s score, and what lowers it." }[state.view];
-  };
-
-  const press = (n) => {
-    state.pins = state.pins.includes(n) ? state.pins.filter((pin) => pin !== n) : [...state.pins, n].slice(-2);
-    state.over = n;
-    draw();
-  };
-
-  const most = Math.max(1e-9, ...data.items.slice(0, data.words).map((item) => item.seen ?? 0));
-  const buttons = data.items.map((item, n) => {
-    const button = make("button", "word", item.kind === "sentence" ? "the whole text" : item.label);
-    button.type = "button";
-    if (item.kind === "word" && item.seen !== null) {
-      button.style.setProperty("--seen", Math.max(0, Math.min(1, item.seen / most)).toFixed(3));
-      button.classList.toggle("unseen", item.seen < 0.1);
-      button.title = item.seen < 0.1 ? "owes next to nothing to the picture" : item.seen.toFixed(1) + " nats owed to the picture";
+  function thumbnails() {
+    for (const tile of all(".tiles figure[data-item]")) {
+      const still = tile.querySelector("img"), canvas = tile.querySelector("canvas"), map = document.createElement("canvas");
+      const n = Number(tile.dataset.item), shrink = Math.min(1, 320 / Math.max(H, W)), context = canvas.getContext("2d");
+      const width = canvas.width = Math.max(1, Math.round(W * shrink)), height = canvas.height = Math.max(1, Math.round(H * shrink));
+      draw(map, n, 320, topOf(n));
+      context.filter = root.classList.contains("colored") ? "none" : "saturate(.18) contrast(.86) brightness(1.08)";
+      context.drawImage(source, 0, 0, width, height);
+      context.filter = "none";
+      context.globalAlpha = state.opacity;
+      context.drawImage(map, 0, 0, width, height);
+      canvas.hidden = false;
+      still.hidden = true;
     }
-    button.addEventListener("mouseenter", () => { state.over = n; draw(); });
-    button.addEventListener("focus", () => { state.over = n; draw(); });
-    button.addEventListener("click", () => press(n));
-    return button;
-  });
-  $("words").append(...buttons.slice(0, data.words));
-  if (buttons.length > data.words) $("more").append(make("span", "", "Phrases:"), ...buttons.slice(data.words));
+    const still = one(".scale.static");
+    if (still) label(still, data.top, details[0].dataset.unit, "");
+    if (still) still.hidden = state.own;
+    if (one(".faint")) one(".faint").hidden = state.own;
+    one(".all h2").textContent = data.words < 2 ? "The map" : state.own ? "All words, each on its own scale" : "All words on one scale";
+  }
 
-  document.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], at = buttons.indexOf(document.activeElement);
-    if (event.key === "Escape") { state.pins = []; draw(); }
-    else if (step && at >= 0) { buttons[(at + step + buttons.length) % buttons.length].focus(); event.preventDefault(); }
-    else if (step && document.activeElement === document.body && buttons.length) buttons[state.over ?? 0].focus();
-  });
-  for (const radio of document.getElementsByName("view")) radio.addEventListener("change", () => { state.view = radio.value; draw(); });
-  $("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; draw(); });
-  $("color").addEventListener("change", (event) => { state.color = event.target.checked; draw(); });
-  $("own").addEventListener("change", (event) => { state.own = event.target.checked; draw(); });
+  let waiting = 0;
+  function redraw() { show(); cancelAnimationFrame(waiting); waiting = requestAnimationFrame(thumbnails); }
 
-  // A state can be linked to: #word=2, #pin=2,6, #view=signed
-  const wish = new URLSearchParams(location.hash.slice(1));
-  const valid = (text) => text.split(",").map(Number).filter((n) => n >= 0 && n < data.items.length);
-  const liveliest = data.items.slice(0, data.words).reduce((best, item, n, all) => (item.seen ?? peak(item)) > (all[best].seen ?? peak(all[best])) ? n : best, 0);
-  state.over = wish.has("word") ? valid(wish.get("word"))[0] ?? 0 : data.items.length ? liveliest : null;
-  if (wish.has("pin")) state.pins = valid(wish.get("pin")).slice(0, 2);
-  const chosen = [...document.getElementsByName("view")].find((radio) => radio.value === wish.get("view"));
-  if (chosen) { chosen.checked = true; state.view = chosen.value; }
-  if (data.items.length) draw();
-})();
+  function remember() {
+    if (!hash) return;
+    const parts = [];
+    if (state.pins.length) parts.push("pin=" + state.pins.join(","));
+    if (state.view !== "for") parts.push("view=" + state.view);
+    if (state.own) parts.push("own=1");
+    try { history.replaceState(null, "", parts.length ? "#" + parts.join("&") : location.pathname + location.search); } catch { /* in a notebook */ }
+  }
+
+  function enter(n) { clearTimeout(leaving); state.over = state.last = n; show(); }
+  let leaving = 0;
+  function leave() { clearTimeout(leaving); leaving = setTimeout(() => { state.over = null; show(); }, 160); }
+  function pin(n) {
+    state.pins = state.pins.includes(n) ? state.pins.filter((other) => other !== n) : [...state.pins, n].slice(-2);
+    show(); remember();
+  }
+  function unpin() { state.pins = []; show(); remember(); }
+
+  buttons.forEach((button, n) => {
+    let touched = false; // the first tap shows, the next pins
+    button.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") enter(n); });
+    button.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && document.activeElement !== button) leave(); });
+    button.addEventListener("pointerdown", (event) => { touched = event.pointerType === "touch" && !shown().includes(n); });
+    button.addEventListener("focus", () => enter(n));
+    button.addEventListener("blur", leave);
+    button.addEventListener("click", () => { enter(n); if (!touched) pin(n); touched = false; });
+  });
+  root.addEventListener("keydown", (event) => {
+    const at = buttons.indexOf(document.activeElement), last = buttons.length - 1;
+    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
+    if (at < 0 || to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    buttons[(to + buttons.length) % buttons.length].focus();
+  });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && state.pins.length) unpin(); });
+  one(".unpin").addEventListener("click", unpin);
+  for (const radio of all("input[type=radio]")) radio.addEventListener("change", () => { state.view = radio.value; redraw(); remember(); });
+  one(".opacity").addEventListener("input", (event) => {
+    state.opacity = event.target.value / 100;
+    for (const canvas of all(".pane canvas")) canvas.style.opacity = state.opacity;
+  });
+  one(".opacity").addEventListener("change", redraw);
+  one(".own").addEventListener("change", (event) => { state.own = event.target.checked; redraw(); remember(); });
+  one(".color").addEventListener("change", (event) => { root.classList.toggle("colored", event.target.checked); redraw(); });
+  for (const tile of all(".tiles figure[data-item]")) tile.addEventListener("click", () => {
+    enter(Number(tile.dataset.item));
+    one(".words").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  });
+
+  // A link can carry a state: #word-2, or #word=2, #pin=2,6, #view=signed, #own=1 joined by &.
+  function recall(text) {
+    const wish = new URLSearchParams(text.replace(/^#word-(\d+)/, "word=$1").replace(/^#/, ""));
+    const known = (list) => (list || "").split(",").filter((part) => /^\d+$/.test(part)).map(Number).filter((n) => n < data.items.length);
+    state.last = known(wish.get("word"))[0] ?? state.last;
+    state.pins = known(wish.get("pin")).slice(0, 2);
+    if (["for", "against", "signed"].includes(wish.get("view"))) state.view = wish.get("view");
+    state.own = wish.get("own") === "1";
+    one(`input[value=${state.view}]`).checked = true;
+    one(".own").checked = state.own;
+  }
+  state.last = data.first;
+  state.opacity = one(".opacity").value / 100;
+  if (hash) recall(location.hash);
+  for (const image of all(".pane img")) if (!image.src) image.src = source.src;
+  root.querySelector(".app").hidden = false;
+  show();
+  source.decode().catch(() => undefined).then(thumbnails);
+}
+
+if (typeof document !== "undefined") {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  let source = null;
+  document.querySelectorAll(".panel").forEach((root, n) => {
+    source = root.querySelector("img.source") || source;
+    if (data.panels[n].items.length) start(root, data.panels[n], data, source, n === 0);
+  });
+}
