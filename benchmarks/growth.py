@@ -58,7 +58,7 @@ def decoders(units: int) -> dict[str, nn.Module]:
 
 def attributed(decoder: nn.Module, units: int, length: int, way: GradientWay) -> Callable[[], object]:
     """What is timed: the maps of all words of a text of ``length`` words."""
-    task = CnnLstmCaptioner(nn.Identity(), decoder, [str(n) for n in range(VOCABULARY)], _unused, start=START)  # type: ignore[arg-type]
+    task = CnnLstmCaptioner(nn.Identity().eval(), decoder, [str(n) for n in range(VOCABULARY)], _unused, start=START)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(length)
     A = torch.rand(1, units, *CELLS, generator=generator)
     text = tuple(torch.randint(1, VOCABULARY, (length,), generator=generator).tolist())

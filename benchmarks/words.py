@@ -246,7 +246,7 @@ def _print(
     console = console_for_tables()
     base = times[CAPTION]
     console.print(
-        f"ResNet-50 + LSTM(512), {VOCABULARY:,} words, {WORDS} said; process CPU time, median of {len(base.cpu)} rounds; "
+        f"ResNet-50 + LSTM(512), {VOCABULARY:,} words, {WORDS} said; median CPU time of {len(base.cpu)} rounds, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; × is over {CAPTION}, written by hand"
     )
     table = _table("way", "ms", "least", "×", "× of least", "× wall", "pictures", "full backwards", "MB added")

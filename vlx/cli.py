@@ -1,8 +1,10 @@
 """The command line: one command parses, makes one library call, and prints."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +114,8 @@ def caption(
     _require(task, "captioning", model)
     _writable(out)
     options = {"caption": text, "beams": beams, "method": method, "target": target}
-    _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
+    asked = _asked("caption", {"model": model, **options})
+    _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
 
 @main.command()
@@ -145,7 +148,8 @@ def classify(
     _require(task, "classification", model)
     _writable(out)
     options = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
-    _explain_all(images, out, lambda image: vlx.explain(task, image, **options))
+    asked = _asked("classify", {"model": model, "class": name, **{k: v for k, v in options.items() if k != "answer"}})
+    _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
 
 @main.command()
@@ -209,13 +213,22 @@ def models() -> None:
     _console().print(table)
 
 
-def _explain_all(images: Iterable[Path], out: Path, explain: "Callable[[Path], Explanation]") -> None:
+def _asked(command: str, options: dict[str, Any]) -> Callable[[Path], str]:
+    """Picture → the command that explains it again, for the report to name."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    return lambda image: shlex.join(["vlx", command, str(image), *given])
+
+
+def _explain_all(
+    images: Iterable[Path], out: Path, asked: Callable[[Path], str], explain: "Callable[[Path], Explanation]"
+) -> None:
     """Explain each picture; one that cannot be does not stop the others, but the command then ends with 1."""
     failed = 0
     names: set[str] = set()
     for image in images:
         try:
             why = explain(image)
+            why = replace(why, provenance={**why.provenance, "command": asked(image)})
             _show(why)
             click.echo(why.save(out / f"{_free_name(image, names)}.html"))
         except VlxError as error:
