@@ -98,7 +98,7 @@ class CnnLstmCaptioner:
         if any(query.question or query.answer or query.instead_of for query in queries):
             raise InputError("a captioner takes no question, answer or instead_of; force a text with caption=…")
         with torch.no_grad():
-            state = self.decoder.start(features.A)
+            state = self.decoder.start(features.A.clone())  # a decoder may work in place
             generated = self._generate(state, queries)
             return [
                 self._forced(query.caption, take(state, [row]))
@@ -114,7 +114,7 @@ class CnnLstmCaptioner:
         numbers = [texts.setdefault((target.row, target.tokens), len(texts)) for target in targets]
         reads = Reads.of(targets)
         with _rnn_backward_allowed(A):
-            state = take_if_needed(self.decoder.start(A), [row for row, _ in texts], len(A))
+            state = take_if_needed(self.decoder.start(A.clone()), [row for row, _ in texts], len(A))
             pairs = [(numbers[n], step) for n, step in reads.pairs]
             hidden = hidden_states(self.decoder, state, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
