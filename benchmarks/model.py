@@ -12,22 +12,17 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.transforms import v2
 
-from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.captioning import CnnLstmCaptioner, lstm_step
 
 WORDS = 12
 VOCABULARY = 9000
 START = 0
 
 Memory = tuple[Tensor, Tensor]
-State = tuple[Tensor, Memory | None]
 
 
 class WordLstm(nn.Module):
-    """A decoder as people write it: the mean of A is the first input of an ``nn.LSTM``, START the second.
-
-    The two are read in one call, for each call of the fused LSTM costs several steps. The state is the picture's
-    vector [B, E] and the memory (hidden, cell), each [B, H], which is None before START.
-    """
+    """A decoder as people write it: the mean of A is the first input of an ``nn.LSTM``, START the second."""
 
     def __init__(self, units: int = 2048, vocabulary: int = VOCABULARY, size: int = 512) -> None:
         super().__init__()
@@ -36,32 +31,19 @@ class WordLstm(nn.Module):
         self.lstm = nn.LSTM(size, size, batch_first=True)
         self.output = nn.Linear(size, vocabulary)
 
-    def start(self, A: Tensor) -> State:
+    def start(self, A: Tensor) -> Memory:
         """A [B, K, h, w] → the state before START."""
-        return self.picture(A.mean((2, 3))), None
+        return lstm_step(self.lstm, self.picture(A.mean((2, 3))))
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, tokens: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         """Tokens [B] → hidden [B, H] and the next state."""
-        hidden, memory = self._read(tokens[:, None], state)
-        return hidden[:, -1], (state[0], memory)
-
-    def unroll(self, tokens: Tensor, state: State) -> Tensor:
-        """Tokens [B, T] → hidden [B, T, H], in one call of the LSTM."""
-        return self._read(tokens, state)[0][:, -tokens.shape[1] :]
+        state = lstm_step(self.lstm, self.words(tokens), state)
+        return state[0][:, -1], state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden [N, H] → logits [N, V]."""
         logits: Tensor = self.output(hidden)
         return logits
-
-    def _read(self, tokens: Tensor, state: State) -> tuple[Tensor, Memory]:
-        picture, memory = state
-        words = self.words(tokens)
-        if memory is None:
-            hidden, (last, cell) = self.lstm(torch.cat([picture[:, None], words], 1))
-        else:
-            hidden, (last, cell) = self.lstm(words, (memory[0][None], memory[1][None]))
-        return hidden, (last[0], cell[0])
 
 
 class Forced(nn.Module):

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 import vlx
 from vlx.scenes.vocabulary import caption_vocabulary
 from vlx.task import Features, Target
-from vlx.tasks.captioning import Attention, CnnLstmCaptioner, PictureAsState, PictureFirst, bundle
+from vlx.tasks.captioning import Attention, CnnLstmCaptioner, PictureAsState, PictureFirst, bundle, lstm_step
 
 VOCABULARY = ["<start>", "<end>", "<unk>", "a", "red", "blue", "dog", "house", "on", "grass"]
 KINDS = ("first", "state", "attention")
+ALL_KINDS = (*KINDS, "logits", "celled", "in place", "stepped", "unrolled")
 UNITS, CELLS, SIZE = 5, (4, 4), 16
 
 
@@ -82,6 +83,32 @@ class Unrolled(Stepped):
         return self._run(self.words(tokens), state)[0]
 
 
+class Celled(nn.Module):
+    """The picture as first input of an ``nn.LSTM`` of two layers, by ``lstm_step``."""
+
+    def __init__(self, units: int = UNITS, words: int = len(VOCABULARY), size: int = 12) -> None:
+        super().__init__()
+        self.picture, self.words = nn.Linear(units, size), nn.Embedding(words, size)
+        self.lstm, self.output = nn.LSTM(size, size, num_layers=2), nn.Linear(size, words)
+
+    def start(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        return lstm_step(self.lstm, self.picture(A.mean((2, 3))))
+
+    def step(self, tokens: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        state = lstm_step(self.lstm, self.words(tokens), state)
+        return state[0][:, -1], state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return cast(Tensor, self.output(hidden))
+
+
+class InPlace(PictureAsState):
+    """A decoder that changes the A it is given."""
+
+    def start(self, A: Tensor) -> tuple[Tensor, ...]:
+        return super().start(A.sub_(0.3).relu_())
+
+
 class Blind(nn.Module):
     """A decoder whose words do not depend on the picture; with ``detached`` it looks, but cuts the graph."""
 
@@ -125,6 +152,8 @@ def decoder(kind: str) -> nn.Module:
         "state": lambda: PictureAsState(UNITS, len(VOCABULARY), 6, 8),
         "attention": lambda: Attention(UNITS, len(VOCABULARY), CELLS, 6, 8, 7),
         "logits": lambda: LogitsStep(PictureAsState(UNITS, len(VOCABULARY), 6, 8)),
+        "celled": Celled,
+        "in place": lambda: InPlace(UNITS, len(VOCABULARY), 6, 8),
         "stepped": Stepped,
         "unrolled": Unrolled,
     }
@@ -168,7 +197,7 @@ def features_of(task: Any, *seeds: int) -> Features:
 
 def slow_logits(task: Any, A: Tensor, target: Target) -> Tensor:
     """Logits [steps, V] for one target, straight from the decoder: one picture, one step at a time."""
-    state = task.decoder.start(A[target.row : target.row + 1])
+    state = task.decoder.start(A[target.row : target.row + 1].clone())
     rows = []
     for token in [task.start, *target.tokens][: target.last_step + 1]:
         hidden, state = task.decoder.step(torch.tensor([token], device=A.device), state)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import vlx
 from tests.fakes import (
-    KINDS,
+    ALL_KINDS,
     VOCABULARY,
     Stepped,
     Table,
@@ -26,8 +26,6 @@ from vlx.errors import InputError, UnknownWords
 from vlx.task import Features, Prediction, Query, Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
 
-ALL = [*KINDS, "logits", "stepped", "unrolled"]
-
 
 def ask(task: Any, features: Features, **query: Any) -> list[Prediction]:
     return cast(list[Prediction], task.predict(features, [Query(**query)] * len(features.A)))
@@ -37,7 +35,7 @@ def ask(task: Any, features: Features, **query: Any) -> list[Prediction]:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_forced_log_probabilities_are_those_of_generation(kind: str, beams: int) -> None:
     lengths = set()
     for seed in range(6):
@@ -60,7 +58,7 @@ def test_forced_log_probabilities_are_those_of_generation(kind: str, beams: int)
     assert max(lengths) >= 3
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_words_have_the_log_probabilities_of_the_decoder(kind: str) -> None:
     task = captioner(kind, torch.float64)
     features = features_of(task, 1, 2)
@@ -113,7 +111,7 @@ def test_unroll_is_used_once_for_all_texts() -> None:
 
 
 @pytest.mark.parametrize("way", ["rows", "batched", "loop"])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_later_words_do_not_reach_back(kind: str, way: Any) -> None:
     task, A = captioner(kind, torch.float64), feature_map(1)
     texts = ((3, 4, 6, 8, 9), (3, 4, 7, 3, 5), (3, 4))
@@ -152,7 +150,7 @@ def test_a_word_takes_no_more_steps_than_it_needs() -> None:
     assert steps == [[0], [3], [4]]
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_a_batch_of_two_is_two_of_one(kind: str) -> None:
     task = captioner(kind)
     both = features_of(task, 1, 2)

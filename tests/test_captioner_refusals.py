@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 import vlx
 from tests.fakes import (
-    KINDS,
     VOCABULARY,
     TinyCnn,
     captioner,
@@ -18,9 +17,6 @@ from tests.fakes import (
 from vlx.errors import InputError, ModelError
 from vlx.task import Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
-
-ALL = [*KINDS, "logits", "stepped", "unrolled"]
-
 
 # Models that cannot be explained as they are
 

@@ -7,9 +7,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.fakes import KINDS, UNITS, VOCABULARY, Blind, captioner, feature_map, slow_gradient, slow_logits, slow_score
+from tests.fakes import (
+    ALL_KINDS,
+    KINDS,
+    UNITS,
+    VOCABULARY,
+    Blind,
+    captioner,
+    feature_map,
+    slow_gradient,
+    slow_logits,
+    slow_score,
+)
 from vlx import engine
 from vlx.errors import ModelError
+from vlx.nested import nested
 from vlx.task import GradientWay, Target, TargetKind, Term
 from vlx.weighting import METHODS, choose
 
@@ -46,7 +58,7 @@ def reference(task: Any, A: Tensor, targets: list[Target]) -> tuple[Tensor, Tens
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", [*KINDS, "logits", "stepped", "unrolled"])
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_each_way_gives_every_target_the_gradient_of_its_own_row(kind: str, way: GradientWay) -> None:
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
         task, A = captioner(kind, dtype), feature_map(3, dtype)
@@ -306,7 +318,7 @@ def test_nested_keeps_the_kinds_of_its_containers() -> None:
 
     given = torch.ones(2)
     value = {"a": [given, (torch.ones(1), "text")], "b": Pair(torch.ones(3), None), "c": None}
-    found = engine.nested(lambda tensor: tensor + 1, value)
+    found = nested(lambda tensor: tensor + 1, value)
     assert found["a"][0].tolist() == [2, 2]
     assert found["a"][1][1] == "text"
     assert isinstance(found["a"][1], tuple)

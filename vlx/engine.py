@@ -5,7 +5,7 @@ Nothing here runs or differentiates the vision part: A comes in as it was comput
 threads that share a model cannot meet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from vlx.errors import ModelError
-from vlx.task import GradientWay, Target, Task
+from vlx.nested import nested, tensors
+from vlx.task import GradientWay, Restarts, Target, Task
 from vlx.weighting import Method, importance_weights, opposed
 
 BUDGET = 64 * 2**20  # bytes of gradients of A held at once
-
-Scores = Callable[[Tensor, Sequence[Target], Any], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,7 @@ def _weighed(method: Method, rows: Tensor, scores: Tensor, gradient: Tensor) -> 
         importance_weights(gradient),
         method.map(rows, gradient),
         opposed(method, rows, gradient),
-        gradient.flatten(1).ne(0).any(1),
+        gradient.flatten(1).any(1),
     )
 
 
@@ -81,15 +80,18 @@ def gradients(
 ) -> tuple[Tensor, Tensor]:
     """Scores [N] and their gradients [N, K, h, w] with respect to each target's own row of A [M, K, h, w].
 
-    The three ways give the same numbers: ``rows`` repeats A's rows, one for each target, and takes one ordinary
-    backward of the sum; ``batched`` takes one vectorised backward without copying A; ``loop`` one backward a target.
+    The three ways give the same numbers: ``rows`` repeats A's rows, one for each target (of a task that `Restarts` the
+    state behind A), and takes one ordinary backward of the sum; ``batched`` takes one vectorised backward without
+    copying A; ``loop`` one backward a target.
     """
     compute = {"rows": _by_rows, "batched": _batched, "loop": _looped}[way or task.defaults.gradients]
     with _differentiable():
         leaf_source = A.clone() if A.is_inference() else A.detach()
-        scores, gradient = compute(task.scores, leaf_source, tuple(targets), rest)
+        scores, gradient = compute(task, leaf_source, tuple(targets), rest)
     _check_finite(task, "score", scores, targets)
-    _check_finite(task, "gradient", gradient.flatten(1).sum(1), targets)
+    _check_finite(
+        task, "gradient", gradient.flatten(1).sum(1, dtype=torch.promote_types(gradient.dtype, torch.float32)), targets
+    )
     return scores.detach(), gradient.detach()
 
 
@@ -105,18 +107,6 @@ def chunks(A: Tensor, targets: Sequence[Target], budget: int = BUDGET) -> Iterat
     size = max(budget // one, 1)
     for first in range(0, len(targets), size):
         yield tuple(targets[first : first + size])
-
-
-def nested(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply ``function`` to every tensor in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: nested(function, item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        items = [nested(function, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
 
 
 def _check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Target]) -> None:
@@ -144,27 +134,46 @@ def _repeated(tensor: Tensor, order: list[int]) -> Tensor:
     return tensor.expand(len(order), *tensor.shape[1:]) if len(tensor) == 1 else tensor[order]
 
 
-def _by_rows(task_scores: Scores, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
+def _by_rows(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     order = [target.row for target in targets]
-    rows = A[order].requires_grad_()
     own = tuple(replace(target, row=n) for n, target in enumerate(targets))
-    values = task_scores(rows, own, nested(lambda tensor: _repeated(tensor, order), rest))
-    return values, _pull(values.sum(), rows, None)
+    if isinstance(task, Restarts):
+        return _by_restarts(task, A, targets, own, rest)
+    rows = A[order].requires_grad_()
+    values = task.scores(rows, own, nested(lambda tensor: _repeated(tensor, order), rest))
+    return values, _pull([values.sum()], [rows])[0]
 
 
-def _batched(task_scores: Scores, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
+def _by_restarts(
+    task: Restarts, A: Tensor, targets: tuple[Target, ...], own: tuple[Target, ...], rest: Any
+) -> tuple[Tensor, Tensor]:
+    """Repeat the state behind A instead of A, and pull the rows' gradients back to A in one vectorised backward."""
+    leaf, slots, order = A.requires_grad_(), _slots(targets), [target.row for target in targets]
+    begun = task.begin(leaf, rest)
+    rows = nested(lambda tensor: tensor.detach()[order].requires_grad_(tensor.requires_grad), begun)
+    values = task.scores_from(rows, own)
+    ends = [(there, here) for there, here in zip(tensors(begun), tensors(rows), strict=True) if here.requires_grad]
+    if not ends:
+        return values, A.new_zeros(len(targets), *A.shape[1:])
+    cotangents = [there.new_zeros(max(slots) + 1, *there.shape) for there, _ in ends]
+    for cotangent, gradient in zip(cotangents, _pull([values.sum()], [here for _, here in ends]), strict=True):
+        cotangent[slots, order] = gradient
+    return values, _own(_pull([there for there, _ in ends], [leaf], cotangents)[0], targets)
+
+
+def _batched(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     leaf = A.requires_grad_()
-    values = task_scores(leaf, targets, rest)
+    values = task.scores(leaf, targets, rest)
     slots = _slots(targets)
     cotangents = values.new_zeros(max(slots) + 1, len(targets))
     cotangents[slots, range(len(targets))] = 1
-    return values, _pull(values, leaf, cotangents)[slots, [target.row for target in targets]]
+    return values, _own(_pull([values], [leaf], [cotangents])[0], targets)
 
 
-def _looped(task_scores: Scores, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
+def _looped(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     leaf = A.requires_grad_()
-    values = task_scores(leaf, targets, rest)
-    pulled = [_pull(values[n], leaf, None)[target.row] for n, target in enumerate(targets)]
+    values = task.scores(leaf, targets, rest)
+    pulled = [_pull([values[n]], [leaf])[0][target.row] for n, target in enumerate(targets)]
     return values, torch.stack(pulled)
 
 
@@ -178,12 +187,28 @@ def _slots(targets: tuple[Target, ...]) -> list[int]:
     return slots
 
 
-def _pull(values: Tensor, leaf: Tensor, cotangents: Tensor | None) -> Tensor:
-    """The gradient of ``values`` at ``leaf``; zeros when they do not depend on it."""
-    nothing = torch.zeros_like(leaf) if cotangents is None else leaf.new_zeros(len(cotangents), *leaf.shape)
-    if not values.requires_grad:
-        return nothing
-    (gradient,) = torch.autograd.grad(
-        values, leaf, cotangents, retain_graph=True, is_grads_batched=cotangents is not None, allow_unused=True
-    )
-    return nothing if gradient is None else gradient
+def _own(pulled: Tensor, targets: tuple[Target, ...]) -> Tensor:
+    """Each target's gradient [N, K, h, w] from those by slot and row [S, M, K, h, w]."""
+    return pulled[:, 0] if pulled.shape[1] == 1 else pulled[_slots(targets), [target.row for target in targets]]
+
+
+def _pull(
+    values: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """Gradients of the values at the leaves: [*leaf], or [S, *leaf] by S cotangents a value; zeros if independent."""
+    reached = [n for n, value in enumerate(values) if value.requires_grad]
+    ahead = () if cotangents is None else (len(cotangents[0]),)
+    found: Sequence[Tensor | None] = [None] * len(leaves)
+    if reached:
+        found = torch.autograd.grad(
+            [values[n] for n in reached],
+            leaves,
+            None if cotangents is None else [cotangents[n] for n in reached],
+            retain_graph=True,
+            is_grads_batched=cotangents is not None,
+            allow_unused=True,
+        )
+    return [
+        leaf.new_zeros(*ahead, *leaf.shape) if gradient is None else gradient
+        for leaf, gradient in zip(leaves, found, strict=True)
+    ]

@@ -17,6 +17,7 @@ from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
+from vlx.nested import nested
 from vlx.probes import blank_logprobs
 from vlx.task import TARGET_KINDS, Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 from vlx.tracing import measure_frame
@@ -140,7 +141,7 @@ def _explain_batch(task: Task, shown: list[_Shown], wish: _Wish) -> Iterator[Exp
 
 def _row(features: Features, row: int) -> Features:
     maps = {layer: A[row : row + 1] for layer, A in features.maps.items()}
-    return replace(features, maps=maps, rest=engine.nested(lambda tensor: tensor[row : row + 1], features.rest))
+    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[row : row + 1], features.rest))
 
 
 def _explain_one(task: Task, shown: _Shown, features: Features, prediction: Prediction, wish: _Wish) -> Explanation:

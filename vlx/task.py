@@ -8,7 +8,7 @@ answer or a class (one term at step 0) and "why a, not b" (a term of weight −1
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from PIL import Image
@@ -166,6 +166,22 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Restarts(Protocol):
+    """Optional: ``scores`` cut in two where repeating is cheaper than at A, e.g. at a decoder's state before START.
+
+    ``scores(A, targets, rest)`` must equal ``scores_from(begin(A, rest), targets)`` to rounding.
+    """
+
+    def begin(self, A: Tensor, rest: Any = None) -> Any:
+        """A [M, K, h, w] → a state: nested tensors whose first dimension is M."""
+        ...
+
+    def scores_from(self, state: Any, targets: Sequence[Target]) -> Tensor:
+        """A state of M rows and N targets, each naming its row → [N], differentiable in the state."""
+        ...
+
+
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
     """The target that asks for one word of a prediction; a margin is taken to the likeliest other word."""
     word = prediction.words[position]
@@ -200,14 +216,14 @@ class Reads:
         """Logits [P, V], one row a pair → scores [N]: each target's weighted sum under its kind."""
         place = {pair: p for p, pair in enumerate(self.pairs)}
         values = {kind: _read(logits, kind) for kind in {target.kind for target in self.targets}}
-        total = []
-        for n, target in enumerate(self.targets):
-            rows = [place[n, term.step] for term in target.terms]
-            tokens = [term.token for term in target.terms]
-            weights = torch.tensor([term.weight for term in target.terms], device=logits.device)
-            read = values[target.kind][rows, tokens]
-            total.append((read * weights.to(read.dtype)).sum())
-        return torch.stack(total)
+        total = logits.new_zeros(len(self.targets))
+        for kind, read in values.items():
+            asked = [(n, t) for n, target in enumerate(self.targets) if target.kind == kind for t in target.terms]
+            owners = torch.tensor([n for n, _ in asked], device=logits.device)
+            weights = torch.tensor([term.weight for _, term in asked], device=logits.device, dtype=read.dtype)
+            terms = read[[place[n, term.step] for n, term in asked], [term.token for _, term in asked]]
+            total = total.index_add(0, owners, terms * weights)
+        return total
 
 
 def _read(logits: Tensor, kind: TargetKind) -> Tensor:

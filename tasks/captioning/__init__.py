@@ -2,5 +2,6 @@
 
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
+from vlx.tasks.captioning.lstm import lstm_step
 
-__all__ = ["Attention", "CnnLstmCaptioner", "PictureAsState", "PictureFirst"]
+__all__ = ["Attention", "CnnLstmCaptioner", "PictureAsState", "PictureFirst", "lstm_step"]

@@ -31,12 +31,14 @@ GRADIENTS: dict[Entry, GradientWay] = {"attention": "batched", "first": "rows", 
 class Config:
     """Everything about a trained captioner but its weights.
 
-    ``entry`` is how the picture enters the decoder; ``cells`` (h, w) the shape of A; ``mean`` and ``std`` the
-    training pictures' colour; ``method``, ``target`` what explains it best, by measurement (empty: not measured).
+    ``entry`` is how the picture enters the decoder; ``wide`` which CNN; ``cells`` (h, w) the shape of A; ``mean`` and
+    ``std`` the training pictures' colour; ``method``, ``target`` what explains it best, by measurement (empty: not
+    measured).
     """
 
     vocabulary: tuple[str, ...]
     entry: Entry = "attention"
+    wide: bool = False
     units: int = 256
     size: int = 128
     cells: tuple[int, int] = (16, 16)
@@ -62,7 +64,7 @@ def build(config: Config) -> nn.ModuleDict:
         "first": lambda: PictureFirst(config.units, words),
         "state": lambda: PictureAsState(config.units, words),
     }
-    return nn.ModuleDict({"cnn": SceneCnn(config.units), "decoder": decoders[config.entry]()})
+    return nn.ModuleDict({"cnn": SceneCnn(config.units, wide=config.wide), "decoder": decoders[config.entry]()})
 
 
 def save(folder: Path, config: Config, networks: nn.Module) -> None:
@@ -115,6 +117,7 @@ def _words(value: Any) -> bool:
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "vocabulary": (_words, 'a list of words, "<start>" and "<end>" among them'),
     "entry": (lambda value: value in ENTRIES, f"one of {', '.join(ENTRIES)}"),
+    "wide": (lambda value: isinstance(value, bool), "true or false"),
     "units": (_count, "a whole number from 1"),
     "size": (_count, "a whole number of pixels"),
     "max_words": (_count, "a whole number from 1"),

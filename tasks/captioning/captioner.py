@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.language import close_matches, split_words
+from vlx.nested import tensors
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
-from vlx.tasks.captioning.unroll import Decoder, hidden_states, logits_of, take
+from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
@@ -109,14 +110,24 @@ class CnnLstmCaptioner:
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         """A [M, K, h, w] and N targets → [N]; texts that several targets share are run once."""
+        return self.scores_from(self.begin(A, rest), targets)
+
+    def begin(self, A: Tensor, rest: Any = None) -> Any:
+        """A [M, K, h, w] → the decoder's state before START."""
         self._refuse_training()
+        with _rnn_backward_allowed(A.device):
+            return self.decoder.start(A.clone())  # a decoder may work in place
+
+    def scores_from(self, state: Any, targets: Sequence[Target]) -> Tensor:
+        """A state of M rows and N targets, each naming its row → [N]."""
         texts: dict[tuple[int, tuple[int, ...]], int] = {}
         numbers = [texts.setdefault((target.row, target.tokens), len(texts)) for target in targets]
         reads = Reads.of(targets)
-        with _rnn_backward_allowed(A):
-            state = take_if_needed(self.decoder.start(A.clone()), [row for row, _ in texts], len(A))
+        count = max((len(tensor) for tensor in tensors(state)), default=0)
+        with _rnn_backward_allowed(device_of(state)):
+            own = take_if_needed(state, [row for row, _ in texts], count)
             pairs = [(numbers[n], step) for n, step in reads.pairs]
-            hidden = hidden_states(self.decoder, state, [(self.start, *tokens) for _, tokens in texts], pairs)
+            hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
 
     def tokens(self, caption: str) -> tuple[list[str], list[int], list[str]]:
@@ -238,9 +249,9 @@ def take_if_needed(state: Any, rows: Sequence[int], count: int) -> Any:
 
 
 @contextmanager
-def _rnn_backward_allowed(A: Tensor) -> Iterator[None]:
+def _rnn_backward_allowed(device: torch.device | None) -> Iterator[None]:
     """cuDNN refuses the backward of an RNN in eval mode (pytorch/pytorch#15788): use the native kernels there."""
-    if A.is_cuda:
+    if device is not None and device.type == "cuda":
         with _CUDNN, torch.backends.cudnn.flags(enabled=False):  # the flag is the whole process's
             yield
     else:

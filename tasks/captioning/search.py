@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlx.tasks.captioning.unroll import Decoder, logits_of, nested_device, take
+from vlx.tasks.captioning.unroll import Decoder, device_of, logits_of, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Generated:
 
 def greedy(decoder: Decoder, state: Any, rows: int, start: int, end: int | None, longest: int) -> list[Generated]:
     """The likeliest next word at every step, for a state with ``rows`` rows, until END or ``longest`` words."""
-    tokens = torch.full((rows,), start, device=nested_device(state))
+    tokens = torch.full((rows,), start, device=device_of(state))
     ended = torch.zeros(rows, dtype=torch.bool, device=tokens.device)
     steps: list[Tensor] = []
     chosen: list[Tensor] = []
@@ -55,7 +55,7 @@ def beam(decoder: Decoder, state: Any, start: int, end: int | None, longest: int
     Stops when no live hypothesis can overtake the best finished one.
     """
     live, finished = [_Hypothesis(0.0, (), ())], list[_Hypothesis]()
-    device = nested_device(state)
+    device = device_of(state)
     for _ in range(longest):
         last = torch.tensor(
             [hypothesis.tokens[-1] if hypothesis.tokens else start for hypothesis in live], device=device

@@ -22,6 +22,7 @@ from torch.nn import functional
 from vlx.scenes.corpus import Corpus, corpus
 from vlx.scenes.vocabulary import END, START, caption_vocabulary
 from vlx.tasks.captioning import bundle
+from vlx.tasks.captioning.networks import SceneCnn
 from vlx.tasks.captioning.preparation import Preparation
 from vlx.tasks.captioning.unroll import Decoder, logits_of
 
@@ -44,6 +45,7 @@ class Recipe:
     """
 
     entry: bundle.Entry = "attention"
+    wide: bool = False
     first: int = 0
     scenes: int = 20_000
     passes: int = 11
@@ -78,20 +80,24 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
 
 
 def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> bundle.Config:
-    """Take over the weights of another bundle, of its CNN alone when its decoder is of another kind."""
+    """Take over the weights of another bundle, of its first layers alone when it is of another kind."""
     known_config = bundle.read_config(start_from)
     known = bundle.read_networks(start_from, known_config)
-    for part in ("cnn", "decoder") if known_config.entry == config.entry else ("cnn",):
-        networks[part].load_state_dict(known[part].state_dict())
+    if (known_config.entry, known_config.wide) == (config.entry, config.wide):
+        networks.load_state_dict(known.state_dict())
+    else:
+        cast(SceneCnn, networks["cnn"]).layers.load_state_dict(cast(SceneCnn, known["cnn"]).layers.state_dict())
     return replace(config, mean=known_config.mean, std=known_config.std)
 
 
 def _config(data: Corpus, recipe: Recipe) -> bundle.Config:
     sample = data.pictures[:: max(len(data.pictures) // 2000, 1)].astype(np.float32) / 255
-    mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
+    mean, std = sample.mean((0, 1, 2), np.float64), sample.std((0, 1, 2), np.float64)
     return bundle.Config(
         vocabulary=tuple(caption_vocabulary()),
         entry=recipe.entry,
+        wide=recipe.wide,
+        cells=(8, 8) if recipe.wide else (16, 16),
         mean=(float(mean[0]), float(mean[1]), float(mean[2])),
         std=(float(std[0]), float(std[1]), float(std[2])),
         notes=(NOTE,),
@@ -229,6 +235,7 @@ def _resume(
     show_default=True,
     help="How the picture enters the decoder.",
 )
+@click.option("--wide", is_flag=True, help="Let a cell see a whole object: for decoders told the mean of A.")
 @click.option("--first", default=Recipe.first, show_default=True, help="Seed of the first scene.")
 @click.option("--scenes", default=Recipe.scenes, show_default=True, help="How many scenes.")
 @click.option("--passes", default=Recipe.passes, show_default=True, help="Passes the learning rate is planned for.")
@@ -253,7 +260,11 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
 
 
 def _command(recipe: Recipe, out: Path, start_from: Path | None) -> str:
-    options = " ".join(f"--{name} {value}" for name, value in asdict(recipe).items())
+    options = " ".join(
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in asdict(recipe).items()
+        if value is not False
+    )
     start = "" if start_from is None else f" --start-from runs/{start_from.parent.name}/bundle"
     return f"python -m vlx.tasks.captioning.train --out runs/{out.name} {options}{start}"
 

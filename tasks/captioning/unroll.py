@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from vlx.engine import nested
+from vlx.nested import nested, tensors
 
 
 class Decoder(Protocol):
@@ -48,7 +48,7 @@ def hidden_states(
     for number, step in pairs:
         lengths[number] = max(lengths[number], step + 1)
     unroll = getattr(decoder, "unroll", None)
-    tokens = _padded(texts, lengths, nested_device(state))
+    tokens = _padded(texts, lengths, device_of(state))
     if unroll is not None:
         whole: Tensor = unroll(tokens, state)
         return whole[[n for n, _ in pairs], [step for _, step in pairs]]
@@ -81,13 +81,6 @@ def _padded(texts: Sequence[Sequence[int]], lengths: Sequence[int], device: torc
     return table.to(device)
 
 
-def nested_device(value: Any) -> torch.device | None:
-    """The device of a tensor in a nested value, None when it holds none."""
-    found: set[torch.device] = set()
-
-    def note(tensor: Tensor) -> Tensor:
-        found.add(tensor.device)
-        return tensor
-
-    nested(note, value)
-    return next(iter(found), None)
+def device_of(state: Any) -> torch.device | None:
+    """Where a state lies; None when it holds no tensor."""
+    return next((tensor.device for tensor in tensors(state)), None)

@@ -1,0 +1,30 @@
+"""Nested tuples, lists and dicts of tensors: decoder states, and what goes along with a feature map."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+
+def nested(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same nested value with ``function`` applied to every tensor."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: nested(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [nested(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors of a nested value, in a fixed order."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    nested(note, value)
+    return found
