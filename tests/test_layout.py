@@ -23,7 +23,7 @@ MAX_LINES = 400
 # Lowest first; a module may import its own row and rows above it in this list. A package goes by its folder's name;
 # "" is vlx/__init__.py, the public names.
 ROWS = (
-    "_checkout errors geometry kept",
+    "_checkout errors geometry kept nested",
     "following frames images language task tracing weighting",
     "engine pixels",
     "tasks neuron_names scenes",

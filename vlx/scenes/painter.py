@@ -1,5 +1,6 @@
 """Painting one object: anti-aliased parts, textures, light and shadow, and the pixels that each part covers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,12 @@ def paint_object(picture: Pixels, pose: Pose, rng: np.random.Generator) -> dict[
         masks[part.name] = np.zeros((size, size), bool)
         masks[part.name][window.slices] = own
     return masks
+
+
+def union(masks: Iterable[Mask]) -> Mask:
+    """Pixels of any of the masks, bool [S, S]."""
+    whole: Mask = np.logical_or.reduce(list(masks))
+    return whole
 
 
 def painted_with(pose: Pose) -> dict[str, str]:

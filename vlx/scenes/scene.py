@@ -1,6 +1,5 @@
 """A drawn scene and its complete ground truth."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -9,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.scenes.painter import Mask, Pose, painted_with, textured
+from vlx.scenes.painter import Mask, Pose, painted_with, textured, union
+from vlx.scenes.questions import Question, ask
 from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
-
-NAMEABLE = 0.4  # an object more hidden than this share is never named
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +125,11 @@ class Scene:
         return ~union(thing.mask for thing in self.objects)
 
     @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """Questions with their answers and the pixels these rest on, at most two of each kind."""
+        return ask(self)
+
+    @cached_property
     def masks(self) -> dict[str, Mask]:
         """Concept → its visible pixels, bool [S, S], for every concept in the scene; see ``categories``."""
         found: dict[str, Mask] = {}
@@ -147,12 +150,6 @@ class Scene:
         """All concepts of one category in this scene as one array, bool [concepts, S, S]."""
         masks = [mask for concept, mask in self.masks.items() if self.categories[concept] == category]
         return np.stack(masks) if masks else np.zeros((0, self.size, self.size), bool)
-
-
-def union(masks: Iterable[Mask]) -> Mask:
-    """Pixels of any of the masks, bool [S, S]."""
-    whole: Mask = np.logical_or.reduce(list(masks))
-    return whole
 
 
 def category_of(concept: str) -> str:
