@@ -26,7 +26,7 @@ from tests.fakes import (
 from vlx.pipeline import UNUSED
 from vlx.task import Defaults, Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.captioning.preparation import Preparation
+from vlx.tasks.shared.preparation import Preparation
 from vlx.weighting import METHODS
 
 TEXT = "a red dog on grass"

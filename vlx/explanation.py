@@ -17,6 +17,46 @@ from vlx.geometry import Placement
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the model makes of other pictures in place of its own, with the same text before the word.
+
+    ``kind`` is "blank", "blurred" or "swapped"; for each such picture ``logprobs`` holds the word's log-probability in
+    nats (of a contrast: the difference), ``said`` what the model would have said there.
+    """
+
+    kind: str
+    logprobs: tuple[float, ...]
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuestionWord:
+    """One word of the question, and what the answer owes to it.
+
+    ``left_out`` is the answer's log-probability less that without the word, in nats (of a contrast: the difference);
+    ``gradient`` the score's gradient × the word's embedding, in the unit of the target; None where the model does not
+    tell its embedding.
+    """
+
+    word: str
+    left_out: float
+    gradient: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion:
+    """How much the score falls when a patch of the picture is hidden, [h, w] on the grid of A, and its agreement.
+
+    ``agreement`` is the rank correlation of ``falls`` with the heat map (paper, section 6.2); ``patch`` the side of the
+    patch in pixels of the prepared picture.
+    """
+
+    falls: Array
+    agreement: float
+    patch: int
+
+
 @dataclass(frozen=True, eq=False)
 class WordExplanation:
     """Why the model said one word, one phrase, one answer or the whole text.
@@ -24,7 +64,8 @@ class WordExplanation:
     ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
     (paper, eq. 1), ``signed`` the method's map S [h, w] before the ReLU, ``opposed`` the map of the negated score:
     −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
-    ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for.
+    ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for. ``looks`` at
+    other pictures and ``occlusion`` of parts of this one are there when they were asked for.
     """
 
     label: str
@@ -37,6 +78,8 @@ class WordExplanation:
     placement: Placement
     target: str
     seen: float | None = None
+    looks: tuple[Look, ...] = ()
+    occlusion: Occlusion | None = None
     because: Any = None
     notes: tuple[str, ...] = ()
 
@@ -61,8 +104,9 @@ class WordExplanation:
 class Explanation:
     """Why the model said this about this picture: one `WordExplanation` a word, and the text as a whole.
 
-    ``image`` is the picture as the user has it, upright, uint8 [H, W, 3]; ``provenance`` says which model, layer,
-    method, target, sizes and versions made it.
+    ``image`` is the picture as the user has it, upright, uint8 [H, W, 3]; ``question`` and its words what was asked
+    about it; ``others`` the other likely answers, each explained; ``instead_of`` the answer of a contrast that is not
+    explained. ``provenance`` says which model, layer, method, target, sizes and versions made it.
     """
 
     text: str
@@ -75,6 +119,9 @@ class Explanation:
     placement: Placement
     forced: bool = False
     others: tuple["Explanation", ...] = ()
+    question: str | None = None
+    question_words: tuple[QuestionWord, ...] = ()
+    instead_of: str | None = None
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 

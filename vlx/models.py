@@ -83,9 +83,11 @@ def _made_by(point: EntryPoint) -> Task:
 
 
 def _bundle(folder: Path, name: str) -> Task:
-    from vlx.tasks.captioning.bundle import load_task
+    from vlx.tasks.captioning import bundle as captioners
+    from vlx.tasks.shared.folder import task_of
+    from vlx.tasks.vqa import bundle as answerers
 
-    return load_task(folder, name)
+    return answerers.load_task(folder, name) if task_of(folder) == "vqa" else captioners.load_task(folder, name)
 
 
 def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from vlx.errors import InputError, OutputError
-from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.geometry import Placement
 
 SCHEMA = 1
@@ -115,6 +115,9 @@ def _record(why: Explanation) -> dict[str, Any]:
         "words": [_word_record(word, why.placement) for word in why.words],
         "phrases": [_word_record(phrase, why.placement) for phrase in why.phrases],
         "others": [_record(other) for other in why.others],
+        "question": why.question,
+        "question_words": [[asked.word, asked.left_out, asked.gradient] for asked in why.question_words],
+        "instead_of": why.instead_of,
     }
 
 
@@ -125,12 +128,18 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "logprob": word.logprob,
         "target": word.target,
         "seen": word.seen,
+        "looks": [[look.kind, list(look.logprobs), list(look.said)] for look in word.looks],
+        "occlusion": None if word.occlusion is None else _occlusion_record(word.occlusion),
         "because": word.because,
         "alternatives": [list(alternative) for alternative in word.alternatives],
         "placement": None if word.placement == placement else word.placement.to_dict(),
         "notes": list(word.notes),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
+
+
+def _occlusion_record(found: Occlusion) -> dict[str, Any]:
+    return {"falls": found.falls, "agreement": found.agreement, "patch": found.patch}
 
 
 def _explanation(record: dict[str, Any]) -> Explanation:
@@ -146,9 +155,28 @@ def _explanation(record: dict[str, Any]) -> Explanation:
         placement=placement,
         forced=record["forced"],
         others=tuple(_explanation(other) for other in record["others"]),
+        question=record.get("question"),
+        question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
+        instead_of=record.get("instead_of"),
         notes=tuple(record["notes"]),
         provenance=record["provenance"],
     )
+
+
+def _question_word(record: list[Any]) -> QuestionWord:
+    word, left_out, gradient = record
+    return QuestionWord(str(word), float(left_out), None if gradient is None else float(gradient))
+
+
+def _look(record: list[Any]) -> Look:
+    kind, logprobs, said = record
+    return Look(str(kind), tuple(map(float, logprobs)), tuple(map(str, said)))
+
+
+def _occlusion(record: dict[str, Any] | None) -> Occlusion | None:
+    if record is None:
+        return None
+    return Occlusion(_array(record["falls"]), float(record["agreement"]), int(record["patch"]))
 
 
 def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
@@ -160,6 +188,8 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         placement=placement if record["placement"] is None else Placement.from_dict(record["placement"]),
         target=record["target"],
         seen=None if record["seen"] is None else float(record["seen"]),
+        looks=tuple(_look(look) for look in record.get("looks", ())),
+        occlusion=_occlusion(record.get("occlusion")),
         because=record["because"],
         notes=tuple(record["notes"]),
         **{name: _array(record[name]) for name in WORD_ARRAYS},
@@ -169,6 +199,7 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
 # HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
 
 GROUPS = ("words", "phrases", "others")
+SINGLE = ("sentence", "occlusion")
 
 
 def _fill(group: Any, record: dict[str, Any]) -> None:
@@ -176,7 +207,7 @@ def _fill(group: Any, record: dict[str, Any]) -> None:
     for name, value in record.items():
         if isinstance(value, np.ndarray):
             group.create_dataset(name, data=value, compression="gzip" if value.size and value.ndim else None)
-        elif name == "sentence":
+        elif isinstance(value, dict) and name in SINGLE:
             _fill(group.create_group(name), value)
         elif name in GROUPS:
             members = group.create_group(name)
@@ -205,7 +236,7 @@ def _emptied(group: Any) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset):
             if name != "record":
                 record[name] = item[()]
-        elif name == "sentence":
+        elif name in SINGLE:
             record[name] = _emptied(item)
         else:
             record[name] = [_emptied(item[number]) for number in sorted(item)]

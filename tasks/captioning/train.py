@@ -4,10 +4,8 @@ Draws the scenes (kept in the folder), trains CNN and decoder together, writes a
 from the last one when started again; ends by writing a bundle that ``vlx.load`` opens.
 """
 
-import json
-import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +20,15 @@ from torch.nn import functional
 from vlx.scenes.corpus import Corpus, corpus
 from vlx.scenes.vocabulary import END, START, caption_vocabulary
 from vlx.tasks.captioning import bundle
-from vlx.tasks.captioning.networks import SceneCnn
-from vlx.tasks.captioning.preparation import Preparation
 from vlx.tasks.captioning.unroll import Decoder, logits_of
+from vlx.tasks.shared import run
+from vlx.tasks.shared.networks import SceneCnn
+from vlx.tasks.shared.preparation import Preparation
 
 NOTE = (
     "This captioner knows the drawn pictures of vlx.scenes only; for photographs use a captioner trained on them "
     "(your own in CnnLstmCaptioner)."
 )
-RECIPE = "recipe.json"  # in the run and in its bundle: the commands that made it, first to last
 BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random
 
@@ -69,13 +67,13 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=steps * recipe.passes, pct_start=0.15
     )
-    done = _resume(out, networks, optimizer, schedule)
+    done = run.resume(out, networks, optimizer, schedule)
     tokens = _tokens(data.captions, config.vocabulary)
     for number in range(done, recipe.until):
         loss = _one_pass(number, recipe, data, tokens, config.preparation(), networks, optimizer, schedule)
-        _checkpoint(out, number + 1, networks, optimizer, schedule)
+        run.checkpoint(out, number + 1, networks, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
-        shutil.copy(out / RECIPE, out / "bundle")
+        shutil.copy(out / run.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
 
 
@@ -137,7 +135,7 @@ def _one_pass(
         bar = progress.add_task("", total=recipe.scenes // BATCH, loss=float("nan"))
         for chosen in torch.split(order, BATCH)[: recipe.scenes // BATCH]:
             pictures = torch.from_numpy(data.pictures[chosen.numpy()]).permute(0, 3, 1, 2)
-            images = _moved(preparation.normalise(pictures), generator, 0 if recipe.grounding else SHIFT)
+            images = run.moved(preparation.normalise(pictures), generator, 0 if recipe.grounding else SHIFT)
             grounds = _cells(data.grounds[chosen.numpy()]) if recipe.grounding else None
             losses.append(_one_step(images, tokens[chosen], networks, optimizer, grounds, recipe.grounding))
             schedule.step()
@@ -185,47 +183,6 @@ def _cells(packed: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.unpackbits(packed, axis=2)).bool()
 
 
-def _moved(images: Tensor, generator: torch.Generator, shift: int) -> Tensor:
-    """The batch moved by up to ``shift`` pixels, the edge repeated, with a little more or less contrast."""
-    top, left = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
-    height, width = images.shape[2:]
-    padded = functional.pad(images, (shift,) * 4, mode="replicate") if shift else images
-    contrast = 0.9 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=generator)
-    return padded[:, :, top : top + height, left : left + width] * contrast
-
-
-def _checkpoint(
-    out: Path,
-    done: int,
-    networks: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> None:
-    state = {
-        "done": done,
-        "networks": networks.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    torch.save(state, out / "checkpoint.tmp")
-    os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
-
-
-def _resume(
-    out: Path, networks: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
-) -> int:
-    path = out / "checkpoint.pt"
-    if not path.is_file():
-        return 0
-    state = torch.load(path, weights_only=True)
-    networks.load_state_dict(state["networks"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    click.echo(f"going on after pass {state['done']}")
-    return int(state["done"])
-
-
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoint and bundle.")
 @click.option(
@@ -252,21 +209,8 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
     recipe = Recipe(until=until or options["passes"], **options)
     if recipe.grounding and recipe.entry != "attention":
         raise click.UsageError("--grounding needs --entry attention: the other decoders attend to nothing")
-    out.mkdir(parents=True, exist_ok=True)
-    before = [] if start_from is None else json.loads((start_from / RECIPE).read_text(encoding="utf-8"))["commands"]
-    written = {"commands": [*before, _command(recipe, out, start_from)], **asdict(recipe)}
-    (out / RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    run.record(out, "vlx.tasks.captioning.train", recipe, start_from)
     train(out, recipe, start_from)
-
-
-def _command(recipe: Recipe, out: Path, start_from: Path | None) -> str:
-    options = " ".join(
-        f"--{name}" if value is True else f"--{name} {value}"
-        for name, value in asdict(recipe).items()
-        if value is not False
-    )
-    start = "" if start_from is None else f" --start-from runs/{start_from.parent.name}/bundle"
-    return f"python -m vlx.tasks.captioning.train --out runs/{out.name} {options}{start}"
 
 
 if __name__ == "__main__":

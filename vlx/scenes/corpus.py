@@ -7,56 +7,82 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
 from vlx.scenes.compose import draw
+from vlx.scenes.painter import Mask
+from vlx.scenes.questions import Question
 from vlx.scenes.scene import Scene
 
 BATCH = 250
 CELLS = 16
 LONGEST = 12  # words in the longest caption of this world
+MOST = 16  # questions about one scene
+
+
+class Asked(NamedTuple):
+    """A question without its masks."""
+
+    text: str
+    answer: str
+    kind: str
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """``pictures`` uint8 [N, S, S, 3] and their ``captions``, in the order of their seeds.
+    """``pictures`` uint8 [N, S, S, 3], their ``captions`` and ``questions``, in the order of their seeds.
 
     ``grounds`` says where each caption word's thing is, on a grid of CELLS × CELLS points of the picture: bits packed
-    in uint8 [N, LONGEST, CELLS² / 8], all zero for words that speak of no thing.
+    in uint8 [N, LONGEST, CELLS² / 8], all zero for words that speak of no thing. ``focus`` says the same of the first
+    and the last thing that a question names, uint8 [N, MOST, 2, CELLS² / 8]; all zero for counts and missing things.
     """
 
     pictures: NDArray[np.uint8]
     captions: tuple[str, ...]
+    questions: tuple[tuple[Asked, ...], ...]
     grounds: NDArray[np.uint8]
+    focus: NDArray[np.uint8]
 
 
 def corpus(first: int, count: int, cache: Path | None = None, size: int = 128) -> Corpus:
     """Scenes number ``first`` to ``first + count − 1``; read from the folder ``cache`` when they are there."""
-    name = f"scenes-{first}-{count}-{size}"
-    if cache is not None and (cache / f"{name}.json").is_file():
-        captions = json.loads((cache / f"{name}.json").read_text(encoding="utf-8"))
-        return Corpus(np.load(cache / f"{name}.npy"), tuple(captions), np.load(cache / f"{name}-grounds.npy"))
-    made = _drawn(first, count, size)
-    if cache is not None:
+    if cache is None:
+        return _drawn(first, count, size)
+    stem = f"scenes-{first}-{count}-{size}"
+    texts = cache / f"{stem}.json"
+    if not texts.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        np.save(cache / f"{name}.npy", made.pictures)
-        np.save(cache / f"{name}-grounds.npy", made.grounds)
-        (cache / f"{name}.json").write_text(json.dumps(made.captions), encoding="utf-8")
-    return made
+        _write(_drawn(first, count, size), cache, stem)
+    told = json.loads(texts.read_text(encoding="utf-8"))
+    questions = tuple(tuple(Asked(*one) for one in about) for about in told["questions"])
+    arrays = (np.load(cache / f"{stem}-{name}.npy") for name in ("pictures", "grounds", "focus"))
+    pictures, grounds, focus = arrays
+    return Corpus(pictures, tuple(told["captions"]), questions, grounds, focus)
+
+
+def _write(made: Corpus, cache: Path, stem: str) -> None:
+    """The texts come last: they say that the rest is whole."""
+    for name in ("pictures", "grounds", "focus"):
+        np.save(cache / f"{stem}-{name}.npy", getattr(made, name))
+    (cache / "partial").write_text(
+        json.dumps({"captions": made.captions, "questions": made.questions}), encoding="utf-8"
+    )
+    os.replace(cache / "partial", cache / f"{stem}.json")
 
 
 def _drawn(first: int, count: int, size: int) -> Corpus:
-    pictures = np.empty((count, size, size, 3), np.uint8)
-    grounds = np.empty((count, LONGEST, CELLS * CELLS // 8), np.uint8)
-    captions: list[str] = []
-    for batch in track(_batches(first, count, size), "drawing", -(-count // BATCH)):
-        place = slice(len(captions), len(captions) + len(batch.captions))
-        pictures[place], grounds[place] = batch.pictures, batch.grounds
-        captions += batch.captions
-    return Corpus(pictures, tuple(captions), grounds)
+    batches = list(track(_batches(first, count, size), "drawing", -(-count // BATCH)))
+    return Corpus(
+        np.concatenate([batch.pictures for batch in batches]),
+        tuple(caption for batch in batches for caption in batch.captions),
+        tuple(about for batch in batches for about in batch.questions),
+        np.concatenate([batch.grounds for batch in batches]),
+        np.concatenate([batch.focus for batch in batches]),
+    )
 
 
 def _batches(first: int, count: int, size: int) -> Iterator[Corpus]:
@@ -71,14 +97,31 @@ def _batches(first: int, count: int, size: int) -> Iterator[Corpus]:
 def _draw_batch(job: tuple[int, int, int]) -> Corpus:
     start, count, size = job
     scenes = [draw(seed, size) for seed in range(start, start + count)]
-    pictures = np.stack([np.asarray(scene.image) for scene in scenes])
-    return Corpus(pictures, tuple(scene.caption for scene in scenes), np.stack([_grounds(scene) for scene in scenes]))
+    return Corpus(
+        np.stack([np.asarray(scene.image) for scene in scenes]),
+        tuple(scene.caption for scene in scenes),
+        tuple(tuple(Asked(asked.text, asked.answer, asked.kind) for asked in scene.questions) for scene in scenes),
+        np.stack([_grounds(scene) for scene in scenes]),
+        np.stack([_focus(scene.questions) for scene in scenes]),
+    )
 
 
 def _grounds(scene: Scene) -> NDArray[np.uint8]:
-    step = scene.size // CELLS
-    cells = np.zeros((LONGEST, CELLS, CELLS), bool)
-    for number, word in enumerate(scene.words):
-        if word.mask is not None:
-            cells[number] = word.mask[::step, ::step]
-    return np.packbits(cells.reshape(LONGEST, -1), axis=1)
+    return _packed({number: word.mask for number, word in enumerate(scene.words)}, LONGEST)
+
+
+def _focus(questions: tuple[Question, ...]) -> NDArray[np.uint8]:
+    ends: dict[int, Mask | None] = {}
+    for number, asked in enumerate(questions):
+        if asked.focus and asked.kind != "count":
+            ends[2 * number], ends[2 * number + 1] = asked.focus[0], asked.focus[-1]
+    return _packed(ends, 2 * MOST).reshape(MOST, 2, -1)
+
+
+def _packed(masks: dict[int, Mask | None], count: int) -> NDArray[np.uint8]:
+    cells = np.zeros((count, CELLS, CELLS), bool)
+    for number, mask in masks.items():
+        if mask is not None:
+            step = len(mask) // CELLS
+            cells[number] = mask[step // 2 :: step, step // 2 :: step]
+    return np.packbits(cells.reshape(count, -1), axis=1)

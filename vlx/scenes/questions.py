@@ -102,10 +102,10 @@ def _part(scene: "Scene", lot: Lot) -> Found:
     owners = {name: [thing for thing in scene.objects if name in thing.parts] for name in PARTS}
     shown = [name for name, things in owners.items() if any(thing.parts[name].mean() >= PART_SHARE for thing in things)]
     missing = [name for name, things in owners.items() if not things]
-    present = bool(lot.random() < 0.5)
+    present = bool(shown) and bool(lot.random() < 0.5)
     name = str(lot.choice(shown if present else missing))
     focus = (union(thing.parts[name] for thing in owners[name]),) if present else ()
-    yield f"is there {_a(name)}?", "yes" if present else "no", focus
+    yield f"is there {_a(name)}?", _yes(present), focus
     colored = [
         (name, things[0])
         for name, things in owners.items()
@@ -146,13 +146,14 @@ def _presence(scene: "Scene", lot: Lot) -> Found:
         how, present = lot.integers(3), bool(lot.random() < 0.5)
         if how == 0:
             kind = thing.kind if present else str(lot.choice([kind for kind in KINDS if kind not in kinds]))
-            yield f"is there {_a(kind)}?", "yes" if present else "no", (thing.mask,) if present else ()
+            yield f"is there {_a(kind)}?", _yes(present), (thing.mask,) if present else ()
             continue
         own, names = (thing.color, tuple(COLORS)) if how == 1 else (thing.texture, PATTERNS)
         taken = {other.color for other in same} | {other.texture for other in same}
-        word = own if present else str(lot.choice([name for name in names if name not in taken]))
+        free = [name for name in names if name not in taken]
+        word = own if present or not free else str(lot.choice(free))
         if word != "plain":
-            yield f"is there {_a(word)} {thing.kind}?", "yes" if present else "no", (thing.mask,)
+            yield f"is there {_a(word)} {thing.kind}?", _yes(present or not free), (thing.mask,)
 
 
 def _relation(scene: "Scene", lot: Lot) -> Found:

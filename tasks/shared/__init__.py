@@ -1,0 +1,1 @@
+"""What the embedded models have in common: CNN, preparation, bundle folder, training run."""

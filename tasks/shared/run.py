@@ -1,0 +1,75 @@
+"""What every training run needs: pictures a little changed, checkpoints, the record of how it was made."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+RECIPE = "recipe.json"  # in the run and in its bundle: the commands that made it, first to last
+
+
+def moved(images: Tensor, generator: torch.Generator, shift: int) -> Tensor:
+    """The batch moved by up to ``shift`` pixels, the edge repeated, with a little more or less contrast."""
+    top, left = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
+    height, width = images.shape[2:]
+    padded = functional.pad(images, (shift,) * 4, mode="replicate") if shift else images
+    contrast = 0.9 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=generator)
+    return padded[:, :, top : top + height, left : left + width] * contrast
+
+
+def checkpoint(
+    out: Path,
+    done: int,
+    networks: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    """Write all that `resume` needs to ``out / "checkpoint.pt"``, whole or not at all."""
+    state = {
+        "done": done,
+        "networks": networks.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    torch.save(state, out / "checkpoint.tmp")
+    os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+
+
+def resume(
+    out: Path, networks: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> int:
+    """Go on from the checkpoint in ``out``, if there is one; returns how many passes are done."""
+    path = out / "checkpoint.pt"
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    networks.load_state_dict(state["networks"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    click.echo(f"going on after pass {state['done']}")
+    return int(state["done"])
+
+
+def record(out: Path, module: str, recipe: Any, start_from: Path | None) -> None:
+    """Write the recipe (a dataclass) and the commands that lead to it, those of ``start_from`` first."""
+    before = [] if start_from is None else json.loads((start_from / RECIPE).read_text(encoding="utf-8"))["commands"]
+    written = {"commands": [*before, _command(out, module, recipe, start_from)], **asdict(recipe)}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+
+
+def _command(out: Path, module: str, recipe: Any, start_from: Path | None) -> str:
+    options = " ".join(
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in asdict(recipe).items()
+        if value is not False
+    )
+    start = "" if start_from is None else f" --start-from runs/{start_from.parent.name}/bundle"
+    return f"python -m {module} --out runs/{out.name} {options}{start}"

@@ -1,0 +1,86 @@
+"""The vision half of adapters for a CNN and something behind it: placing, geometry, versions, refusals."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlx.errors import ModelError
+from vlx.task import Features
+from vlx.tracing import Tracer, mean_colour
+
+LAYER = "cnn"
+
+
+class CnnVision:
+    """A = ``cnn(images)``, [B, K, h, w], with what the Task protocol asks of the vision part.
+
+    ``blank`` is RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
+    """
+
+    def __init__(
+        self,
+        cnn: Callable[[Tensor], Tensor],
+        prepare: Callable[[Image.Image], Tensor],
+        *,
+        name: str,
+        blank: tuple[float, float, float] | None,
+        notes: Sequence[str],
+    ) -> None:
+        self.cnn, self.prepare = cnn, prepare
+        self.name, self.notes, self._blank = name, tuple(notes), blank
+        self._tracer = Tracer()
+
+    @property
+    def blank(self) -> tuple[float, float, float]:
+        """RGB in [0, 1] of a picture that shows nothing: as given, or the colour that ``prepare`` turns into zeros."""
+        if self._blank is None:
+            self._blank = mean_colour(self.prepare)
+        return self._blank
+
+    def place(self, inputs: Tensor) -> Tensor:
+        """Move prepared pictures [B, 3, H, W] to the networks' device and dtype."""
+        sample = next((tensor for module in self._modules() for tensor in module.parameters()), None)
+        return inputs if sample is None else inputs.to(sample.device, sample.dtype)
+
+    def version(self) -> Hashable:
+        """Changes whenever a weight changes in place or is replaced."""
+        tensors = [t for module in self._modules() for t in (*module.parameters(), *module.buffers())]
+        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+    def features(self, inputs: Tensor) -> Features:
+        """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
+
+        Raises ModelError in training mode, for a CNN whose output is not [B, K, h, w], and for NaN.
+        """
+        self._refuse_training()
+        with torch.no_grad():
+            A, grid = self._tracer.run(self.cnn, inputs)
+        if not torch.isfinite(A).all():
+            raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
+        return Features({LAYER: A}, LAYER, grid)
+
+    def _parts(self) -> dict[str, Any]:
+        """The parts of the model by name, the CNN first."""
+        raise NotImplementedError
+
+    def _modules(self) -> Iterator[nn.Module]:
+        return (module for _, module in self._named_modules())
+
+    def _named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The networks behind the parts, also when one is given as a method (``net.forward_features``)."""
+        for name, part in self._parts().items():
+            owner = getattr(part, "__self__", part)
+            if isinstance(owner, nn.Module):
+                yield name, owner
+
+    def _refuse_training(self) -> None:
+        for name, part in self._named_modules():
+            if any(tensor.is_inference() for tensor in part.parameters()):
+                raise ModelError(
+                    f"{self.name}: its weights were made under torch.inference_mode(); make the model outside"
+                )
+            if any(module.training for module in part.modules()):
+                raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
