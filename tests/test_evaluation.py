@@ -3,13 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from vlx import scenes
 from vlx.evaluation import evaluate, wilson
 from vlx.evaluation.captions import caption_quality
-from vlx.evaluation.pointing import GROUPS, _hit, _peaks
+from vlx.evaluation.cases import WORDS, Case
+from vlx.evaluation.pointing import _hit, _peaks
 from vlx.geometry import Frame, Grid, Placement
 from vlx.scenes.vocabulary import caption_vocabulary
+from vlx.task import Prediction, Target, Term, Word
 from vlx.tasks.captioning import CnnLstmCaptioner, bundle
 
 
@@ -26,15 +29,20 @@ def placement(cells: int = 16, size: int = 128) -> Placement:
     return Placement(grid, Frame.whole((size, size), (size, size)))
 
 
+def case(mask: NDArray[np.bool_]) -> Case:
+    word = Word("word", (Term(0, 0),), 0.0)
+    return Case("object", 0, mask, Prediction("word", (word,), (0,)), 0, Target(0, "", (Term(0, 0),)))
+
+
 def test_a_hit_is_a_peak_centred_on_the_very_object() -> None:
     scene = next(scene for scene in map(scenes.draw, range(50)) if len(scene.named) == 2)
-    word, other = (spoken for spoken in scene.words if spoken.category == "object")
-    assert word.mask is not None
-    ys, xs = np.nonzero(word.mask)
+    mask, elsewhere = (spoken.mask for spoken in scene.words if spoken.category == "object")
+    assert mask is not None and elsewhere is not None
+    ys, xs = np.nonzero(mask)
     cell = next((int(y) // 8, int(x) // 8) for y, x in zip(ys, xs, strict=True) if y % 8 == 0 and x % 8 == 0)
-    assert _hit(word, cell, placement()) == 1.0
-    assert _hit(other, cell, placement()) == 0.0
-    assert _hit(word, None, placement()) == 0.0
+    assert _hit(case(mask), cell, placement()) == 1.0
+    assert _hit(case(elsewhere), cell, placement()) == 0.0
+    assert _hit(case(mask), None, placement()) == 0.0
 
 
 def test_a_map_without_a_positive_cell_has_no_peak() -> None:
@@ -64,8 +72,8 @@ def test_baselines_are_what_a_random_and_a_central_point_score(tmp_path: Path) -
     assert row.random == pytest.approx(np.mean(areas))
     assert row.centre == pytest.approx(np.mean(central))
     assert row.low <= row.value <= row.high
-    assert {row.group for row in result.rows} == set(GROUPS)
-    assert len(result.rows) == len(GROUPS) * 5 * 2
+    assert {row.group for row in result.rows} == set(WORDS)
+    assert len(result.rows) == len(WORDS) * 5 * 2
 
 
 def test_json_has_the_promised_keys_and_names_its_command(tmp_path: Path) -> None:
@@ -77,7 +85,7 @@ def test_json_has_the_promised_keys_and_names_its_command(tmp_path: Path) -> Non
 def test_occlusion_reports_the_fall_of_log_p(tmp_path: Path) -> None:
     result = evaluate(random_captioner(tmp_path), 2, occlusion=True)
     falls = [row for row in result.rows if row.metric == "fall"]
-    assert len(falls) == len(GROUPS) * 5 * 2
+    assert len(falls) == len(WORDS) * 5 * 2
     assert any(row.value != 0 for row in falls)
 
 

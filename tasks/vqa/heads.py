@@ -128,10 +128,12 @@ class Concatenation(QuestionHead):
 class StackedAttention(QuestionHead):
     """Attention over the cells of A, again and again with what was read (Yang et al., 1511.02274), and a sum.
 
-    Every hop asks the cells with the question and what was read so far. Learned positions enter what is read, so that
-    places can be compared. Softmax attention cannot count; so besides, cells are chosen by a sigmoid and summed.
-    ``glances(A, tokens, lengths)`` gives the attention of every hop.
+    Every hop asks the cells with the question and what was read so far, and learns besides where it looked: the mean
+    place (x, y) of its attention, in which things can be compared. Softmax attention cannot count; so cells are also
+    chosen by a sigmoid and summed. ``glances(A, tokens, lengths)`` gives the attention of every hop.
     """
+
+    places: Tensor
 
     def __init__(
         self,
@@ -147,13 +149,15 @@ class StackedAttention(QuestionHead):
         encoding: Encoding = "lstm",
     ) -> None:
         super().__init__(words, embedding, hidden, encoding)
-        self.hops, self.joint = hops, joint
-        self.positions = nn.Parameter(torch.randn(2, cells[0] * cells[1], joint) * 0.1)
+        self.joint = joint
+        self.positions = nn.Parameter(torch.randn(cells[0] * cells[1], joint) * 0.1)
+        self.register_buffer("places", _places(*cells), persistent=False)
         self.key, self.value = nn.Linear(units, joint), nn.Linear(units, joint)
         self.start = nn.Linear(hidden, joint)
         self.queries = nn.ModuleList(nn.Linear(hidden + joint, joint) for _ in range(hops + 1))
-        self.reads = nn.ModuleList(nn.Linear(2 * joint, joint) for _ in range(hops))
-        self.output = nn.Sequential(nn.Linear(hidden + 2 * joint, 2 * joint), nn.ReLU(), nn.Linear(2 * joint, answers))
+        self.reads = nn.ModuleList(nn.Linear(2 * joint + 2, joint) for _ in range(hops))
+        known = hidden + 2 * joint + 2 * hops
+        self.output = nn.Sequential(nn.Linear(known, 2 * joint), nn.ReLU(), nn.Linear(2 * joint, answers))
 
     def answer(self, A: Tensor, embedded: Tensor, lengths: Tensor) -> Tensor:
         """See `QuestionHead.answer`."""
@@ -167,15 +171,16 @@ class StackedAttention(QuestionHead):
     def _look(self, A: Tensor, embedded: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
         asked = self.question(embedded, lengths)
         cells = A.flatten(2).transpose(1, 2)
-        keys, values = self.key(cells) + self.positions[0], self.value(cells) + self.positions[1]
-        known, weights = torch.tanh(self.start(asked)), []
+        keys, values = self.key(cells) + self.positions, self.value(cells)
+        known, weights, places = torch.tanh(self.start(asked)), [], []
         for query, read in zip(self.queries, self.reads, strict=False):
             weights.append(self._energies(keys, query(torch.cat([asked, known], 1))).softmax(1))
+            places.append(weights[-1] @ self.places)
             seen = self._collected(values, weights[-1])
-            known = known + torch.tanh(read(torch.cat([known, seen], 1)))
+            known = known + torch.tanh(read(torch.cat([known, seen, places[-1]], 1)))
         chosen = torch.sigmoid(self._energies(keys, self.queries[-1](torch.cat([asked, known], 1))) - 2)
-        total = self._collected(values, chosen) / len(values[0]) ** 0.5
-        return self.output(torch.cat([asked, known, total], 1)), weights
+        total = self._collected(values, chosen) / len(self.places) ** 0.5
+        return self.output(torch.cat([asked, known, total, *places], 1)), weights
 
     def _energies(self, keys: Tensor, queries: Tensor) -> Tensor:
         """Keys [M, cells, D], queries [N, D] → [N, cells]."""
@@ -185,6 +190,12 @@ class StackedAttention(QuestionHead):
     def _collected(self, values: Tensor, weights: Tensor) -> Tensor:
         """Values [M, cells, D], weights [N, cells] → [N, D]."""
         return torch.flatten(weights.view(len(values), -1, weights.shape[-1]) @ values, 0, 1)
+
+
+def _places(rows: int, columns: int) -> Tensor:
+    """(x, y) of every cell, −2 to 2 from edge to edge: [rows · columns, 2]."""
+    y, x = torch.meshgrid(torch.linspace(-2, 2, rows), torch.linspace(-2, 2, columns), indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], 1)
 
 
 def _for_each(rows: Tensor, count: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""The pointing game for every word of a caption (Zhang et al. 1608.00507; per word as in the Grad-CAM paper, v4).
+"""The pointing game for every word of a caption and every answer (Zhang et al. 1608.00507; per word: Grad-CAM, v4).
 
-The true caption is forced upon the model; a word scores a hit when the highest cell of its rectified map is centred on
-the very object that the word speaks of, a scene word when it is centred outside all objects. A map without a positive
-cell is a miss.
+The true caption or answer is forced upon the model; a word scores a hit when the highest cell of its rectified map is
+centred on the very object that the word speaks of, a scene word when it is centred outside all objects; an answer when
+it is centred on what the answer rests on. A map without a positive cell is a miss.
 """
 
 from collections import defaultdict
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from vlx import engine
 from vlx.errors import InputError
+from vlx.evaluation.cases import Case, cases_of
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.geometry import Placement
-from vlx.scenes import HELD_OUT, CaptionWord, Scene, draw
-from vlx.task import Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
+from vlx.scenes import HELD_OUT, Scene, draw
+from vlx.task import Features, Target, TargetKind, Task
 from vlx.tracing import measure_frame
 from vlx.weighting import METHODS
 
 TARGETS: tuple[TargetKind, ...] = ("logprob", "logit")
-GROUPS = ("object", "color", "texture", "scene")
 BATCH = 16
 
 
@@ -92,55 +92,33 @@ class _Tally:
         return Figure(group, method, target, metric, value, low, high, random, centre, same, count)
 
 
-def _order(item: tuple[tuple[str, str, str], list[float]]) -> tuple[int, int, int]:
-    """The order of the table: by target, then method, then group."""
-    group, method, target = item[0]
-    return TARGETS.index(cast(TargetKind, target)), list(METHODS).index(method), GROUPS.index(group)
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """The words of a batch of scenes that have ground truth: a target and its caption word, in step."""
-
-    rows: list[int]
-    words: list[CaptionWord]
-    positions: list[int]
+def _order(item: tuple[tuple[str, str, str], list[float]]) -> tuple[int, int]:
+    """The order of the table: by target, then method, then group as they came."""
+    _, method, target = item[0]
+    return TARGETS.index(cast(TargetKind, target)), list(METHODS).index(method)
 
 
 def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool) -> None:
     images = torch.stack([task.prepare(scene.image) for scene in scenes])
     features = task.features(task.place(images))
-    predictions = task.predict(features, [Query(caption=scene.caption) for scene in scenes])
     size = (scenes[0].size, scenes[0].size)
     placement = Placement(features.grid, measure_frame(task.prepare, size))
-    asked = _ask(scenes)
-    same = _sentence_peaks(task, features, predictions, asked.rows)
-    _count_baselines(tally, asked, placement, same)
+    cases = cases_of(task, features, scenes)
+    rows = [case.row for case in cases]
+    _count_baselines(tally, cases, placement, _other_peaks(task, features, cases))
     for kind in TARGETS:
-        targets = [
-            word_target(predictions[row], position, row, kind)
-            for row, position in zip(asked.rows, asked.positions, strict=True)
-        ]
+        targets = [case.target(kind) for case in cases]
         _, gradient = engine.gradients(task, features.A, targets, features.rest)
         for method in METHODS.values():
-            peaks = _peaks(method.map(features.A[asked.rows], gradient))
-            for word, peak in zip(asked.words, peaks, strict=True):
-                tally.hits[str(word.category), method.name, kind].append(_hit(word, peak, placement))
+            peaks = _peaks(method.map(features.A[rows], gradient))
+            for case, peak in zip(cases, peaks, strict=True):
+                tally.hits[case.group, method.name, kind].append(_hit(case, peak, placement))
             if occlusion:
-                _count_falls(task, images, targets, asked, peaks, placement, tally, (method.name, kind))
+                falls = _falls(task, images, targets, peaks, placement)
+                for case, fall in zip(cases, falls, strict=True):
+                    tally.falls[case.group, method.name, kind].append(fall)
     if occlusion:
-        _count_random_falls(task, images, targets, asked, features, placement, tally)
-
-
-def _ask(scenes: Sequence[Scene]) -> _Asked:
-    found = [
-        (row, word, position)
-        for row, scene in enumerate(scenes)
-        for position, word in enumerate(scene.words)
-        if word.category in GROUPS
-    ]
-    rows, words, positions = (list(column) for column in zip(*found, strict=True))
-    return _Asked(rows, words, positions)
+        _count_random_falls(task, images, cases, features, placement, tally)
 
 
 def _peaks(maps: Tensor) -> list[tuple[int, int] | None]:
@@ -150,80 +128,55 @@ def _peaks(maps: Tensor) -> list[tuple[int, int] | None]:
     return [divmod(p, width) if b > 0 else None for b, p in zip(best.tolist(), place.tolist(), strict=True)]
 
 
-def _sentence_peaks(
-    task: Task, features: Features, predictions: Sequence[Prediction], rows: Sequence[int]
-) -> list[tuple[int, int] | None]:
-    """The peak of each scene's sentence map, under the task's own method, once for every word of that scene."""
-    targets = [sentence_target(prediction, row) for row, prediction in enumerate(predictions)]
-    found = engine.attribute(task, features.A, targets, METHODS[task.defaults.method], features.rest)
-    peaks = _peaks(found.signed)
-    return [peaks[row] for row in rows]
+def _other_peaks(task: Task, features: Features, cases: Sequence[Case]) -> list[tuple[int, int] | None]:
+    """The peak of each case's other map, under the task's own method: what a map owes to its own word or question."""
+    method = METHODS[task.defaults.method]
+    found = engine.attribute(task, features.A, [case.other for case in cases], method, features.rest)
+    return _peaks(found.signed)
 
 
-def _hit(word: CaptionWord, peak: tuple[int, int] | None, placement: Placement) -> float:
-    if peak is None or word.mask is None:
+def _hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> float:
+    if peak is None:
         return 0.0
     y, x = placement.centre_of(*peak)
-    height, width = word.mask.shape
-    return float(word.mask[min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)])
+    height, width = case.mask.shape
+    return float(case.mask[min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)])
 
 
 def _count_baselines(
-    tally: _Tally, asked: _Asked, placement: Placement, same: Sequence[tuple[int, int] | None]
+    tally: _Tally, cases: Sequence[Case], placement: Placement, others: Sequence[tuple[int, int] | None]
 ) -> None:
-    for word, peak in zip(asked.words, same, strict=True):
-        assert word.mask is not None
-        height, width = word.mask.shape
-        tally.baselines[str(word.category), "pointing random"].append(float(word.mask.mean()))
-        tally.baselines[str(word.category), "pointing centre"].append(float(word.mask[height // 2, width // 2]))
-        tally.baselines[str(word.category), "pointing same"].append(_hit(word, peak, placement))
+    for case, peak in zip(cases, others, strict=True):
+        height, width = case.mask.shape
+        tally.baselines[case.group, "pointing random"].append(float(case.mask.mean()))
+        tally.baselines[case.group, "pointing centre"].append(float(case.mask[height // 2, width // 2]))
+        tally.baselines[case.group, "pointing same"].append(_hit(case, peak, placement))
 
 
 WINDOW = 12  # half the side, in prepared pixels, of the square that is blanked around a peak
 
 
-def _count_falls(
-    task: Task,
-    images: Tensor,
-    targets: Sequence[Target],
-    asked: _Asked,
-    peaks: Sequence[tuple[int, int] | None],
-    placement: Placement,
-    tally: _Tally,
-    names: tuple[str, str],
-) -> None:
-    falls = _falls(task, images, targets, asked.rows, peaks, placement)
-    for word, fall in zip(asked.words, falls, strict=True):
-        tally.falls[str(word.category), *names].append(fall)
-
-
 def _count_random_falls(
-    task: Task,
-    images: Tensor,
-    targets: Sequence[Target],
-    asked: _Asked,
-    features: Features,
-    placement: Placement,
-    tally: _Tally,
+    task: Task, images: Tensor, cases: Sequence[Case], features: Features, placement: Placement, tally: _Tally
 ) -> None:
-    rng = np.random.default_rng(len(targets))
+    rng = np.random.default_rng(len(cases))
     height, width = features.A.shape[2:]
-    peaks = [(int(rng.integers(height)), int(rng.integers(width))) for _ in targets]
-    for word, fall in zip(asked.words, _falls(task, images, targets, asked.rows, peaks, placement), strict=True):
-        tally.baselines[str(word.category), "fall random"].append(fall)
+    peaks = [(int(rng.integers(height)), int(rng.integers(width))) for _ in cases]
+    targets = [case.target("logprob") for case in cases]
+    for case, fall in zip(cases, _falls(task, images, targets, peaks, placement), strict=True):
+        tally.baselines[case.group, "fall random"].append(fall)
 
 
 def _falls(
     task: Task,
     images: Tensor,
     targets: Sequence[Target],
-    rows: Sequence[int],
     peaks: Sequence[tuple[int, int] | None],
     placement: Placement,
 ) -> list[float]:
     """How far log p falls when the picture is blanked around each target's peak; 0 where there is none."""
     blank = task.prepare(_blank_picture(task, images))
-    edited = images[list(rows)].clone()
+    edited = images[[target.row for target in targets]].clone()
     grid = placement.grid
     for n, peak in enumerate(peaks):
         if peak is not None:

@@ -12,7 +12,7 @@ class Figure:
     """One measured value of one group of words under one method and target, with a 95 % interval and baselines.
 
     For the pointing game all are shares, 0 to 1: ``random`` a uniformly random point, ``centre`` the picture's
-    centre, ``same`` the sentence's map used for every word.
+    centre, ``same`` the map of the whole sentence, or of another question about the same picture.
     """
 
     group: str
@@ -65,7 +65,7 @@ class Result:
         return table
 
 
-_BASELINES = {"same": "same map for every word", "centre": "picture's centre", "random": "random point"}
+_BASELINES = {"same": "map of another word", "centre": "picture's centre", "random": "random point"}
 
 
 def wilson(hits: float, count: int, z: float = 1.96) -> tuple[float, float]:
