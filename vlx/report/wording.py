@@ -1,10 +1,11 @@
 """How figures and maps are put into words; the same in the page, the figure, the terminal and Markdown."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
-from vlx.explanation import WordExplanation
+from vlx.explanation import Look, WordExplanation
 
 UNITS = {"logprob": "nats", "logit": "logits", "prob": "probability", "margin": "logits of lead"}
 SCORES = {"logprob": "log p", "logit": "the logit", "prob": "p", "margin": "the lead over the runner-up"}
@@ -16,9 +17,18 @@ def unit(target: str) -> str:
     return f"{UNITS.get(target, target)} per cell"
 
 
-def meaning(word: WordExplanation, view: str) -> str:
-    """What a map of this word shows in a view ("for", "against" or "signed")."""
-    name = word.label if len(word.label) <= 60 else word.label[:59] + "…"
+def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> str:
+    """What a map of this word shows in a view ("for", "against", "signed" or "occlusion")."""
+    name = _short(word.label)
+    if view == "occlusion":
+        return _occlusion_meaning(word, instead_of)
+    if instead_of is not None:
+        other = _short(instead_of)
+        return {
+            "for": f"Regions whose features speak most for “{name}” rather than “{other}”.",
+            "against": f"Regions whose features speak most for “{other}” rather than “{name}”.",
+            "signed": f"Warm: features that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
+        }[view]
     what = f"{SCORES.get(word.target, 'the ' + word.target)} of “{name}”"
     return {
         "for": f"Regions whose features most raise {what}.",
@@ -72,15 +82,15 @@ def lost(word: WordExplanation) -> float | None:
     return 1 - math.exp(-word.seen) if word.seen >= 0 else math.exp(word.seen) - 1
 
 
-def seen_said(word: WordExplanation) -> str:
-    """The same in a sentence."""
+def seen_said(word: WordExplanation, before: str = "the words before it") -> str:
+    """The same in a sentence; ``before`` is what the model knows besides the picture."""
     part = lost(word)
     if part is None:
         return ""
     if part < -0.05:
         return "the picture speaks against it: with a blank picture it would be likelier"
     if part < 0.1:
-        return "comes from the words before it: hardly less likely with a blank picture"
+        return f"comes from {before}: hardly less likely with a blank picture"
     if part > 0.995:
         return "all but gone with a blank picture"
     return f"with a blank picture its p would be {100 * part:.0f} % less"
@@ -113,3 +123,102 @@ def runners_up(word: WordExplanation, count: int = 2) -> str:
     """The likeliest other words with their probabilities."""
     others = [(label, logprob) for label, logprob in word.alternatives if label != word.label][:count]
     return ", ".join(f"{label} {share(logprob)}" for label, logprob in others)
+
+
+def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
+    """How much of a word or answer comes from the picture, in bits, and what would have been said blind.
+
+    Bits are −log₂ p: those that a blank picture leaves open are filled by the picture or not at all. Empty when
+    nobody asked. ``instead_of``: the other answer of a contrast, whose log-probabilities are differences.
+    """
+    blank = next((look for look in word.looks if look.kind == "blank" and look.logprobs), None)
+    blind = blank.logprobs[0] if blank else None if word.seen is None else word.logprob - word.seen
+    if instead_of is not None:
+        return "" if blank is None else _lead(word, instead_of, blank.logprobs[0])
+    if blind is None or math.isnan(blind) or math.isnan(word.logprob):
+        return ""
+    said = blank.said[0] if blank and blank.said else None
+    if said == word.label:
+        return f"would have said “{_short(said)}” anyway: p with a blank picture is {share(blind)}"
+    blindly = f"; blind, it would have said “{_short(said)}”" if said is not None else ""
+    if word.logprob < blind:
+        return f"the picture speaks against it: p {share(word.logprob)}, with a blank one {share(blind)}{blindly}"
+    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{blindly}"
+
+
+def bits(nats: float) -> str:
+    """Nats as bits, with one place."""
+    return f"{nats / math.log(2) + 0.0:.1f}".replace("-", "−") if math.isfinite(nats) else figure(nats)
+
+
+def lead(word: WordExplanation) -> float:
+    """A contrast's difference of log-probabilities with the picture, in nats; NaN where it cannot be known."""
+    blank = next((look for look in word.looks if look.kind == "blank" and look.logprobs), None)
+    if word.seen is not None and blank is not None:
+        return word.seen + blank.logprobs[0]
+    return math.nan if word.target == "prob" else word.score  # a difference of logits is one of log-probabilities
+
+
+def _lead(word: WordExplanation, other: str, blind: float) -> str:
+    """The verdict on a contrast."""
+    with_it = lead(word)
+    if math.isnan(blind) or math.isnan(with_it):
+        return ""
+    there, gone = (
+        f"“{_short(word.label if nats >= 0 else other)}” by {bits(abs(nats))} bits" for nats in (with_it, blind)
+    )
+    return f"leads with the picture: {there}; with a blank one: {gone}"
+
+
+def agreement(word: WordExplanation) -> str:
+    """How far the picture's occlusion bears the heat map out; empty when it was not asked for."""
+    if word.occlusion is None:
+        return ""
+    found = word.occlusion.agreement
+    if math.isnan(found):
+        return "occlusion has nothing to rank: it or the map is the same everywhere"
+    how = "agrees" if found >= 0.4 else "agrees weakly" if found >= 0.15 else "does not agree"
+    how = "disagrees" if found <= -0.15 else how
+    return f"occlusion {how}: rank correlation {found:.2f}".replace("-", "−")
+
+
+def look_name(look: Look) -> str:
+    """The name of a kind of other pictures, with their number."""
+    return look.kind if len(look.logprobs) == 1 else f"{look.kind} ×{len(look.logprobs)}"
+
+
+def look_said(look: Look) -> str:
+    """What was said of other pictures, the most frequent first: "white ×3, red"."""
+    counts = Counter(look.said).most_common()
+    return ", ".join(label if count == 1 else f"{label} ×{count}" for label, count in counts)
+
+
+def chance(nats: float, instead_of: str | None = None) -> float:
+    """The probability of a log-probability in nats; of a contrast's difference, the first one's share of the two."""
+    if instead_of is None:
+        return probability(nats)
+    return math.nan if math.isnan(nats) else 1 / (1 + math.exp(-min(max(nats, -700.0), 700.0)))
+
+
+def percent(p: float) -> str:
+    """A share from 0 to 1 in percent, as `share` writes it."""
+    return share(math.log(p) if p > 0 else -math.inf)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A figure that shows its sign, whichever it is."""
+    return ("+" if value > 0 else "") + figure(value, digits)
+
+
+def _occlusion_meaning(word: WordExplanation, instead_of: str | None) -> str:
+    if word.occlusion is None:
+        return "Occlusion was not measured here."
+    of = f"“{_short(word.label)}”" + (f" over “{_short(instead_of)}”" if instead_of is not None else "")
+    score = SCORES.get(word.target, "the " + word.target)
+    side = word.occlusion.patch
+    hidden = f"a patch of {side} × {side} prepared pixels is hidden there"
+    return f"How much {score} of {of} falls when {hidden}; blue: it rises."
+
+
+def _short(label: str, most: int = 60) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
