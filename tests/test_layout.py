@@ -24,7 +24,7 @@ MAX_LINES = 400
 # "" is vlx/__init__.py, the public names.
 ROWS = (
     "_checkout errors geometry kept nested",
-    "following frames images language task tracing weighting",
+    "following frames images language relu_rules task tracing weighting",
     "engine pixels",
     "tasks neuron_names scenes",
     "explanation probes because storage evaluation",

@@ -77,6 +77,16 @@ class Frame(_Saved):
         window = (0, prepared[0], 0, prepared[1])
         return cls(scale, (scale[0] / 2 - 0.5, scale[1] / 2 - 0.5), size, prepared, window, note)
 
+    def prepared_at(self, axis: int, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """Places on the prepared picture that show the user's pixels, along one axis (0 vertical, 1 horizontal)."""
+        return (pixels - self.shift[axis]) / self.scale[axis]
+
+    def seen(self, axis: int) -> NDArray[np.bool_]:
+        """Which of the user's rows (axis 0) or columns (axis 1) are in the prepared picture."""
+        first, stop = self.window[2 * axis : 2 * axis + 2]
+        places = self.prepared_at(axis, np.arange(self.size[axis]))
+        return (places >= first - 0.5) & (places <= stop - 0.5)
+
 
 @dataclass(frozen=True)
 class Placement(_Saved):
@@ -126,19 +136,11 @@ class Placement(_Saved):
 
     def visible(self) -> NDArray[np.bool_]:
         """Which pixels of the user's picture are in the prepared one, bool [H, W]."""
-        return self._seen(0)[:, None] & self._seen(1)[None, :]
-
-    def _prepared(self, axis: int, pixels: NDArray[Any]) -> NDArray[np.float64]:
-        return (pixels - self.frame.shift[axis]) / self.frame.scale[axis]
+        return self.frame.seen(0)[:, None] & self.frame.seen(1)[None, :]
 
     def _cells(self, axis: int, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """User's pixels → places between the cells; 0 is the centre of the first cell."""
-        return (self._prepared(axis, pixels) - self.grid.offset[axis]) / self.grid.stride[axis]
-
-    def _seen(self, axis: int) -> NDArray[np.bool_]:
-        first, stop = self.frame.window[2 * axis : 2 * axis + 2]
-        pixels = self._prepared(axis, np.arange(self.frame.size[axis]))
-        return (pixels >= first - 0.5) & (pixels <= stop - 0.5)
+        return (self.frame.prepared_at(axis, pixels) - self.grid.offset[axis]) / self.grid.stride[axis]
 
     def _mixing(self, axis: int) -> NDArray[np.float64]:
         """Weights [pixels, cells] of the cells in every pixel along one axis; rows of zeros where nothing was seen."""
@@ -149,5 +151,5 @@ class Placement(_Saved):
         weights[np.arange(pixels), low] = 1 - (place - low)
         if cells > 1:
             weights[np.arange(pixels), low + 1] = place - low
-        weights[~self._seen(axis)] = 0
+        weights[~self.frame.seen(axis)] = 0
         return weights

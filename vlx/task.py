@@ -182,6 +182,18 @@ class Restarts(Protocol):
         ...
 
 
+@runtime_checkable
+class Sees(Protocol):
+    """Optional: the vision part with a graph back to the picture, for gradients in pixels (`vlx.pixels`)."""
+
+    def see(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] → the same A [B, K, h, w] as `features`, differentiable in them where gradients are on.
+
+        The pictures are the caller's copy: they may be changed in place.
+        """
+        ...
+
+
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
     """The target that asks for one word of a prediction; a margin is taken to the likeliest other word."""
     word = prediction.words[position]

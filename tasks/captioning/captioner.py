@@ -90,6 +90,14 @@ class CnnLstmCaptioner:
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
         return Features({LAYER: A}, LAYER, grid)
 
+    def see(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+
+        Raises ModelError in training mode.
+        """
+        self._refuse_training()
+        return getattr(self.cnn, "_orig_mod", self.cnn)(inputs)  # a compiled CNN hides its ReLUs
+
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.
 

@@ -96,6 +96,14 @@ class Classifier:
             self._split.settle(inputs, A, logits)
         return Features({self.layer: A}, self.layer, grid, {"inputs": inputs, "logits": logits})
 
+    def see(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+
+        Raises ModelError as `features` does, but for NaN.
+        """
+        self._refuse()
+        return self._split.see(inputs)
+
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The likeliest class of each of the B pictures, or the class that the query's ``answer`` names.
 

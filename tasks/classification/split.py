@@ -33,6 +33,7 @@ class _Run:
     calls: int = 0
     A: Tensor | None = None
     given: list[str] = field(default_factory=list)
+    only: bool = False  # what comes after the layer does not matter
 
 
 class Split:
@@ -60,6 +61,18 @@ class Split:
         self._check(run)
         assert run.A is not None
         return run.A, logits
+
+    def see(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], which may be changed → the layer's map A [B, K, h, w] with its graph.
+
+        What comes after the layer runs without one.
+        """
+        run = _Run(only=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled()), self._hooked(run):
+            self.model(inputs)
+        self._check(run)
+        assert run.A is not None
+        return run.A
 
     def replay(self, inputs: Tensor, A: Tensor) -> Tensor:
         """Logits [M, C] with A [M, K, h, w] in place of the layer's map; differentiable in A where gradients are on.
@@ -200,8 +213,13 @@ def _visit(run: _Run, output: Any) -> Any:
         run.given = [str(list(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
         return None
     if run.put is None:
-        run.A = leaves[place].clone()  # the model may go on in place
-        return None
+        if not run.only:
+            run.A = leaves[place].clone()  # the model may go on in place
+            return None
+        run.A = leaves[place]
+        torch.set_grad_enabled(False)  # until the model's run ends
+        leaves[place] = run.A.clone()
+        return tree_unflatten(leaves, structure)
     run.A = run.put
     if run.put.shape[1:] != leaves[place].shape[1:]:
         shapes = [list(A.shape[1:]) for A in (run.put, leaves[place])]

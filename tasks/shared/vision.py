@@ -62,6 +62,14 @@ class CnnVision:
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
         return Features({LAYER: A}, LAYER, grid)
 
+    def see(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+
+        Raises ModelError in training mode.
+        """
+        self._refuse_training()
+        return getattr(self.cnn, "_orig_mod", self.cnn)(inputs)  # a compiled CNN hides its ReLUs
+
     def _parts(self) -> dict[str, Any]:
         """The parts of the model by name, the CNN first."""
         raise NotImplementedError
