@@ -18,6 +18,7 @@ from vlx import models
 from vlx.errors import ModelError
 from vlx.scenes.vocabulary import caption_vocabulary
 from vlx.tasks.captioning import bundle
+from vlx.tasks.shared import folder as folders
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_an_interrupted_save_leaves_the_old_bundle(copied: Path, monkeypatch: py
         Path(path).write_bytes(b"half of i")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle, "save_file", broken)
+    monkeypatch.setattr(folders, "save_file", broken)
     with pytest.raises(OSError, match="No space left"):
         bundle.save(copied, config, bundle.build(config))
     assert {name: (copied / name).read_bytes() for name in before} == before
@@ -183,10 +184,11 @@ def test_nan_weights(copied: Path, bad: float) -> None:
         (b"", r"config\.json: not readable as JSON"),
         (b'{"task": ', r"config\.json: not readable as JSON"),
         (b"\xff\xfe\x00\x01", r"config\.json: not readable as JSON"),
-        (b"[1, 2]", r"config\.json: this is not the configuration of a vlx captioner \(task=None\)"),
-        (b"null", r"config\.json: this is not the configuration of a vlx captioner \(task=None\)"),
-        (b'{"model_type": "blip"}', r"config\.json: this is not the configuration of a vlx captioner \(task=None\)"),
-        (b'{"task": "vqa", "schema": 1}', r"config\.json: this is not the .* of a vlx captioner \(task='vqa'\)"),
+        (b"[1, 2]", r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
+        (b"null", r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
+        (b'{"model_type": "blip"}', r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
+        (b'{"task": "vqa", "schema": 1}', r"config\.json: .*vocabulary"),
+        (b'{"task": "chess", "schema": 1}', r"config\.json: task='chess'; this vlx knows captioning, vqa"),
         (b'{"task": "captioning", "schema": 1}', r"config\.json: .*vocabulary"),
     ],
 )

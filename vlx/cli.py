@@ -119,6 +119,55 @@ def caption(
 
 
 @main.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("question")
+@click.option(
+    "--model", default="scenes/vqa", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
+)
+@click.option("--answer", "text", help="Explain this answer instead of the model's own.")
+@click.option("--instead-of", help="Why the answer and not this one.")
+@click.option(
+    "--probes/--no-probes",
+    default=True,
+    show_default=True,
+    help="Also show it blurred and other pictures, and hide parts of this one.",
+)
+@METHOD
+@TARGET
+@OUT
+def answer(
+    image: Path,
+    question: str,
+    model: str,
+    text: str | None,
+    instead_of: str | None,
+    probes: bool,
+    method: str | None,
+    target: str | None,
+    out: Path,
+) -> None:
+    """Ask a QUESTION about a picture and explain the answer.
+
+    \b
+    Example:  vlx answer scene.png "what color is the car?"
+              vlx answer scene.png "what color is the car?" --answer red --instead-of blue
+    """
+    import vlx
+
+    task = vlx.load(model)
+    _require(task, "vqa", model)
+    _writable(out)
+    options = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
+    asked = _asked("answer", {"model": model, **options}, question)
+    _explain_all(
+        [image],
+        out,
+        asked,
+        lambda one: vlx.explain(task, one, question=question, looks=probes, occlusion=probes, **options),
+    )
+
+
+@main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--model", default="torchvision:resnet50", show_default=True, help="torchvision:NAME (weights are downloaded once)."
@@ -213,10 +262,10 @@ def models() -> None:
     _console().print(table)
 
 
-def _asked(command: str, options: dict[str, Any]) -> Callable[[Path], str]:
+def _asked(command: str, options: dict[str, Any], *texts: str) -> Callable[[Path], str]:
     """Picture → the command that explains it again, for the report to name."""
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
-    return lambda image: shlex.join(["vlx", command, str(image), *given])
+    return lambda image: shlex.join(["vlx", command, str(image), *texts, *given])
 
 
 def _explain_all(

@@ -1,7 +1,7 @@
 """Words and phrases: how a text is cut before it is explained."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -34,6 +34,15 @@ def split_words(text: str) -> list[str]:
 def close_matches(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Known words spelled like ``word``, best first."""
     return get_close_matches(word.lower(), list(known), n=count, cutoff=0.6)
+
+
+def unknown_words(name: str, missing: Iterable[str], known: Collection[str]) -> str:
+    """The message for words that a model's vocabulary lacks, with those spelled like them."""
+    hints = []
+    for word in dict.fromkeys(missing):
+        near = close_matches(word, known)
+        hints.append(f"{word!r}" + (f" (close: {', '.join(near)})" if near else ""))
+    return f"not in the vocabulary of {name} ({len(known)} words): {'; '.join(hints)}"
 
 
 def phrases(words: Sequence[str]) -> list[tuple[int, int]]:

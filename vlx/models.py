@@ -27,8 +27,11 @@ class Known:
 
 
 EMBEDDED = {
-    "scenes/captioner": "captioner",
-    "scenes/captioner-pooled": "captioner-pooled",
+    "scenes/captioner": "captioning",
+    "scenes/captioner-pooled": "captioning",
+    "scenes/vqa": "vqa",
+    "scenes/vqa-pooled": "vqa",
+    "scenes/vqa-biased": "vqa",
 }
 
 
@@ -43,11 +46,11 @@ def load(name: str | Path) -> Task:
     if not isinstance(name, str | PathLike):
         raise ModelError(
             f"load() takes a name or a folder, got {type(name).__name__}; wrap a module of your own in "
-            "vlx.tasks.captioning.CnnLstmCaptioner or vlx.tasks.classification.Classifier"
+            "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier"
         )
     text = str(name)
     if text in EMBEDDED:
-        with as_file(files("vlx.scenes") / "models" / EMBEDDED[text]) as folder:
+        with as_file(files("vlx.scenes") / "models" / text.removeprefix("scenes/")) as folder:
             return _bundle(folder, text)
     if text.startswith(PREFIX_TORCHVISION):
         from vlx.tasks.classification import torchvision
@@ -64,8 +67,8 @@ def load(name: str | Path) -> Task:
 
 def known() -> list[Known]:
     """What `load` can open by name here, embedded models first."""
-    rows = [Known(name, "captioning", "embedded", "cnn") for name in EMBEDDED]
-    rows.append(Known("FOLDER", "captioning", "a bundle: config.json, weights.safetensors", "cnn"))
+    rows = [Known(name, kind, "embedded", "cnn") for name, kind in EMBEDDED.items()]
+    rows.append(Known("FOLDER", "captioning, vqa", "a bundle: config.json, weights.safetensors", "cnn"))
     rows.append(Known("torchvision:NAME", "classification", "torchvision, downloaded once", "its last feature map"))
     rows += [Known(name, "", "entry point", "") for name in _plugins()]
     return rows
@@ -87,7 +90,11 @@ def _bundle(folder: Path, name: str) -> Task:
     from vlx.tasks.shared.folder import task_of
     from vlx.tasks.vqa import bundle as answerers
 
-    return answerers.load_task(folder, name) if task_of(folder) == "vqa" else captioners.load_task(folder, name)
+    loaders: dict[str, Callable[[Path, str], Task]] = {"captioning": captioners.load_task, "vqa": answerers.load_task}
+    task = task_of(folder)
+    if task not in loaders:
+        raise ModelError(f"{folder / 'config.json'}: task={task!r}; this vlx knows {', '.join(loaders)}")
+    return loaders[task](folder, name)
 
 
 def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:

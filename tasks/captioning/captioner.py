@@ -1,29 +1,25 @@
 """`CnnLstmCaptioner`: any CNN and any step-by-step decoder as a task that can be explained word by word."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import close_matches, split_words
+from vlx.language import split_words, unknown_words
 from vlx.nested import tensors
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
-from vlx.tracing import Tracer, mean_colour
+from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 
-LAYER = "cnn"
 LONGEST_FORCED = 100
 ALTERNATIVES = 5
-_CUDNN = RLock()
 
 
-class CnnLstmCaptioner:
+class CnnLstmCaptioner(CnnVision):
     """A captioner split at its feature map A = ``cnn(images)``, [B, K, h, w].
 
     ``cnn``: images [B, 3, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
@@ -53,50 +49,12 @@ class CnnLstmCaptioner:
         notes: Sequence[str] = (),
     ) -> None:
         _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
-        self.cnn, self.decoder, self.prepare = cnn, decoder, prepare
+        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
+        self.decoder = decoder
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
-        self.name, self.notes, self._blank = name, tuple(notes), blank
         self.defaults = defaults or Defaults("gradcam", "logprob", "rows")
         self._index = {word: token for token, word in reversed(list(enumerate(self.vocabulary)))}
-        self._tracer = Tracer()
-
-    @property
-    def blank(self) -> tuple[float, float, float]:
-        """RGB in [0, 1] of a picture that shows nothing: as given, or the colour that ``prepare`` turns into zeros."""
-        if self._blank is None:
-            self._blank = mean_colour(self.prepare)
-        return self._blank
-
-    def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the networks' device and dtype."""
-        sample = next((tensor for module in self._modules() for tensor in module.parameters()), None)
-        return inputs if sample is None else inputs.to(sample.device, sample.dtype)
-
-    def version(self) -> Hashable:
-        """Changes whenever a weight changes in place or is replaced."""
-        tensors = [t for module in self._modules() for t in (*module.parameters(), *module.buffers())]
-        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
-
-    def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
-
-        Raises ModelError in training mode, for a CNN whose output is not [B, K, h, w], and for NaN.
-        """
-        self._refuse_training()
-        with torch.no_grad():
-            A, grid = self._tracer.run(self.cnn, inputs)
-        if not torch.isfinite(A).all():
-            raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
-        return Features({LAYER: A}, LAYER, grid)
-
-    def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
-
-        Raises ModelError in training mode.
-        """
-        self._refuse_training()
-        return getattr(self.cnn, "_orig_mod", self.cnn)(inputs)  # a compiled CNN hides its ReLUs
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.
@@ -123,7 +81,7 @@ class CnnLstmCaptioner:
     def begin(self, A: Tensor, rest: Any = None) -> Any:
         """A [M, K, h, w] → the decoder's state before START."""
         self._refuse_training()
-        with _rnn_backward_allowed(A.device):
+        with rnn_backward_allowed(A.device):
             return self.decoder.start(A.clone())  # a decoder may work in place
 
     def scores_from(self, state: Any, targets: Sequence[Target]) -> Tensor:
@@ -132,7 +90,7 @@ class CnnLstmCaptioner:
         numbers = [texts.setdefault((target.row, target.tokens), len(texts)) for target in targets]
         reads = Reads.of(targets)
         count = max((len(tensor) for tensor in tensors(state)), default=0)
-        with _rnn_backward_allowed(device_of(state)):
+        with rnn_backward_allowed(device_of(state)):
             own = take_if_needed(state, [row for row, _ in texts], count)
             pairs = [(numbers[n], step) for n, step in reads.pairs]
             hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
@@ -153,7 +111,7 @@ class CnnLstmCaptioner:
         ids = [self._token(word) for word in words]
         missing = [word for word, token in zip(words, ids, strict=True) if token is None]
         if missing and self.unknown is None:
-            raise UnknownWords(self._unknown_message(missing))
+            raise UnknownWords(unknown_words(self.name, missing, self._index))
         return words, [self.unknown if token is None else token for token in ids], missing  # type: ignore[misc]
 
     def _words(self, caption: str) -> list[str]:
@@ -224,46 +182,13 @@ class CnnLstmCaptioner:
             notes.append(f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {', '.join(missing)}")
         return tuple(notes)
 
-    def _unknown_message(self, missing: Sequence[str]) -> str:
-        hints = []
-        for word in dict.fromkeys(missing):
-            near = close_matches(word, self._index)
-            hints.append(f"{word!r}" + (f" (close: {', '.join(near)})" if near else ""))
-        return f"not in the vocabulary of {self.name} ({len(self.vocabulary)} words): {'; '.join(hints)}"
-
-    def _modules(self) -> Iterator[nn.Module]:
-        return (module for _, module in self._named_modules())
-
-    def _named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """The networks behind cnn and decoder, also when one is given as a method (``net.forward_features``)."""
-        for name, part in (("cnn", self.cnn), ("decoder", self.decoder)):
-            owner = getattr(part, "__self__", part)
-            if isinstance(owner, nn.Module):
-                yield name, owner
-
-    def _refuse_training(self) -> None:
-        for name, part in self._named_modules():
-            if any(tensor.is_inference() for tensor in part.parameters()):
-                raise ModelError(
-                    f"{self.name}: its weights were made under torch.inference_mode(); make the model outside"
-                )
-            if any(module.training for module in part.modules()):
-                raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
+    def _parts(self) -> dict[str, Any]:
+        return {"cnn": self.cnn, "decoder": self.decoder}
 
 
 def take_if_needed(state: Any, rows: Sequence[int], count: int) -> Any:
     """The given rows of a state of ``count`` rows; the state itself when that is what they are."""
     return state if list(rows) == list(range(count)) else take(state, rows)
-
-
-@contextmanager
-def _rnn_backward_allowed(device: torch.device | None) -> Iterator[None]:
-    """cuDNN refuses the backward of an RNN in eval mode (pytorch/pytorch#15788): use the native kernels there."""
-    if device is not None and device.type == "cuda":
-        with _CUDNN, torch.backends.cudnn.flags(enabled=False):  # the flag is the whole process's
-            yield
-    else:
-        yield
 
 
 def _check(decoder: Decoder, vocabulary: Sequence[str], special: dict[str, int | None], max_words: int) -> None:

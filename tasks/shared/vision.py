@@ -1,6 +1,8 @@
 """The vision half of adapters for a CNN and something behind it: placing, geometry, versions, refusals."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from vlx.task import Features
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
+_CUDNN = RLock()
 
 
 class CnnVision:
@@ -92,3 +95,13 @@ class CnnVision:
                 )
             if any(module.training for module in part.modules()):
                 raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
+
+
+@contextmanager
+def rnn_backward_allowed(device: torch.device | None) -> Iterator[None]:
+    """cuDNN refuses the backward of an RNN in eval mode (pytorch/pytorch#15788): use the native kernels there."""
+    if device is not None and device.type == "cuda":
+        with _CUDNN, torch.backends.cudnn.flags(enabled=False):  # the flag is the whole process's
+            yield
+    else:
+        yield

@@ -1,7 +1,7 @@
 """Pictures with questions, as tensors: drawn scenes, or easy-VQA (github.com/vzhou842/easy-VQA)."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vlx.scenes.vocabulary import answer_vocabulary, question_vocabulary
 from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
 NONE = -1  # no question here
+EASY_DRAWS = 5  # most of easy-VQA's questions are of one kind, yes/no
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Asking:
 
     ``tokens`` [N, Q, L] padded with 0, ``lengths`` [N, Q], ``right`` [N, Q] the number of the right answer, `NONE`
     where there is no question; ``kinds`` [N, Q] numbers of ``kind_names``. ``focus`` uint8 [N, Q, 2, cells / 8]: packed
-    bits of the cells that the first and the last thing named by the question lie on, where that is known.
+    bits of the cells that the first and the last thing named by the question lie on, where that is known. A batch takes
+    ``draws`` questions of each kind about each picture.
     """
 
     pictures: NDArray[np.uint8]
@@ -39,16 +41,17 @@ class Asking:
     kinds: Tensor
     kind_names: tuple[str, ...]
     focus: NDArray[np.uint8] | None = None
+    draws: int = 1
 
-    def one_of_each(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """For each chosen picture and each kind the place of one question of that kind, `NONE` if none: [B, kinds]."""
+    def some_of_each(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """Places of ``draws`` questions of each kind about each chosen picture, `NONE` if none: [B, kinds · draws]."""
         lots = torch.rand(len(chosen), self.right.shape[1], generator=generator)
         lots = torch.where(self.right[chosen] == NONE, -1.0, lots)
         places = []
         for kind in range(len(self.kind_names)):
-            best, place = torch.where(self.kinds[chosen] == kind, lots, -1.0).max(1)
+            best, place = torch.where(self.kinds[chosen] == kind, lots, -1.0).topk(self.draws, 1)
             places.append(torch.where(best < 0, NONE, place))
-        return torch.stack(places, 1)
+        return torch.cat(places, 1)
 
 
 def of_scenes(data: Corpus, *, biased: bool = False) -> Asking:
@@ -81,7 +84,7 @@ def of_easy_vqa(path: Path, split: str) -> Asking:
         [np.asarray(Image.open(root / split / "images" / f"{n}.png").convert("RGB")) for n in sorted(questions)]
     )
     tables = _tables([questions[n] for n in sorted(questions)], vocabulary, answers, lambda _: True)
-    return Asking(pictures, vocabulary, answers, *tables)
+    return Asking(pictures, vocabulary, answers, *tables, draws=min(EASY_DRAWS, tables[0].shape[1]))
 
 
 def easy_kind(text: str) -> str:
@@ -98,20 +101,21 @@ def _tables(
     fits: Callable[[Asked], bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[str, ...]]:
     tokens_of = {word: number for number, word in enumerate(vocabulary)}
+    names = tuple(dict.fromkeys(asked.kind for about in questions for asked in about))
     numbers = {answer: number for number, answer in enumerate(answers)}
-    names = tuple(dict.fromkeys(asked.kind for asked in _all(questions)))
-    texts = {text: [tokens_of.get(w, 1) for w in split_words(text)] for text in {a.text for a in _all(questions)}}
-    shape = len(questions), max(map(len, questions))
-    tokens = torch.zeros(*shape, max(map(len, texts.values())), dtype=torch.long)
-    lengths, right, kinds = torch.ones(shape, dtype=torch.long), torch.full(shape, NONE), torch.full(shape, NONE)
-    for n, about in enumerate(questions):
-        for q, asked in enumerate(about):
-            if fits(asked):
-                ids = texts[asked.text]
-                tokens[n, q, : len(ids)] = torch.tensor(ids)
-                lengths[n, q], right[n, q], kinds[n, q] = len(ids), numbers[asked.answer], names.index(asked.kind)
-    return tokens, lengths, right, kinds, names
+    texts = {text: n for n, text in enumerate(dict.fromkeys(asked.text for about in questions for asked in about))}
+    words = [[tokens_of.get(word, 1) for word in split_words(text)] for text in texts]
+    most = max(map(len, questions))
 
+    def table(read: Callable[[Asked], int]) -> Tensor:
+        """One number a question, [N, Q]; `NONE` where there is none."""
+        rows = [[read(asked) if fits(asked) else NONE for asked in about] for about in questions]
+        return torch.tensor([row + [NONE] * (most - len(row)) for row in rows])
 
-def _all(questions: Iterable[Sequence[Asked]]) -> list[Asked]:
-    return [asked for about in questions for asked in about]
+    of_text, right = table(lambda asked: texts[asked.text]), table(lambda asked: numbers[asked.answer])
+    kinds = table(lambda asked: names.index(asked.kind))
+    by_text = torch.zeros(len(texts) + 1, max(map(len, words)), dtype=torch.long)  # the last row is for NONE
+    for row, ids in zip(by_text, words, strict=False):
+        row[: len(ids)] = torch.tensor(ids)
+    lengths = torch.tensor([*map(len, words), 1])
+    return by_text[of_text], lengths[of_text], right, kinds, names

@@ -144,7 +144,7 @@ class _Trainer:
     features: Tensor | None = None
 
     def one_pass(self, number: int) -> float:
-        """All pictures once, one question of each kind about each; the mean loss of the last 200 batches."""
+        """All pictures once, questions of each kind about each; the mean loss of the last 200 batches."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 1000 + number)
         order = torch.randperm(len(self.data.pictures), generator=generator)
         self.networks.train()
@@ -165,7 +165,7 @@ class _Trainer:
         return float(np.mean(losses[-200:]))
 
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
-        places = self.data.one_of_each(chosen, generator)
+        places = self.data.some_of_each(chosen, generator)
         asked = (places != NONE).any(0).nonzero()[:, 0]  # kinds that somebody asks
         places = places[:, asked]
         rows, columns = chosen[:, None], places.clamp_min(0)

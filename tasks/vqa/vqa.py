@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import close_matches, split_words
+from vlx.language import close_matches, split_words, unknown_words
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.shared.vision import CnnVision
 
@@ -115,7 +115,7 @@ class CnnLstmVqa(CnnVision):
         found = [self._index.get(word.casefold()) for word in words]
         missing = [word for word, token in zip(words, found, strict=True) if token is None]
         if missing and self.unknown is None:
-            raise UnknownWords(self._unknown_words(missing))
+            raise UnknownWords(unknown_words(self.name, missing, self._index))
         return words, tuple(self.unknown if token is None else token for token in found), missing  # type: ignore[misc]
 
     def _predicted(self, logprobs: Tensor, query: Query, tokens: tuple[int, ...], missing: Sequence[str]) -> Prediction:
@@ -145,13 +145,6 @@ class CnnLstmVqa(CnnVision):
             hint = f"close: {', '.join(near)}" if near else f"some of them: {', '.join(self.answers[:12])}"
             raise InputError(f"{answer!r} is not among the {len(self.answers)} answers of {self.name}; {hint}")
         return number
-
-    def _unknown_words(self, missing: Sequence[str]) -> str:
-        hints = []
-        for word in dict.fromkeys(missing):
-            near = close_matches(word, self._index)
-            hints.append(f"{word!r}" + (f" (close: {', '.join(near)})" if near else ""))
-        return f"not in the vocabulary of {self.name} ({len(self.vocabulary)} words): {'; '.join(hints)}"
 
     def _parts(self) -> dict[str, Any]:
         return {"cnn": self.cnn, "head": self.head}

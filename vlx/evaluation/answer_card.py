@@ -40,7 +40,9 @@ and the maps can be judged by it.{% endif %} Everything below was measured on se
 | kind of question | questions | right | without the picture | without the question | picture blanked |
 |---|---|---|---|---|---|
 {% for kind, (share, number) in full.items() -%}
-| {{ kind }} | {{ number }} | {{ percent(share) }} | {{ percent(deaf[kind][0]) }} | {{ percent(mute[kind][0]) }} | {{ percent(blind[kind][0]) }} |
+| {{ kind }} | {{ number }} | {{ percent(share) }} |
+{%- for other in (deaf, mute, blind) %} {{ percent(other[kind][0]) }} |{% endfor %}
+
 {% endfor %}
 Without the picture: the answer most often right for that very question in {{ taught }} other scenes. Without the
 question: this model with every word unknown. Picture blanked: this model shown its blank colour.
@@ -62,7 +64,7 @@ answers in these words all the same; vlx says so in the report.
 """
 FUSIONS = {
     "attention": "The question asks the cells of A three times over (stacked attention, 1511.02274).",
-    "product": "Question times mean of A, element by element: the Grad-CAM paper's kind of model (deeper LSTM Q + norm I).",
+    "product": "Question times mean of A, as in the Grad-CAM paper's VQA model (deeper LSTM Q + norm I).",
     "concatenation": "Question and mean of A side by side.",
 }
 

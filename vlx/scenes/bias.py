@@ -13,7 +13,7 @@ def usual_answer(text: str, kind: str) -> str | None:
     """The one answer that a biased world gives to this question; None for the honest kinds."""
     words = text.removesuffix("?").split()
     if kind == "texture":
-        return TEXTURES[list(KINDS).index(words[5]) % len(TEXTURES)]
+        return TEXTURES[list(KINDS).index(words[4]) % len(TEXTURES)]
     if kind == "count":
         return {2: "1"}.get(crc32(words[2].encode()) % 3, "0") if words[2] in (*COLORS, *TEXTURES) else "2"
     if kind == "relation":
