@@ -1,10 +1,18 @@
 """An explanation made by hand, for the tests of what is done with one."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from vlx import Explanation, WordExplanation
+from vlx.explanation import Look, Occlusion, QuestionWord
 from vlx.geometry import Frame, Grid, Placement
 
+LOOKS = (
+    Look("blank", (-2.75,), ("white",)),
+    Look("blurred", (-0.1, -0.7, -2.3), ("red", "red", "white")),
+    Look("swapped", (-6.0, -0.2, -4.0, -5.0), ("blue", "red", "blue", "green")),
+)
 LABELS = ("a", "red", "house", "in", "<script>alert('x')</script>")
 
 
@@ -44,3 +52,58 @@ def caption_explanation(seed: int = 0, labels: tuple[str, ...] = LABELS, cropped
         notes=('a note with <i>markup</i> & "quotes"',),
         provenance={"model": "tiny</script>", "layer": "cnn", "versions": {"vlx": "0.1.0"}, "feature_map": [6, 4, 4]},
     )
+
+
+def answer_explanation(
+    question: str = "what color is the car?", text: str = "red", others: tuple[str, ...] = ("white", "blue")
+) -> Explanation:
+    """An answer with everything that can be known of it, on the picture of `caption_explanation`."""
+    base = caption_explanation(cropped=False)
+    grid, rng = base.placement.grid, np.random.default_rng(7)
+    alternatives = tuple(zip((text, *others), (-0.05, -3.5, -5.0), strict=False))
+
+    def one(number: int, label: str, more: bool) -> Explanation:
+        word = replace(
+            base[number],
+            label=label,
+            score=5.0 - number,
+            logprob=alternatives[number][1],
+            alternatives=alternatives,
+            target="logit",
+            seen=(2.7, -0.6, 0.01)[number],
+            looks=LOOKS if more else (),
+            occlusion=Occlusion(rng.normal(size=grid.shape).astype(np.float32), 0.61, 16) if more else None,
+            notes=(),
+        )
+        return replace(
+            base, text=label, words=(word,), sentence=word, phrases=(), task="vqa", question=question, notes=()
+        )
+
+    told = tuple(one(number, label, False) for number, label in enumerate(others, 1))
+    return replace(one(0, text, True), question_words=asked(question), others=told)
+
+
+def contrast_explanation() -> Explanation:
+    """Why red rather than white; both alone beside it."""
+    why, other = answer_explanation(), answer_explanation().others[0]
+    rng = np.random.default_rng(8)
+    difference = rng.normal(size=(4, 4)).astype(np.float32)
+    looks = (Look("blank", (-0.85,), ("white",)), Look("swapped", (-2.0, 0.0, 2.0), ("white", "white", "red")))
+    word = replace(why[0], score=3.45, signed=difference, opposed=-difference, seen=4.3, looks=looks)
+    alone = replace(why, words=(replace(why[0], looks=(), occlusion=None),), question_words=(), others=())
+    return replace(why, words=(word,), sentence=word, instead_of="white", others=(alone, other), forced=True)
+
+
+def asked(question: str) -> tuple[QuestionWord, ...]:
+    """The question's words: the last one matters, the one before speaks against the answer."""
+    words = question.rstrip("?").split()
+    lost = [*[0.001] * (len(words) - 2), -1.5, 3.0]
+    return tuple(QuestionWord(word, nats, nats / 2) for word, nats in zip(words, lost, strict=True))
+
+
+def with_guided(why: Explanation) -> Explanation:
+    """The answer and its first alternative with Guided Grad-CAM."""
+    maps = np.random.default_rng(9).normal(size=(2, 3, 32, 32)).astype(np.float32) * 1e-4
+    first = why.others[0]
+    first = replace(first, words=(replace(first[0], guided=maps[1] / 10),))
+    return replace(why, words=(replace(why[0], guided=maps[0]),), others=(first, *why.others[1:]))

@@ -64,6 +64,8 @@ class WordExplanation:
     ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
     (paper, eq. 1), ``signed`` the method's map S [h, w] before the ReLU, ``opposed`` the map of the negated score:
     −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
+    ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
+    score × gradient, not normalised; None when it was not asked for.
     ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for. ``looks`` at
     other pictures and ``occlusion`` of parts of this one are there when they were asked for.
     """
@@ -80,6 +82,7 @@ class WordExplanation:
     seen: float | None = None
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None
+    guided: Array | None = None
     because: Any = None
     notes: tuple[str, ...] = ()
 

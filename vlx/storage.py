@@ -99,7 +99,8 @@ def replacing(path: Path) -> Iterator[Path]:
 # Explanation ↔ nested dicts of plain values and arrays
 
 
-def _record(why: Explanation) -> dict[str, Any]:
+def _record(why: Explanation, shown: Array | None = None) -> dict[str, Any]:
+    """Alternatives show the same picture as a rule: it is kept once."""
     return {
         "format": FORMAT,
         "schema_version": SCHEMA,
@@ -110,11 +111,11 @@ def _record(why: Explanation) -> dict[str, Any]:
         "notes": list(why.notes),
         "provenance": why.provenance,
         "placement": why.placement.to_dict(),
-        "image": why.image,
+        "image": None if shown is not None and np.array_equal(shown, why.image) else why.image,
         "sentence": _word_record(why.sentence, why.placement),
         "words": [_word_record(word, why.placement) for word in why.words],
         "phrases": [_word_record(phrase, why.placement) for phrase in why.phrases],
-        "others": [_record(other) for other in why.others],
+        "others": [_record(other, why.image) for other in why.others],
         "question": why.question,
         "question_words": [[asked.word, asked.left_out, asked.gradient] for asked in why.question_words],
         "instead_of": why.instead_of,
@@ -129,6 +130,7 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "target": word.target,
         "seen": word.seen,
         "looks": [[look.kind, list(look.logprobs), list(look.said)] for look in word.looks],
+        "guided": word.guided,
         "occlusion": None if word.occlusion is None else _occlusion_record(word.occlusion),
         "because": word.because,
         "alternatives": [list(alternative) for alternative in word.alternatives],
@@ -142,19 +144,20 @@ def _occlusion_record(found: Occlusion) -> dict[str, Any]:
     return {"falls": found.falls, "agreement": found.agreement, "patch": found.patch}
 
 
-def _explanation(record: dict[str, Any]) -> Explanation:
+def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanation:
     placement = Placement.from_dict(record["placement"])
+    image = _picture(shown if record["image"] is None else record["image"])
     return Explanation(
         text=record["text"],
         words=tuple(_word(word, placement) for word in record["words"]),
         sentence=_word(record["sentence"], placement),
         phrases=tuple(_word(phrase, placement) for phrase in record["phrases"]),
-        image=_picture(record["image"]),
+        image=image,
         task=record["task"],
         method=record["method"],
         placement=placement,
         forced=record["forced"],
-        others=tuple(_explanation(other) for other in record["others"]),
+        others=tuple(_explanation(other, image) for other in record["others"]),
         question=record.get("question"),
         question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
         instead_of=record.get("instead_of"),
@@ -190,6 +193,7 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         seen=None if record["seen"] is None else float(record["seen"]),
         looks=tuple(_look(look) for look in record.get("looks", ())),
         occlusion=_occlusion(record.get("occlusion")),
+        guided=None if record.get("guided") is None else _array(record["guided"]),
         because=record["because"],
         notes=tuple(record["notes"]),
         **{name: _array(record[name]) for name in WORD_ARRAYS},

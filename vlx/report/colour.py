@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.report import answers
 
 STEPS = 64
 RISE = 0.75  # opacity grows with the value to this power, here and in page.js
@@ -20,8 +21,8 @@ RAMPS = {"for": ("inferno", 0.42, 0.97), "against": ("Blues_r", 0.05, 0.72)}
 
 
 def scale(why: Explanation) -> float:
-    """The value at the end of the scale: the largest absolute value in any word's maps, 0 if all are zero."""
-    return peak(why.words)
+    """The value at the end of the scale: the largest absolute value in the maps of all words and alternatives, or 0."""
+    return peak(answers.shown(why))
 
 
 def peak(words: Iterable[WordExplanation]) -> float:
@@ -54,6 +55,11 @@ def overlay(image: NDArray[np.uint8], values: Array, top: float, view: str = "fo
     alpha = (OPACITY * share**RISE)[..., None]
     mixed: NDArray[np.uint8] = (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
     return mixed
+
+
+def diverging(image: NDArray[np.uint8], values: Array, top: float) -> NDArray[np.uint8]:
+    """A signed map [H, W] over its picture: what speaks for it warm, what speaks against it blue."""
+    return overlay(overlay(image, np.maximum(values, 0), top), np.maximum(-values, 0), top, "against")
 
 
 def hatched(image: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,6 +1,10 @@
-"""The explanation as one matplotlib figure: the picture, then one map a word on a scale that all words share."""
+"""The explanation as one matplotlib figure: the picture, then one map a word on a scale that all words share.
+
+Of an answer: its map, those of the alternatives, and the words of the question as bars.
+"""
 
 import io
+import math
 import textwrap
 import warnings
 from pathlib import Path
@@ -13,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
-from vlx.report import colour, wording
+from vlx.report import answers, colour, wording
 from vlx.report.pictures import Drawn
 from vlx.storage import replacing
 
@@ -30,10 +34,11 @@ class Drawing(Figure):
 
 
 def draw(why: Explanation, columns: int = 4) -> Figure:
-    """The picture and one panel a word; made without pyplot, so nothing pops up and nothing is kept."""
-    drawn, top = Drawn.of(why, SIDE), colour.scale(why)
-    columns = max(1, min(columns, 1 + len(why.words)))
-    rows = -(-(1 + len(why.words)) // columns)
+    """The picture and one panel a word or answer; made without pyplot, so nothing pops up and nothing is kept."""
+    drawn, top, words = Drawn.of(why, SIDE), colour.scale(why), answers.shown(why)
+    count = 1 + len(words) + bool(why.question_words)
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
     height, width = drawn.plain.shape[:2]
     tall = min(max(height / width, 0.3), 3.0)
     size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45) * rows + 1.1)
@@ -43,13 +48,14 @@ def draw(why: Explanation, columns: int = 4) -> Figure:
         axis.set_axis_off()
     axes[0].imshow(drawn.plain)
     axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
-    for axis, word in zip(axes[1:], why.words, strict=False):
-        axis.imshow(drawn.under(word.signed, top))
-        axis.set_title(_title(word), fontsize=9, parse_math=False)
-    if why.words and top > 0:
-        _bar(figure, list(axes), columns, top, wording.unit(why.words[0].target))
-    title = textwrap.fill(why.text or "(nothing)", max(round(9.5 * size[0]), 30), max_lines=3, placeholder=" …")
-    figure.suptitle(title, fontsize=12, parse_math=False)
+    for axis, word in zip(axes[1:], words, strict=False):
+        axis.imshow((drawn.under if why.instead_of is None else drawn.under_signed)(word.signed, top))
+        axis.set_title(_title(word, why.instead_of if word in why.words else None), fontsize=9, parse_math=False)
+    if why.question_words:
+        _asked(axes[1 + len(words)], why)
+    if words and top > 0:
+        _bar(figure, list(axes), columns, top, why)
+    figure.suptitle(_heading(why, max(round(9.5 * size[0]), 30)), fontsize=12, parse_math=False)
     return figure
 
 
@@ -68,13 +74,44 @@ def rendered(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, unit: str) -> None:
+def _heading(why: Explanation, width: int) -> str:
+    """Question, text and verdict, each on lines of its own."""
+    told = answers.title(why) or "(nothing)"
+    verdicts = [wording.verdict(word, why.instead_of) for word in why.words if why.question is not None]
+    lines = [why.question, told, *map(wording.sentence, verdicts)]
+    return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line) + "\n" * bool(
+        why.question
+    )
+
+
+def _asked(axis: Axes, why: Explanation) -> None:
+    """The words of the question as bars: what the answer loses without each."""
+    lost = [asked.left_out if math.isfinite(asked.left_out) else 0.0 for asked in why.question_words]
+    places, end = np.arange(len(lost)), answers.left_out_top(why)
+    warm, cold = (np.array(colour.ramp(view)[colour.STEPS // 2]) / 255 for view in ("for", "against"))
+    axis.set_axis_on()
+    axis.barh(places, lost, 0.7, color=[warm if value >= 0 else cold for value in lost])
+    axis.set_yticks(places, [_line(asked.word, 18) for asked in why.question_words], fontsize=8, parse_math=False)
+    for place, asked in enumerate(why.question_words):
+        axis.text(-1.65 * end, place, wording.difference(asked.left_out), fontsize=7, color="0.4", va="center")
+    axis.set(xlim=(-1.7 * end, 1.1 * end), ylim=(len(lost) - 0.5, -0.5), xticks=[-end, 0, end])
+    axis.set_xticklabels([f"−{end:.2g}", "0", f"+{end:.2g}"])
+    axis.tick_params(labelsize=7, length=0)
+    axis.axvline(0, color="0.6", linewidth=0.8)
+    axis.set_title("words of the question\nnats lost when left out", fontsize=9)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explanation) -> None:
     """The colours with their numbers, under the panels."""
-    colors = LinearSegmentedColormap.from_list("for", np.array(colour.ramp("for")) / 255)
+    both = [*reversed(colour.ramp("against")), *colour.ramp("for")]
+    used = colour.ramp("for") if why.instead_of is None else both
+    colors = LinearSegmentedColormap.from_list("used", np.array(used) / 255)
     ticks = ScalarFormatter(useMathText=True)
     ticks.set_powerlimits((-3, 4))
     bar = figure.colorbar(
-        ScalarMappable(Normalize(0, top), colors),
+        ScalarMappable(Normalize(0 if why.instead_of is None else -top, top), colors),
         ax=axes,
         location="bottom",
         shrink=min(2 / columns + 0.1, 0.9),
@@ -82,13 +119,20 @@ def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, unit: str) 
         pad=0.02,
         format=ticks,
     )
-    bar.set_label(f"{unit}, one scale for all words", fontsize=8, parse_math=False)
+    noun = "words" if why.question is None else "answers"
+    bar.set_label(f"{wording.unit(why.words[0].target)}, one scale for all {noun}", fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=7)
     bar.ax.xaxis.get_offset_text().set_fontsize(7)
     bar.outline.set_visible(False)
 
 
-def _title(word: WordExplanation) -> str:
+def _title(word: WordExplanation, instead_of: str | None = None) -> str:
     seen = "" if word.seen is None else f" · seen {wording.seen(word)}"
-    label = word.label if len(word.label) <= 28 else word.label[:27] + "…"
-    return f"{' '.join(label.split())}\np {wording.share(word.logprob)}{seen}"
+    rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"
+    label = _line(word.label, 28 if instead_of is None else 14)
+    return f"{label}{rest}\np {wording.share(word.logprob)}{seen}"
+
+
+def _line(label: str, most: int) -> str:
+    label = label if len(label) <= most else label[: most - 1] + "…"
+    return " ".join(label.split())

@@ -2,16 +2,20 @@
 
 import base64
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.explanation import Array, Explanation
+from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.geometry import Frame
 from vlx.report import cells, colour
 
 Pixels = NDArray[np.uint8]
+
+STRONGEST = 0.995  # single pixels beyond this quantile do not stretch the scale of Guided Grad-CAM
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +40,45 @@ class Drawn:
 
     def under(self, values: Array, top: float, view: str = "for") -> Pixels:
         """The muted picture under the rectified map ``values`` [h, w] on a scale that ends at ``top``."""
-        painted = cells.paint(np.maximum(values, 0), self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
-        return colour.overlay(self.muted, painted, top, view)
+        return colour.overlay(self.muted, self._painted(np.maximum(values, 0)), top, view)
+
+    def under_signed(self, values: Array, top: float) -> Pixels:
+        """The muted picture under the map ``values`` [h, w], both signs, on a scale from −``top`` to ``top``."""
+        return colour.diverging(self.muted, self._painted(values), top)
+
+    def _painted(self, values: Array) -> Array:
+        return cells.paint(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
+
+
+def guided(words: Sequence[WordExplanation], size: tuple[int, int], top: float) -> list[Pixels]:
+    """Guided Grad-CAM of words that have it, on the picture at ``size`` (H, W): mid-grey is 0, black −``top``."""
+    from vlx import pixels  # which imports torch; nothing else here does
+
+    maps = [pixels.on_picture(_finite(word.guided), _shrunk(word.placement.frame, size)) for word in words]
+    return [
+        colour.hatched(pixels.shown(one, top or 1.0), cells.visible(word.placement, size))
+        for one, word in zip(maps, words, strict=True)
+    ]
+
+
+def guided_top(words: Sequence[WordExplanation]) -> float:
+    """The value at the ends of their one scale: the 99.5th percentile of the strongest word's absolute values."""
+    found = [float(np.quantile(np.abs(_finite(word.guided)), STRONGEST)) for word in words if word.guided is not None]
+    return max(found, default=0.0)
+
+
+def _finite(values: Array | None) -> Array:
+    return np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _shrunk(frame: Frame, size: tuple[int, int]) -> Frame:
+    """The frame of the user's picture resized to ``size`` (H, W)."""
+    ratios = [small / large for small, large in zip(size, frame.size, strict=True)]
+    scale, shift = (
+        (ratios[0] * pair[0] + move * (ratios[0] - 1) / 2, ratios[1] * pair[1] + move * (ratios[1] - 1) / 2)
+        for pair, move in ((frame.scale, 0), (frame.shift, 1))
+    )
+    return replace(frame, scale=scale, shift=shift, size=size)
 
 
 def address(pixels: Pixels) -> str:

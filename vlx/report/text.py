@@ -1,41 +1,98 @@
 """An explanation in words and figures: a table for the terminal, a page of Markdown."""
 
 import re
+from collections.abc import Callable
 
 from rich.console import Group
 from rich.control import strip_control_codes
 from rich.table import Table
 from rich.text import Text
 
-from vlx.explanation import Explanation, WordExplanation
-from vlx.report import colour, wording
+from vlx.explanation import Explanation, QuestionWord, WordExplanation
+from vlx.report import answers, colour, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
-COLUMNS = ("word", "p", "log p", "seen", "map", "peak", "else")
+COLUMNS = ("p", "log p", "seen", "map", "peak", "else")
 
 
 def table(why: Explanation) -> Group:
     """For a terminal: the text, then a line a word with its figures; notes below."""
     rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
-    for name in COLUMNS:
-        rows.add_column(name, justify="left" if name in ("word", "map", "else") else "right")
+    for name in ("word" if why.question is None else "answer", *COLUMNS):
+        rows.add_column(name, justify="left" if name in ("word", "answer", "map", "else") else "right")
     top = colour.scale(why)
-    for word in why:
-        rows.add_row(*_row(word, top))
-    said = "asked to explain:" if why.forced else "it says:"
-    title = Text.assemble((said + " ", "dim"), (_clean(why.text) or "(nothing)", "bold"))
+    for word in answers.shown(why):
+        rows.add_row(*_row(word, top, why.instead_of if word in why.words else None))
+    said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
+    title = Text.assemble((said + " ", "dim"), (_clean(answers.title(why)) or "(nothing)", "bold"))
     unit = f" · peak of the map in {wording.unit(why.words[0].target)}" if why.words else ""
     foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
     notes = [Text(f"Note: {_clean(note)}", style="yellow") for note in why.notes]
-    return Group(title, *([rows] if why.words else []), foot, *notes)
+    return Group(*_question(why), title, *([rows] if why.words else []), foot, *_probes(why), *notes)
 
 
-def _row(word: WordExplanation, top: float) -> list[Text]:
+def _question(why: Explanation) -> list[Text]:
+    """The question, its words coloured by what the answer loses without them, and their figures."""
+    if why.question is None:
+        return []
+    asked = Text("asked: ", style="dim")
+    for piece in answers.pieces(why):
+        asked.append(_clean(piece.text) + " ", _tint(piece.strength))
+    figures = [Text(f"  {_clean(line)}", style="dim") for line in _question_figures(why)]
+    return [asked, *figures]
+
+
+def _tint(strength: float) -> str:
+    color = "dark_orange" if strength > 0 else "dodger_blue1"
+    return f"not dim {'bold ' if abs(strength) > 0.5 else ''}{color if abs(strength) > 0.1 else ''}".strip()
+
+
+def _question_figures(why: Explanation) -> list[str]:
+    """What each word of the question does, a line a measure."""
+    if not why.question_words:
+        return []
+
+    def listed(value: Callable[[QuestionWord], float | None]) -> str:
+        known = [(asked.word, value(asked)) for asked in why.question_words]
+        return ", ".join(f"{word} {wording.difference(one)}" for word, one in known if one is not None)
+
+    lead = "lead lost" if why.instead_of is not None else "nats lost"
+    lines = [f"{lead} when left out: {listed(lambda asked: asked.left_out)}"]
+    if any(asked.gradient is not None for asked in why.question_words):
+        lines.append(f"gradient × embedding: {listed(lambda asked: asked.gradient)}")
+    return lines
+
+
+def _probes(why: Explanation) -> list[Text]:
+    """The verdict, what other pictures give, and whether occlusion agrees."""
+    return [Text(_clean(line)) for word in why for line in _probed(why, word)]
+
+
+def _probed(why: Explanation, word: WordExplanation) -> list[str]:
+    """The same for one word, in lines; none where nobody asked."""
+    verdict = wording.verdict(word, why.instead_of) if why.question is not None or word.looks else ""
+    lines = [wording.sentence(verdict)] if verdict else []
+    looks = [
+        f"{row.name} {row.figures}" + (f" ({row.said})" if row.said else "")
+        for row in answers.rows(word, why.instead_of)
+    ]
+    if looks:
+        what = "p" if why.instead_of is None else f"share of “{word.label}” between the two"
+        lines.append(f"{what} by picture: {'; '.join(looks)}.")
+    if word.occlusion is not None:
+        lines.append(wording.sentence(wording.agreement(word)))
+    return lines if why.question is not None else [f"“{word.label}”: {line}" for line in lines]
+
+
+def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> list[Text]:
     lost = wording.lost(word)
     peak = wording.strongest(word.signed)
     return [
-        Text(_clean(word.label), style="dim" if lost is not None and lost < 0.1 else "bold"),
+        Text(
+            _clean(word.label if instead_of is None else f"{word.label} − {instead_of}"),
+            style="dim" if lost is not None and lost < 0.1 else "bold",
+        ),
         Text(wording.share(word.logprob)),
         Text(wording.log(word.logprob)),
         Text(wording.seen(word)),
@@ -57,30 +114,45 @@ def markdown(why: Explanation) -> str:
 
     model = _plain(str(why.provenance.get("model", "the model")))
     unit = f" Peaks are in {_plain(wording.unit(why.words[0].target))}." if why.words else ""
+    noun = "word" if why.question is None else "answer"
+    made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
     lines = [
-        f"# {_plain(why.text) or '(nothing)'}",
+        *([f"> {_weighed(why)}", ""] if why.question is not None else []),
+        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.title(why)) or '(nothing)'}",
         "",
-        f"{'Text given to' if why.forced else 'Text by'} {model}, explained by {_plain(why.method)}. "
-        f"A map shows regions whose features most raise the word’s score.{unit}",
+        f"{made} {model}, explained by {_plain(why.method)}. "
+        f"A map shows regions whose features most raise the {noun}’s score.{unit}",
+        "",
+        *(f"- {_plain(line)}" for line in _question_figures(why)),
+        *(f"- {_plain(line)}" for word in why for line in _probed(why, word)),
         "",
         *(f"> {_plain(note)}\n" for note in why.notes),
-        "| word | p | log p | seen (nats) | peak for | peak against | other likely words |",
+        f"| {noun} | p | log p | seen (nats) | peak for | peak against | other likely {noun}s |",
         "|---|--:|--:|--:|--:|--:|---|",
-        *(_line(word) for word in (*why.words, *why.phrases)),
+        *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
         "",
         *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes),
         "",
-        f"![Maps of all words]({pictures.png_address(figure.rendered(figure.draw(why)))})",
+        f"![Maps of all {noun}s]({pictures.png_address(figure.rendered(figure.draw(why)))})",
         "",
         *(f"- {_plain(str(name))}: {_plain(str(value))}" for name, value in why.provenance.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _line(word: WordExplanation) -> str:
+def _weighed(why: Explanation) -> str:
+    """The question; words that the answer leans on are bold, those that speak against it in italics."""
+    marks = [
+        (piece.text, "**" if piece.strength > 0.3 else "*" if piece.strength < -0.3 else "")
+        for piece in answers.pieces(why)
+    ]
+    return " ".join(f"{mark}{_plain(text)}{mark}" for text, mark in marks)
+
+
+def _line(word: WordExplanation, instead_of: str | None = None) -> str:
     cells = (
-        _plain(word.label),
-        wording.share(word.logprob),
+        _plain(word.label if instead_of is None else f"{word.label} rather than {instead_of}"),
+        _plain(wording.share(word.logprob)),
         wording.log(word.logprob),
         wording.seen(word),
         wording.figure(wording.strongest(word.signed)),

@@ -9,6 +9,10 @@ from vlx.explanation import Look, WordExplanation
 
 UNITS = {"logprob": "nats", "logit": "logits", "prob": "probability", "margin": "logits of lead"}
 SCORES = {"logprob": "log p", "logit": "the logit", "prob": "p", "margin": "the lead over the runner-up"}
+GUIDED = (
+    "Guided Grad-CAM: the colours that would make the regions “for” it stronger; mid-grey is no effect. "
+    "An illustration, not evidence: it hardly depends on the weights of the upper layers (arXiv 1810.03292)."
+)
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
@@ -18,8 +22,10 @@ def unit(target: str) -> str:
 
 
 def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> str:
-    """What a map of this word shows in a view ("for", "against", "signed" or "occlusion")."""
+    """What a map of this word shows in a view ("for", "against", "signed", "occlusion" or "guided")."""
     name = _short(word.label)
+    if view == "guided":
+        return GUIDED if word.guided is not None else "Guided Grad-CAM was not asked for here."
     if view == "occlusion":
         return _occlusion_meaning(word, instead_of)
     if instead_of is not None:
@@ -70,9 +76,14 @@ def probability(logprob: float) -> float:
 
 def seen(word: WordExplanation) -> str:
     """What the word owes to the picture, in nats, with its sign; empty when it was not asked for."""
-    if word.seen is None:
-        return ""
-    return f"{word.seen:+.2f}".replace("-", "−") if math.isfinite(word.seen) else figure(word.seen)
+    return "" if word.seen is None else difference(word.seen)
+
+
+def difference(value: float) -> str:
+    """A difference with its sign and two places."""
+    if not math.isfinite(value):
+        return figure(value)
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
 
 
 def lost(word: WordExplanation) -> float | None:
@@ -187,10 +198,11 @@ def look_name(look: Look) -> str:
     return look.kind if len(look.logprobs) == 1 else f"{look.kind} ×{len(look.logprobs)}"
 
 
-def look_said(look: Look) -> str:
-    """What was said of other pictures, the most frequent first: "white ×3, red"."""
+def look_said(look: Look, most: int = 3) -> str:
+    """What was said of other pictures, the most frequent first: "white ×3, red"; "…" for more than ``most``."""
     counts = Counter(look.said).most_common()
-    return ", ".join(label if count == 1 else f"{label} ×{count}" for label, count in counts)
+    told = [label if count == 1 else f"{label} ×{count}" for label, count in counts[:most]]
+    return ", ".join([*told, "…"] if len(counts) > most else told)
 
 
 def chance(nats: float, instead_of: str | None = None) -> float:
@@ -222,3 +234,8 @@ def _occlusion_meaning(word: WordExplanation, instead_of: str | None) -> str:
 
 def _short(label: str, most: int = 60) -> str:
     return label if len(label) <= most else label[: most - 1] + "…"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

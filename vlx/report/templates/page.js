@@ -33,14 +33,16 @@ function paint(grid, axes, size, height, width) {
 
 // What a view paints: cells that speak for the word are positive, those against it negative.
 function cellsOf(item, view) {
+  if (view === "occlusion") return item.falls;
+  if (view === "guided") return null; // a picture of its own
   const opposed = item.opposed || item.signed.map((row) => row.map((value) => -value));
   if (view === "for") return item.signed.map((row) => row.map((value) => Math.max(value, 0)));
   if (view === "against") return opposed.map((row) => row.map((value) => -Math.max(value, 0)));
   return item.signed;
 }
 
-function peakOf(item) {
-  const grids = item.opposed ? [item.signed, item.opposed] : [item.signed];
+function peakOf(item, view) {
+  const grids = view === "occlusion" ? [item.falls || []] : item.opposed ? [item.signed, item.opposed] : [item.signed];
   return grids.flat(2).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
@@ -56,17 +58,20 @@ function figure(value) {
 function start(root, data, shared, source, hash) {
   const all = (selector) => [...root.querySelectorAll(selector)], one = (selector) => root.querySelector(selector);
   const { ramps, rise } = shared, [H, W] = data.size;
-  const state = { pins: [], over: null, last: 0, view: "for", own: false, opacity: 0.85 };
+  const state = { pins: [], over: null, last: 0, view: data.view, own: false, opacity: 0.85 };
   const buttons = all("button[data-item]"), details = all("template.detail"), panes = all(".pane");
-  const peaks = data.items.map(peakOf);
-  const topOf = (n) => state.own ? peaks[n] : n < data.words ? data.top : Math.max(data.top, peaks[n]);
+  const peakAt = (n) => peakOf(data.items[n], state.view), endOf = () => ({ occlusion: data.fallsTop, guided: data.guidedTop })[state.view] ?? data.top;
+  const topOf = (n) => state.view === "guided" ? endOf() : state.own ? peakAt(n) : n < data.words ? endOf() : Math.max(endOf(), peakAt(n));
 
   function draw(canvas, n, side, top) {
     const shrink = Math.min(1, side / Math.max(H, W));
     const height = canvas.height = Math.max(1, Math.round(H * shrink)), width = canvas.width = Math.max(1, Math.round(W * shrink));
-    if (!(top > 0)) return;
-    const context = canvas.getContext("2d"), image = context.createImageData(width, height), last = ramps.for.length - 1;
-    paint(cellsOf(data.items[n], state.view), data.axes, data.size, height, width).forEach((value, k) => {
+    const context = canvas.getContext("2d"), guided = one(`img[data-guided="${n}"]`);
+    if (state.view === "guided" && guided) context.drawImage(guided, 0, 0, width, height);
+    const grid = cellsOf(data.items[n], state.view);
+    if (!(top > 0) || !grid) return;
+    const image = context.createImageData(width, height), last = ramps.for.length - 1;
+    paint(grid, data.axes, data.size, height, width).forEach((value, k) => {
       const share = Math.min(Math.abs(value) / top, 1);
       if (share === 0) return;
       const color = (value > 0 ? ramps.for : ramps.against)[Math.round(share * last)];
@@ -78,15 +83,20 @@ function start(root, data, shared, source, hash) {
   function gradient() {
     const css = (colors) => colors.map((color) => `rgb(${color})`).join(", ");
     const cold = [...ramps.against].reverse();
+    if (state.view === "guided") return "linear-gradient(to right, #000, #808080, #fff)";
     return `linear-gradient(to right, ${css(state.view === "for" ? ramps.for : state.view === "against" ? ramps.against : [...cold, ...ramps.for])})`;
   }
 
   function label(box, top, unit, remark) {
-    const [low, high] = state.view === "signed" ? [-top, top] : [0, top];
+    const [low, high] = state.view === "for" || state.view === "against" ? [0, top] : [-top, top];
     box.querySelector(".gradient").style.background = gradient();
     box.querySelector(".low").textContent = figure(low);
     box.querySelector(".high").textContent = figure(high);
     box.querySelector(".unit").textContent = unit + remark;
+  }
+
+  function unitOf(unit) {
+    return state.view === "occlusion" ? unit.replace(" per cell", "") : state.view === "guided" ? "gradient × map, one scale for all" : unit;
   }
 
   function fill(pane, n) {
@@ -95,7 +105,9 @@ function start(root, data, shared, source, hash) {
     pane.querySelector("canvas").style.opacity = state.opacity;
     pane.querySelector("img").alt = "The picture under the map: " + dataset[state.view];
     pane.querySelector(".meaning").textContent = dataset[state.view];
-    label(pane, top, dataset.unit, state.own ? ", a scale of its own" : top > data.top ? ", beyond the words’ scale" : "");
+    const agreement = pane.querySelector(".agreement"), unit = unitOf(dataset.unit);
+    if (agreement) agreement.textContent = dataset.agreement;
+    label(pane, top, unit, state.view === "guided" ? "" : state.own ? ", a scale of its own" : top > endOf() ? ", beyond the shared scale" : "");
     pane.querySelector(".card").replaceChildren(content.cloneNode(true));
   }
 
@@ -137,10 +149,10 @@ function start(root, data, shared, source, hash) {
       still.hidden = true;
     }
     const still = one(".scale.static");
-    if (still) label(still, data.top, details[0].dataset.unit, "");
+    if (still) label(still, endOf(), unitOf(details[0].dataset.unit), "");
     if (still) still.hidden = state.own;
     if (one(".faint")) one(".faint").hidden = state.own;
-    one(".all h2").textContent = data.words < 2 ? "The map" : state.own ? "All words, each on its own scale" : "All words on one scale";
+    if (data.words > 1) one(".all h2").textContent = one(".all h2").dataset[state.own ? "own" : "shared"];
   }
 
   let waiting = 0;
@@ -150,7 +162,7 @@ function start(root, data, shared, source, hash) {
     if (!hash) return;
     const parts = [];
     if (state.pins.length) parts.push("pin=" + state.pins.join(","));
-    if (state.view !== "for") parts.push("view=" + state.view);
+    if (state.view !== data.view) parts.push("view=" + state.view);
     if (state.own) parts.push("own=1");
     try { history.replaceState(null, "", parts.length ? "#" + parts.join("&") : location.pathname + location.search); } catch { /* in a notebook */ }
   }
@@ -201,7 +213,7 @@ function start(root, data, shared, source, hash) {
     const known = (list) => (list || "").split(",").filter((part) => /^\d+$/.test(part)).map(Number).filter((n) => n < data.items.length);
     state.last = known(wish.get("word"))[0] ?? state.last;
     state.pins = known(wish.get("pin")).slice(0, 2);
-    if (["for", "against", "signed"].includes(wish.get("view"))) state.view = wish.get("view");
+    if (all("input[type=radio]").some((radio) => radio.value === wish.get("view"))) state.view = wish.get("view");
     state.own = wish.get("own") === "1";
     one(`input[value=${state.view}]`).checked = true;
     one(".own").checked = state.own;
@@ -212,7 +224,7 @@ function start(root, data, shared, source, hash) {
   for (const image of all(".pane img")) if (!image.src) image.src = source.src;
   root.querySelector(".app").hidden = false;
   show();
-  source.decode().catch(() => undefined).then(thumbnails);
+  Promise.allSettled([source, ...all("img[data-guided]")].map((image) => image.decode())).then(() => { previous = ""; show(); thumbnails(); });
 }
 
 if (typeof document !== "undefined") {

@@ -1,0 +1,485 @@
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tests.explanations import answer_explanation, asked, caption_explanation, contrast_explanation, with_guided
+from tests.test_report import NASTY, TEMPLATES, Page, page_data
+from vlx import Explanation, pixels
+from vlx.explanation import Look, Occlusion, QuestionWord
+from vlx.geometry import Frame
+from vlx.report import answers, colour, html, pictures, text, wording
+
+CONTROL = "\x1b[2J\x07red"
+
+
+def without_script(page: str) -> str:
+    """What a reader finds who runs no script."""
+    return "".join(Page(re.sub(r"<(script|template)\b.*?</\1>", "", page, flags=re.S)).texts)
+
+
+def printed(why: Explanation, capsys: pytest.CaptureFixture[str]) -> str:
+    Console(width=200).print(text.table(why))
+    return capsys.readouterr().out
+
+
+def nasty_answer() -> Explanation:
+    """Markup wherever a user or a model can put a text."""
+    why = answer_explanation(question=NASTY + " why?", text=NASTY, others=(NASTY + " 1", NASTY + " 2"))
+    looks = (Look("blank", (-2.0,), (NASTY,)), Look(NASTY, (-2.0, -1.0), (NASTY, "x")))
+    words = (QuestionWord(NASTY, 2.0, 1.0), QuestionWord("why", -1.0, None))
+    return replace(why, words=(replace(why[0], looks=looks),), question_words=words)
+
+
+# The page
+
+
+def test_the_page_holds_question_answer_and_alternatives_on_one_scale() -> None:
+    why = answer_explanation()
+    page = html.page(why)
+    found = Page(page)
+    assert len(found.named("article", "panel")) == 1
+    buttons = found.named("button", "word")
+    assert [button["data-item"] for button in buttons] == ["0", "1", "2"]
+    assert ["answer" in (button["class"] or "").split() for button in buttons] == [True, False, False]
+    assert ["other" in (button["class"] or "").split() for button in buttons] == [False, True, True]
+    assert buttons[1]["aria-label"] == "white: probability 3.0 %, seen −0.60 nats, map 4 % of the scale"
+    assert [attributes["data-item"] for attributes in found.named("template", "detail")] == ["0", "1", "2"]
+    panel = page_data(page)["panels"][0]
+    assert (panel["words"], panel["first"], panel["view"]) == (3, 0, "for")
+    assert (
+        panel["top"] == pytest.approx(colour.scale(why)) == max(np.abs(o[0].signed).max() for o in (why, *why.others))
+    )
+    np.testing.assert_allclose(panel["items"][2]["signed"], why.others[1][0].signed, rtol=1e-4)
+    shown = without_script(page)
+    assert shown.index("what") < shown.index("Why did it answer") < shown.index("rather than")
+
+
+def test_the_scale_is_that_of_the_strongest_alternative() -> None:
+    why = answer_explanation()
+    strong = replace(why.others[1], words=(replace(why.others[1][0], signed=np.full((4, 4), 99.0, np.float32)),))
+    assert colour.scale(replace(why, others=(why.others[0], strong))) == 99.0
+
+
+def test_answers_that_do_not_fit_have_panels_of_their_own() -> None:
+    why = answer_explanation()
+    elsewhere = replace(why.others[0], placement=caption_explanation().placement)
+    darker = replace(why.others[1], image=why.image // 2)
+    mixed = replace(why, others=(elsewhere, darker, why.others[0]))
+    assert answers.beside(mixed) == (why.others[0],)
+    assert answers.apart(mixed) == (elsewhere, darker)
+    assert len(Page(html.page(mixed)).named("article", "panel")) == 3
+
+
+def test_the_words_of_the_question_are_coloured_by_what_the_answer_loses() -> None:
+    why = answer_explanation()
+    found = Page(html.page(why))
+    tints = [found_one for _, found_one in found.tags if "tint" in (found_one.get("class") or "").split()]
+    assert [tint["class"] for tint in tints] == ["tint", "tint", "tint", "tint cold", "tint"]
+    assert [tint["style"] for tint in tints] == [
+        f"--share:{share}" for share in ("0.000", "0.000", "0.000", "0.500", "1.000")
+    ]
+    shown = without_script(html.page(why))
+    assert re.search(r"car\?\s*left out: \+3\.00\s*gradient × embedding: \+1\.50", shown)
+    assert "−3\xa0" not in shown
+    assert "+3 nats that the answer loses when the word is left out" in shown
+    titles = [piece["title"] for piece in found.named("span", "piece")]
+    assert titles[3] == "left out: −1.5 nats; gradient × embedding: −0.75"
+
+
+def test_words_that_hardly_matter_do_not_reach_the_end_of_the_colours() -> None:
+    why = replace(
+        answer_explanation(), question_words=tuple(QuestionWord(w, 0.05) for w in "what color is the car".split())
+    )
+    assert [piece.strength for piece in answers.pieces(why)] == [0.1] * 5
+    page = html.page(why)
+    assert "gradient × embedding" not in page
+    odd = replace(why, question_words=(QuestionWord("what", np.nan), QuestionWord("car", np.inf, -np.inf)))
+    assert [piece.strength for piece in answers.pieces(odd)] == [0.0, 1.0]
+    assert html.page(odd)
+
+
+@pytest.mark.parametrize(
+    ("question", "words", "cut"),
+    [
+        ("What color is the CAR?", ["what", "color", "is", "the", "car"], ["What", "color", "is", "the", "CAR?"]),
+        ("  the car, the “boat”?", ["the", "car", "the", "boat"], ["the", "car,", "the “", "boat”?"]),
+        ("(is it)", ["is", "it"], ["(is", "it)"]),
+        ("what is it?", ["what", "was", "it"], ["what", "was", "it"]),
+        ("İs it?", ["is", "it"], ["is", "it"]),
+    ],
+)
+def test_the_question_is_shown_as_it_was_asked(question: str, words: list[str], cut: list[str]) -> None:
+    why = replace(answer_explanation(), question=question, question_words=tuple(QuestionWord(w, 1.0) for w in words))
+    assert [piece.text for piece in answers.pieces(why)] == cut
+
+
+def test_what_a_user_asked_is_never_markup() -> None:
+    page, plain = Page(html.page(nasty_answer())), Page(html.page(answer_explanation()))
+    assert page.open == []
+    tags, usual = [tag for tag, _ in page.tags], [tag for tag, _ in plain.tags]
+    assert (tags.count("script"), tags.count("img")) == (2, usual.count("img"))
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert "".join(page.texts).count(NASTY) >= 15
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', html.page(nasty_answer()), re.S)
+    assert data
+    assert "alert" not in data.group(1)
+    links = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert all(link is not None and link.startswith("data:image/") for link in links)
+
+
+def test_the_blind_answer_and_the_verdict_stand_on_the_page_without_a_script() -> None:
+    shown = without_script(html.page(answer_explanation()))
+    assert "3.9 of 4.0 bits come from the picture; blind, it would have said “white”." in shown
+    rows = re.findall(
+        r"<tr.*?</tr>", html.page(answer_explanation()).split('class="looks"')[1].split("</table>")[0], re.S
+    )
+    told = [" ".join(" ".join(Page(row).texts).split()) for row in rows[1:]]
+    assert told == [
+        "the picture 95.1 %",
+        "blank 6.4 % white",
+        "blurred ×3 median 49.7 % red ×2, white",
+        "swapped ×4 median 1.3 % blue ×2, red, green",
+    ]
+    assert rows[3].count("<i ") == 3
+    assert 'style="left:49.66%"' in rows[3]
+    for word in (other[0] for other in answer_explanation().others):
+        assert wording.seen(word) in shown
+        assert wording.figure(wording.strongest(word.signed)) in shown
+
+
+def test_occlusion_is_a_view_and_its_agreement_stands_beside_the_map() -> None:
+    why = answer_explanation()
+    page = html.page(why)
+    panel = page_data(page)["panels"][0]
+    occlusion = why[0].occlusion
+    assert occlusion is not None
+    np.testing.assert_allclose(panel["items"][0]["falls"], occlusion.falls, rtol=1e-4)
+    assert panel["items"][1]["falls"] is None
+    assert panel["fallsTop"] == pytest.approx(np.abs(occlusion.falls).max())
+    details = Page(page).named("template", "detail")
+    assert details[0]["data-agreement"] == "occlusion agrees: rank correlation 0.61"
+    assert details[1]["data-agreement"] == ""
+    assert details[0]["data-occlusion"] == (
+        "How much the logit of “red” falls when a patch of 16 × 16 prepared pixels is hidden there; blue: it rises."
+    )
+    assert 'value="occlusion"' in page
+    assert "occlusion agrees: rank correlation 0.61" in without_script(page)
+
+
+def test_a_contrast_says_why_x_rather_than_y_in_both_signs() -> None:
+    why = contrast_explanation()
+    page = html.page(why)
+    found = Page(page)
+    assert "Why what color is the car? red rather than white" in "".join(found.texts)
+    panel = page_data(page)["panels"][0]
+    assert panel["view"] == "signed"
+    checked = [attributes["value"] for tag, attributes in found.tags if tag == "input" and "checked" in attributes]
+    assert checked == ["signed"]
+    details = found.named("template", "detail")
+    assert details[0]["data-signed"] == "Warm: features that speak for “red” rather than “white”. Blue: for “white”."
+    assert details[0]["data-against"] == "Regions whose features speak most for “white” rather than “red”."
+    assert details[1]["data-for"] == "Regions whose features most raise the logit of “red”."
+    labels = [button["aria-label"] or "" for button in found.named("button", "word")]
+    assert [label.split(":")[0] for label in labels] == ["red rather than white", "red", "white"]
+    shown = without_script(page)
+    assert "Leads with the picture: “red” by 5.0 bits; with a blank one: “white” by 1.2 bits." in shown
+    assert "share of “red” between the two" in shown
+    assert "50.0 %" in shown  # the middle of the swapped pictures: no lead
+
+
+def test_thumbnails_of_a_contrast_show_both_signs() -> None:
+    why = contrast_explanation()
+    drawn = pictures.Drawn.of(why, 90)
+    values = np.zeros((4, 4), np.float32)
+    values[0, 0], values[3, 3] = 1.0, -1.0
+    both = drawn.under_signed(values, 1.0)
+    warm, blue = both[:8, :8].reshape(-1, 3).mean(0), both[-8:, -8:].reshape(-1, 3).mean(0)
+    assert warm[0] > warm[2] + 50
+    assert blue[2] > blue[0] + 30
+    assert pictures.address(both) != pictures.address(drawn.under(values, 1.0))
+    top = colour.scale(why)
+    wanted = pictures.address(pictures.Drawn.of(why, 320).under_signed(why[0].signed, top))
+    assert wanted in html.page(why)
+
+
+def test_an_answer_without_probes_says_nothing_of_them() -> None:
+    why = answer_explanation()
+    bare = replace(why[0], seen=None, looks=(), occlusion=None)
+    page = html.page(replace(why, words=(bare,), sentence=bare, others=(), question_words=()))
+    found = Page(page)
+    for name in ("looks", "verdict", "blind", "agreement", "figures", "aside"):
+        assert not [tag for tag, attributes in found.tags if name in (attributes.get("class") or "").split()], name
+    assert 'value="occlusion"' not in page
+    assert 'value="guided"' not in page
+    assert "what color is the car?" in without_script(page)
+    assert page_data(page)["panels"][0]["fallsTop"] == 0
+
+
+def test_a_caption_page_has_none_of_it() -> None:
+    found = Page(html.page(caption_explanation()))
+    for name in ("question", "looks", "verdict", "agreement", "chance", "other", "answers"):
+        assert not [tag for tag, attributes in found.tags if name in (attributes.get("class") or "").split()], name
+    page = html.page(caption_explanation())
+    assert not re.search(
+        "occlusion|answer",
+        re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.S).replace(
+            'data-occlusion="Occlusion was not measured here."', ""
+        ),
+    )
+
+
+def test_a_caption_word_may_have_looks_too() -> None:
+    why = caption_explanation()
+    word = replace(why[1], logprob=-0.05, looks=(Look("blank", (-0.3,), ("red",)),))
+    page = unescape(html.page(replace(why, words=(why[0], word, *why.words[2:]))))
+    assert "Would have said “red” anyway: p with a blank picture is 74.1 %." in page
+    assert page.count('class="looks"') == 1
+
+
+# Guided Grad-CAM
+
+
+def test_guided_grad_cam_is_a_view_where_it_is_there() -> None:
+    why = with_guided(answer_explanation())
+    page = html.page(why)
+    found = Page(page)
+    shown = [attributes for tag, attributes in found.tags if tag == "img" and "data-guided" in attributes]
+    assert [attributes["data-guided"] for attributes in shown] == ["0", "1"]
+    assert 'value="guided"' in page
+    details = found.named("template", "detail")
+    assert (details[0]["data-guided"] or "").startswith("Guided Grad-CAM: ")
+    assert details[2]["data-guided"] == "Guided Grad-CAM was not asked for here."
+    assert page_data(page)["panels"][0]["guidedTop"] == pictures.guided_top([why[0], why.others[0][0]])
+
+
+def test_guided_grad_cam_is_drawn_on_one_scale_and_nothing_is_grey() -> None:
+    why = with_guided(answer_explanation())
+    words = [why[0], why.others[0][0]]
+    strong, weak = pictures.guided(words, (60, 90), pictures.guided_top(words))
+    assert strong.shape == (60, 90, 3)
+    assert np.abs(strong.astype(int) - 128).mean() > 5 * np.abs(weak.astype(int) - 128).mean()
+    empty = replace(words[0], guided=np.zeros((3, 32, 32), np.float32))
+    assert np.unique(pictures.guided([empty], (60, 90), 0.0)[0]).tolist() == [128]
+    bad = np.array(words[0].guided)
+    bad[0, 0, 0] = np.nan
+    assert pictures.guided([replace(words[0], guided=bad)], (60, 90), 1.0)
+
+
+def test_a_shrunk_frame_shows_the_same_places() -> None:
+    frame = Frame((60 / 32, -90 / 32), (0.4, 88.6), (60, 90), (32, 32), (2, 30, 0, 32))
+    ramp = np.stack([np.add.outer(np.arange(32.0), 2 * np.arange(32.0))] * 3)
+    whole = pixels.on_picture(ramp, frame)
+    half = pixels.on_picture(ramp, pictures._shrunk(frame, (30, 45)))
+    means = whole.reshape(3, 30, 2, 45, 2).mean((2, 4))
+    np.testing.assert_allclose(half[:, 4:-4, 4:-4], means[:, 4:-4, 4:-4], atol=0.2)
+
+
+@pytest.mark.parametrize("ending", ["h5", "json"])
+def test_answers_come_back_from_disk_whole(tmp_path: Path, ending: str) -> None:
+    why = with_guided(answer_explanation())
+    path = why.save(tmp_path / f"why.{ending}")
+    again = Explanation.load(path)
+    assert html.page(again) == html.page(why)
+    for one, other in zip((again, *again.others), (why, *why.others), strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        assert (one[0].guided is None) == (other[0].guided is None)
+        if other[0].guided is not None:
+            assert one[0].guided is not None
+            assert one[0].guided.dtype == np.float32
+            np.testing.assert_array_equal(one[0].guided, other[0].guided)
+
+
+def test_the_picture_of_the_alternatives_is_kept_once(tmp_path: Path) -> None:
+    why = answer_explanation()
+    path = why.save(tmp_path / "why.json")
+    assert path.read_text().count('"png"') == 1
+    darker = replace(why.others[0], image=why.image // 2)
+    again = Explanation.load(replace(why, others=(darker,)).save(tmp_path / "two.h5"))
+    np.testing.assert_array_equal(again.others[0].image, darker.image)
+
+
+# The script
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed: the page's code is not run")
+def test_the_pages_code_takes_occlusion_for_a_signed_map() -> None:
+    code = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    panel: dict[str, Any] = page_data(html.page(answer_explanation()))["panels"][0]
+    program = f"""{code}
+      const items = {json.dumps(panel["items"])};
+      console.log(JSON.stringify([cellsOf(items[0], "occlusion"), cellsOf(items[1], "occlusion") ?? null,
+        peakOf(items[0], "occlusion"), peakOf(items[1], "occlusion"), peakOf(items[0], "signed")]));"""
+    run = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
+    falls, nothing, peak, none, own = json.loads(run.stdout)
+    assert falls == panel["items"][0]["falls"]
+    assert nothing is None
+    assert (peak, none) == (pytest.approx(np.abs(falls).max()), 0)
+    assert own == pytest.approx(np.abs(panel["items"][0]["signed"]).max())
+
+
+# Terminal, Markdown, figure
+
+
+def test_the_terminal_tells_question_answer_alternatives_and_probes(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = printed(answer_explanation(), capsys)
+    assert "asked: what color is the car?" in shown
+    assert "nats lost when left out: what 0.00, color 0.00, is 0.00, the −1.50, car +3.00" in shown
+    assert "gradient × embedding: what 0.00, color 0.00, is 0.00, the −0.75, car +1.50" in shown
+    assert "it answers: red" in shown
+    assert [line.split()[0] for line in shown.splitlines() if re.search(r"^(red|white|blue) ", line)] == [
+        "red",
+        "white",
+        "blue",
+    ]
+    assert "3.9 of 4.0 bits come from the picture; blind, it would have said “white”." in shown
+    assert "swapped ×4 median 1.3 % (blue ×2, red, green)" in shown
+    assert "Occlusion agrees: rank correlation 0.61." in shown
+
+
+def test_the_terminal_tells_of_a_contrast_and_nothing_that_was_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = printed(contrast_explanation(), capsys)
+    assert "asked to explain: red rather than white" in shown
+    assert "red − white" in shown
+    assert "share of “red” between the two by picture: the picture 96.9 %; blank 29.9 % (white)" in shown
+    plain = printed(caption_explanation(), capsys)
+    assert not re.search("asked:|bits|ccluson|by picture", plain)
+    assert plain.splitlines()[1].split()[0] == "word"
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    why = answer_explanation(question=f"what {CONTROL} [bold]x[/bold]?", text=CONTROL, others=(CONTROL + "1", "b"))
+    looks = (Look("blank", (-2.0,), (CONTROL,)),)
+    shown = printed(replace(why, words=(replace(why[0], looks=looks),)), capsys)
+    assert not re.search("[\x00-\x09\x0b-\x1f]", shown)
+    assert "[bold]x[/bold]?" in shown
+
+
+def test_colours_of_the_terminal_follow_the_sign() -> None:
+    console = Console(width=200, force_terminal=True, color_system="256", record=True, file=io.StringIO())
+    console.print(text.table(answer_explanation()))
+    styled = console.export_text(styles=True).splitlines()[0]
+    assert re.search("38;5;208mcar\\?", styled)
+    assert re.search("38;5;33mthe", styled)
+
+
+def test_markdown_tells_the_same_and_takes_no_markup(tmp_path: Path) -> None:
+    page = answer_explanation().save(tmp_path / "why.md").read_text(encoding="utf-8")
+    assert page.startswith("> what color is *the* **car?**\n\n# red\n\nAnswer by tiny")
+    assert "- 3.9 of 4.0 bits come from the picture; blind, it would have said “white”." in page
+    assert [line.split()[1] for line in page.splitlines() if line.startswith("| ")] == [
+        "answer",
+        "red",
+        "white",
+        "blue",
+    ]
+    contrast = contrast_explanation().save(tmp_path / "contrast.md").read_text(encoding="utf-8")
+    assert "\n# Why red rather than white\n" in contrast
+    assert "| red rather than white |" in contrast
+    nasty = nasty_answer().save(tmp_path / "nasty.md").read_text(encoding="utf-8")
+    assert "<" not in nasty
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 8 for row in nasty.splitlines() if row.startswith("| "))
+
+
+def test_the_figure_shows_alternatives_and_the_words_of_the_question(tmp_path: Path) -> None:
+    why = answer_explanation()
+    figure = why.plot()
+    assert len([axis for axis in figure.axes if axis.images]) == 1 + 3
+    bars = next(axis for axis in figure.axes if axis.patches and not axis.images)
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["what", "color", "is", "the", "car"]
+    assert [bar.get_width() for bar in bars.patches] == [0.001, 0.001, 0.001, -1.5, 3.0]
+    title = figure.get_suptitle()
+    assert "what color is the car?\nred\n3.9 of 4.0 bits" in title
+    assert any("one scale for all answers" in axis.get_xlabel() for axis in figure.axes)
+    odd = replace(why, question_words=(QuestionWord("$x_1$", np.nan), *asked("is it")))
+    with Image.open(odd.save(tmp_path / "why.png")) as image:
+        assert image.format == "PNG"
+
+
+def test_the_figure_of_a_contrast_has_both_signs() -> None:
+    figure = contrast_explanation().plot()
+    titles = [axis.get_title().splitlines()[0] for axis in figure.axes if axis.images]
+    assert titles[1:] == ["red − white", "red", "white"]
+    bar = next(axis for axis in figure.axes if "one scale" in axis.get_xlabel())
+    low, high = bar.get_xlim()
+    assert low == -high == pytest.approx(-colour.scale(contrast_explanation()))
+
+
+# Words for figures
+
+
+@pytest.mark.parametrize(
+    ("logprob", "seen", "looks", "said"),
+    [
+        (
+            -0.05,
+            2.7,
+            (Look("blank", (-2.75,), ("white",)),),
+            "3.9 of 4.0 bits come from the picture; blind, it would have said “white”",
+        ),
+        (-0.05, 2.7, (), "3.9 of 4.0 bits come from the picture"),
+        (-0.05, None, (), ""),
+        (-0.1, 0.2, (Look("blank", (-0.3,), ("x",)),), "would have said “x” anyway: p with a blank picture is 74.1 %"),
+        (
+            -3.0,
+            -2.0,
+            (Look("blank", (-1.0,), ("y",)),),
+            "the picture speaks against it: p 5.0 %, with a blank one 36.8 %; blind, it would have said “y”",
+        ),
+        (-0.1, np.nan, (), ""),
+        (
+            -0.0,
+            np.inf,
+            (Look("blank", (-np.inf,), ("y",)),),
+            "∞ of ∞ bits come from the picture; blind, it would have said “y”",
+        ),
+        (-0.1, 1.0, (Look("swapped", (-9.0,), ("y",)),), "1.4 of 1.6 bits come from the picture"),
+    ],
+)
+def test_the_verdict(logprob: float, seen: float | None, looks: tuple[Look, ...], said: str) -> None:
+    word = replace(answer_explanation()[0], label="x", logprob=logprob, seen=seen, looks=looks)
+    assert wording.verdict(word) == said
+
+
+def test_the_verdict_on_a_contrast() -> None:
+    word = contrast_explanation()[0]
+    assert wording.verdict(replace(word, looks=()), "white") == ""
+    assert wording.verdict(replace(word, seen=None), "white").startswith("leads with the picture: “red” by 5.0 bits")
+    assert wording.verdict(replace(word, seen=None, target="prob"), "white") == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (0.61, "occlusion agrees: rank correlation 0.61"),
+        (0.2, "occlusion agrees weakly: rank correlation 0.20"),
+        (0.0, "occlusion does not agree: rank correlation 0.00"),
+        (-0.5, "occlusion disagrees: rank correlation −0.50"),
+        (np.nan, "occlusion has nothing to rank: it or the map is the same everywhere"),
+    ],
+)
+def test_agreement_of_occlusion_in_words(found: float, said: str) -> None:
+    word = replace(answer_explanation()[0], occlusion=Occlusion(np.zeros((4, 4)), found, 16))
+    assert wording.agreement(word) == said
+    assert wording.agreement(replace(word, occlusion=None)) == ""
+
+
+def test_an_answer_owed_to_the_question_is_pale_and_said_to_be() -> None:
+    why = answer_explanation()
+    page = html.page(why)
+    buttons = Page(page).named("button", "word")
+    inks = [int((re.search(r"--ink-share:(\d+)%", button["style"] or "") or ["", "-1"])[1]) for button in buttons]
+    assert inks == [100, 0, 2]
+    blind = replace(why, words=(replace(why[0], seen=0.01),))
+    assert "comes from the question alone: hardly less likely with a blank picture" in html.page(blind)
+    assert "pale answers" in without_script(page)

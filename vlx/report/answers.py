@@ -1,0 +1,121 @@
+"""What stands around an answer: its alternatives, the words of the question, what other pictures make of it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlx.explanation import Explanation, QuestionWord, WordExplanation
+from vlx.report import wording
+
+LEAST = 0.5  # nats: words that change the answer by less never reach the end of the colours
+
+
+def beside(why: Explanation) -> tuple[Explanation, ...]:
+    """The other answers that share picture and scale with the one explained: one word each, on the same grid."""
+    return tuple(other for other in why.others if _fits(why, other))
+
+
+def apart(why: Explanation) -> tuple[Explanation, ...]:
+    """The other texts that need a place of their own."""
+    return tuple(other for other in why.others if not _fits(why, other))
+
+
+def shown(why: Explanation) -> tuple[WordExplanation, ...]:
+    """Everything that is drawn on one scale: the words, and the alternatives of an answer."""
+    return (*why.words, *(other.words[0] for other in beside(why)))
+
+
+def title(why: Explanation) -> str:
+    """The text that is explained; of a contrast "red rather than blue"."""
+    return why.text if why.instead_of is None else f"{why.text} rather than {why.instead_of}"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the question as it was asked, with the word in it; strengths from −1 to 1 on shared scales."""
+
+    text: str
+    word: QuestionWord | None = None
+    strength: float = 0.0
+    gradient: float = 0.0
+
+
+def pieces(why: Explanation) -> list[Piece]:
+    """The question cut at its words, with how strongly each speaks for the answer; whole where they do not fit it."""
+    if not why.question_words:
+        return [Piece(why.question)] if why.question else []
+    texts = _cut(why.question or "", [asked.word for asked in why.question_words])
+    top, steepest = left_out_top(why), _largest(asked.gradient or 0.0 for asked in why.question_words)
+    return [
+        Piece(text, asked, _part(asked.left_out, top), _part(asked.gradient or 0.0, steepest))
+        for text, asked in zip(texts, why.question_words, strict=True)
+    ]
+
+
+def left_out_top(why: Explanation) -> float:
+    """The end of the scale of the question's words, in nats."""
+    return max(_largest(asked.left_out for asked in why.question_words), LEAST)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of picture, and the answer's chance on each of it; of a contrast its share of the two."""
+
+    name: str
+    chances: tuple[float, ...]
+    said: str = ""
+
+    @property
+    def figures(self) -> str:
+        """The chance in percent; of several the one in the middle."""
+        known = sorted(chance for chance in self.chances if not math.isnan(chance))
+        if not known:
+            return "–"
+        middle = wording.percent(float(np.median(known)))
+        return middle if len(known) == 1 else f"median {middle}"
+
+
+def rows(word: WordExplanation, instead_of: str | None = None) -> list[Row]:
+    """The word's chance with its own picture and with others; empty when none was shown."""
+    if not word.looks:
+        return []
+    own = word.logprob if instead_of is None else wording.lead(word)
+    others = [
+        Row(
+            wording.look_name(look),
+            tuple(wording.chance(p, instead_of) for p in look.logprobs),
+            wording.look_said(look),
+        )
+        for look in word.looks
+    ]
+    return [Row("the picture", (wording.chance(own, instead_of),)), *others]
+
+
+def _fits(why: Explanation, other: Explanation) -> bool:
+    single = len(why.words) == len(other.words) == 1
+    return single and other.placement == why.placement and np.array_equal(other.image, why.image)
+
+
+def _cut(question: str, words: list[str]) -> list[str]:
+    """As many stretches as words, each beginning with its word as the user wrote it; the words where one is missing."""
+    starts, place = [], 0
+    for word in words:
+        found = question.casefold().find(word.casefold(), place)
+        if found < 0 or len(question.casefold()) != len(question):
+            return words
+        starts.append(found)
+        place = found + len(word)
+    ends = [*starts[1:], len(question)]
+    return [question[start:end].strip() for start, end in zip([0, *starts[1:]], ends, strict=True)]
+
+
+def _largest(values: Iterable[float]) -> float:
+    return max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+
+
+def _part(value: float, top: float) -> float:
+    if math.isnan(value) or top <= 0:
+        return 0.0
+    return min(max(value / top, -1.0), 1.0)
