@@ -266,7 +266,7 @@ def _data(why: Explanation, items: Sequence[Item], top: float) -> dict[str, Any]
             for axis in cells.axes(why.placement)
         ],
         "words": sum(item.kind in ("word", "other") for item in items),
-        "first": 0 if why.question is not None else _first(items[: len(why.words)]),
+        "first": _first(items[: len(why.words)]),
         "top": top,
         "view": "for" if why.instead_of is None else "signed",
         "guidedTop": pictures.guided_top([item.word for item in items]),
