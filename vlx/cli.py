@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vlx.explanation import Explanation
 
 METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")
+WIDE = 130
 TARGETS = ("logprob", "logit", "prob", "margin")
 OUT = click.option(
     "--out",
@@ -216,12 +217,13 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
     from vlx import evaluation
 
     task = vlx.load(model)
-    _require(task, "captioning", model)
+    if task.kind not in ("captioning", "vqa"):
+        raise click.ClickException(f"{model} does {task.kind}; drawn scenes judge captioners and VQA models")
     result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
     else:
-        _console().print(result.table())
+        _console(WIDE).print(result.table())
 
 
 @main.command()
@@ -326,10 +328,12 @@ def _progress(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
     return lambda items: track(items, label, console=Console(stderr=True), transient=True)
 
 
-def _console() -> "Console":
+def _console(width: int = 0) -> "Console":
+    """At least ``width`` columns, where the output is piped or the window narrow: tables stay whole."""
     from rich.console import Console
 
-    return Console()
+    console = Console()
+    return Console(width=max(console.width, width))
 
 
 if __name__ == "__main__":

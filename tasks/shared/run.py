@@ -71,5 +71,11 @@ def _command(out: Path, module: str, recipe: Any, start_from: Path | None) -> st
         for name, value in asdict(recipe).items()
         if value is not False
     )
-    start = "" if start_from is None else f" --start-from runs/{start_from.parent.name}/bundle"
+    start = "" if start_from is None else f" --start-from {_told(start_from)}"
     return f"python -m {module} --out runs/{out.name} {options}{start}"
+
+
+def _told(bundle: Path) -> str:
+    """Where a bundle is in a checkout: an embedded model, or one in ``runs``."""
+    place = "vlx/scenes/models" if bundle.parent.name == "models" else f"runs/{bundle.parent.name}"
+    return f"{place}/{bundle.name}"

@@ -23,13 +23,15 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 class Config:
     """Everything about a trained VQA model but its weights.
 
-    ``fusion`` is how question and picture meet, ``encoding`` how the question is read; the rest as for captioners.
+    ``fusion`` is how question and picture meet, in ``joint`` dimensions, ``encoding`` how the question is read; the
+    rest is as for captioners.
     """
 
     vocabulary: tuple[str, ...]
     answers: tuple[str, ...]
     fusion: Fusion = "attention"
     encoding: Encoding = "lstm"
+    joint: int = 136
     wide: bool = False
     units: int = 256
     size: int = 128
@@ -51,9 +53,9 @@ def build(config: Config) -> nn.ModuleDict:
     """The untrained networks of a configuration: ``cnn`` and ``head``."""
     sizes = config.units, len(config.vocabulary), len(config.answers)
     heads: dict[Fusion, Callable[[], nn.Module]] = {
-        "attention": lambda: StackedAttention(*sizes, config.cells, encoding=config.encoding),
-        "product": lambda: Product(*sizes, encoding=config.encoding),
-        "concatenation": lambda: Concatenation(*sizes, encoding=config.encoding),
+        "attention": lambda: StackedAttention(*sizes, config.cells, joint=config.joint, encoding=config.encoding),
+        "product": lambda: Product(*sizes, joint=config.joint, encoding=config.encoding),
+        "concatenation": lambda: Concatenation(*sizes, joint=config.joint, encoding=config.encoding),
     }
     return nn.ModuleDict({"cnn": SceneCnn(config.units, wide=config.wide), "head": heads[config.fusion]()})
 
@@ -99,6 +101,7 @@ _RULES: dict[str, folders.Rule] = {
     **folders.COMMON,
     "vocabulary": (_words, f'a list of words, "{PAD}" first and "{UNKNOWN}" among them'),
     "answers": (lambda value: folders.texts(value) and len(value) > 1, "a list of at least two answers"),
+    "joint": (folders.count, "a whole number from 1"),
     "fusion": (lambda value: value in FUSIONS, f"one of {', '.join(FUSIONS)}"),
     "encoding": (lambda value: value in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
 }

@@ -51,6 +51,7 @@ class Recipe:
 
     fusion: bundle.Fusion = "attention"
     encoding: str = "lstm"
+    joint: int = 136
     wide: bool = False
     frozen: bool = False
     biased: bool = False
@@ -107,6 +108,7 @@ def _config(data: Asking, recipe: Recipe, easy: bool) -> bundle.Config:
         data.answers,
         recipe.fusion,
         cast(Any, recipe.encoding),
+        recipe.joint,
         wide=recipe.wide,
         size=size,
         cells=(cells, cells),
@@ -231,6 +233,7 @@ def _off_focus(glances: Tensor, focus: Tensor, asked: Tensor) -> Tensor:
 )  # fmt: skip
 @click.option("--fusion", type=click.Choice(bundle.FUSIONS), default=Recipe.fusion, show_default=True)
 @click.option("--encoding", type=click.Choice(ENCODINGS), default=Recipe.encoding, show_default=True)
+@click.option("--joint", default=Recipe.joint, show_default=True, help="Dimensions in which they meet.")
 @click.option("--wide", is_flag=True, help="Let a cell see a whole object: for heads told the mean of A.")
 @click.option("--frozen", is_flag=True, help="Train the head only, on features that are computed once.")
 @click.option("--biased", is_flag=True, help="Let half of the kinds of question give away their answer.")

@@ -2,7 +2,8 @@
 
 The true caption or answer is forced upon the model; a word scores a hit when the highest cell of its rectified map is
 centred on the very object that the word speaks of, a scene word when it is centred outside all objects; an answer when
-it is centred on what the answer rests on. A map without a positive cell is a miss.
+it is centred on what the answer rests on, or for parts within half a cell of it. A map without a positive cell is a
+miss.
 """
 
 from collections import defaultdict
@@ -139,8 +140,21 @@ def _hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> floa
     if peak is None:
         return 0.0
     y, x = placement.centre_of(*peak)
-    height, width = case.mask.shape
-    return float(case.mask[min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)])
+    reach = _half_a_cell(placement) if case.group == "part" else (0.0, 0.0)
+    (top, left), (bottom, right) = (
+        [
+            min(max(round(at + sign * far), 0), side - 1)
+            for at, far, side in zip((y, x), reach, case.mask.shape, strict=True)
+        ]
+        for sign in (-1, 1)
+    )
+    return float(case.mask[top : bottom + 1, left : right + 1].any())
+
+
+def _half_a_cell(placement: Placement) -> tuple[float, float]:
+    """Half the distance of two cells' centres on the picture, (y, x)."""
+    (y, x), (below, beside) = placement.centre_of(0, 0), placement.centre_of(1, 1)
+    return (below - y) / 2, (beside - x) / 2
 
 
 def _count_baselines(

@@ -51,7 +51,7 @@ class Result:
         """The figures for a terminal: one line a method and target, one column a group of words."""
         table = Table(title=f"{self.model}, {self.n} scenes\n{self.command}", title_justify="left")
         groups = list(dict.fromkeys((row.metric, row.group) for row in self.rows))
-        table.add_column("method")
+        table.add_column("method", no_wrap=True)
         table.add_column("target")
         for metric, group in groups:
             table.add_column(group if metric == "pointing" else f"{group} {metric}", justify="right")

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 class Corpus:
     """``pictures`` uint8 [N, S, S, 3], their ``captions`` and ``questions``, in the order of their seeds.
 
-    ``grounds`` says where each caption word's thing is, on a grid of CELLS × CELLS points of the picture: bits packed
+    ``grounds`` says where each caption word's thing is, on a grid of CELLS × CELLS squares of the picture: bits packed
     in uint8 [N, LONGEST, CELLS² / 8], all zero for words that speak of no thing. ``focus`` says the same of the first
     and the last thing that a question names, uint8 [N, MOST, 2, CELLS² / 8]; all zero for counts and missing things.
     """
@@ -121,7 +121,17 @@ def _focus(questions: tuple[Question, ...]) -> NDArray[np.uint8]:
 def _packed(masks: dict[int, Mask | None], count: int) -> NDArray[np.uint8]:
     cells = np.zeros((count, CELLS, CELLS), bool)
     for number, mask in masks.items():
-        if mask is not None:
-            step = len(mask) // CELLS
-            cells[number] = mask[step // 2 :: step, step // 2 :: step]
+        if mask is not None and mask.any():
+            cells[number] = _covered(mask)
     return np.packbits(cells.reshape(count, -1), axis=1)
+
+
+def _covered(mask: Mask) -> Mask:
+    """The cells that the mask covers by half, or those that it covers most: [CELLS, CELLS].
+
+    Cell n is the square of one step around pixel n · step, as strided convolutions place it.
+    """
+    step = len(mask) // CELLS
+    shifted = np.pad(mask, ((step // 2, 0), (step // 2, 0)))[: len(mask), : len(mask)]
+    shares = shifted.reshape(CELLS, step, CELLS, step).mean((1, 3))
+    return np.asarray(shares >= min(0.5, float(shares.max())))
