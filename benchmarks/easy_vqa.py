@@ -3,7 +3,7 @@
 How many answers of a trained bundle are right on its test split, by kind of question, and how often the map of the
 true answer points at the shape, for every weighting. A shape is what differs from the flat background; a hit is a
 map's highest cell centred on it. The bundle is made in minutes by
-``python -m vlx.tasks.vqa.train --out runs/easy --data easy-vqa PATH --passes 12``.
+``python -m vlx.tasks.vqa.train --out runs/easy --data easy-vqa PATH …`` (two commands, see the README).
 """
 
 import json
@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 from rich.table import Table
@@ -26,20 +25,11 @@ from vlx.evaluation.pointing import _peaks
 from vlx.geometry import Placement
 from vlx.task import Query, Task, word_target
 from vlx.tasks.vqa.answers import accuracies
-from vlx.tasks.vqa.data import easy_kind, of_easy_vqa
+from vlx.tasks.vqa.data import easy_kind, of_easy_vqa, shape_mask
 from vlx.tracing import measure_frame
 from vlx.weighting import METHODS
 
-FLAT = 24  # of 255: how much a pixel of the background may differ from its usual colour
 KINDS = ("shape", "color", "yes/no")
-
-
-def shape_mask(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The pixels [H, W] of the one shape on a flat background, which is the colour most common along the border."""
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    colors, counts = np.unique(border, axis=0, return_counts=True)
-    background = colors[counts.argmax()].astype(int)
-    return np.asarray(np.abs(picture.astype(int) - background).max(2) > FLAT)
 
 
 def hits(task: Task, root: Path, count: int) -> dict[tuple[str, str], list[bool]]:

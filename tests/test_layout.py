@@ -27,7 +27,7 @@ ROWS = (
     "following frames images language relu_rules task tracing weighting",
     "engine pixels",
     "tasks neuron_names scenes",
-    "explanation probes because storage evaluation",
+    "explanation probes question occlusion because storage evaluation assembly",
     "report",
     "models pipeline",
     "",

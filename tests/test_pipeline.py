@@ -23,7 +23,7 @@ from tests.fakes import (
     slow_gradient,
     slow_score,
 )
-from vlx.pipeline import UNUSED
+from vlx.assembly import UNUSED
 from vlx.task import Defaults, Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.shared.preparation import Preparation

@@ -11,20 +11,37 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx import __version__, engine, language
+from vlx import __version__, assembly, engine, probes
+from vlx.assembly import Shown
 from vlx.errors import InputError, ModelError
-from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.explanation import Array, Explanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
 from vlx.nested import nested
-from vlx.probes import blank_logprobs
-from vlx.task import TARGET_KINDS, Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
+from vlx.occlusion import occlude
+from vlx.pixels import guided_gradcam, pixel_gradients
+from vlx.question import question_words
+from vlx.task import (
+    TARGET_KINDS,
+    Alternative,
+    Features,
+    Hears,
+    Prediction,
+    Query,
+    Sees,
+    Target,
+    TargetKind,
+    Task,
+    Term,
+    sentence_target,
+    word_target,
+)
 from vlx.tracing import measure_frame
 from vlx.weighting import Method, choose
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
-UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
+RIVALS = 5  # other answers explained beside the one asked for
 
 
 def explain(task: Task, image: Any, **options: Any) -> Explanation:
@@ -33,7 +50,9 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
     ``image``: a path, PIL picture, uint8 [H, W, 3] array or float [3, H, W] tensor in [0, 1]. Options:
     ``caption`` (forced text), ``question``, ``answer``, ``instead_of`` (contrast), ``beams``; ``method``
     (gradcam, hirescam, gradcam++, xgradcam, layercam) and ``target`` (logprob, logit, prob, margin), by default the
-    adapter's, chosen by measurement; ``seen=False`` leaves out the blank-picture probe.
+    adapter's, chosen by measurement; ``seen=False`` leaves out the blank-picture probe, ``looks=True`` adds what the
+    model makes of it blurred and of other pictures, ``occlusion=True`` hides it part by part, ``guided=True`` adds
+    Guided Grad-CAM (paper, section 3.2).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -53,6 +72,9 @@ def explain_many(
     method: str | None = None,
     target: str | None = None,
     seen: bool = True,
+    looks: bool = False,
+    occlusion: bool = False,
+    guided: bool = False,
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
     _check_task(task)
@@ -64,11 +86,14 @@ def explain_many(
             raise InputError(f"{name} must be a text, got {type(text).__name__}")
     if batch_size < 1 or beams < 1:
         raise InputError(f"batch_size={batch_size} and beams={beams} must be 1 or more")
-    wish = _Wish(
+    wish = Wish(
         Query(caption, question, answer, instead_of, beams),
         choose(method or task.defaults.method),
         _target_kind(target or task.defaults.target),
         seen,
+        looks,
+        occlusion,
+        guided,
     )
     source = iter(images)
     while batch := list(islice(source, batch_size)):
@@ -91,32 +116,24 @@ def _check_task(task: Any) -> None:
 
 
 @dataclass(frozen=True)
-class _Wish:
+class Wish:
+    """What the user asked for."""
+
     query: Query
     method: Method
     kind: TargetKind
     seen: bool
+    looks: bool
+    occlusion: bool
+    guided: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    """A picture as the user has it, as the model gets it, and how the two lie upon each other."""
-
-    picture: Picture
-    inputs: Tensor
-    frame: Frame
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.picture.image.height, self.picture.image.width
-
-
-def _show(task: Task, picture: Picture) -> _Shown:
+def _show(task: Task, picture: Picture) -> Shown:
     inputs = task.prepare(picture.image)
     if not isinstance(inputs, Tensor) or inputs.ndim != 3 or len(inputs) != 3:
         given = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ModelError(f"{task.name}: prepare must turn a PIL picture into a tensor [3, H, W], it gave {given}")
-    return _Shown(picture, inputs, _frame(task, (picture.image.height, picture.image.width)))
+    return Shown(picture, inputs, _frame(task, (picture.image.height, picture.image.width)))
 
 
 _frames = Kept()
@@ -132,7 +149,7 @@ def _frame(task: Task, size: tuple[int, int]) -> Frame:
     return cast(Frame, frame)
 
 
-def _explain_batch(task: Task, shown: list[_Shown], wish: _Wish) -> Iterator[Explanation]:
+def _explain_batch(task: Task, shown: list[Shown], wish: Wish) -> Iterator[Explanation]:
     features = task.features(task.place(torch.stack([one.inputs for one in shown])))
     predictions = task.predict(features, [wish.query] * len(shown))
     for row, (one, prediction) in enumerate(zip(shown, predictions, strict=True)):
@@ -144,136 +161,93 @@ def _row(features: Features, row: int) -> Features:
     return replace(features, maps=maps, rest=nested(lambda tensor: tensor[row : row + 1], features.rest))
 
 
-def _explain_one(task: Task, shown: _Shown, features: Features, prediction: Prediction, wish: _Wish) -> Explanation:
+def _explain_one(task: Task, shown: Shown, features: Features, prediction: Prediction, wish: Wish) -> Explanation:
+    """Explain the words of one prediction, and beside an answer the other likely ones, in one attribution."""
     targets = [word_target(prediction, position, 0, wish.kind) for position in range(len(prediction.words))]
-    is_text = task.kind == "captioning"
-    asked = [*targets, sentence_target(prediction, 0)] if is_text and targets else targets
+    rivals = _rivals(prediction) if task.kind == "vqa" else []
+    asked = [*targets, *(_alone(prediction, rival, wish.kind) for rival in rivals)]
+    if task.kind == "captioning" and targets:
+        asked.append(sentence_target(prediction, 0))
     placement = Placement(features.grid, shown.frame)
-    words: tuple[WordExplanation, ...] = ()
-    sentence = _nothing(features, placement)
-    if asked:
-        found = _numpy(engine.attribute(task, features.A, asked, wish.method, features.rest))
-        owed = _owed(task, features, shown.size, prediction, asked) if wish.seen else None
-        words = tuple(_word(prediction, n, found, owed, placement, wish.kind) for n in range(len(targets)))
-        sentence = _sentence(prediction, found, owed, placement) if is_text else words[0]
-    return Explanation(
-        text=prediction.text,
-        words=words,
-        sentence=sentence,
-        phrases=_phrases(words) if is_text else (),
-        image=np.asarray(shown.picture.image),
-        task=task.kind,
-        method=wish.method.name,
-        placement=placement,
-        forced=prediction.forced,
-        notes=_notes(task, prediction, shown, features, words),
-        provenance=_provenance(task, features, shown, wish),
+    if not asked:
+        return assembly.nothing(task, shown, features, prediction, placement, _provenance(task, features, shown, wish))
+    found = assembly.arrays(engine.attribute(task, features.A, asked, wish.method, features.rest))
+    found |= _probed(task, shown, features, prediction, asked, found["signed"], wish)
+    return assembly.explanation(
+        task, shown, features, prediction, rivals, found, placement, _provenance(task, features, shown, wish)
     )
+
+
+def _rivals(prediction: Prediction) -> list[Alternative]:
+    """Answers that are explained beside the one asked for: of a contrast its two sides, else the likeliest others."""
+    word = prediction.words[0]
+    if len(word.terms) > 1:
+        return list(word.sides)
+    return [other for other in word.alternatives if other.token != word.terms[0].token][:RIVALS]
+
+
+def _alone(prediction: Prediction, answer: Alternative, kind: TargetKind) -> Target:
+    plain: TargetKind = "logit" if kind == "margin" else kind
+    return Target(0, answer.label, (Term(0, answer.token),), plain, prediction.tokens)
+
+
+def _probed(
+    task: Task,
+    shown: Shown,
+    features: Features,
+    prediction: Prediction,
+    asked: Sequence[Target],
+    maps: Array,
+    wish: Wish,
+) -> dict[str, Any]:
+    """What the probes that were wished for say of each target asked."""
+    words = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+    likely = [*words, *(replace(target, kind="logprob") for target in asked[len(words) :])]
+    found: dict[str, Any] = {}
+    if task.kind == "vqa":
+        found["logprobs"] = engine.scores(task, features.A, likely, features.rest).tolist()
+    if wish.seen:
+        found["owed"] = _owed(task, features, shown.size, prediction, likely)
+    if wish.looks or (wish.seen and task.kind == "vqa"):
+        found["looks"] = probes.looks(task, shown.picture.image, wish.query, prediction, likely, others=wish.looks)
+    if wish.occlusion:
+        blank = task.prepare(probes.blank_picture(task, shown.size))
+        found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps))
+    if wish.guided:
+        found["guided"] = _guided(task, shown, features, asked, maps)
+    if isinstance(task, Hears) and wish.query.question is not None:
+        found["question_words"] = question_words(task, features, wish.query.question, asked[0])
+    return found
 
 
 def _owed(
-    task: Task, features: Features, size: tuple[int, int], prediction: Prediction, asked: Sequence[Target]
+    task: Task, features: Features, size: tuple[int, int], prediction: Prediction, likely: Sequence[Target]
 ) -> list[float]:
     """What each target's log-probability (a contrast's difference) owes to the picture: less that of a blank one."""
-    own = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
-    own += asked[len(own) :]
-    blind = blank_logprobs(task, size, own)
-    if any(term.weight < 0 for target in own for term in target.terms):
-        shown = engine.scores(task, features.A, own, features.rest).tolist()
-    else:
+    blind = probes.blank_logprobs(task, size, likely)
+    if task.kind == "captioning":  # known from generation
         shown = [word.logprob for word in prediction.words]
-        shown += [sum(shown)] * (len(own) - len(shown))
+        shown.append(sum(shown))
+    else:
+        shown = engine.scores(task, features.A, likely, features.rest).tolist()
     return [there - gone for there, gone in zip(shown, blind, strict=True)]
 
 
-def _numpy(found: engine.Attribution) -> dict[str, Array]:
-    return {
-        name: getattr(found, name).cpu().numpy() if name != "scores" else found.scores.double().cpu().numpy()
-        for name in ("scores", "weights", "signed", "opposed", "depends")
-    }
+def _guided(task: Task, shown: Shown, features: Features, asked: Sequence[Target], maps: Array) -> list[Array]:
+    """Guided Grad-CAM of each target on the prepared picture, [3, H', W'] each."""
+    if not isinstance(task, Sees):
+        raise InputError(f"{task.name} has no see(), which Guided Grad-CAM needs; leave guided=True out")
+    found: list[Array] = []
+    for chunk in engine.chunks(features.A, asked):
+        _, gradient = engine.gradients(task, features.A, chunk, features.rest)
+        carried = pixel_gradients(task, task.place(shown.inputs[None]), gradient, "guided")
+        signed = torch.from_numpy(maps[len(found) : len(found) + len(chunk)])
+        product = guided_gradcam(signed.to(carried.values), features.grid, carried.values)
+        found += list(product.float().cpu().numpy())
+    return found
 
 
-def _word(
-    prediction: Prediction, n: int, found: dict[str, Array], owed: list[float] | None, placement: Placement, kind: str
-) -> WordExplanation:
-    word = prediction.words[n]
-    return WordExplanation(
-        label=word.label,
-        score=float(found["scores"][n]),
-        logprob=word.logprob,
-        alternatives=tuple((other.label, other.logprob) for other in word.alternatives),
-        weights=found["weights"][n],
-        signed=found["signed"][n],
-        opposed=found["opposed"][n],
-        placement=placement,
-        target=kind,
-        seen=None if owed is None else owed[n],
-        notes=word.notes if found["depends"][n] else (*word.notes, UNUSED),
-    )
-
-
-def _sentence(
-    prediction: Prediction, found: dict[str, Array], owed: list[float] | None, placement: Placement
-) -> WordExplanation:
-    total = sum(word.logprob for word in prediction.words)
-    return WordExplanation(
-        label=prediction.text,
-        score=float(found["scores"][-1]),
-        logprob=total,
-        alternatives=(),
-        weights=found["weights"][-1],
-        signed=found["signed"][-1],
-        opposed=found["opposed"][-1],
-        placement=placement,
-        target="logprob",
-        seen=None if owed is None else owed[-1],
-        notes=() if found["depends"][-1] else (UNUSED,),
-    )
-
-
-def _nothing(features: Features, placement: Placement) -> WordExplanation:
-    """The explanation of an empty text: no score, no map."""
-    units, *cells = features.A.shape[1:]
-    empty = np.zeros(cells, np.float32)
-    return WordExplanation("", 0.0, 0.0, (), np.zeros(units, np.float32), empty, empty, placement, "logprob")
-
-
-def _phrases(words: Sequence[WordExplanation]) -> tuple[WordExplanation, ...]:
-    """Noun phrases: their words' scores and signed maps summed."""
-    spans = language.phrases([word.label for word in words])
-    return tuple(_joined(words[first:stop]) for first, stop in spans)
-
-
-def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
-    return replace(
-        words[0],
-        label=" ".join(word.label for word in words),
-        score=sum(word.score for word in words),
-        logprob=sum(word.logprob for word in words),
-        alternatives=(),
-        weights=np.sum([word.weights for word in words], 0),
-        signed=np.sum([word.signed for word in words], 0),
-        opposed=np.sum([word.opposed for word in words], 0),
-        seen=None if words[0].seen is None else sum(cast(float, word.seen) for word in words),
-        notes=tuple(dict.fromkeys(note for word in words for note in word.notes)),
-    )
-
-
-def _notes(
-    task: Task, prediction: Prediction, shown: _Shown, features: Features, words: Sequence[WordExplanation]
-) -> tuple[str, ...]:
-    notes = [*task.notes, *shown.picture.notes, *prediction.notes]
-    if shown.frame.note:
-        notes.append(shown.frame.note)
-    if features.grid.source.startswith("half-pixel"):
-        notes.append("no receptive field was found; cells are placed by the half-pixel rule")
-    unused = [word.label for word in words if UNUSED in word.notes]
-    if unused:
-        notes.append(f"{UNUSED} ({', '.join(unused)})")
-    return tuple(dict.fromkeys(notes))
-
-
-def _provenance(task: Task, features: Features, shown: _Shown, wish: _Wish) -> dict[str, Any]:
+def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dict[str, Any]:
     return {
         "model": task.name,
         "layer": features.layer,
@@ -284,6 +258,7 @@ def _provenance(task: Task, features: Features, shown: _Shown, wish: _Wish) -> d
         "prepared": list(shown.inputs.shape),
         "geometry": features.grid.source,
         "image": shown.picture.name,
+        **({} if wish.query.question is None else {"question": wish.query.question}),
         "beams": wish.query.beams,
         "versions": {"vlx": __version__, "torch": torch.__version__},
     }

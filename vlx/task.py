@@ -73,13 +73,17 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Word:
-    """One unit of the prediction that is explained by itself: a caption word, an answer, a class."""
+    """One unit of the prediction that is explained by itself: a caption word, an answer, a class.
+
+    ``sides`` are the two answers of a contrast: the one that is explained, and the one it is compared with.
+    """
 
     label: str
     terms: tuple[Term, ...]
     logprob: float
     alternatives: tuple[Alternative, ...] = ()
     notes: tuple[str, ...] = ()
+    sides: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,19 @@ class Sees(Protocol):
 
         The pictures are the caller's copy: they may be changed in place.
         """
+        ...
+
+
+@runtime_checkable
+class Hears(Task, Protocol):
+    """Optional: a task that is asked questions and can tell what an answer owes to their words."""
+
+    def tokens(self, question: str) -> tuple[list[str], tuple[int, ...], list[str]]:
+        """A question's words, their token ids, and the words that the model does not know."""
+        ...
+
+    def question_gradients(self, A: Tensor, target: Target) -> Tensor | None:
+        """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L]; None if unknown."""
         ...
 
 

@@ -137,16 +137,18 @@ class Classifier:
         number = int(logprobs.argmax()) if query.answer is None else self.labels.find(query.answer, count)
         terms: tuple[Term, ...] = (Term(0, number),)
         notes: tuple[str, ...] = ()
+        sides: tuple[Alternative, ...] = ()
         if query.instead_of is not None:
             other = self.labels.find(query.instead_of, count)
             if other == number:
                 raise InputError(f"{query.instead_of!r} is the class that is explained; name another to compare with")
             terms += (Term(0, other, -1.0),)
             notes = (f"why this and not {self.labels[other]}",)
+            sides = tuple(Alternative(self.labels[n], n, float(logprobs[n])) for n in (number, other))
         values, numbers = logprobs.topk(min(ALTERNATIVES, count))
         ranked = zip(numbers.tolist(), values.tolist(), strict=True)
         others = tuple(Alternative(self.labels[likely], likely, value) for likely, value in ranked)
-        word = Word(self.labels[number], terms, float(logprobs[number]), others, notes)
+        word = Word(self.labels[number], terms, float(logprobs[number]), others, notes, sides)
         return Prediction(word.label, (word,), (), query.answer is not None, self.notes)
 
     def _example(self) -> Tensor:

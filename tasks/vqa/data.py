@@ -14,11 +14,13 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.language import split_words
 from vlx.scenes.bias import usual_answer
-from vlx.scenes.corpus import Asked, Corpus
+from vlx.scenes.corpus import Asked, Corpus, covered
 from vlx.scenes.vocabulary import answer_vocabulary, question_vocabulary
 from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
 NONE = -1  # no question here
+STRIDE = 8  # pixels from cell to cell of A
+FLAT = 24  # of 255: how much a pixel of the background may differ from its usual colour
 EASY_DRAWS = 5  # most of easy-VQA's questions are of one kind, yes/no
 
 
@@ -84,7 +86,30 @@ def of_easy_vqa(path: Path, split: str) -> Asking:
         [np.asarray(Image.open(root / split / "images" / f"{n}.png").convert("RGB")) for n in sorted(questions)]
     )
     tables = _tables([questions[n] for n in sorted(questions)], vocabulary, answers, lambda _: True)
-    return Asking(pictures, vocabulary, answers, *tables, draws=min(EASY_DRAWS, tables[0].shape[1]))
+    return Asking(
+        pictures,
+        vocabulary,
+        answers,
+        *tables,
+        focus=_on_shapes(pictures, tables[0].shape[1]),
+        draws=min(EASY_DRAWS, tables[0].shape[1]),
+    )
+
+
+def shape_mask(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pixels [H, W] of the one shape on a flat background, which is the colour most common along the border."""
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    colors, counts = np.unique(border, axis=0, return_counts=True)
+    background = colors[counts.argmax()].astype(int)
+    return np.asarray(np.abs(picture.astype(int) - background).max(2) > FLAT)
+
+
+def _on_shapes(pictures: NDArray[np.uint8], questions: int) -> NDArray[np.uint8]:
+    """`Asking.focus`: every question is about the picture's one shape."""
+    cells = pictures.shape[1] // STRIDE
+    masks = np.stack([covered(shape_mask(picture), cells) for picture in pictures])
+    packed = np.packbits(masks.reshape(len(masks), -1), axis=1)
+    return np.broadcast_to(packed[:, None, None], (len(masks), questions, 2, packed.shape[1]))
 
 
 def easy_kind(text: str) -> str:

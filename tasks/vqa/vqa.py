@@ -10,7 +10,7 @@ from torch import Tensor
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.language import close_matches, split_words, unknown_words
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
-from vlx.tasks.shared.vision import CnnVision
+from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 
 LONGEST_QUESTION = 60
 ALTERNATIVES = 6
@@ -102,6 +102,23 @@ class CnnLstmVqa(CnnVision):
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
         return logits
 
+    def question_gradients(self, A: Tensor, target: Target) -> Tensor | None:
+        """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
+
+        None for a head without the halves ``embed`` and ``answer``.
+        """
+        embed, answer = getattr(self.head, "embed", None), getattr(self.head, "answer", None)
+        if embed is None or answer is None:
+            return None
+        tokens, lengths = padded([target.tokens], A.device)
+        with torch.inference_mode(False), torch.enable_grad(), rnn_backward_allowed(A.device):
+            own = A.clone().detach()
+            embedded = embed(tokens).detach().requires_grad_()
+            score = Reads.of([target]).combine(answer(own, embedded, lengths)).sum()
+            (gradient,) = torch.autograd.grad(score, embedded)
+        products: Tensor = (gradient * embedded.detach()).sum(2)[0]
+        return products
+
     def tokens(self, question: str) -> tuple[list[str], tuple[int, ...], list[str]]:
         """A question's words, their token ids, and the words that stand for ``unknown``.
 
@@ -121,7 +138,7 @@ class CnnLstmVqa(CnnVision):
     def _predicted(self, logprobs: Tensor, query: Query, tokens: tuple[int, ...], missing: Sequence[str]) -> Prediction:
         number = int(logprobs.argmax()) if query.answer is None else self._answer(query.answer)
         terms: tuple[Term, ...] = (Term(0, number),)
-        notes: list[str] = []
+        sides: tuple[Alternative, ...] = ()
         if query.instead_of is not None:
             other = self._answer(query.instead_of)
             if other == number:
@@ -129,12 +146,12 @@ class CnnLstmVqa(CnnVision):
                     f"instead_of={query.instead_of!r} is the answer that is explained; name another to compare with"
                 )
             terms += (Term(0, other, -1.0),)
-            notes.append(f"why {self.answers[number]!r} rather than {self.answers[other]!r}")
+            sides = tuple(Alternative(self.answers[n], n, float(logprobs[n])) for n in (number, other))
         values, likely = logprobs.topk(min(ALTERNATIVES, len(logprobs)))
         others = tuple(
             Alternative(self.answers[n], n, value) for n, value in zip(likely.tolist(), values.tolist(), strict=True)
         )
-        word = Word(self.answers[number], terms, float(logprobs[number]), others, tuple(notes))
+        word = Word(self.answers[number], terms, float(logprobs[number]), others, sides=sides)
         told = (f"not in the vocabulary, read as unknown: {', '.join(missing)}",) if missing else ()
         return Prediction(word.label, (word,), tokens, query.answer is not None, told)
 

@@ -122,16 +122,16 @@ def _packed(masks: dict[int, Mask | None], count: int) -> NDArray[np.uint8]:
     cells = np.zeros((count, CELLS, CELLS), bool)
     for number, mask in masks.items():
         if mask is not None and mask.any():
-            cells[number] = _covered(mask)
+            cells[number] = covered(mask, CELLS)
     return np.packbits(cells.reshape(count, -1), axis=1)
 
 
-def _covered(mask: Mask) -> Mask:
-    """The cells that the mask covers by half, or those that it covers most: [CELLS, CELLS].
+def covered(mask: Mask, cells: int) -> Mask:
+    """The cells that the mask covers by half, or those that it covers most: bool [cells, cells].
 
     Cell n is the square of one step around pixel n · step, as strided convolutions place it.
     """
-    step = len(mask) // CELLS
+    step = len(mask) // cells
     shifted = np.pad(mask, ((step // 2, 0), (step // 2, 0)))[: len(mask), : len(mask)]
-    shares = shifted.reshape(CELLS, step, CELLS, step).mean((1, 3))
+    shares = shifted.reshape(cells, step, cells, step).mean((1, 3))
     return np.asarray(shares >= min(0.5, float(shares.max())))
