@@ -108,7 +108,8 @@ def _whole(
 def _rival(why: Explanation, rival: Alternative, n: int, found: dict[str, Any]) -> Explanation:
     """Another answer to the same question about the same picture."""
     first = why.words[0]
-    word = _maps(n, found, why.placement, "logit" if first.target == "margin" else first.target)
+    kind = "logit" if first.target == "margin" and why.instead_of is not None else first.target
+    word = _maps(n, found, why.placement, kind)
     word = replace(word, label=rival.label, logprob=float(found["logprobs"][n]), alternatives=first.alternatives)
     return replace(
         why,

@@ -207,11 +207,19 @@ def classify(
 @click.option("--n", type=click.IntRange(min=1), default=500, show_default=True, help="Held-out scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
-def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
-    """Measure whether the maps point at the right things, beside baselines.
+@click.option(
+    "--metrics",
+    type=click.Choice(("pointing", "looking")),
+    default="pointing",
+    show_default=True,
+    help="Do the maps point at the right things? Does a VQA model look at all?",
+)
+def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -> None:
+    """Measure explanations against drawn scenes, beside baselines.
 
     \b
     Example:  vlx evaluate scenes/captioner --n 500
+              vlx evaluate scenes/vqa-biased --metrics looking --n 200
     """
     import vlx
     from vlx import evaluation
@@ -219,7 +227,10 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool) -> None:
     task = vlx.load(model)
     if task.kind not in ("captioning", "vqa"):
         raise click.ClickException(f"{model} does {task.kind}; drawn scenes judge captioners and VQA models")
-    result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
+    if metrics == "looking":
+        result = evaluation.looking(task, n, progress=_progress("scenes"))
+    else:
+        result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
     else:

@@ -186,9 +186,16 @@ def _rivals(prediction: Prediction) -> list[Alternative]:
     return [other for other in word.alternatives if other.token != word.terms[0].token][:RIVALS]
 
 
-def _alone(prediction: Prediction, answer: Alternative, kind: TargetKind) -> Target:
-    plain: TargetKind = "logit" if kind == "margin" else kind
-    return Target(0, answer.label, (Term(0, answer.token),), plain, prediction.tokens)
+def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Target:
+    """The target that asks for a rival answer: by itself, or as a margin its lead over the answer that was given."""
+    terms: tuple[Term, ...] = (Term(0, rival.token),)
+    if kind == "margin":
+        answer = prediction.words[0]
+        if len(answer.terms) > 1:
+            kind = "logit"
+        else:
+            terms += (Term(0, answer.terms[0].token, -1.0),)
+    return Target(0, rival.label, terms, kind, prediction.tokens)
 
 
 def _probed(
@@ -202,7 +209,7 @@ def _probed(
 ) -> dict[str, Any]:
     """What the probes that were wished for say of each target asked."""
     words = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
-    likely = [*words, *(replace(target, kind="logprob") for target in asked[len(words) :])]
+    likely = [*words, *(replace(target, kind="logprob", terms=_plain(target)) for target in asked[len(words) :])]
     found: dict[str, Any] = {}
     if task.kind == "vqa":
         found["logprobs"] = engine.scores(task, features.A, likely, features.rest).tolist()
@@ -218,6 +225,11 @@ def _probed(
     if isinstance(task, Hears) and wish.query.question is not None:
         found["question_words"] = question_words(task, features, wish.query.question, asked[0])
     return found
+
+
+def _plain(target: Target) -> tuple[Term, ...]:
+    """What a rival or a sentence is asked for, without what it is compared with."""
+    return tuple(term for term in target.terms if term.weight > 0)
 
 
 def _owed(

@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 from vlx import engine
 from vlx.explanation import Look
 from vlx.kept import Kept
+from vlx.scenes import draw
 from vlx.task import Features, Prediction, Query, Target, Task
 
 KEPT = 4  # blank feature maps kept for each task
@@ -65,10 +66,15 @@ def looks(
     if others:
         radii = [max(share * min(size), 1.0) for share in BLURS]
         shown["blurred"] = _features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii])
-        foreign = _scenes() if swaps is None else swaps
-        shown["swapped"] = _features(task, [other.convert("RGB").resize(picture.size) for other in foreign])
+        shown["swapped"] = swapped_features(task, size, swaps)
     columns = [_look(task, kind, features, query, prediction, targets) for kind, features in shown.items()]
     return list(zip(*columns, strict=True))
+
+
+def swapped_features(task: Task, size: tuple[int, int], swaps: Iterable[Image.Image] | None = None) -> Features:
+    """The features of pictures of something else, by default four drawn scenes, resized to ``size`` (H, W)."""
+    foreign = [draw(seed).image for seed in SWAPS] if swaps is None else swaps
+    return _features(task, [other.convert("RGB").resize((size[1], size[0])) for other in foreign])
 
 
 def _look(
@@ -95,9 +101,3 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
 def _features(task: Task, pictures: Sequence[Image.Image]) -> Features:
     with torch.no_grad():
         return task.features(task.place(torch.stack([task.prepare(picture) for picture in pictures])))
-
-
-def _scenes() -> list[Image.Image]:
-    from vlx.scenes import draw
-
-    return [draw(seed).image for seed in SWAPS]

@@ -30,14 +30,14 @@ def accuracies(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] =
 
 @torch.no_grad()
 def predicted(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] = lambda tokens: tokens) -> Tensor:
-    """The number of the likeliest answer to every question, [N, Q]."""
+    """The number of the likeliest answer to every question, [N, Q]; for heads of `vlx.tasks.vqa.heads`."""
     answers = []
     count = data.tokens.shape[1]
     for rows in torch.split(torch.arange(len(data.pictures)), BATCH):
         pictures = torch.from_numpy(data.pictures[rows.numpy()]).permute(0, 3, 1, 2)
         A = task.features(task.place(task.prepare.normalise(pictures))).A  # type: ignore[attr-defined]
         tokens = ask(data.tokens[rows].flatten(0, 1))
-        logits = task.head(A.repeat_interleave(count, 0), tokens, data.lengths[rows].flatten())
+        logits = task.head(A, tokens, data.lengths[rows].flatten())
         answers.append(logits.argmax(1).view(len(rows), count))
     return torch.cat(answers)
 

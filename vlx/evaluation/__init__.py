@@ -1,6 +1,7 @@
 """Measures of explanations against ground truth, each figure beside its baselines."""
 
+from vlx.evaluation.looking import looking
 from vlx.evaluation.pointing import evaluate
 from vlx.evaluation.result import Figure, Result, wilson
 
-__all__ = ["Figure", "Result", "evaluate", "wilson"]
+__all__ = ["Figure", "Result", "evaluate", "looking", "wilson"]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from vlx.task import Features, Target, TargetKind, Task
 from vlx.tracing import measure_frame
 from vlx.weighting import METHODS
 
-TARGETS: tuple[TargetKind, ...] = ("logprob", "logit")
+TARGETS: dict[str, tuple[TargetKind, ...]] = {"captioning": ("logprob", "logit"), "vqa": ("logprob", "logit", "margin")}
+ORDER = ("logprob", "logit", "margin")
 BATCH = 16
 
 
@@ -39,7 +40,8 @@ def evaluate(
     occlusion: bool = False,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Result:
-    """The pointing game on ``n`` held-out scenes with two named objects, for all weightings, log p and logit.
+    """The pointing game on ``n`` held-out scenes with two named objects, for all weightings, log p and logit, and of
+    answers the margin.
 
     With ``occlusion`` also the mean fall of log p (nats) when the picture is blanked around each map's peak, beside
     the fall at a random place.
@@ -96,7 +98,7 @@ class _Tally:
 def _order(item: tuple[tuple[str, str, str], list[float]]) -> tuple[int, int]:
     """The order of the table: by target, then method, then group as they came."""
     _, method, target = item[0]
-    return TARGETS.index(cast(TargetKind, target)), list(METHODS).index(method)
+    return ORDER.index(target), list(METHODS).index(method)
 
 
 def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool) -> None:
@@ -107,7 +109,7 @@ def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool
     cases = cases_of(task, features, scenes)
     rows = [case.row for case in cases]
     _count_baselines(tally, cases, placement, _other_peaks(task, features, cases))
-    for kind in TARGETS:
+    for kind in TARGETS[task.kind]:
         targets = [case.target(kind) for case in cases]
         _, gradient = engine.gradients(task, features.A, targets, features.rest)
         for method in METHODS.values():

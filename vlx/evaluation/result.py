@@ -54,14 +54,15 @@ class Result:
         table.add_column("method", no_wrap=True)
         table.add_column("target")
         for metric, group in groups:
-            table.add_column(group if metric == "pointing" else f"{group} {metric}", justify="right")
+            table.add_column(group if metric in ("pointing", "nats") else f"{group} {metric}", justify="right")
         for method, target in dict.fromkeys((row.method, row.target) for row in self.rows):
             own = {(r.metric, r.group): r for r in self.rows if (r.method, r.target) == (method, target)}
             table.add_row(method, target, *(_cell(own.get(key)) for key in groups))
         table.add_section()
         for name in ("same", "centre", "random"):
             first = {(row.metric, row.group): getattr(row, name) for row in reversed(self.rows)}
-            table.add_row(f"[dim]{_BASELINES[name]}", "", *(_number(first[key]) for key in groups))
+            if not all(np.isnan(value) for value in first.values()):
+                table.add_row(f"[dim]{_BASELINES[name]}", "", *(_number(first[key]) for key in groups))
         return table
 
 

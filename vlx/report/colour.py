@@ -21,8 +21,14 @@ RAMPS = {"for": ("inferno", 0.42, 0.97), "against": ("Blues_r", 0.05, 0.72)}
 
 
 def scale(why: Explanation) -> float:
-    """The value at the end of the scale: the largest absolute value in the maps of all words and alternatives, or 0."""
-    return peak(answers.shown(why))
+    """The value at the end of the scale: the largest absolute value in the maps of all words, or 0.
+
+    Of an answer's alternatives only what speaks for them counts: what speaks against an unlikely answer would dwarf
+    everything else, and is drawn at the end of the scale.
+    """
+    rivals = (word.signed for word in answers.shown(why)[len(why.words) :])
+    highest = (float(S[np.isfinite(S)].max(initial=0.0)) for S in rivals)
+    return max(peak(why.words), *highest, 0.0)
 
 
 def peak(words: Iterable[WordExplanation]) -> float:
