@@ -1,6 +1,5 @@
 """`CnnLstmVqa`: answers, their gradients, and questions that cannot be asked."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -8,40 +7,12 @@ import torch
 from torch import Tensor, nn
 
 import vlx
-from tests.fakes import CELLS, SIZE, UNITS, TinyCnn, feature_map, picture, prepare
+from tests.answerers import ANSWERS, HEADS, QUESTION, WORDS, Own, head, vqa
+from tests.fakes import SIZE, TinyCnn, feature_map, picture, prepare
 from vlx import engine
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.task import GradientWay, Query, Target, Term
-from vlx.tasks.vqa import CnnLstmVqa, Concatenation, Product, StackedAttention
-
-WORDS = ["<pad>", "<unk>", "what", "color", "is", "the", "dog", "there", "a"]
-ANSWERS = ["yes", "no", "red", "blue", "<b>bold</b>"]
-HEADS = ("attention", "product", "plain product", "concatenation", "bag")
-QUESTION = "what color is the dog?"
-
-
-def head(kind: str) -> nn.Module:
-    sizes = UNITS, len(WORDS), len(ANSWERS)
-    small: dict[str, Any] = {"embedding": 6, "hidden": 8, "joint": 7}
-    heads: dict[str, Callable[[], nn.Module]] = {
-        "attention": lambda: StackedAttention(*sizes, CELLS, **small),
-        "product": lambda: Product(*sizes, **small),
-        "plain product": lambda: Product(*sizes, **small, normalise=False),
-        "concatenation": lambda: Concatenation(*sizes, **small),
-        "bag": lambda: Concatenation(*sizes, **small, encoding="bag"),
-    }
-    made = heads[kind]()
-    with torch.no_grad():
-        for weights in made.parameters():
-            weights.mul_(2.5)
-    return made
-
-
-def vqa(kind: str = "attention", dtype: torch.dtype = torch.float32, **options: Any) -> CnnLstmVqa:
-    torch.manual_seed(0)
-    cnn, made = TinyCnn(), head(kind)
-    options = {"unknown": 1, "name": "tiny", **options}
-    return CnnLstmVqa(cnn.eval().to(dtype), cast(Any, made.eval().to(dtype)), WORDS, ANSWERS, prepare, **options)
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 def asked(task: CnnLstmVqa, rows: int = 3) -> list[Target]:
@@ -135,16 +106,6 @@ def test_a_contrast_is_the_difference_of_its_sides() -> None:
 
 
 def test_a_head_of_ones_own_needs_no_more_than_a_call() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words, self.picture = nn.Embedding(len(WORDS), 6), nn.Linear(UNITS, 6)
-            self.answers = nn.Linear(6, len(ANSWERS))
-
-        def forward(self, A: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-            asked = self.words(tokens).sum(1) / lengths[:, None]
-            return cast(Tensor, self.answers(torch.tanh(asked * self.picture(A.mean((2, 3))))))
-
     torch.manual_seed(0)
     task = CnnLstmVqa(TinyCnn().eval(), Own().eval(), WORDS, ANSWERS, prepare, unknown=1)
     why = vlx.explain(task, picture(), question=QUESTION)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -9,52 +10,87 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx import engine
+from vlx.errors import InputError
 from vlx.explanation import Array, Occlusion
 from vlx.geometry import Grid
 from vlx.task import Features, Target, Task
 
 PATCH = 2.0  # side of the patch in strides of A: neighbouring patches overlap by half
-BATCH = 32
+BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once; what the model makes of them is several times as much
+
+Box = tuple[int, int, int, int]
 
 
 def occlude(
-    task: Task, inputs: Tensor, blank: Tensor, features: Features, targets: Sequence[Target], maps: Sequence[Array]
+    task: Task,
+    inputs: Tensor,
+    blank: Tensor,
+    features: Features,
+    targets: Sequence[Target],
+    maps: Sequence[Array],
+    *,
+    window: Box | None = None,
+    patch: float = PATCH,
+    budget: int = BUDGET,
 ) -> list[Occlusion]:
-    """Slide a blank patch over the prepared picture at the stride of A; one `Occlusion` a target.
+    """Slide a blank patch over the prepared picture at the stride of A; one `Occlusion` a target, in the target's unit.
 
     ``inputs`` and ``blank`` are prepared pictures [3, H, W], ``features`` those of the first, ``maps`` the targets'
-    signed maps [h, w]. The patch is centred where each cell of A is (Zeiler and Fergus 2014; paper, section 6.2).
+    signed maps [h, w]. The patch, ``patch`` strides wide, is centred where each cell of A is (Zeiler and Fergus 2014;
+    paper, section 6.2). ``window`` (top, bottom, left, right) is where the prepared picture is no padding: cells whose
+    patch hides nothing of it do not count for the agreement. Pictures are shown in batches of ``budget`` bytes.
+
+    Raises InputError for a patch of no pixels.
     """
     grid = features.grid
-    cells = [(i, j) for i in range(grid.shape[0]) for j in range(grid.shape[1])]
+    if not patch * min(grid.stride) >= 1:
+        raise InputError(f"patch={patch} strides of {min(grid.stride):g} pixels hide nothing; it must be larger")
+    boxes = [_box(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
+    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
     own = [replace(target, row=0) for target in targets]
     whole = engine.scores(task, features.A, own, features.rest)
-    falls = []
-    for start in range(0, len(cells), BATCH):
-        hidden = torch.stack([_without(inputs, blank, grid, cell) for cell in cells[start : start + BATCH]])
-        seen = task.features(task.place(hidden))
-        rows = [replace(target, row=row) for row in range(len(hidden)) for target in targets]
-        falls.append(whole - engine.scores(task, seen.A, rows, seen.rest).view(len(hidden), len(targets)))
+    falls = [
+        whole - _scores_without(task, inputs, blank, boxes[first : first + size], targets)
+        for first in range(0, len(boxes), size)
+    ]
     table = torch.cat(falls).double().cpu().numpy()
-    side = round(PATCH * max(grid.stride))
+    seen = np.array([_meet(box, window or (0, inputs.shape[1], 0, inputs.shape[2])) for box in boxes])
+    side = round(patch * max(grid.stride))
     return [
-        Occlusion(table[:, n].reshape(grid.shape), rank_correlation(table[:, n], np.maximum(own_map, 0).ravel()), side)
+        Occlusion(
+            table[:, n].reshape(grid.shape),
+            rank_correlation(table[seen, n], np.maximum(own_map, 0).ravel()[seen]),
+            side,
+        )
         for n, own_map in enumerate(maps)
     ]
 
 
-def _without(inputs: Tensor, blank: Tensor, grid: Grid, cell: tuple[int, int]) -> Tensor:
-    (top, bottom), (left, right) = (
-        (
-            round(grid.offset[axis] + grid.stride[axis] * (cell[axis] - PATCH / 2) + 0.5),
-            round(grid.offset[axis] + grid.stride[axis] * (cell[axis] + PATCH / 2) + 0.5),
-        )
+def _scores_without(
+    task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target]
+) -> Tensor:
+    """Scores [boxes, targets] of the picture with each box in turn hidden."""
+    hidden = inputs.repeat(len(boxes), 1, 1, 1)
+    for picture, (top, bottom, left, right) in zip(hidden, boxes, strict=True):
+        square = np.s_[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        picture[square] = blank[square]
+    seen = task.features(task.place(hidden))
+    rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
+    return engine.scores(task, seen.A, rows, seen.rest).view(len(boxes), len(targets))
+
+
+def _box(grid: Grid, cell: tuple[int, int], patch: float) -> Box:
+    """(top, bottom, left, right) of the patch around a cell, in pixels of the prepared picture, last ones not in it."""
+    top, bottom, left, right = (
+        round(grid.offset[axis] + grid.stride[axis] * (cell[axis] + sign * patch / 2) + 0.5)
         for axis in (0, 1)
+        for sign in (-1, 1)
     )
-    square = np.s_[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    hidden = inputs.clone()
-    hidden[square] = blank.to(inputs)[square]
-    return hidden
+    return top, bottom, left, right
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return all(max(one[n], other[n]) < min(one[n + 1], other[n + 1]) for n in (0, 2))
 
 
 def rank_correlation(some: NDArray[np.floating], others: NDArray[np.floating]) -> float:

@@ -41,6 +41,7 @@ from vlx.tracing import measure_frame
 from vlx.weighting import Method, choose
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
+SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
 RIVALS = 5  # other answers explained beside the one asked for
 
 
@@ -51,8 +52,8 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
     ``caption`` (forced text), ``question``, ``answer``, ``instead_of`` (contrast), ``beams``; ``method``
     (gradcam, hirescam, gradcam++, xgradcam, layercam) and ``target`` (logprob, logit, prob, margin), by default the
     adapter's, chosen by measurement; ``seen=False`` leaves out the blank-picture probe, ``looks=True`` adds what the
-    model makes of it blurred and of other pictures, ``occlusion=True`` hides it part by part, ``guided=True`` adds
-    Guided Grad-CAM (paper, section 3.2).
+    model makes of it blurred and of other pictures (``swaps``: pictures of your own for that), ``occlusion=True`` hides
+    it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -73,12 +74,13 @@ def explain_many(
     target: str | None = None,
     seen: bool = True,
     looks: bool = False,
+    swaps: Iterable[Any] | None = None,
     occlusion: bool = False,
     guided: bool = False,
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
     _check_task(task)
-    if isinstance(images, str | PathLike | Image.Image | np.ndarray | Tensor):
+    if isinstance(images, SINGLE):
         raise InputError("explain_many() takes several pictures; for one use explain(), or give a list")
     texts = {"caption": caption, "question": question, "answer": answer, "instead_of": instead_of}
     for name, text in texts.items():
@@ -91,7 +93,8 @@ def explain_many(
         choose(method or task.defaults.method),
         _target_kind(target or task.defaults.target),
         seen,
-        looks,
+        looks or swaps is not None,
+        None if swaps is None else _swaps(swaps),
         occlusion,
         guided,
     )
@@ -124,8 +127,16 @@ class Wish:
     kind: TargetKind
     seen: bool
     looks: bool
+    swaps: list[Image.Image] | None
     occlusion: bool
     guided: bool
+
+
+def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
+    opened = None if isinstance(pictures, SINGLE) else [open_image(picture).image for picture in pictures]
+    if not opened:
+        raise InputError("swaps takes one or more pictures of something else, in a list; leave it out for drawn scenes")
+    return opened
 
 
 def _show(task: Task, picture: Picture) -> Shown:
@@ -210,16 +221,18 @@ def _probed(
     """What the probes that were wished for say of each target asked."""
     words = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
     likely = [*words, *(replace(target, kind="logprob", terms=_plain(target)) for target in asked[len(words) :])]
-    found: dict[str, Any] = {}
-    if task.kind == "vqa":
-        found["logprobs"] = engine.scores(task, features.A, likely, features.rest).tolist()
-    if wish.seen:
-        found["owed"] = _owed(task, features, shown.size, prediction, likely)
+    known = _logprobs(task, features, prediction, likely)
+    found: dict[str, Any] = {"logprobs": known}
     if wish.looks or (wish.seen and task.kind == "vqa"):
-        found["looks"] = probes.looks(task, shown.picture.image, wish.query, prediction, likely, others=wish.looks)
+        found["looks"] = probes.looks(
+            task, shown.picture.image, wish.query, prediction, likely, others=wish.looks, swaps=wish.swaps
+        )
+    if wish.seen:
+        blind = probes.blank_logprobs(task, shown.size, likely)
+        found["owed"] = [there - gone for there, gone in zip(known, blind, strict=True)]
     if wish.occlusion:
         blank = task.prepare(probes.blank_picture(task, shown.size))
-        found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps))
+        found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps), window=shown.frame.window)
     if wish.guided:
         found["guided"] = _guided(task, shown, features, asked, maps)
     if isinstance(task, Hears) and wish.query.question is not None:
@@ -232,17 +245,12 @@ def _plain(target: Target) -> tuple[Term, ...]:
     return tuple(term for term in target.terms if term.weight > 0)
 
 
-def _owed(
-    task: Task, features: Features, size: tuple[int, int], prediction: Prediction, likely: Sequence[Target]
-) -> list[float]:
-    """What each target's log-probability (a contrast's difference) owes to the picture: less that of a blank one."""
-    blind = probes.blank_logprobs(task, size, likely)
+def _logprobs(task: Task, features: Features, prediction: Prediction, likely: Sequence[Target]) -> list[float]:
+    """The targets' log-probabilities (a contrast's difference) with the picture."""
     if task.kind == "captioning":  # known from generation
-        shown = [word.logprob for word in prediction.words]
-        shown.append(sum(shown))
-    else:
-        shown = engine.scores(task, features.A, likely, features.rest).tolist()
-    return [there - gone for there, gone in zip(shown, blind, strict=True)]
+        words = [word.logprob for word in prediction.words]
+        return [*words, sum(words)]
+    return engine.scores(task, features.A, likely, features.rest).tolist()
 
 
 def _guided(task: Task, shown: Shown, features: Features, asked: Sequence[Target], maps: Array) -> list[Array]:

@@ -1,6 +1,6 @@
 """Questions put to the model by showing it other pictures: a blank one, this one blurred, and some of other things."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,23 +9,39 @@ from PIL import Image, ImageFilter
 from vlx import engine
 from vlx.explanation import Look
 from vlx.kept import Kept
+from vlx.nested import nested, tensors
 from vlx.scenes import draw
 from vlx.task import Features, Prediction, Query, Target, Task
 
-KEPT = 4  # blank feature maps kept for each task
+KEPT = 8  # sets of foreign feature maps kept for each task
 BLURS = (1 / 32, 1 / 16, 1 / 8)  # radius, of the shorter side: details go, then shapes, then all but the colours
 SWAPS = tuple(range(10_900_000, 10_900_004))  # drawn scenes that stand for "some other picture"
 
-_blanks = Kept()
+_foreign = Kept()
 
 
 def blank_features(task: Task, size: tuple[int, int]) -> Features:
     """The features of a picture of ``size`` (H, W) in the task's blank colour, kept until the weights change."""
-    kept = _blanks.of(task)
-    key = (size, task.version())
+    return _kept(task, "blank", size, lambda: [blank_picture(task, size)])
+
+
+def swapped_features(task: Task, size: tuple[int, int], swaps: Sequence[Image.Image] | None = None) -> Features:
+    """The features of pictures of something else, resized to ``size`` (H, W).
+
+    By default four drawn scenes, drawn and seen once for a size and kept until the weights change.
+    """
+    width_first = (size[1], size[0])
+    if swaps is not None:
+        return _features(task, [other.convert("RGB").resize(width_first) for other in swaps])
+    return _kept(task, "scenes", size, lambda: [draw(seed).image.resize(width_first) for seed in SWAPS])
+
+
+def _kept(task: Task, what: str, size: tuple[int, int], pictures: Callable[[], list[Image.Image]]) -> Features:
+    kept = _foreign.of(task)
+    key = (what, size, task.version())
     features: Features | None = kept.get(key)
     if features is None:
-        features = _features(task, [blank_picture(task, size)])
+        features = _features(task, pictures())
         for old in list(kept)[: max(len(kept) + 1 - KEPT, 0)]:
             kept.pop(old, None)
         kept[key] = features
@@ -53,13 +69,17 @@ def looks(
     targets: Sequence[Target],
     *,
     others: bool = True,
-    swaps: Iterable[Image.Image] | None = None,
+    swaps: Sequence[Image.Image] | None = None,
 ) -> list[tuple[Look, ...]]:
     """For each target what the model makes of a blank picture in place of ``picture`` (RGB), and, with ``others``, of
     blurred and swapped ones.
 
-    ``swaps`` are pictures of something else, by default four drawn scenes; they are resized to this one. All targets
-    meet all pictures in one `scores` batch a kind.
+    ``swaps`` are pictures of something else, by default four drawn scenes; they are resized to this one. The targets
+    are the words of ``prediction`` in order, then others about the same text; all of them meet all pictures in one
+    `scores` batch, as log-probabilities in nats (a contrast: the difference).
+
+    What the model ``said`` there is its answer or class; of a word the likeliest after the same words, and of a whole
+    caption the caption it would have given.
     """
     size = (picture.height, picture.width)
     shown = {"blank": blank_features(task, size)}
@@ -67,24 +87,17 @@ def looks(
         radii = [max(share * min(size), 1.0) for share in BLURS]
         shown["blurred"] = _features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii])
         shown["swapped"] = swapped_features(task, size, swaps)
-    columns = [_look(task, kind, features, query, prediction, targets) for kind, features in shown.items()]
-    return list(zip(*columns, strict=True))
-
-
-def swapped_features(task: Task, size: tuple[int, int], swaps: Iterable[Image.Image] | None = None) -> Features:
-    """The features of pictures of something else, by default four drawn scenes, resized to ``size`` (H, W)."""
-    foreign = [draw(seed).image for seed in SWAPS] if swaps is None else swaps
-    return _features(task, [other.convert("RGB").resize((size[1], size[0])) for other in foreign])
-
-
-def _look(
-    task: Task, kind: str, features: Features, query: Query, prediction: Prediction, targets: Sequence[Target]
-) -> list[Look]:
+    features = _joined(list(shown.values()))
     count = len(features.A)
     rows = [replace(target, row=row, kind="logprob") for target in targets for row in range(count)]
     values = engine.scores(task, features.A, rows, features.rest).float().view(len(targets), count).tolist()
     said = _said(task, features, query, prediction, len(targets))
-    return [Look(kind, tuple(own), told) for own, told in zip(values, said, strict=True)]
+    found, first = [], 0
+    for kind, part in shown.items():
+        own = slice(first, first + len(part.A))
+        found.append([Look(kind, tuple(v[own]), told[own]) for v, told in zip(values, said, strict=True)])
+        first = own.stop
+    return list(zip(*found, strict=True))
 
 
 def _said(task: Task, features: Features, query: Query, prediction: Prediction, targets: int) -> list[tuple[str, ...]]:
@@ -93,9 +106,24 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
     whole = tuple(one.text for one in free)
     if task.kind != "captioning":
         return [whole] * targets
-    forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A))
-    words = [tuple(one.words[n].alternatives[0].label for one in forced) for n in range(len(prediction.words))]
+    forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A)) if prediction.words else []
+    words = [tuple(_likeliest(one, n) for one in forced) for n in range(len(prediction.words))]
     return [*words, *[whole] * (targets - len(words))]
+
+
+def _likeliest(prediction: Prediction, position: int) -> str:
+    """The word the model holds likeliest at a position; "" where it does not tell its alternatives."""
+    told = prediction.words[position].alternatives if position < len(prediction.words) else ()
+    return max(told, key=lambda other: other.logprob).label if told else ""
+
+
+def _joined(parts: Sequence[Features]) -> Features:
+    """One batch of several; their pictures have the same shape."""
+    if len(parts) == 1:
+        return parts[0]
+    maps = {layer: torch.cat([part.maps[layer] for part in parts]) for layer in parts[0].maps}
+    columns = zip(*(tensors(part.rest) for part in parts), strict=True)
+    return replace(parts[0], maps=maps, rest=nested(lambda _: torch.cat(next(columns)), parts[0].rest))
 
 
 def _features(task: Task, pictures: Sequence[Image.Image]) -> Features:
