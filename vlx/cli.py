@@ -66,7 +66,7 @@ def main() -> None:
 )
 @click.option("--seed", default=10_000_021, show_default=True, help="Which scene to draw.")
 def demo(out: Path, seed: int) -> None:
-    """Draw a scene, caption it, explain every word, write the report.
+    """Draw a scene, caption it, ask it a question, explain both, write the reports.
 
     \b
     Example:  vlx demo --out my-demo
@@ -80,6 +80,11 @@ def demo(out: Path, seed: int) -> None:
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png")
     _show(why)
     _console().print(f"drawn:  {scene.caption}", highlight=False)
+    asked = next(question for question in scene.questions if question.kind == "color")
+    answer = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True)
+    _show(answer)
+    _console().print(f"right:  {asked.answer}", highlight=False)
+    click.echo(answer.save(out / "answer.html"))
     why.save(out / "report.h5")
     click.echo(why.save(out / "report.html"))
 

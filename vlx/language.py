@@ -31,6 +31,11 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """The text, or its beginning and "…" where it is longer than ``most`` characters: for messages."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def close_matches(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Known words spelled like ``word``, best first."""
     return get_close_matches(word.lower(), list(known), n=count, cutoff=0.6)
@@ -41,7 +46,7 @@ def unknown_words(name: str, missing: Iterable[str], known: Collection[str]) -> 
     hints = []
     for word in dict.fromkeys(missing):
         near = close_matches(word, known)
-        hints.append(f"{word!r}" + (f" (close: {', '.join(near)})" if near else ""))
+        hints.append(f"{shortened(word)!r}" + (f" (close: {', '.join(near)})" if near else ""))
     return f"not in the vocabulary of {name} ({len(known)} words): {'; '.join(hints)}"
 
 

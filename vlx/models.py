@@ -30,7 +30,6 @@ EMBEDDED = {
     "scenes/captioner": "captioning",
     "scenes/captioner-pooled": "captioning",
     "scenes/vqa": "vqa",
-    "scenes/vqa-pooled": "vqa",
     "scenes/vqa-biased": "vqa",
 }
 

@@ -236,7 +236,7 @@ def _probed(
     if wish.guided:
         found["guided"] = _guided(task, shown, features, asked, maps)
     if isinstance(task, Hears) and wish.query.question is not None:
-        found["question_words"] = question_words(task, features, wish.query.question, asked[0])
+        found["question_words"] = question_words(task, features, wish.query.question, asked[0], likely[0])
     return found
 
 

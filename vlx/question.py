@@ -9,15 +9,19 @@ from vlx.task import Features, Hears, Target
 PADDING = (0,)  # stands for the only word of a question when that is left out
 
 
-def question_words(task: Hears, features: Features, question: str, target: Target) -> tuple[QuestionWord, ...]:
-    """Each word of the question with what the target's log-probability loses without it, in nats.
+def question_words(
+    task: Hears, features: Features, question: str, target: Target, likely: Target | None = None
+) -> tuple[QuestionWord, ...]:
+    """Each word of the question with what the log-probability loses without it, in nats.
+
+    The log-probability is that of ``likely``, by default of ``target``, whose gradient is taken.
 
     All shortened questions are asked in one batch about A [1, K, h, w] of ``features``. Gradient × embedding, in the
     unit of the target, is None where the model does not tell its embedding.
     """
     words, tokens, _ = task.tokens(question)
     shorter = [tokens[:n] + tokens[n + 1 :] or PADDING for n in range(len(tokens))]
-    rows = [replace(target, row=0, kind="logprob", tokens=asked) for asked in (tokens, *shorter)]
+    rows = [replace(likely or target, row=0, kind="logprob", tokens=asked) for asked in (tokens, *shorter)]
     whole, *without = engine.scores(task, features.A, rows, features.rest).float().tolist()
     gradients = task.question_gradients(features.A, replace(target, row=0))
     slopes = [None] * len(words) if gradients is None else gradients.float().tolist()

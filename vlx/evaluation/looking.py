@@ -1,8 +1,8 @@
 """Does a VQA model look at the picture? How far its answers are swayed by other pictures, by kind of question.
 
 A blank picture is like nothing the model was trained on, and may sway it for that alone; pictures of other scenes are
-the fairer question. Both are told. Where a model was misled on purpose (`vlx.scenes.bias`), the area under the ROC curve
-says how well each tells the questions that give away their answer from the honest ones.
+the fairer question. Both are told. Where a model was misled on purpose (`vlx.scenes.bias`), the area under the ROC
+curve says how well each tells the questions that give away their answer from the honest ones.
 """
 
 from collections import defaultdict
