@@ -35,7 +35,7 @@ WHAT = KINDS[:2]
 
 
 def hits(task: Task, root: Path, count: int) -> dict[tuple[str, str], list[tuple[bool, bool]]]:
-    """(kind of question, method or baseline) → whether each map, or point, is on the shape, and within half a cell of it.
+    """(kind of question, method or baseline) → whether each map or point is on the shape, and within half a cell.
 
     For the first ``count`` pictures of the test split.
     """

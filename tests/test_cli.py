@@ -191,7 +191,9 @@ def test_commands_refuse_models_of_another_kind(model: Path, shown: Path, tmp_pa
     out = tmp_path / "out"
     refused(r"pets does classification, not captioning", "caption", shown, "--model", classifier, "--out", out)
     refused(r"tiny does captioning, not classification", "classify", shown, "--model", model, "--out", out)
-    refused(r"pets does classification, not captioning", "evaluate", classifier)
+    refused(r"pets does classification; drawn scenes judge captioners and VQA models", "evaluate", classifier)
+    refused(r"tiny does captioning; whether it looks is asked of VQA models", "evaluate", model, "--metrics", "looking")
+    refused(r"tiny does captioning, not vqa", "answer", shown, "what is this?", "--model", model, "--out", out)
     assert not out.exists()
 
 
@@ -285,13 +287,40 @@ def test_evaluate_refuses_bad_numbers(model: Path, n: str) -> None:
     assert run("evaluate", model, "--n", n).exit_code == 2
 
 
+# vlx answer
+
+
+def test_answer_explains_the_answer_to_a_question(tmp_path: Path) -> None:
+    scene = draw(10_000_021)
+    scene.image.save(tmp_path / "scene.png")
+    asked = next(question for question in scene.questions if question.kind == "color")
+    result = run("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert asked.answer in result.output
+    page = (tmp_path / "out" / "scene.html").read_text(encoding="utf-8")
+    assert asked.answer in page
+    rival = "red" if asked.answer != "red" else "blue"
+    options = ("--answer", asked.answer, "--instead-of", rival, "--no-probes", "--out", tmp_path / "contrast")
+    contrast = run("answer", tmp_path / "scene.png", asked.text, *options)
+    assert contrast.exit_code == 0, contrast.output
+    assert f"{asked.answer} rather than {rival}" in " ".join(contrast.output.split())
+
+
+def test_answer_refuses_what_cannot_be_asked(tmp_path: Path) -> None:
+    draw(10_000_021).image.save(tmp_path / "scene.png")
+    out = ("--no-probes", "--out", tmp_path / "out")
+    refused(r"holds no word; ask something", "answer", tmp_path / "scene.png", " ", *out)
+    refused(r"'rod' is not among the .* close: red", "answer", tmp_path / "scene.png", "what?", "--answer", "rod", *out)
+    assert names(tmp_path / "out") == []
+
+
 # vlx demo
 
 
 def test_demo_draws_captions_and_explains(tmp_path: Path) -> None:
     result = run("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output
-    assert names(tmp_path / "demo") == ["report.h5", "report.html", "scene.png"]
+    assert names(tmp_path / "demo") == ["answer.html", "report.h5", "report.html", "scene.png"]
     assert result.output.splitlines()[-1] == str(tmp_path / "demo" / "report.html")
     why = vlx.Explanation.load(tmp_path / "demo" / "report.h5")
     assert why.image.shape == (512, 512, 3)

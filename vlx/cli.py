@@ -80,7 +80,7 @@ def demo(out: Path, seed: int) -> None:
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png")
     _show(why)
     _console().print(f"drawn:  {scene.caption}", highlight=False)
-    asked = next(question for question in scene.questions if question.kind == "color")
+    asked = next((asked for asked in scene.questions if asked.kind == "color"), scene.questions[-1])
     answer = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True)
     _show(answer)
     _console().print(f"right:  {asked.answer}", highlight=False)
