@@ -94,9 +94,14 @@ def _meet(one: Box, other: Box) -> bool:
 
 
 def rank_correlation(some: NDArray[np.floating], others: NDArray[np.floating]) -> float:
-    """Spearman's rank correlation of two lists of numbers, ties at their mean rank; nan when one is constant."""
-    a, b = (_ranks(np.asarray(values, np.float64)) for values in (some, others))
-    a, b = a - a.mean(), b - b.mean()
+    """Spearman's rank correlation of two lists of numbers, ties at their mean rank.
+
+    nan when one is constant, empty or holds nan.
+    """
+    values = np.array([some, others], np.float64)
+    if not values.size or np.isnan(values).any():
+        return float("nan")
+    a, b = (ranks - ranks.mean() for ranks in map(_ranks, values))
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / size if size > 0 else float("nan")
 

@@ -8,13 +8,14 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import close_matches, split_words, unknown_words
+from vlx.language import close_matches, shortened, split_words, unknown_words
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 
 LONGEST_QUESTION = 60
 ALTERNATIVES = 6
 PADDING = 0
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class Head(Protocol):
@@ -100,7 +101,7 @@ class CnnLstmVqa(CnnVision):
             )
         if not torch.isfinite(logits.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
-        return logits
+        return logits.float() if logits.dtype in HALVES else logits
 
     def question_gradients(self, A: Tensor, target: Target) -> Tensor | None:
         """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
@@ -126,7 +127,7 @@ class CnnLstmVqa(CnnVision):
         """
         words = split_words(question)
         if not words:
-            raise InputError(f"the question {question[:60]!r} holds no word; ask something")
+            raise InputError(f"the question {shortened(question)!r} holds no word; ask something")
         if len(words) > LONGEST_QUESTION:
             raise InputError(f"the question has {len(words)} words, at most {LONGEST_QUESTION}; shorten it")
         found = [self._index.get(word.casefold()) for word in words]
@@ -152,7 +153,7 @@ class CnnLstmVqa(CnnVision):
             Alternative(self.answers[n], n, value) for n, value in zip(likely.tolist(), values.tolist(), strict=True)
         )
         word = Word(self.answers[number], terms, float(logprobs[number]), others, sides=sides)
-        told = (f"not in the vocabulary, read as unknown: {', '.join(missing)}",) if missing else ()
+        told = (f"not in the vocabulary, read as unknown: {', '.join(map(shortened, missing))}",) if missing else ()
         return Prediction(word.label, (word,), tokens, query.answer is not None, told)
 
     def _answer(self, answer: str) -> int:
@@ -160,7 +161,9 @@ class CnnLstmVqa(CnnVision):
         if number is None:
             near = close_matches(answer.casefold(), self._numbers)
             hint = f"close: {', '.join(near)}" if near else f"some of them: {', '.join(self.answers[:12])}"
-            raise InputError(f"{answer!r} is not among the {len(self.answers)} answers of {self.name}; {hint}")
+            raise InputError(
+                f"{shortened(answer)!r} is not among the {len(self.answers)} answers of {self.name}; {hint}"
+            )
         return number
 
     def _parts(self) -> dict[str, Any]:
