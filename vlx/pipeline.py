@@ -247,9 +247,11 @@ def _plain(target: Target) -> tuple[Term, ...]:
 
 def _logprobs(task: Task, features: Features, prediction: Prediction, likely: Sequence[Target]) -> list[float]:
     """The targets' log-probabilities (a contrast's difference) with the picture."""
+    words = [word.logprob for word in prediction.words]
     if task.kind == "captioning":  # known from generation
-        words = [word.logprob for word in prediction.words]
         return [*words, sum(words)]
+    if len(likely) == len(words) and not any(word.sides for word in prediction.words):
+        return words
     return engine.scores(task, features.A, likely, features.rest).tolist()
 
 

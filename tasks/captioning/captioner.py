@@ -50,7 +50,7 @@ class CnnLstmCaptioner(CnnVision):
     ) -> None:
         _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
         super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
-        self.decoder = decoder
+        self.decoder, self._checked = decoder, False
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
         self.defaults = defaults or Defaults("gradcam", "logprob", "rows")
@@ -65,6 +65,7 @@ class CnnLstmCaptioner(CnnVision):
         if any(query.question or query.answer or query.instead_of for query in queries):
             raise InputError("a captioner takes no question, answer or instead_of; force a text with caption=…")
         with torch.no_grad():
+            self._check_state(features.A)
             state = self.decoder.start(features.A.clone())  # a decoder may work in place
             generated = self._generate(state, queries)
             return [
@@ -124,6 +125,19 @@ class CnnLstmCaptioner(CnnVision):
     def _token(self, word: str) -> int | None:
         return self._index.get(word, self._index.get(word.lower()))
 
+    def _check_state(self, A: Tensor) -> None:
+        """Once: every tensor of a state must have one row a picture. Raises ModelError."""
+        if self._checked:
+            return
+        for tensor in tensors(self.decoder.start(A[:1].repeat(2, 1, 1, 1))):
+            if tensor.ndim == 0 or len(tensor) != 2:
+                shape = list(tensor.shape)
+                raise ModelError(
+                    f"{self.name}: of two pictures the decoder's start gives a state of shape {shape}; needed is the "
+                    "picture's number first, [B, …]; for an nn.LSTM use vlx.tasks.captioning.lstm_step"
+                )
+        self._checked = True
+
     def _generate(self, state: Any, queries: Sequence[Query]) -> dict[int, Generated]:
         """Captions by row, for the queries that force none."""
         free = [row for row, query in enumerate(queries) if query.caption is None]
@@ -142,7 +156,9 @@ class CnnLstmCaptioner(CnnVision):
     def _said(self, generated: Generated) -> Prediction:
         self._check_logprobs(generated.logprobs)
         words = [self.vocabulary[token] for token in generated.tokens]
-        return self._prediction(words, generated.tokens, generated.logprobs, forced=False, missing=())
+        ended = self.end is None or len(generated.logprobs) > len(generated.tokens)
+        cut = () if ended else (f"cut after {len(words)} words (max_words): the model had not ended its caption",)
+        return self._prediction(words, generated.tokens, generated.logprobs, forced=False, missing=(), notes=cut)
 
     def _forced(self, caption: str, state: Any) -> Prediction:
         words, ids, missing = self.tokens(caption)
@@ -152,7 +168,14 @@ class CnnLstmCaptioner(CnnVision):
         return self._prediction(words, tuple(ids), logprobs, forced=True, missing=missing)
 
     def _prediction(
-        self, labels: Sequence[str], tokens: tuple[int, ...], logprobs: Tensor, *, forced: bool, missing: Sequence[str]
+        self,
+        labels: Sequence[str],
+        tokens: tuple[int, ...],
+        logprobs: Tensor,
+        *,
+        forced: bool,
+        missing: Sequence[str],
+        notes: tuple[str, ...] = (),
     ) -> Prediction:
         self._check_logprobs(logprobs)
         top = logprobs.float().topk(min(ALTERNATIVES, logprobs.shape[-1])) if tokens else None
@@ -163,7 +186,7 @@ class CnnLstmCaptioner(CnnVision):
             others = tuple(Alternative(self.vocabulary[other], other, value) for other, value in ranked)
             notes = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if label in missing else ()
             words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, notes))
-        return Prediction(" ".join(labels), tuple(words), tokens, forced, self._notes(labels, missing))
+        return Prediction(" ".join(labels), tuple(words), tokens, forced, (*self._notes(labels, missing), *notes))
 
     def _check_logprobs(self, logprobs: Tensor) -> None:
         if logprobs.shape[-1] != len(self.vocabulary):

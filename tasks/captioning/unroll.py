@@ -8,6 +8,8 @@ from torch import Tensor
 
 from vlx.nested import nested, tensors
 
+HALVES = (torch.float16, torch.bfloat16)
+
 
 class Decoder(Protocol):
     """What a captioner's language part must offer; ``logits`` and ``unroll`` are optional.
@@ -26,10 +28,10 @@ class Decoder(Protocol):
 
 
 def logits_of(decoder: Decoder, hidden: Tensor) -> Tensor:
-    """Hidden states [N, H] → logits [N, V]."""
+    """Hidden states [N, H] → logits [N, V], at least float32: in halves 1 − p is lost where p is near 1."""
     output = getattr(decoder, "logits", None)
     result: Tensor = hidden if output is None else output(hidden)
-    return result
+    return result.float() if result.dtype in HALVES else result
 
 
 def take(state: Any, rows: Sequence[int] | slice) -> Any:

@@ -156,7 +156,7 @@ def _hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> floa
 def _half_a_cell(placement: Placement) -> tuple[float, float]:
     """Half the distance of two cells' centres on the picture, (y, x)."""
     (y, x), (below, beside) = placement.centre_of(0, 0), placement.centre_of(1, 1)
-    return (below - y) / 2, (beside - x) / 2
+    return abs(below - y) / 2, abs(beside - x) / 2
 
 
 def _count_baselines(

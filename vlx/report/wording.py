@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,6 +14,7 @@ GUIDED = (
     "Guided Grad-CAM: the colours that would make the regions “for” it stronger; mid-grey is no effect. "
     "An illustration, not evidence: it hardly depends on the weights of the upper layers (arXiv 1810.03292)."
 )
+HARDLY = 0.25  # of p: what was said anyway hardly gained by the picture
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
@@ -139,8 +141,10 @@ def runners_up(word: WordExplanation, count: int = 2) -> str:
 def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     """How much of a word or answer comes from the picture, in bits, and what would have been said blind.
 
-    Bits are −log₂ p: those that a blank picture leaves open are filled by the picture or not at all. Empty when
-    nobody asked. ``instead_of``: the other answer of a contrast, whose log-probabilities are differences.
+    Bits are −log₂ p: those that a blank picture leaves open are filled by the picture or not at all. Where the same
+    would have been said and p hardly changes, that is said instead. Blurred and swapped pictures give the spread: a
+    blank one is like nothing the model has seen. Empty when nobody asked. ``instead_of``: the other answer of a
+    contrast, whose log-probabilities are differences.
     """
     blank = next((look for look in word.looks if look.kind == "blank" and look.logprobs), None)
     blind = blank.logprobs[0] if blank else None if word.seen is None else word.logprob - word.seen
@@ -149,12 +153,26 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     if blind is None or math.isnan(blind) or math.isnan(word.logprob):
         return ""
     said = blank.said[0] if blank and blank.said else None
-    if said == word.label:
-        return f"would have said “{_short(said)}” anyway: p with a blank picture is {share(blind)}"
-    blindly = f"; blind, it would have said “{_short(said)}”" if said is not None else ""
+    same = said is not None and said.casefold() == word.label.casefold()
+    if same and abs(probability(word.logprob) - probability(blind)) < HARDLY:
+        others = _spread(word, lambda logprob: percent(probability(logprob)), " %")
+        return f"would have said “{_short(word.label)}” anyway: p with a blank picture is {share(blind)}{others}"
+    blindly = f"; blind, it would have said “{_short(said)}”{' too' if same else ''}" if said else ""
     if word.logprob < blind:
         return f"the picture speaks against it: p {share(word.logprob)}, with a blank one {share(blind)}{blindly}"
-    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{blindly}"
+    others = _spread(word, lambda logprob: bits(word.logprob - logprob), " bits")
+    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{blindly}{others}"
+
+
+def _spread(word: WordExplanation, told: Callable[[float], str], unit: str) -> str:
+    """From the least to the most that blurred and swapped pictures give, in words; empty without any."""
+    others = [look for look in word.looks if look.kind != "blank"]
+    known = sorted(p for look in others for p in look.logprobs if not math.isnan(p))
+    if not known:
+        return ""
+    ends = sorted({told(known[0]), told(known[-1])}, key=[told(known[-1]), told(known[0])].index)
+    kinds = " or ".join(dict.fromkeys(look.kind for look in others))
+    return f"; with a {kinds} one {' to '.join(end.removesuffix(unit) for end in ends)}{unit}"
 
 
 def bits(nats: float) -> str:
