@@ -13,6 +13,10 @@ LOOKS = (
     Look("blurred", (-0.1, -0.7, -2.3), ("red", "red", "white")),
     Look("swapped", (-6.0, -0.2, -4.0, -5.0), ("blue", "red", "blue", "green")),
 )
+VERDICT = (
+    "3.9 of 4.0 bits come from the picture, 0.1 to 8.6 compared with a blurred or swapped one; "
+    "blind, it would have said “white”"
+)
 LABELS = ("a", "red", "house", "in", "<script>alert('x')</script>")
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tests.explanations import answer_explanation, asked, caption_explanation, contrast_explanation
+from tests.explanations import VERDICT, answer_explanation, asked, caption_explanation, contrast_explanation
 from tests.test_report_vqa import nasty_answer
 from vlx import Explanation
 from vlx.explanation import Look, Occlusion, QuestionWord
@@ -36,7 +36,7 @@ def test_the_terminal_tells_question_answer_alternatives_and_probes(capsys: pyte
         "white",
         "blue",
     ]
-    assert "3.9 of 4.0 bits come from the picture; blind, it would have said “white”." in shown
+    assert f"{VERDICT}." in shown
     assert "swapped ×4 median 1.3 % (blue ×2, red, green)" in shown
     assert "Occlusion agrees: rank correlation 0.61." in shown
 
@@ -70,7 +70,7 @@ def test_colours_of_the_terminal_follow_the_sign() -> None:
 def test_markdown_tells_the_same_and_takes_no_markup(tmp_path: Path) -> None:
     page = answer_explanation().save(tmp_path / "why.md").read_text(encoding="utf-8")
     assert page.startswith("> what color is *the* **car?**\n\n# red\n\nAnswer by tiny")
-    assert "- 3.9 of 4.0 bits come from the picture; blind, it would have said “white”." in page
+    assert f"- {VERDICT}." in page
     assert [line.split()[1] for line in page.splitlines() if line.startswith("| ")] == [
         "answer",
         "red",
@@ -143,7 +143,32 @@ def test_the_figure_of_a_contrast_has_both_signs() -> None:
             (Look("blank", (-np.inf,), ("y",)),),
             "∞ of ∞ bits come from the picture; blind, it would have said “y”",
         ),
-        (-0.1, 1.0, (Look("swapped", (-9.0,), ("y",)),), "1.4 of 1.6 bits come from the picture"),
+        (
+            -0.1,
+            1.0,
+            (Look("swapped", (-9.0,), ("y",)),),
+            "1.4 of 1.6 bits come from the picture, 12.8 compared with a swapped one",
+        ),
+        (
+            -0.1,
+            1.0,
+            (Look("blank", (-1.1,), ("x",)), Look("swapped", (-9.0, np.nan), ("y", "y"))),
+            "1.4 of 1.6 bits come from the picture, 12.8 compared with a swapped one; "
+            "blind, it would have said “x” too",
+        ),
+        (
+            -0.7,
+            0.0,
+            (Look("blank", (-0.7,), ("X",)), Look("blurred", (-0.7, -2.3), ("x",) * 2), Look("swapped", (-4.6,), "y")),
+            "would have said “x” anyway: p with a blank picture is 49.7 %, "
+            "1.0 % to 49.7 % with a blurred or swapped one",
+        ),
+        (
+            -3.0,
+            -2.9,
+            (Look("blank", (-0.1,), ("x",)),),
+            "the picture speaks against it: p 5.0 %, with a blank one 90.5 %; blind, it would have said “x” too",
+        ),
     ],
 )
 def test_the_verdict(logprob: float, seen: float | None, looks: tuple[Look, ...], said: str) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
@@ -153,26 +152,31 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     if blind is None or math.isnan(blind) or math.isnan(word.logprob):
         return ""
     said = blank.said[0] if blank and blank.said else None
+    others = _others(word)
     same = said is not None and said.casefold() == word.label.casefold()
     if same and abs(probability(word.logprob) - probability(blind)) < HARDLY:
-        others = _spread(word, lambda logprob: percent(probability(logprob)), " %")
-        return f"would have said “{_short(word.label)}” anyway: p with a blank picture is {share(blind)}{others}"
+        spread = f", {_range(share(others[1]), share(others[2]))} {others[0]}" if others else ""
+        return f"would have said “{_short(word.label)}” anyway: p with a blank picture is {share(blind)}{spread}"
     blindly = f"; blind, it would have said “{_short(said)}”{' too' if same else ''}" if said else ""
     if word.logprob < blind:
         return f"the picture speaks against it: p {share(word.logprob)}, with a blank one {share(blind)}{blindly}"
-    others = _spread(word, lambda logprob: bits(word.logprob - logprob), " bits")
-    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{blindly}{others}"
+    spread = ""
+    if others:
+        least, most = (bits(word.logprob - logprob) for logprob in (others[2], others[1]))
+        spread = f", {_range(least, most)} compared {others[0]}"
+    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{spread}{blindly}"
 
 
-def _spread(word: WordExplanation, told: Callable[[float], str], unit: str) -> str:
-    """From the least to the most that blurred and swapped pictures give, in words; empty without any."""
-    others = [look for look in word.looks if look.kind != "blank"]
-    known = sorted(p for look in others for p in look.logprobs if not math.isnan(p))
-    if not known:
-        return ""
-    ends = sorted({told(known[0]), told(known[-1])}, key=[told(known[-1]), told(known[0])].index)
-    kinds = " or ".join(dict.fromkeys(look.kind for look in others))
-    return f"; with a {kinds} one {' to '.join(end.removesuffix(unit) for end in ends)}{unit}"
+def _others(word: WordExplanation) -> tuple[str, float, float] | None:
+    """Which pictures there are besides a blank one, and the least and the largest log-probability with them."""
+    looks = [look for look in word.looks if look.kind != "blank"]
+    known = [p for look in looks for p in look.logprobs if not math.isnan(p)]
+    kinds = " or ".join(dict.fromkeys(look.kind for look in looks))
+    return (f"with a {kinds} one", min(known), max(known)) if known else None
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def bits(nats: float) -> str:
