@@ -231,6 +231,19 @@ def test_pictures_of_ones_own_take_the_place_of_drawn_ones() -> None:
     assert alone.looks[2].logprobs == pytest.approx(first[0].looks[2].logprobs[:1], abs=1e-5)
 
 
+@pytest.mark.parametrize("target", ["logit", "prob", "margin"])
+def test_looks_and_what_is_owed_are_log_probabilities_whatever_the_target(target: str) -> None:
+    task = vqa()
+    plain = vlx.explain(task, picture(), question=QUESTION, target="logprob", looks=True)
+    why = vlx.explain(task, picture(), question=QUESTION, target=target, looks=True)
+    for one, other in zip((why, *why.others), (plain, *plain.others), strict=True):
+        assert one.text == other.text
+        assert one[0].logprob == pytest.approx(other[0].logprob, abs=1e-6)
+        assert one[0].seen == pytest.approx(other[0].seen, abs=1e-6)
+        for look, expected in zip(one[0].looks, other[0].looks, strict=True):
+            assert look.logprobs == pytest.approx(expected.logprobs, abs=1e-6)
+
+
 @pytest.mark.parametrize("swaps", [[], "a.png", picture(), np.zeros((4, 4, 3), np.uint8)])
 def test_swaps_are_several_pictures(swaps: Any) -> None:
     with pytest.raises(InputError, match="swaps takes one or more pictures of something else, in a list; leave it out"):

@@ -104,6 +104,24 @@ def test_an_explanation_holds_the_words_as_they_were_asked() -> None:
     assert all(len(other.question_words) == 0 for other in why.others)
 
 
+def test_gradients_of_words_are_in_the_unit_of_the_target_and_what_is_lost_in_nats() -> None:
+    task = vqa()
+    A, tokens, red = features_of(task, 3).A, (2, 3, 4, 5, 6), (Term(0, ANSWERS.index("red")),)
+    plain = {}
+    for kind in ("logprob", "logit", "prob", "margin"):
+        why = vlx.explain(task, picture(3), question=QUESTION, answer="red", target=kind)
+        plain[kind] = [word.left_out for word in why.question_words]
+        terms = red
+        if kind == "margin":
+            rival = next(label for label, _ in why[0].alternatives if label != "red")
+            terms = (*red, Term(0, ANSWERS.index(rival), -1.0))
+        expected = task.question_gradients(A, Target(0, "", terms, cast(Any, kind), tokens))
+        assert expected is not None
+        assert [word.gradient for word in why.question_words] == pytest.approx(expected.tolist(), abs=1e-5)
+    for kind in ("logit", "prob", "margin"):
+        assert plain[kind] == pytest.approx(plain["logprob"], abs=1e-6)
+
+
 def test_a_contrast_owes_to_a_word_the_difference_of_its_sides() -> None:
     task = vqa()
     both = vlx.explain(task, picture(), question=QUESTION, answer="red", instead_of="blue").question_words

@@ -147,6 +147,57 @@ def test_unknown_words_are_told_or_refused() -> None:
         vlx.explain(vqa(unknown=None), picture(), question="what color is the dgo?")
 
 
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("\x00\x07 is\r\n\tthe \x7fdog\u202e?", ["is", "the", "dog"]),
+        ("犬は何色ですか", ["犬は何色ですか"]),
+        ("ما لون the dog؟", ["ما", "لون", "the", "dog"]),
+        ("is 😀 the dog", ["is", "the", "dog"]),
+        ("IS THE DOG", ["IS", "THE", "DOG"]),
+        ("the the the", ["the"] * 3),
+    ],
+)
+def test_questions_in_any_script_are_read(question: str, words: list[str]) -> None:
+    why = vlx.explain(vqa(), picture(), question=question)
+    assert [word.word for word in why.question_words] == words
+    assert why.question == question
+    unread = [word for word in words if word.lower() not in WORDS]
+    assert [note for note in why.notes if "read as unknown" in note] == (
+        [f"not in the vocabulary, read as unknown: {', '.join(unread)}"] if unread else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"question": "y" * 10_000}, r"not in the vocabulary of tiny \(9 words\): 'y{59}…'$"),
+        ({"question": "dog " * 2_500}, r"^the question has 2500 words, at most 60; shorten it$"),
+        ({"question": "?" * 10_000}, r"^the question '\?{59}…' holds no word; ask something$"),
+        (
+            {"question": "dog", "answer": "y" * 10_000},
+            r"^'y{59}…' is not among the 5 answers of tiny; some of them: yes",
+        ),
+        ({"question": "dog", "answer": ""}, r"^'' is not among the 5 answers of tiny; some of them: yes, no, red"),
+        ({"question": "dog", "answer": "red", "instead_of": "rde"}, r"^'rde' is not among .*; close: red$"),
+    ],
+)
+def test_ten_thousand_characters_are_not_quoted_in_full(given: dict[str, str], message: str) -> None:
+    with pytest.raises((InputError, UnknownWords), match=message):
+        vlx.explain(vqa(unknown=None), picture(), **given)
+
+
+def test_an_endless_unknown_word_is_told_in_short() -> None:
+    why = vlx.explain(vqa(), picture(), question="dog " + "y" * 10_000)
+    assert f"not in the vocabulary, read as unknown: {'y' * 59}…" in why.notes
+
+
+def test_the_answer_that_would_be_given_is_no_contrast_to_itself() -> None:
+    said = vlx.explain(vqa(), picture(), question=QUESTION).text
+    with pytest.raises(InputError, match=f"^instead_of='{said}' is the answer that is explained; name another"):
+        vlx.explain(vqa(), picture(), question=QUESTION, instead_of=said)
+
+
 def test_markup_and_control_characters_stay_text() -> None:
     why = vlx.explain(
         vqa(), picture(), question="what <script>alert(1)</script> color\x07 is the dog?", answer="<b>bold</b>"

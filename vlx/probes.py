@@ -106,7 +106,7 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
     whole = tuple(one.text for one in free)
     if task.kind != "captioning":
         return [whole] * targets
-    forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A)) if prediction.words else []
+    forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A))
     words = [tuple(_likeliest(one, n) for one in forced) for n in range(len(prediction.words))]
     return [*words, *[whole] * (targets - len(words))]
 
