@@ -111,7 +111,7 @@ def test_gradients_of_words_are_in_the_unit_of_the_target_and_what_is_lost_in_na
     for kind in ("logprob", "logit", "prob", "margin"):
         why = vlx.explain(task, picture(3), question=QUESTION, answer="red", target=kind)
         plain[kind] = [word.left_out for word in why.question_words]
-        terms = red
+        terms: tuple[Term, ...] = red
         if kind == "margin":
             rival = next(label for label, _ in why[0].alternatives if label != "red")
             terms = (*red, Term(0, ANSWERS.index(rival), -1.0))

@@ -159,7 +159,11 @@ def test_the_figure_of_a_contrast_has_both_signs() -> None:
         (
             -0.7,
             0.0,
-            (Look("blank", (-0.7,), ("X",)), Look("blurred", (-0.7, -2.3), ("x",) * 2), Look("swapped", (-4.6,), "y")),
+            (
+                Look("blank", (-0.7,), ("X",)),
+                Look("blurred", (-0.7, -2.3), ("x",) * 2),
+                Look("swapped", (-4.6,), ("y",)),
+            ),
             "would have said “x” anyway: p with a blank picture is 49.7 %, "
             "1.0 % to 49.7 % with a blurred or swapped one",
         ),
