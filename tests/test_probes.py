@@ -200,6 +200,24 @@ def test_drawn_pictures_are_never_trained_on() -> None:
 # In an explanation
 
 
+def test_sway_is_the_mean_change_by_swapped_pictures() -> None:
+    why = vlx.explain(vqa(), picture(), question=QUESTION, looks=True)
+    for word in (why[0], *(other[0] for other in why.others)):
+        expected = np.mean([abs(word.logprob - logprob) for logprob in word.looks[2].logprobs])
+        assert probes.sway(word) == pytest.approx(expected, abs=1e-4)
+    assert probes.sway(vlx.explain(vqa(), picture(), question=QUESTION)[0]) is None
+    blind = vlx.explain(captioner(cast(Any, Blind())), picture(), caption=TEXT, looks=True)
+    assert [probes.sway(word) for word in blind] == pytest.approx([0.0] * 5, abs=1e-6)
+
+
+def test_the_sway_of_a_contrast_is_that_of_the_difference() -> None:
+    why = vlx.explain(vqa(), picture(), question=QUESTION, answer="red", instead_of="blue", looks=True)
+    red, blue = (other[0] for other in why.others)
+    own = red.logprob - blue.logprob
+    elsewhere = np.subtract(red.looks[2].logprobs, blue.looks[2].logprobs)
+    assert probes.sway(why[0]) == pytest.approx(np.abs(own - elsewhere).mean(), abs=1e-4)
+
+
 def test_a_caption_is_shown_other_pictures_when_asked() -> None:
     assert all(word.looks == () for word in vlx.explain(captioner(), picture(), caption=TEXT))
     why = vlx.explain(captioner(), picture(), caption=TEXT, looks=True)

@@ -168,6 +168,32 @@ def test_the_figure_of_a_contrast_has_both_signs() -> None:
             "1.0 % to 49.7 % with a blurred or swapped one",
         ),
         (
+            -0.01,
+            5.0,
+            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.05, -0.02), ("x", "X", "x"))),
+            "would have said “x” anyway: p with 3 other pictures is 95.1 % to 99.0 %",
+        ),
+        (
+            -0.01,
+            5.0,
+            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.05, -0.02), ("x", "y", "x"))),
+            "7.2 of 7.2 bits come from the picture, 0.0 to 0.1 compared with a swapped one; "
+            "blind, it would have said “y”",
+        ),
+        (
+            -0.01,
+            5.0,
+            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.6, -0.02), ("x", "x", "x"))),
+            "7.2 of 7.2 bits come from the picture, 0.0 to 0.9 compared with a swapped one; "
+            "blind, it would have said “y”",
+        ),
+        (
+            -0.01,
+            5.0,
+            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.01), ("x", "x"))),
+            "7.2 of 7.2 bits come from the picture, 0.0 compared with a swapped one; blind, it would have said “y”",
+        ),
+        (
             -3.0,
             -2.9,
             (Look("blank", (-0.1,), ("x",)),),

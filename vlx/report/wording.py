@@ -157,6 +157,8 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     if same and abs(probability(word.logprob) - probability(blind)) < HARDLY:
         spread = f", {_range(share(others[1]), share(others[2]))} {others[0]}" if others else ""
         return f"would have said “{_short(word.label)}” anyway: p with a blank picture is {share(blind)}{spread}"
+    if elsewhere := _said_of_others(word):
+        return f"would have said “{_short(word.label)}” anyway: {elsewhere}"
     blindly = f"; blind, it would have said “{_short(said)}”{' too' if same else ''}" if said else ""
     if word.logprob < blind:
         return f"the picture speaks against it: p {share(word.logprob)}, with a blank one {share(blind)}{blindly}"
@@ -173,6 +175,17 @@ def _others(word: WordExplanation) -> tuple[str, float, float] | None:
     known = [p for look in looks for p in look.logprobs if not math.isnan(p)]
     kinds = " or ".join(dict.fromkeys(look.kind for look in looks))
     return (f"with a {kinds} one", min(known), max(known)) if known else None
+
+
+def _said_of_others(word: WordExplanation, least: int = 3) -> str:
+    """What p is with swapped pictures, if all of them, at least ``least``, hardly change the word and its p; else an empty text."""
+    swapped = [look for look in word.looks if look.kind == "swapped"]
+    said = [one.casefold() == word.label.casefold() for look in swapped for one in look.said]
+    known = [p for look in swapped for p in look.logprobs]
+    near = [abs(probability(p) - probability(word.logprob)) < HARDLY for p in known]
+    if len(near) < least or not all(near) or not all(said):
+        return ""
+    return f"p with {len(known)} other pictures is {_range(share(min(known)), share(max(known)))}"
 
 
 def _range(low: str, high: str) -> str:
