@@ -206,6 +206,10 @@ def test_the_verdict(logprob: float, seen: float | None, looks: tuple[Look, ...]
     assert wording.verdict(word) == said
 
 
+def test_bits_have_no_negative_zero() -> None:
+    assert [wording.bits(nats) for nats in (-0.02, 0.0, -0.0, 0.04, -1.0)] == ["0.0", "0.0", "0.0", "0.1", "−1.4"]
+
+
 def test_the_verdict_on_a_contrast() -> None:
     word = contrast_explanation()[0]
     assert wording.verdict(replace(word, looks=()), "white") == ""

@@ -178,7 +178,10 @@ def _others(word: WordExplanation) -> tuple[str, float, float] | None:
 
 
 def _said_of_others(word: WordExplanation, least: int = 3) -> str:
-    """What p is with swapped pictures, if all of them, at least ``least``, hardly change the word and its p; else an empty text."""
+    """What p is with swapped pictures, if all of them hardly change the word and its p.
+
+    Empty where one does, and where there are fewer than ``least``: some pictures happen to show the same.
+    """
     swapped = [look for look in word.looks if look.kind == "swapped"]
     said = [one.casefold() == word.label.casefold() for look in swapped for one in look.said]
     known = [p for look in swapped for p in look.logprobs]
@@ -194,7 +197,7 @@ def _range(low: str, high: str) -> str:
 
 def bits(nats: float) -> str:
     """Nats as bits, with one place."""
-    return f"{nats / math.log(2) + 0.0:.1f}".replace("-", "−") if math.isfinite(nats) else figure(nats)
+    return f"{round(nats / math.log(2), 1) + 0.0:.1f}".replace("-", "−") if math.isfinite(nats) else figure(nats)
 
 
 def lead(word: WordExplanation) -> float:
