@@ -214,10 +214,10 @@ def classify(
 @click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
 @click.option(
     "--metrics",
-    type=click.Choice(("pointing", "looking")),
+    type=click.Choice(("pointing", "occlusion", "looking")),
     default="pointing",
     show_default=True,
-    help="Do the maps point at the right things? Does a VQA model look at all?",
+    help="Do maps point at the right things? Does occlusion agree with them? Does a VQA model look at all?",
 )
 def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -> None:
     """Measure explanations against drawn scenes, beside baselines.
@@ -234,6 +234,8 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -
         raise click.ClickException(f"{model} does {task.kind}; drawn scenes judge captioners and VQA models")
     if metrics == "looking":
         result = evaluation.looking(task, n, progress=_progress("scenes"))
+    elif metrics == "occlusion":
+        result = evaluation.agreement(task, n, progress=_progress("scenes"))
     else:
         result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
     if as_json:

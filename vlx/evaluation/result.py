@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+PLAIN = ("pointing", "nats", "rank correlation")  # a table of one of these says so elsewhere
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -54,7 +56,9 @@ class Result:
         table.add_column("method", no_wrap=True)
         table.add_column("target")
         for metric, group in groups:
-            table.add_column(group if metric in ("pointing", "nats") else f"{group} {metric}", justify="right")
+            table.add_column(
+                group if metric in ("pointing", "nats", "rank correlation") else f"{group} {metric}", justify="right"
+            )
         for method, target in dict.fromkeys((row.method, row.target) for row in self.rows):
             own = {(r.metric, r.group): r for r in self.rows if (r.method, r.target) == (method, target)}
             table.add_row(method, target, *(_cell(own.get(key)) for key in groups))
