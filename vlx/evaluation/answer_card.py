@@ -42,7 +42,6 @@ and the maps can be judged by it.{% endif %} Everything below was measured on se
 {% for kind, (share, number) in full.items() -%}
 | {{ kind }} | {{ number }} | {{ percent(share) }} |
 {%- for other in (deaf, mute, blind) %} {{ percent(other[kind][0]) }} |{% endfor %}
-
 {% endfor %}
 Without the picture: the answer most often right for that very question in {{ taught }} other scenes. Without the
 question: this model with every word unknown. Picture blanked: this model shown its blank colour.
@@ -55,7 +54,8 @@ Default of this model: **{{ method }}** on **{{ target }}**. The baseline below 
 another question about the same picture.
 
 {{ table }}
-Repeat with `{{ pointing.command }}` and `python -m vlx.evaluation.card {{ folder }}`.
+Repeat with `{{ pointing.command }}` and `python -m vlx.evaluation.card {{ folder }} --n {{ n }}
+--pointing-n {{ pointing.n }}`.
 
 ## Limits
 
