@@ -152,7 +152,7 @@ def test_the_figure_of_a_contrast_has_both_signs() -> None:
         (
             -0.1,
             1.0,
-            (Look("blank", (-1.1,), ("x",)), Look("swapped", (-9.0, np.nan), ("y", "y"))),
+            (Look("blank", (-1.1,), ("x",)), Look("swapped", (np.nan, -9.0), ("y", "y"))),
             "1.4 of 1.6 bits come from the picture, 12.8 compared with a swapped one; "
             "blind, it would have said “x” too",
         ),

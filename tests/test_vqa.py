@@ -47,6 +47,11 @@ def test_padding_and_company_change_no_answer(kind: str) -> None:
     torch.testing.assert_close(grouped[3], task.logits(A[1:], [short])[0], rtol=0, atol=1e-12)
 
 
+def test_shorter_questions_end_in_token_0() -> None:
+    tokens, lengths = _padded([(2,), (3, 4, 5)])
+    assert (tokens.tolist(), lengths.tolist()) == ([[2, 0, 0], [3, 4, 5]], [1, 3])
+
+
 def _padded(questions: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
     from vlx.tasks.vqa.vqa import padded
 
