@@ -278,9 +278,9 @@ def test_embedded_names_cannot_be_taken() -> None:
 
 
 def test_every_embedded_model_that_is_listed_can_be_loaded() -> None:
-    names = [row.name for row in models.known() if row.source == "embedded"]
-    assert "scenes/captioner" in names
-    for name in names:
-        task: Any = vlx.load(name)
-        assert (task.name, task.kind) == (name, "captioning")
+    rows = [row for row in models.known() if row.source == "embedded"]
+    assert {("scenes/captioner", "captioning"), ("scenes/vqa", "vqa")} <= {(row.name, row.kind) for row in rows}
+    for row in rows:
+        task: Any = vlx.load(row.name)
+        assert (task.name, task.kind) == (row.name, row.kind)
         assert replace(task.defaults).method

@@ -250,7 +250,7 @@ def _logprobs(task: Task, features: Features, prediction: Prediction, likely: Se
     words = [word.logprob for word in prediction.words]
     if task.kind == "captioning":  # known from generation
         return [*words, sum(words)]
-    if len(likely) == len(words) and not any(word.sides for word in prediction.words):
+    if len(likely) == len(words) and all(len(word.terms) == 1 for word in prediction.words):  # no contrast
         return words
     return engine.scores(task, features.A, likely, features.rest).tolist()
 
