@@ -1,5 +1,31 @@
-"""Names of units (Network Dissection); the code is in ``<checkout>/neuron_names``, the wheel has it right here."""
+"""Names of units (Network Dissection); the code is in ``<checkout>/neuron_names``, the wheel has it right here.
+
+    >>> names = vlx.neuron_names.dissect(task, vlx.neuron_names.open_data("scenes:2000"))
+    >>> names[12].concept, names[12].iou
+    ('roof', 0.21)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from vlx._checkout import sibling
 
 __path__ += sibling("neuron_names")
+
+if TYPE_CHECKING:
+    from vlx.neuron_names.datasets import open_data
+    from vlx.neuron_names.dissection import dissect
+    from vlx.neuron_names.formats import load, read
+    from vlx.neuron_names.table import NeuronNames
+
+__all__ = ["NeuronNames", "dissect", "load", "open_data", "read"]
+
+_HOMES = {"NeuronNames": "table", "dissect": "dissection", "load": "formats", "open_data": "datasets", "read": "formats"}
+
+if not TYPE_CHECKING:  # a type checker would take any name at all for granted
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            value = globals()[name] = getattr(import_module(f"vlx.neuron_names.{_HOMES[name]}"), name)
+            return value
+        raise AttributeError(f"module 'vlx.neuron_names' has no attribute {name!r}")

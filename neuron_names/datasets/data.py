@@ -1,0 +1,48 @@
+"""What dissection asks of a set of pictures: each with the pixels of the concepts in it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlx.neuron_names.table.tally import Concept
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """One picture and what is where in it.
+
+    ``image`` is PIL RGB. ``labels`` is an integer array [channels, H, W] of concept numbers from 1, 0 for none; H × W
+    may be smaller than the picture, but has its proportions. A pixel carries as many concepts as there are channels,
+    none of them twice. ``whole`` are the numbers of concepts of the picture as a whole (Broden's scenes and textures).
+    """
+
+    image: Image.Image
+    labels: NDArray[np.integer]
+    whole: tuple[int, ...] = ()
+
+
+class ConceptData(Protocol):
+    """A sequence of `Labelled` pictures; concept number n is ``concepts[n − 1]``.
+
+    ``name`` is what `vlx.neuron_names.datasets.open_data` opens again, "scenes:2000" or a folder; ``licence`` says
+    under what the pictures and labels stand, as far as is known.
+    """
+
+    name: str
+    licence: str
+    concepts: tuple[Concept, ...]
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def __getitem__(self, number: int) -> Labelled:
+        """Picture ``number``, from 0; the same at every call."""
+        ...
+
+    def digest(self) -> str:
+        """A hash that changes when the pictures or labels do."""
+        ...

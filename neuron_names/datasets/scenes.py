@@ -1,0 +1,58 @@
+"""Drawn scenes as pictures with concept masks."""
+
+import hashlib
+
+import numpy as np
+
+from vlx import scenes
+from vlx.errors import InputError
+from vlx.neuron_names.datasets.data import Labelled
+from vlx.neuron_names.table.tally import Concept
+from vlx.scenes.scene import Scene, category_of
+from vlx.scenes.world import KINDS
+
+FIRST = 5_000_000  # seeds for dissection: neither trained on nor held out
+CHANNELS = ("object", "part", "color", "texture", "scene")
+
+
+class SceneData:
+    """``count`` scenes from seed ``first`` on; the place is a concept of the pixels outside all objects."""
+
+    licence = "MIT"
+
+    def __init__(self, count: int, first: int = FIRST, size: int = 128) -> None:
+        if count < 1:
+            raise InputError(f"scenes:{count}; dissect at least one scene")
+        self.count, self.first, self.size = count, first, size
+        self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "")
+        self.concepts = tuple(Concept(name, category_of(name)) for name in _names())
+        self._number = {concept.name: n for n, concept in enumerate(self.concepts, 1)}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Labelled:
+        if not 0 <= number < self.count:
+            raise IndexError(f"there is no picture {number} among {self.count}")
+        scene = scenes.draw(self.first + number, size=self.size)
+        return Labelled(scene.image, self._labels(scene))
+
+    def digest(self) -> str:
+        """Of the first and last scene's pixels and labels, and of how many there are: `draw` is deterministic."""
+        made = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
+        for number in {0, self.count - 1}:
+            one = self[number]
+            made.update(one.image.tobytes() + one.labels.tobytes())
+        return made.hexdigest()
+
+    def _labels(self, scene: Scene) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
+        """One channel a category; where two parts or colours of different objects meet, the front one's pixels show."""
+        labels = np.zeros((len(CHANNELS), self.size, self.size), np.int16)
+        for concept, mask in scene.masks.items():
+            labels[CHANNELS.index(category_of(concept)), mask] = self._number[concept]
+        return labels
+
+
+def _names() -> list[str]:
+    parts = {part.name for kind in KINDS.values() for part in kind.parts} - set(KINDS)
+    return [*scenes.KINDS, *sorted(parts), *scenes.COLORS, *scenes.TEXTURES, *scenes.SCENES]

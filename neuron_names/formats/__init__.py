@@ -1,0 +1,1 @@
+"""Tables of names on disk: our own HDF5, and the formats that others publish."""

@@ -1,0 +1,188 @@
+"""`NeuronNames`: the names of a layer's units, from a tally of our own or from a table that others published."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vlx.errors import InputError
+from vlx.language import close_matches
+from vlx.neuron_names.table.tally import Tally
+
+DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
+Rule = Literal["published", "best"]
+
+
+@dataclass(frozen=True)
+class UnitName:
+    """What one unit detects, by one category's best concept; ``concept`` is empty where the table names nothing.
+
+    ``iou`` is nan in tables without one; ``score`` is the table's own measure (the IoU in Network Dissection's).
+    ``error`` is the standard error of the IoU over folds of pictures, ``wins`` in how many folds (of ``folds``), each
+    left out in turn, the concept stays the category's best. ``threshold`` is the unit's T: its mask is where A > T.
+    Counts are pixels of the label grid. None where the table does not tell.
+    """
+
+    unit: int
+    concept: str = ""
+    category: str = ""
+    iou: float = float("nan")
+    score: float = float("nan")
+    error: float | None = None
+    wins: int | None = None
+    folds: int | None = None
+    threshold: float | None = None
+    quantile: float | None = None
+    intersection: int | None = None
+    truth: int | None = None
+    activation: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronNames:
+    """The names of K units. ``names[12]`` is the unit's best name, ``names.candidates(12)`` the best of each category.
+
+    ``about`` says where the table comes from: model, model_hash, layer, dataset, dataset_hash, images, quantiles,
+    denominator, alignment, licence, source, metric. ``tally`` holds the counts of a dissection; tables that others
+    published come without.
+
+    ``quantile``: one of the tally's for all categories, or None for each category's own (`Tally.best_quantile`).
+    ``categories``: those that may give names; all where it is None.
+    """
+
+    listed: tuple[tuple[UnitName, ...], ...] = field(repr=False, default=())
+    about: dict[str, Any] = field(default_factory=dict)
+    tally: Tally | None = field(repr=False, default=None)
+    quantile: float | None = None
+    denominator: str = "paper"
+    categories: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __iter__(self) -> Iterator[UnitName]:
+        return (self[unit] for unit in range(len(self)))
+
+    def __getitem__(self, unit: int) -> UnitName:
+        return self.candidates(unit)[0] if self.candidates(unit) else UnitName(unit)
+
+    def candidates(self, unit: int) -> tuple[UnitName, ...]:
+        """The best concept of each category, best score first; raises IndexError for a unit that is not there."""
+        if not 0 <= unit < len(self):
+            raise IndexError(f"there is no unit {unit}; the table has units 0 to {len(self) - 1}")
+        return self._units[unit]
+
+    @cached_property
+    def _units(self) -> tuple[tuple[UnitName, ...], ...]:
+        found = self.listed if self.tally is None else named_by(self.tally, self.quantile, self.denominator)
+        if self.categories is None:
+            return found
+        return tuple(tuple(one for one in unit if one.category in self.categories) for unit in found)
+
+    def choose(
+        self,
+        *,
+        categories: Collection[str] | None = None,
+        quantile: float | None = None,
+        denominator: str | None = None,
+    ) -> "NeuronNames":
+        """The same table read otherwise: other categories, one quantile for all, another denominator of the IoU.
+
+        Raises InputError for a category that no concept has, for a quantile that was not counted, and for a table
+        without counts.
+        """
+        if (quantile is not None or denominator is not None) and self.tally is None:
+            raise InputError("this table has no counts, so its quantile and denominator cannot be changed; dissect anew")
+        if quantile is not None and self.tally is not None:
+            self.tally.quantile(quantile)
+        return replace(
+            self,
+            categories=self._known_categories(categories) if categories is not None else self.categories,
+            quantile=self.quantile if quantile is None else quantile,
+            denominator=denominator or self.denominator,
+        )
+
+    def _known_categories(self, wanted: Collection[str]) -> tuple[str, ...]:
+        everything = replace(self, categories=None)
+        known = sorted({one.category for unit in everything._units for one in unit})
+        for name in wanted:
+            if name not in known:
+                near = ", ".join(close_matches(name, known)) or ", ".join(known)
+                raise InputError(f"no unit has a name of category {name!r}; there are: {near}")
+        return tuple(wanted)
+
+    def detectors(self, iou: float = DETECTOR) -> dict[int, UnitName]:
+        """The units whose best name's IoU lies above ``iou``, by number."""
+        return {name.unit: name for name in self if name.concept and name.iou > iou}
+
+    def unique_detectors(self, iou: float = DETECTOR, rule: Rule = "published") -> int:
+        """How many different concepts are detected above ``iou``.
+
+        ``rule``: "published" counts every category's best concept of a unit, as the published plots do; "best" only
+        the one best name of a unit. Raises InputError for another rule.
+        """
+        return sum(len(concepts) for concepts in self.unique_by_category(iou, rule).values())
+
+    def unique_by_category(self, iou: float = DETECTOR, rule: Rule = "published") -> dict[str, set[str]]:
+        """The concepts that `unique_detectors` counts, by category."""
+        if rule not in ("published", "best"):
+            raise InputError(f"rule={rule!r}; known are 'published' (each category's best) and 'best' (one a unit)")
+        found: dict[str, set[str]] = {}
+        for unit in range(len(self)):
+            names: Sequence[UnitName] = self.candidates(unit) if rule == "published" else [self[unit]]
+            for name in names:
+                if name.concept and name.iou > iou:
+                    found.setdefault(name.category, set()).add(name.concept)
+        return found
+
+    def save(self, path: str | Path) -> Path:
+        """Write to ``path``: .h5 keeps everything, .csv and .json the names; see `vlx.neuron_names.read`."""
+        from vlx.neuron_names import formats
+
+        return formats.save(self, Path(path))
+
+    def __repr__(self) -> str:
+        of = " ".join(str(self.about[key]) for key in ("model", "layer") if self.about.get(key))
+        return f"NeuronNames({of or 'a table'}: {len(self)} units, {len(self.detectors())} detectors)"
+
+
+def named_by(tally: Tally, quantile: float | None, denominator: str) -> tuple[tuple[UnitName, ...], ...]:
+    """Each unit's best concept of each category by IoU, best first; concepts that no picture shows are left out."""
+    chosen = tally.best_quantile() if quantile is None else dict.fromkeys(tally.categories, tally.quantile(quantile))
+    units: list[list[UnitName]] = [[] for _ in range(tally.units)]
+    for number in sorted(set(chosen.values())):
+        for place, category in enumerate(tally.categories):
+            if chosen[category] == number:
+                own = np.flatnonzero((tally.category == place) & (tally.truth.sum(0) > 0))
+                for unit, name in enumerate(_best(tally, number, denominator, own, place)):
+                    units[unit] += [name] if name.score > 0 else []
+    return tuple(tuple(sorted(names, key=lambda name: -name.score)) for names in units)
+
+
+def _best(tally: Tally, quantile: int, denominator: str, own: Any, category: int) -> Iterator[UnitName]:
+    """Every unit's best of the concepts ``own``, all of one category."""
+    if not len(own):
+        return
+    iou, error = tally.iou(quantile, denominator)[:, own], tally.error(quantile, denominator)[:, own]
+    left = tally.iou_without(quantile, denominator)[:, :, own].argmax(2)
+    rule = ("paper", "lite", "all").index(denominator)
+    for unit, best in enumerate(iou.argmax(1)):
+        concept, value = tally.concepts[own[best]], float(iou[unit, best])
+        yield UnitName(
+            unit,
+            concept.name,
+            concept.category,
+            value,
+            value,
+            error=float(error[unit, best]) if len(left) > 1 else None,
+            wins=int((left[:, unit] == best).sum()) if len(left) > 1 else None,
+            folds=len(left) if len(left) > 1 else None,
+            threshold=float(tally.thresholds[quantile, unit]),
+            quantile=tally.quantiles[quantile],
+            intersection=int(tally.intersection[:, quantile, unit, own[best]].sum()),
+            truth=int(tally.truth[:, own[best]].sum()),
+            activation=int(tally.activation[rule, :, quantile, unit, category].sum()),
+        )
