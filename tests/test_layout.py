@@ -23,7 +23,7 @@ MAX_LINES = 400
 # Lowest first; a module may import its own row and rows above it in this list. A package goes by its folder's name;
 # "" is vlx/__init__.py, the public names.
 ROWS = (
-    "_checkout errors geometry kept nested",
+    "_checkout digest errors files geometry kept nested",
     "following frames images language relu_rules task tracing weighting",
     "engine pixels",
     "tasks neuron_names scenes",
@@ -31,7 +31,7 @@ ROWS = (
     "report",
     "models pipeline",
     "",
-    "cli __main__",
+    "cli cli_names __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

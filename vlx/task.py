@@ -199,6 +199,15 @@ class Sees(Protocol):
 
 
 @runtime_checkable
+class Identified(Protocol):
+    """Optional: a task whose vision part can be told from others; names of units are valid for one network only."""
+
+    def digest(self) -> str:
+        """A hash of the weights behind A, the same in every process, on every device and in every precision."""
+        ...
+
+
+@runtime_checkable
 class Hears(Task, Protocol):
     """Optional: a task that is asked questions and can tell what an answer owes to their words."""
 

@@ -8,15 +8,20 @@ from vlx import scenes
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.table.tally import Concept
+from vlx.scenes.painter import paint_names
 from vlx.scenes.scene import Scene, category_of
-from vlx.scenes.world import KINDS
+from vlx.scenes.world import KINDS, PAINTS
 
 FIRST = 5_000_000  # seeds for dissection: neither trained on nor held out
 CHANNELS = ("object", "part", "color", "texture", "scene")
 
 
 class SceneData:
-    """``count`` scenes from seed ``first`` on; the place is a concept of the pixels outside all objects."""
+    """``count`` scenes from seed ``first`` on.
+
+    The place is a concept of the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of
+    the parts' fixed paints included: a unit that detects brown should not have to be called a trunk.
+    """
 
     licence = "MIT"
 
@@ -25,7 +30,7 @@ class SceneData:
             raise InputError(f"scenes:{count}; dissect at least one scene")
         self.count, self.first, self.size = count, first, size
         self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "")
-        self.concepts = tuple(Concept(name, category_of(name)) for name in _names())
+        self.concepts = _concepts()
         self._number = {concept.name: n for n, concept in enumerate(self.concepts, 1)}
 
     def __len__(self) -> int:
@@ -50,9 +55,14 @@ class SceneData:
         labels = np.zeros((len(CHANNELS), self.size, self.size), np.int16)
         for concept, mask in scene.masks.items():
             labels[CHANNELS.index(category_of(concept)), mask] = self._number[concept]
+        for thing in scene.objects:
+            for part, paint in paint_names(thing.pose).items():
+                labels[CHANNELS.index("color"), thing.parts[part]] = self._number[paint]
         return labels
 
 
-def _names() -> list[str]:
+def _concepts() -> tuple[Concept, ...]:
     parts = {part.name for kind in KINDS.values() for part in kind.parts} - set(KINDS)
-    return [*scenes.KINDS, *sorted(parts), *scenes.COLORS, *scenes.TEXTURES, *scenes.SCENES]
+    named = [*scenes.KINDS, *sorted(parts), *scenes.COLORS, *scenes.TEXTURES, *scenes.SCENES]
+    plain = [Concept(name, category_of(name)) for name in named]
+    return (*plain, *(Concept(name, "color") for name in dict.fromkeys(PAINTS.values()) if name not in scenes.COLORS))

@@ -20,7 +20,9 @@ Rule = Literal["published", "best"]
 class UnitName:
     """What one unit detects, by one category's best concept; ``concept`` is empty where the table names nothing.
 
-    ``iou`` is nan in tables without one; ``score`` is the table's own measure (the IoU in Network Dissection's).
+    ``iou`` is nan in tables without one; ``score`` is the table's own measure: the IoU in Network Dissection's. Where
+    categories are read at different quantiles it is (IoU − chance) / (attainable − chance), as IoUs of large masks are
+    large by chance (`Tally.chance`, `Tally.attainable`).
     ``error`` is the standard error of the IoU over folds of pictures, ``wins`` in how many folds (of ``folds``), each
     left out in turn, the concept stays the category's best. ``threshold`` is the unit's T: its mask is where A > T.
     Counts are pixels of the label grid. None where the table does not tell.
@@ -95,7 +97,7 @@ class NeuronNames:
         without counts.
         """
         if (quantile is not None or denominator is not None) and self.tally is None:
-            raise InputError("this table has no counts, so its quantile and denominator cannot be changed; dissect anew")
+            raise InputError("this table has no counts: its quantile and denominator cannot be changed; dissect anew")
         if quantile is not None and self.tally is not None:
             self.tally.quantile(quantile)
         return replace(
@@ -115,8 +117,8 @@ class NeuronNames:
         return tuple(wanted)
 
     def detectors(self, iou: float = DETECTOR) -> dict[int, UnitName]:
-        """The units whose best name's IoU lies above ``iou``, by number."""
-        return {name.unit: name for name in self if name.concept and name.iou > iou}
+        """The units whose best name's IoU lies above ``iou``, by number; see `detects`."""
+        return {name.unit: name for name in self if detects(name, iou)}
 
     def unique_detectors(self, iou: float = DETECTOR, rule: Rule = "published") -> int:
         """How many different concepts are detected above ``iou``.
@@ -134,7 +136,7 @@ class NeuronNames:
         for unit in range(len(self)):
             names: Sequence[UnitName] = self.candidates(unit) if rule == "published" else [self[unit]]
             for name in names:
-                if name.concept and name.iou > iou:
+                if detects(name, iou):
                     found.setdefault(name.category, set()).add(name.concept)
         return found
 
@@ -149,6 +151,11 @@ class NeuronNames:
         return f"NeuronNames({of or 'a table'}: {len(self)} units, {len(self.detectors())} detectors)"
 
 
+def detects(name: UnitName, iou: float = DETECTOR) -> bool:
+    """Whether a unit counts as a detector of the concept: its IoU, and its score, lie above ``iou``."""
+    return bool(name.concept) and name.iou > iou and name.score > iou
+
+
 def named_by(tally: Tally, quantile: float | None, denominator: str) -> tuple[tuple[UnitName, ...], ...]:
     """Each unit's best concept of each category by IoU, best first; concepts that no picture shows are left out."""
     chosen = tally.best_quantile() if quantile is None else dict.fromkeys(tally.categories, tally.quantile(quantile))
@@ -157,26 +164,29 @@ def named_by(tally: Tally, quantile: float | None, denominator: str) -> tuple[tu
         for place, category in enumerate(tally.categories):
             if chosen[category] == number:
                 own = np.flatnonzero((tally.category == place) & (tally.truth.sum(0) > 0))
-                for unit, name in enumerate(_best(tally, number, denominator, own, place)):
-                    units[unit] += [name] if name.score > 0 else []
+                fair = len(set(chosen.values())) > 1
+                for unit, name in enumerate(_best(tally, number, denominator, own, place, fair)):
+                    units[unit] += [name] if name.iou > 0 else []
     return tuple(tuple(sorted(names, key=lambda name: -name.score)) for names in units)
 
 
-def _best(tally: Tally, quantile: int, denominator: str, own: Any, category: int) -> Iterator[UnitName]:
-    """Every unit's best of the concepts ``own``, all of one category."""
+def _best(tally: Tally, quantile: int, denominator: str, own: Any, category: int, fair: bool) -> Iterator[UnitName]:
+    """Every unit's best of the concepts ``own``, all of one category; ``fair``: scored against chance."""
     if not len(own):
         return
+    chance, reach = tally.chance(quantile)[own], tally.attainable(quantile)[own]
     iou, error = tally.iou(quantile, denominator)[:, own], tally.error(quantile, denominator)[:, own]
     left = tally.iou_without(quantile, denominator)[:, :, own].argmax(2)
     rule = ("paper", "lite", "all").index(denominator)
     for unit, best in enumerate(iou.argmax(1)):
         concept, value = tally.concepts[own[best]], float(iou[unit, best])
+        score = (value - chance[best]) / max(reach[best] - chance[best], 1e-9) if fair else value
         yield UnitName(
             unit,
             concept.name,
             concept.category,
             value,
-            value,
+            float(score),
             error=float(error[unit, best]) if len(left) > 1 else None,
             wins=int((left[:, unit] == best).sum()) if len(left) > 1 else None,
             folds=len(left) if len(left) > 1 else None,

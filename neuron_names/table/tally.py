@@ -3,7 +3,7 @@
 Sizes: F folds of pictures, Q quantiles, K units, C concepts, G categories.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -36,7 +36,8 @@ class Tally:
     it at all. ``activation`` [D, F, Q, K, G] counts pixels of the mask, by rule (`DENOMINATORS`): in pictures with a
     label of the category (the paper's), in those where the mask touches such a label (NetDissect-Lite's), and in all
     pictures. ``area`` [F, G] counts pixels of pictures with a label of the category. ``tied`` [Q, K] tells units whose
-    threshold is shared by several cells: fewer cells than the share lie above it.
+    threshold is shared by several cells: fewer cells than the share lie above it. ``examples`` [K, E] are the numbers
+    of the pictures in which the unit is most active, most active first.
     """
 
     concepts: tuple[Concept, ...]
@@ -47,11 +48,12 @@ class Tally:
     activation: Counts
     area: Counts
     tied: NDArray[np.bool_]
+    examples: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
 
     @property
     def units(self) -> int:
         """K, the number of units."""
-        return self.thresholds.shape[1]
+        return int(self.thresholds.shape[1])
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -74,7 +76,8 @@ class Tally:
 
     def iou(self, quantile: int, denominator: str = "paper") -> Floats:
         """IoU of every unit and concept, [K, C], over all folds; 0 where there is neither mask nor concept."""
-        return self._ratio(quantile, denominator, np.ones((1, len(self.truth)), np.int64))[0]
+        whole: Floats = self._ratio(quantile, denominator, np.ones((1, len(self.truth)), np.int64))[0]
+        return whole
 
     def iou_without(self, quantile: int, denominator: str = "paper") -> Floats:
         """The same with each fold left out in turn, [F, K, C]."""
@@ -95,10 +98,22 @@ class Tally:
         The mask covers the share q of the pictures with a label of the category, the concept its own share t: the IoU
         is at most min(q, t) / max(q, t). At q = 0.005 no scene can pass 0.04 that fills an eighth of them.
         """
-        area = self.area.sum(0)[self.category]
-        share = np.divide(self.truth.sum(0), area, out=np.zeros(len(area)), where=area > 0)
-        q = self.quantiles[quantile]
+        q, share = self.quantiles[quantile], self._share
         return np.asarray(np.minimum(share, q) / np.maximum(share, q))
+
+    def chance(self, quantile: int) -> Floats:
+        """The IoU of a mask of the nominal size that knows nothing of each concept, [C]: q t / (q + t − q t).
+
+        Below 0.005 at q = 0.005, whatever the concept; at q = 0.1 it passes 0.04 for all that cover a fourteenth.
+        """
+        q, share = self.quantiles[quantile], self._share
+        return np.asarray(q * share / (q + share - q * share))
+
+    @cached_property
+    def _share(self) -> Floats:
+        """Each concept's share t of the pictures with a label of its category, [C]."""
+        area = self.area.sum(0)[self.category]
+        return np.asarray(np.divide(self.truth.sum(0), area, out=np.zeros(len(area)), where=area > 0))
 
     def best_quantile(self) -> dict[str, int]:
         """For each category the quantile at which its concepts' median attainable IoU is highest."""

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.classification.labels import Labels
@@ -56,7 +57,7 @@ class Classifier:
         self.defaults = defaults or Defaults("gradcam", "logit", "rows")
         self.notes = tuple(notes)
         self._split = Split(self.model, layer, self._example)
-        self._tracer = Tracer()
+        self._tracer, self._digest = Tracer(), Digest()
 
     @property
     def layer(self) -> str:
@@ -72,6 +73,10 @@ class Classifier:
         """Changes whenever a weight changes in place or is replaced."""
         tensors = (*self.model.parameters(), *self.model.buffers())
         return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+    def digest(self) -> str:
+        """A hash of the model's weights; see `vlx.task.Identified`."""
+        return self._digest.of(self.version(), self.model.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → A [B, K, h, w], its geometry, and ``rest``: the pictures and their logits [B, C].

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx.digest import Digest
 from vlx.errors import ModelError
 from vlx.task import Features
 from vlx.tracing import Tracer, mean_colour
@@ -34,7 +35,7 @@ class CnnVision:
     ) -> None:
         self.cnn, self.prepare = cnn, prepare
         self.name, self.notes, self._blank = name, tuple(notes), blank
-        self._tracer = Tracer()
+        self._tracer, self._digest = Tracer(), Digest()
 
     @property
     def blank(self) -> tuple[float, float, float]:
@@ -52,6 +53,12 @@ class CnnVision:
         """Changes whenever a weight changes in place or is replaced."""
         tensors = [t for module in self._modules() for t in (*module.parameters(), *module.buffers())]
         return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+    def digest(self) -> str:
+        """A hash of the CNN's weights; see `vlx.task.Identified`."""
+        owner = getattr(self.cnn, "__self__", self.cnn)
+        tensors = owner.state_dict().values() if isinstance(owner, nn.Module) else ()
+        return self._digest.of(self.version(), tensors)
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.

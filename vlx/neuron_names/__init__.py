@@ -1,8 +1,8 @@
 """Names of units (Network Dissection); the code is in ``<checkout>/neuron_names``, the wheel has it right here.
 
-    >>> names = vlx.neuron_names.dissect(task, vlx.neuron_names.open_data("scenes:2000"))
-    >>> names[12].concept, names[12].iou
-    ('roof', 0.21)
+>>> names = vlx.neuron_names.dissect(task, vlx.neuron_names.open_data("scenes:2000"))
+>>> names[12].concept, names[12].iou
+('roof', 0.21)
 """
 
 from importlib import import_module
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuronNames", "dissect", "load", "open_data", "read"]
 
-_HOMES = {"NeuronNames": "table", "dissect": "dissection", "load": "formats", "open_data": "datasets", "read": "formats"}
+_HOMES = {
+    "NeuronNames": "table",
+    "dissect": "dissection",
+    "load": "formats",
+    "open_data": "datasets",
+    "read": "formats",
+}
 
 if not TYPE_CHECKING:  # a type checker would take any name at all for granted
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vlx.scenes.backgrounds import Pixels
-from vlx.scenes.world import COLORS, KINDS, Part, Polygon
+from vlx.scenes.world import COLORS, KINDS, PAINTS, Part, Polygon
 
 FINE = 4  # sub-pixels a side for anti-aliasing
 OUTLINE = 0.008  # width of a part's dark edge, of the picture's side
@@ -88,6 +88,12 @@ def painted_with(pose: Pose) -> dict[str, str]:
     chosen = {"color": pose.color, "accent": pose.accent, "shade": pose.color}
     parts = KINDS[pose.kind].parts
     return {part.name: chosen[part.paint] for part in parts if isinstance(part.paint, str)}
+
+
+def paint_names(pose: Pose) -> dict[str, str]:
+    """Part name → the name of what it is painted with, for all parts: fixed paints have names of their own."""
+    fixed = {part.name: PAINTS[part.paint] for part in KINDS[pose.kind].parts if not isinstance(part.paint, str)}
+    return {**fixed, **painted_with(pose)}
 
 
 def textured(pose: Pose) -> tuple[str, ...]:

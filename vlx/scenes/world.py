@@ -40,6 +40,15 @@ STEEL: RGB = (120, 126, 138)
 CREAM: RGB = (236, 222, 190)
 OLIVE: RGB = (92, 118, 48)
 FLAME: RGB = (255, 176, 60)
+PAINTS: dict[RGB, str] = {  # fixed paints by the eleven basic colour terms, which are also Broden's
+    GLASS: "blue",
+    WOOD: "brown",
+    DARK: "black",
+    STEEL: "grey",
+    CREAM: "white",
+    OLIVE: "green",
+    FLAME: "orange",
+}
 
 
 @dataclass(frozen=True)
