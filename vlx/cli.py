@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx import __version__
+from vlx.cli_names import names
 from vlx.errors import OutputError, VlxError
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def main() -> None:
     \b
     Start with:  vlx demo
     """
+
+
+main.add_command(names)
 
 
 @main.command()

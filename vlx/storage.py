@@ -4,11 +4,8 @@ import base64
 import io
 import json
 import math
-import os
-import secrets
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from vlx.errors import InputError, OutputError
+from vlx.errors import InputError
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
+from vlx.files import replacing, write_text
 from vlx.geometry import Placement
 
 SCHEMA = 1
@@ -60,40 +58,6 @@ def save_hdf5(why: Explanation, path: Path) -> None:
 def save_json(why: Explanation, path: Path) -> None:
     """One JSON file: maps as lists, the picture as a PNG in base64, numbers that are not finite as strings."""
     write_text(path, json.dumps(_listed(_record(why)), allow_nan=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or leave what was there; half a surrogate pair becomes a question mark."""
-    with replacing(path) as partial:
-        partial.write_bytes(text.encode("utf-8", "replace"))
-
-
-def require_place(path: Path) -> None:
-    """Raise OutputError when ``path`` is a folder or its own folder is missing, before anything is drawn for it."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file in it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: no such folder; make it first")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that takes its place when all went well, and is removed when not.
-
-    Raises OutputError when the folder is missing or cannot be written, or ``path`` is a folder.
-    """
-    require_place(path)
-    path = path.resolve()  # a link stays a link
-    partial = path.with_name(f".vlx-{secrets.token_hex(6)}{path.suffix}")
-    try:
-        partial.open("xb").close()
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 # Explanation ↔ nested dicts of plain values and arrays

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlx import storage
+from vlx import files, storage
 from vlx.errors import InputError
 from vlx.explanation import Explanation
 
@@ -29,7 +29,7 @@ def save(why: Explanation, path: Path) -> Path:
     ending = path.suffix.lower()
     if ending not in writers:
         raise InputError(f"{path}: an explanation is saved as {', '.join(writers)}, not {ending or 'without ending'}")
-    storage.require_place(path)
+    files.require_place(path)
     writers[ending](why, path)
     return path
 
@@ -51,7 +51,7 @@ def fragment(why: Explanation) -> str:
 def _save_html(why: Explanation, path: Path) -> None:
     from vlx.report import html
 
-    storage.write_text(path, html.page(why))
+    files.write_text(path, html.page(why))
 
 
 def _save_png(why: Explanation, path: Path) -> None:
@@ -63,4 +63,4 @@ def _save_png(why: Explanation, path: Path) -> None:
 def _save_markdown(why: Explanation, path: Path) -> None:
     from vlx.report import text
 
-    storage.write_text(path, text.markdown(why))
+    files.write_text(path, text.markdown(why))

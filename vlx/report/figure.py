@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
+from vlx.files import replacing
 from vlx.report import answers, colour, wording
 from vlx.report.pictures import Drawn
-from vlx.storage import replacing
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
 PANEL = 2.3  # inches

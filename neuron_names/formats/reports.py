@@ -1,0 +1,93 @@
+"""The JSON of davidbau/dissect (report.json) and of quick-netdissect and gandissect (dissect.json)."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from vlx.errors import InputError
+from vlx.neuron_names.formats.rows import Entry, count, number, of_layer, text_of
+from vlx.neuron_names.table.names import UnitName
+
+EXACT = 1e-6
+
+
+def parsed(path: Path) -> Any:
+    """What a JSON file holds; raises InputError for a broken one."""
+    try:
+        return json.loads(text_of(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not whole JSON ({error}); write it again") from None
+
+
+def units_of(path: Path, part: Any, what: str) -> list[dict[str, Any]]:
+    """The list "units" of a part of a file."""
+    found = part.get("units") if isinstance(part, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise InputError(f"{path}: {what} has no list of units; give the file as the tool wrote it")
+    return found
+
+
+def read_dissect(path: Path, whole: Any) -> list[Entry]:
+    """What report.json says of each unit; an IoU of "NaN" is no name."""
+    entries = []
+    for n, one in enumerate(units_of(path, whole, "the report")):
+        place = f"{path.name}, units[{n}]"
+        require(place, one, ("unit", "iou", "label", "cat"))
+        entries.append(Entry(place, count(one["unit"], f"{place}: unit"), _named(place, one, one["iou"])))
+    return entries
+
+
+def read_quick(path: Path, whole: Any, layer: str | None) -> tuple[list[Entry], str, dict[str, Any]]:
+    """What dissect.json says of each unit of a layer, with thresholds and counts, the layer, and facts about all."""
+    layers = whole.get("layers") if isinstance(whole, dict) else None
+    if not isinstance(layers, list) or not all(isinstance(one, dict) for one in layers):
+        raise InputError(f"{path} has no list of layers; give the dissect.json as the tool wrote it")
+    layer = of_layer(path, (str(one.get("layer", "")) for one in layers), layer)
+    own = [one for one in layers if str(one.get("layer", "")) == layer]
+    if len(own) > 1:
+        raise InputError(f"{path} has layer {layer!r} {len(own)} times; keep one")
+    share = whole.get("quantile_threshold")
+    quantile = None if share is None else number(share, f"{path.name}: quantile_threshold")
+    entries = [_quick(path, n, one, quantile) for n, one in enumerate(units_of(path, own[0], f"layer {layer!r}"))]
+    about = {"quantiles": [quantile]} if quantile is not None else {}
+    return entries, layer, about | ({"model": str(whole["netname"])} if whole.get("netname") else {})
+
+
+def _quick(path: Path, n: int, one: dict[str, Any], quantile: float | None) -> Entry:
+    place = f"{path.name}, units[{n}]"
+    # gandissect writes iou_label and iou_cat where quick-netdissect writes label and cat
+    one = {**one, "label": one.get("label", one.get("iou_label")), "cat": one.get("cat", one.get("iou_cat"))}
+    require(place, one, ("unit", "iou", "label", "cat"))
+    facts: dict[str, Any] = {}
+    if one.get("level") is not None:
+        facts |= {"threshold": number(one["level"], f"{place}: level"), "quantile": quantile}
+    if all(one.get(name) is not None for name in ("lc", "cc", "ic")):
+        truth, activation, both = (count(one[name], f"{place}: {name}") for name in ("lc", "cc", "ic"))
+        facts |= {"truth": truth, "activation": activation, "intersection": both}
+        union, iou = truth + activation - both, _iou(place, one["iou"])
+        if not math.isnan(iou) and abs(iou - (both / union if union else 0.0)) > EXACT:
+            raise InputError(f"{place}: iou is {iou:.6g}, but the counts lc, cc, ic give another; mend the file")
+    return Entry(place, count(one["unit"], f"{place}: unit"), _named(place, one, one["iou"], **facts))
+
+
+def _named(place: str, one: dict[str, Any], written: Any, **facts: Any) -> tuple[UnitName, ...]:
+    iou, label = _iou(place, written), one["label"]
+    if not isinstance(label, str) or not isinstance(one["cat"], str):
+        raise InputError(f"{place}: label and cat must be texts, not {label!r} and {one['cat']!r}")
+    return (UnitName(0, label, one["cat"], iou, iou, **facts),) if label and iou > 0 else ()
+
+
+def _iou(place: str, written: Any) -> float:
+    if (isinstance(written, str) and written == "NaN") or (isinstance(written, float) and math.isnan(written)):
+        return math.nan
+    return number(written, f"{place}: iou")
+
+
+def require(place: str, one: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    """Raise InputError naming what a unit lacks."""
+    missing = [name for name in wanted if one.get(name) is None]
+    if missing:
+        raise InputError(f"{place} lacks {', '.join(missing)}; give the file as the tool wrote it")

@@ -1,0 +1,195 @@
+"""Tables that others wrote: rows that know their line, numbers within limits, units with their base."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlx.errors import InputError
+from vlx.language import close_matches, shortened
+from vlx.neuron_names.table.names import UnitName
+
+MOST = 2**24  # units
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table; ``place`` names file and line in messages."""
+
+    place: str
+    cells: Mapping[str, str]
+
+    def text(self, column: str) -> str:
+        """The cell without white space around it, empty where the table lacks the column."""
+        return self.cells.get(column, "").strip()
+
+    def number(self, column: str) -> float:
+        """The cell as a finite number."""
+        return number(self.text(column), f"{self.place}: {column}")
+
+    def count(self, column: str) -> int:
+        """The cell as a whole number from 0; "12.0" is 12."""
+        return count(self.text(column), f"{self.place}: {column}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file says of one unit, numbered as the file does; the names' own unit numbers do not count yet."""
+
+    place: str
+    unit: int
+    names: tuple[UnitName, ...]
+
+
+def number(value: object, what: str) -> float:
+    """A finite number; raises InputError for anything else."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        found = float(value)
+    except (OverflowError, ValueError):
+        raise InputError(f"{what} is {shortened(repr(value))}, not a number; mend the file") from None
+    if not math.isfinite(found):
+        raise InputError(f"{what} is {found}, not a finite number; mend the file or write the table anew")
+    return found
+
+
+def count(value: object, what: str) -> int:
+    """A whole number from 0; raises InputError for anything else."""
+    found = number(value, what)
+    if found < 0 or found != int(found) or found >= 2**53:
+        raise InputError(f"{what} is {value}, not a whole number from 0; mend the file")
+    return int(found)
+
+
+def text_of(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark; raises InputError when it cannot be read."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8") from None
+
+
+def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+    """Header and rows of a CSV file; raises InputError for a broken one, a column twice, a row of another length."""
+    reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        header = tuple(cell.strip() for cell in next(reader, []))
+        for cells in reader:
+            if not cells:
+                continue
+            place = f"{path.name}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise InputError(
+                    f"{place} has {len(cells)} cells under {len(header)} columns; the file is cut off or broken there"
+                )
+            rows.append(Row(place, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}); write the table anew") from None
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InputError(f"{path} has columns twice: {', '.join(twice)}; keep one of each")
+    return header, rows
+
+
+def require_columns(path: Path, header: Sequence[str], wanted: Iterable[str], kind: str) -> None:
+    """Raise InputError naming the columns of a format that a file lacks."""
+    missing = [name for name in wanted if name not in header]
+    if missing:
+        there = shortened(", ".join(header) or "none", 200)
+        raise InputError(f"{path} lacks the columns {', '.join(missing)} of {kind}; it has {there}")
+
+
+def of_layer(path: Path, layers: Iterable[str], wanted: str | None) -> str:
+    """The layer to read, of those in the file; raises InputError when it must be named or is not there."""
+    known = list(dict.fromkeys(layers))
+    if wanted is None and len(known) == 1:
+        return known[0]
+    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    if wanted is None:
+        raise InputError(f"{path} has {len(known)} layers ({listed or 'none'}); say which with layer=")
+    if wanted not in known:
+        near = ", ".join(close_matches(wanted, known)) or listed
+        raise InputError(f"{path} has no layer {wanted!r}; there are: {near}")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """How a file numbers units: ``base`` is the first number of its format ``kind``, ``given`` the caller's word.
+
+    ``units`` is how many the layer has, where the file may leave out some; ``several``: a unit may have a row for each
+    category.
+    """
+
+    kind: str
+    base: int = 0
+    given: int | None = None
+    units: int | None = None
+    several: bool = False
+
+    @property
+    def first(self) -> int:
+        """The number of the first unit."""
+        return self.base if self.given is None else self.given
+
+
+def arrange(path: Path, entries: Sequence[Entry], numbering: Numbering) -> tuple[tuple[UnitName, ...], ...]:
+    """The names of units 0 to K − 1, best score first, from what a file says.
+
+    Raises InputError for units twice, missing, or out of place, and when the numbers do not fit the base.
+    """
+    found: dict[int, list[UnitName]] = {}
+    for entry in entries:
+        if entry.unit in found and not (numbering.several and _adds(entry, found[entry.unit])):
+            raise InputError(f"{entry.place}: unit {entry.unit} stands there twice; keep one of its rows")
+        found.setdefault(entry.unit, []).extend(entry.names)
+    if not found and numbering.units is None:
+        raise InputError(f"{path} names no unit; a table has one row a unit at least")
+    expected = max(found) + 1 - numbering.first if numbering.units is None else numbering.units
+    if found:
+        _fits(path, found, numbering, expected)
+    if expected > MOST:
+        raise InputError(f"{path}: {expected} units are more than a layer can have")
+    return tuple(
+        tuple(replace(one, unit=unit) for one in sorted(found.get(unit + numbering.first, []), key=_rank))
+        for unit in range(expected)
+    )
+
+
+def _adds(entry: Entry, names: Sequence[UnitName]) -> bool:
+    """Whether a further row of a unit is for another category than those before."""
+    there = {one.category for one in names}
+    return bool(there and entry.names) and not any(one.category in there for one in entry.names)
+
+
+def _rank(name: UnitName) -> float:
+    return math.inf if math.isnan(name.score) else -name.score
+
+
+def _fits(path: Path, found: Mapping[int, object], numbering: Numbering, expected: int) -> None:
+    low, high, first, kind = min(found), max(found), numbering.first, numbering.kind
+    if low < first:
+        raise InputError(
+            f"{path}: units start at {low}, but {kind} counts from {first}; give base={low} if this file does not"
+        )
+    if numbering.given is None and first == 0 and low == 1 and high in (len(found), numbering.units):
+        raise InputError(
+            f"{path}: units run from 1 to {high}, but {kind} counts from 0; give base=1 if this file counts from 1, "
+            "or base=0 and units= if unit 0 is left out"
+        )
+    if high - first >= expected:
+        raise InputError(f"{path}: unit {high} is beyond the {expected} units of the layer, counted from {first}")
+    if numbering.units is None and len(found) != expected:
+        gap = next(unit for unit in range(first, high) if unit not in found)
+        raise InputError(
+            f"{path}: unit {gap} is missing between {first} and {high}; the file is cut off, or give units= (how many "
+            "the layer has) if it leaves out units"
+        )

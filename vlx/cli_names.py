@@ -1,0 +1,165 @@
+"""`vlx names`: tables of unit names on the command line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vlx.neuron_names import NeuronNames
+    from vlx.neuron_names.table import UnitName
+
+FILE = click.Path(path_type=Path)
+FORMATS = (
+    "netdissect",
+    "netdissect-lite",
+    "compexp",
+    "clip-dissect",
+    "milan",
+    "milannotations",
+    "invert",
+    "linear-explanations",
+    "describe-and-dissect",
+    "csv",
+    "dissect",
+    "quick-netdissect",
+    "json",
+)
+WIDE = 110
+
+
+@click.group()
+def names() -> None:
+    """What single units of a network detect.
+
+    \b
+    Example:  vlx names show names.h5
+    """
+
+
+@names.command()
+@click.argument("table", type=FILE)
+@click.option("--unit", type=click.IntRange(min=0), help="All names of this unit, numbered from 0.")
+@click.option("--iou", type=click.FloatRange(0, 1), default=0.04, show_default=True, help="Detectors lie above it.")
+@click.option("--categories", help="Only names of these categories, as in object,part.")
+def show(table: Path, unit: int | None, iou: float, categories: str | None) -> None:
+    """Print the detectors of a TABLE (.h5, or any that `vlx names import` reads), or all names of one unit.
+
+    \b
+    Example:  vlx names show names.h5 --categories object,part
+              vlx names show names.h5 --unit 12
+    """
+    from rich.console import Console
+
+    from vlx.neuron_names import read
+
+    found = read(table)
+    if categories is not None:
+        found = found.choose(categories=[name.strip() for name in categories.split(",") if name.strip()])
+    console = Console()
+    console = Console(width=max(console.width, WIDE))
+    if unit is not None:
+        if unit >= len(found):
+            raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(found) - 1}")
+        console.print(_rows(found, found.candidates(unit)))
+        return
+    measured = found.about.get("metric", "iou") == "iou"
+    listed = list(found.detectors(iou).values()) if measured else [name for name in found if name.concept]
+    console.print(_rows(found, sorted(listed, key=lambda name: -name.iou) if measured else listed))
+    console.print(_summary(found, iou if measured else None), highlight=False, markup=False)
+
+
+@names.command("import")
+@click.argument("file", type=FILE)
+@click.option("-o", "--out", type=FILE, required=True, help="Where to write: .h5.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: told by the file's columns.")
+@click.option("--layer", help="Which layer, where the file has several.")
+@click.option(
+    "--units", type=click.IntRange(min=1), help="How many units the layer has, where the file leaves out some."
+)
+@click.option("--base", type=click.IntRange(0, 1), help="The file's first unit number, where it is not its format's.")
+def import_(file: Path, out: Path, kind: str | None, layer: str | None, units: int | None, base: int | None) -> None:
+    """Read a table that another tool wrote, check it, and write it as vlx's own.
+
+    \b
+    Example:  vlx names import tally.csv -o names.h5
+              vlx names import descriptions.csv -o names.h5 --layer layer4
+    """
+    from vlx.neuron_names import read
+
+    _ending(out, ".h5")
+    found = read(file, kind, layer=layer, units=units, base=base)
+    click.echo(found.about.get("source", file.name), err=True)
+    click.echo(found.save(out))
+
+
+@names.command()
+@click.argument("table", type=FILE)
+@click.option("-o", "--out", type=FILE, required=True, help="Where to write: .csv or .json.")
+def export(table: Path, out: Path) -> None:
+    """Write the names of a TABLE for spreadsheets and other programs.
+
+    \b
+    Example:  vlx names export names.h5 -o names.csv
+    """
+    from vlx.neuron_names import read
+
+    _ending(out, ".csv", ".json")
+    click.echo(read(table).save(out))
+
+
+def _ending(out: Path, *known: str) -> None:
+    if out.suffix.lower() not in known:
+        raise click.BadParameter(f"{out} must end in {' or '.join(known)}", param_hint="--out")
+
+
+def _rows(found: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
+    """One row a name; columns that no name fills are left out."""
+    from rich.table import Table
+
+    rows = [_cells(found, name) for name in listed]
+    table = Table(box=None, header_style="bold")
+    columns = [
+        column for column in dict.fromkeys(key for row in rows for key in row) if any(row.get(column) for row in rows)
+    ]
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("name", "category") else "right")
+    for row in rows:
+        table.add_row(*(row.get(column, "") for column in columns))
+    return table
+
+
+def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
+    from rich.markup import escape
+
+    cells = {"unit": str(name.unit), "name": escape(name.concept), "category": escape(name.category)}
+    if name.iou == name.iou:
+        cells["IoU"] = f"{name.iou:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
+    elif name.score == name.score:
+        cells[str(found.about.get("metric", "score"))] = f"{name.score:.3f}"
+    if name.wins is not None:
+        cells["wins"] = f"{name.wins}/{name.folds}"
+    if found.tally is not None and name.quantile is not None:
+        number = next(n for n, one in enumerate(found.tally.concepts) if one[:2] == (name.concept, name.category))
+        cells["attainable"] = f"{found.tally.attainable(found.tally.quantile(name.quantile))[number]:.2f}"
+        cells["quantile"] = f"{name.quantile:g}"
+    if name.threshold is not None:
+        cells["threshold"] = f"{name.threshold:.3g}"
+    return cells
+
+
+def _summary(found: "NeuronNames", iou: float | None) -> str:
+    about = " ".join(str(found.about[key]) for key in ("model", "layer", "dataset") if found.about.get(key))
+    lead = f"{about or found.about.get('source', 'table')}: {len(found)} units"
+    if iou is None:
+        return f"{lead}, no IoU in this table ({found.about.get('metric', 'none')} instead)"
+    split = ", ".join(f"{name} {len(own)}" for name, own in sorted(found.unique_by_category(iou).items()))
+    best, every = found.unique_detectors(iou, "best"), found.unique_detectors(iou, "published")
+    return (
+        f"{lead}, {len(found.detectors(iou))} detectors above {iou:g}\n"
+        f"concepts: {best} by the one best name of a unit; {every} by every category's best"
+        + (f" ({split})" if split else "")
+    )
