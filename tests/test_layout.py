@@ -25,8 +25,9 @@ MAX_LINES = 400
 ROWS = (
     "_checkout digest errors files geometry kept nested",
     "following frames images language relu_rules task tracing weighting",
-    "engine pixels",
+    "engine pixels ablation",
     "tasks neuron_names scenes",
+    "reasons",
     "explanation probes question occlusion because storage evaluation assembly",
     "report",
     "models pipeline",

@@ -68,11 +68,9 @@ def test_numbers_that_are_not_finite_come_back(tmp_path: Path, ending: str) -> N
 def test_odd_texts_large_records_and_numpy_numbers_come_back(tmp_path: Path, ending: str) -> None:
     record = {"long": "x" * 100_000, "layers": np.int64(3), "image": Path("a") / "b.png", "share": np.float32(0.5)}
     why = replace(caption_explanation(), text="nul \0 half \udcff line \u2028", provenance=record)
-    word = replace(why[0], because={"reasons": [{"concept": "house", "share": 0.5}]})
-    again = Explanation.load(replace(why, words=(word,)).save(tmp_path / f"why.{ending}"))
+    again = Explanation.load(why.save(tmp_path / f"why.{ending}"))
     assert again.text == why.text
     assert again.provenance == {"long": "x" * 100_000, "layers": 3, "image": str(Path("a") / "b.png"), "share": 0.5}
-    assert again[0].because == word.because
 
 
 @pytest.mark.parametrize("ending", ["h5", "json"])

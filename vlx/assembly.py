@@ -143,6 +143,7 @@ def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str) -> Wor
         looks=found["looks"][n] if "looks" in found else (),
         occlusion=found["occlusion"][n] if "occlusion" in found else None,
         guided=found["guided"][n] if "guided" in found else None,
+        because=found["because"][n] if "because" in found else None,
         notes=tuple(notes),
     )
 
@@ -183,6 +184,7 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
         looks=(),
         occlusion=None,
         guided=None,
+        because=None,
         notes=tuple(dict.fromkeys(note for word in words for note in word.notes)),
     )
 

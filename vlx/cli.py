@@ -218,10 +218,10 @@ def classify(
 @click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
 @click.option(
     "--metrics",
-    type=click.Choice(("pointing", "occlusion", "looking")),
+    type=click.Choice(("pointing", "occlusion", "looking", "because")),
     default="pointing",
     show_default=True,
-    help="Do maps point at the right things? Does occlusion agree with them? Does a VQA model look at all?",
+    help="Do maps point at the right things? Does occlusion agree? Does a VQA model look at all? Are reasons true?",
 )
 def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -> None:
     """Measure explanations against drawn scenes, beside baselines.
@@ -238,6 +238,8 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -
         raise click.ClickException(f"{model} does {task.kind}; drawn scenes judge captioners and VQA models")
     if metrics == "looking":
         result = evaluation.looking(task, n, progress=_progress("scenes"))
+    elif metrics == "because":
+        result = evaluation.grounds(task, n, progress=_progress("scenes"))
     elif metrics == "occlusion":
         result = evaluation.agreement(task, n, progress=_progress("scenes"))
     else:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vlx.errors import WordNotFound
 from vlx.geometry import Placement
+from vlx.reasons import Because
 
 Array = NDArray[Any]
 
@@ -67,7 +68,7 @@ class WordExplanation:
     ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
     score × gradient, not normalised; None when it was not asked for.
     ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for. ``looks`` at
-    other pictures and ``occlusion`` of parts of this one are there when they were asked for.
+    other pictures and ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too.
     """
 
     label: str
@@ -83,7 +84,7 @@ class WordExplanation:
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None
     guided: Array | None = None
-    because: Any = None
+    because: Because | None = None
     notes: tuple[str, ...] = ()
 
     @property

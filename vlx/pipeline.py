@@ -13,15 +13,18 @@ from torch import Tensor
 
 from vlx import __version__, assembly, engine, probes
 from vlx.assembly import Shown
+from vlx.because import Naming, becauses
 from vlx.errors import InputError, ModelError
 from vlx.explanation import Array, Explanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
 from vlx.nested import nested
+from vlx.neuron_names.table import NeuronNames
 from vlx.occlusion import occlude
 from vlx.pixels import guided_gradcam, pixel_gradients
 from vlx.question import question_words
+from vlx.reasons import Because
 from vlx.task import (
     TARGET_KINDS,
     Alternative,
@@ -53,7 +56,9 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
     (gradcam, hirescam, gradcam++, xgradcam, layercam) and ``target`` (logprob, logit, prob, margin), by default the
     adapter's, chosen by measurement; ``seen=False`` leaves out the blank-picture probe, ``looks=True`` adds what the
     model makes of it blurred and of other pictures (``swaps``: pictures of your own for that), ``occlusion=True`` hides
-    it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2).
+    it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2). ``names``: a table of neuron names, a
+    file of one, or "shipped" for the one that came with an embedded model; then every word has its ``because``, each
+    reason tried by experiment unless ``check=False``; ``by="alpha"`` picks units as the paper does (section 7).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -77,6 +82,9 @@ def explain_many(
     swaps: Iterable[Any] | None = None,
     occlusion: bool = False,
     guided: bool = False,
+    names: NeuronNames | str | PathLike[str] | None = None,
+    check: bool = True,
+    by: str = "contribution",
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
     _check_task(task)
@@ -97,6 +105,7 @@ def explain_many(
         None if swaps is None else _swaps(swaps),
         occlusion,
         guided,
+        Naming.of(task, names, check, by),
     )
     source = iter(images)
     while batch := list(islice(source, batch_size)):
@@ -130,6 +139,7 @@ class Wish:
     swaps: list[Image.Image] | None
     occlusion: bool
     guided: bool
+    naming: Naming | None = None
 
 
 def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
@@ -235,9 +245,32 @@ def _probed(
         found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps), window=shown.frame.window)
     if wish.guided:
         found["guided"] = _guided(task, shown, features, asked, maps)
+    if wish.naming is not None:
+        found["because"] = _reasons(task, features, asked, likely, maps, wish)
     if isinstance(task, Hears) and wish.query.question is not None:
         found["question_words"] = question_words(task, features, wish.query.question, asked[0], likely[0])
     return found
+
+
+def _reasons(
+    task: Task, features: Features, asked: Sequence[Target], likely: Sequence[Target], maps: Array, wish: Wish
+) -> list[Because | None]:
+    """Why each target asked, in concepts; a whole caption has no reasons of its own."""
+    assert wish.naming is not None
+    count = len(asked) - (task.kind == "captioning")
+    naming, found = wish.naming, list[Because | None]()
+    found += becauses(
+        task,
+        features,
+        asked[:count],
+        likely[:count],
+        maps[:count],
+        wish.method,
+        naming.table,
+        rule=naming.rule,
+        check=naming.check,
+    )
+    return found + [None] * (len(asked) - count)
 
 
 def _plain(target: Target) -> tuple[Term, ...]:
@@ -282,6 +315,7 @@ def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dic
         "image": shown.picture.name,
         **({} if wish.query.question is None else {"question": wish.query.question}),
         "beams": wish.query.beams,
+        **({} if wish.naming is None else {"names": wish.naming.origin}),
         "versions": {"vlx": __version__, "torch": torch.__version__},
     }
 

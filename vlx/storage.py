@@ -17,6 +17,7 @@ from vlx.errors import InputError
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.files import replacing, write_text
 from vlx.geometry import Placement
+from vlx.reasons import Because
 
 SCHEMA = 1
 FORMAT = "vlx explanation"
@@ -96,7 +97,7 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "looks": [[look.kind, list(look.logprobs), list(look.said)] for look in word.looks],
         "guided": word.guided,
         "occlusion": None if word.occlusion is None else _occlusion_record(word.occlusion),
-        "because": word.because,
+        "because": None if word.because is None else word.because.to_dict(),
         "alternatives": [list(alternative) for alternative in word.alternatives],
         "placement": None if word.placement == placement else word.placement.to_dict(),
         "notes": list(word.notes),
@@ -158,16 +159,21 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         looks=tuple(_look(look) for look in record.get("looks", ())),
         occlusion=_occlusion(record.get("occlusion")),
         guided=None if record.get("guided") is None else _array(record["guided"]),
-        because=record["because"],
+        because=None if record["because"] is None else _because(record["because"]),
         notes=tuple(record["notes"]),
         **{name: _array(record[name]) for name in WORD_ARRAYS},
     )
 
 
+def _because(record: dict[str, Any]) -> Because:
+    reasons = [{**reason, "map": _array(reason["map"]), "iou": float(reason["iou"])} for reason in record["reasons"]]
+    return Because.from_dict({**record, "reasons": reasons})
+
+
 # HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
 
-GROUPS = ("words", "phrases", "others")
-SINGLE = ("sentence", "occlusion")
+GROUPS = ("words", "phrases", "others", "reasons")
+SINGLE = ("sentence", "occlusion", "because")
 
 
 def _fill(group: Any, record: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from vlx import scenes
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.table.tally import Concept
-from vlx.scenes.painter import paint_names
+from vlx.scenes.painter import Mask, paint_names
 from vlx.scenes.scene import Scene, category_of
 from vlx.scenes.world import KINDS, PAINTS
 
@@ -49,6 +49,11 @@ class SceneData:
             one = self[number]
             made.update(one.image.tobytes() + one.labels.tobytes())
         return made.hexdigest()
+
+    def masks(self, scene: Scene) -> dict[str, Mask]:
+        """Concept → its pixels in a scene, bool [S, S], fixed paints counted among the colours."""
+        labels = self._labels(scene)
+        return {self.concepts[n - 1].name: (labels == n).any(0) for n in np.unique(labels) if n}
 
     def _labels(self, scene: Scene) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
         """One channel a category; where two parts or colours of different objects meet, the front one's pixels show."""

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-PLAIN = ("pointing", "nats", "rank correlation")  # a table of one of these says so elsewhere
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -50,27 +48,37 @@ class Result:
         return next(r.value for r in self.rows if (r.group, r.method, r.target, r.metric) == wanted)
 
     def table(self) -> Table:
-        """The figures for a terminal: one line a method and target, one column a group of words."""
+        """The figures for a terminal: one line a method, target and metric, one column a group of words."""
         table = Table(title=f"{self.model}, {self.n} scenes\n{self.command}", title_justify="left")
-        groups = list(dict.fromkeys((row.metric, row.group) for row in self.rows))
+        groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
         table.add_column("method", no_wrap=True)
         table.add_column("target")
-        for metric, group in groups:
-            table.add_column(
-                group if metric in ("pointing", "nats", "rank correlation") else f"{group} {metric}", justify="right"
-            )
-        for method, target in dict.fromkeys((row.method, row.target) for row in self.rows):
-            own = {(r.metric, r.group): r for r in self.rows if (r.method, r.target) == (method, target)}
-            table.add_row(method, target, *(_cell(own.get(key)) for key in groups))
-        table.add_section()
-        for name in ("same", "centre", "random"):
-            first = {(row.metric, row.group): getattr(row, name) for row in reversed(self.rows)}
-            if not all(np.isnan(value) for value in first.values()):
-                table.add_row(f"[dim]{_BASELINES[name]}", "", *(_number(first[key]) for key in groups))
+        if len(metrics) > 1:
+            table.add_column("", no_wrap=True)
+        for group in groups:
+            table.add_column(group, justify="right")
+        for metric in metrics:
+            told = [metric] if len(metrics) > 1 else []
+            rows = [row for row in self.rows if row.metric == metric]
+            for method, target in dict.fromkeys((row.method, row.target) for row in rows):
+                own = {row.group: row for row in rows if (row.method, row.target) == (method, target)}
+                table.add_row(method, target, *told, *(_cell(own.get(group)) for group in groups))
+            for name in ("same", "centre", "random"):
+                first = {row.group: getattr(row, name) for row in reversed(rows)}
+                if not all(np.isnan(value) for value in first.values()):
+                    baseline = _BASELINES.get((metric, name), _BASELINES["", name])
+                    cells = (_number(first.get(group, float("nan"))) for group in groups)
+                    table.add_row(f"[dim]{baseline}", "", *told, *cells)
+            table.add_section()
         return table
 
 
-_BASELINES = {"same": "map of another word", "centre": "picture's centre", "random": "random point"}
+_BASELINES = {
+    ("", "same"): "map of another word",
+    ("", "centre"): "picture's centre",
+    ("", "random"): "random point",
+    ("first reason", "random"): "random reason",
+}
 
 
 def wilson(hits: float, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -1,0 +1,81 @@
+"""Switching units of A off and asking the model again: is a reason true? No run of the vision part is needed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlx import engine
+from vlx.nested import nested
+from vlx.task import Features, Target, Task
+
+BUDGET = 64 * 2**20  # bytes of feature maps held at once
+NEIGHBOURS = 8  # units of like activation among which a random set draws
+SATURATED = 2.0**-24  # the least of 1 − p that float32 tells from 0
+
+Switches = NDArray[np.bool_]
+
+
+def switched_off(
+    task: Task,
+    features: Features,
+    targets: Sequence[Target],
+    off: Sequence[Switches],
+    *,
+    values: Tensor | None = None,
+    budget: int = BUDGET,
+) -> list[NDArray[np.float64]]:
+    """The targets' scores with units of A [1, K, h, w] switched off: for target n one score for each row of ``off[n]``.
+
+    ``off[n]`` is bool [R_n, K]; units that are off have the value 0 everywhere, or ``values`` [K]. All rows go through
+    `scores` in batches of ``budget`` bytes.
+    """
+    A = features.A
+    rows = [(n, row) for n, switches in enumerate(off) for row in switches]
+    size = max(budget // (A[0].numel() * A.element_size()), 1)
+    found = []
+    for first in range(0, len(rows), size):
+        chunk = rows[first : first + size]
+        keep = torch.from_numpy(~np.stack([row for _, row in chunk])).to(A.device)[:, :, None, None]
+        edited = torch.where(keep, A, 0 if values is None else values.to(A)[:, None, None])
+        asked = [replace(targets[n], row=r) for r, (n, _) in enumerate(chunk)]
+        rest = nested(partial(_expanded, len(chunk)), features.rest)
+        found.append(engine.scores(task, edited, asked, rest).double().cpu().numpy())
+    flat = np.concatenate(found) if found else np.zeros(0)
+    return np.split(flat, np.cumsum([len(switches) for switches in off])[:-1])
+
+
+def _expanded(count: int, tensor: Tensor) -> Tensor:
+    return tensor.expand(count, *tensor.shape[1:])
+
+
+def random_sets(
+    units: Sequence[int], mass: NDArray[np.floating], count: int, generator: np.random.Generator
+) -> Switches:
+    """``count`` random sets of units, bool [count, K], matched to ``units`` in number and in activation mass.
+
+    ``mass`` [K] is how active each unit is. Active units are ordered by it and cut into runs of neighbours; a set has
+    as many units of each run as ``units`` has. It may share units with them: units that matter no more than others of
+    like strength are to be found out.
+    """
+    chosen = np.zeros(len(mass), bool)
+    chosen[list(units)] = True
+    order = np.argsort(mass, kind="stable")
+    order = order[(mass[order] > 0) | chosen[order]]
+    sets = np.zeros((count, len(mass)), bool)
+    for first in range(0, len(order), NEIGHBOURS):
+        run = order[first : first + NEIGHBOURS]
+        number = int(chosen[run].sum())
+        for row in sets:
+            row[generator.permutation(run)[:number]] = True
+    return sets
+
+
+def log_odds(logprobs: NDArray[np.floating]) -> NDArray[np.float64]:
+    """log p − log(1 − p); p is held below 1 by what float32 tells, so that the log-odds stay below 16.7."""
+    logprobs = np.minimum(np.asarray(logprobs, np.float64), 0)
+    return np.asarray(logprobs - np.log(np.maximum(-np.expm1(logprobs), SATURATED)))

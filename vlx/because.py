@@ -1,0 +1,351 @@
+"""From A, gradients and the names of units to reasons, and an experiment on each (paper, section 7, for any word)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlx import engine
+from vlx.ablation import log_odds, random_sets, switched_off
+from vlx.errors import InputError
+from vlx.neuron_names import formats, tables
+from vlx.neuron_names.table import NeuronNames, UnitName, detects, require_fit
+from vlx.reasons import Because, Check, Kind, Reason
+from vlx.task import Features, Target, Task
+from vlx.weighting import Method
+
+Array = NDArray[Any]
+
+RULES = ("contribution", "pooled", "alpha")
+SHIPPED = "shipped"
+MEASURED = 6  # reasons for a word whose own effect is measured
+AGAINST = 3  # reasons against it
+ABSENT = 3  # absences that are named
+PAPER = 5  # units at either end of α (paper, section 7)
+SETS = 24  # random sets
+CARRIED = 0.9  # of the named evidence for a word: what the units carry that are switched off together
+FLOOR = (
+    1.0  # nats of log-odds that a word must lose at the least, and all its log-odds: it is no longer likelier than not
+)
+ALONE = 1.25  # nats that it must lose by one reason alone: of random sets so large 95 % do less (training scenes)
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """A table of names and how reasons are to be made from it."""
+
+    table: NeuronNames
+    check: bool = True
+    rule: str = "contribution"
+
+    @classmethod
+    def of(
+        cls, task: Task, names: NeuronNames | str | PathLike[str] | None, check: bool = True, rule: str = "contribution"
+    ) -> "Naming | None":
+        """From a table, a file of one, or "shipped" for the embedded model's own; None where there is none to use.
+
+        Raises InputError for anything else, and for another rule.
+        """
+        if rule not in RULES:
+            raise InputError(f"by={rule!r}; known are {', '.join(RULES)}")
+        if names is None:
+            return None
+        if isinstance(names, str) and names == SHIPPED:
+            return cls(tables.shipped(task.name), check, rule)
+        table = names if isinstance(names, NeuronNames) else formats.read(Path(names))
+        return cls(table, check, rule)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the names come from, for the record."""
+        kept = ("source", "model", "layer", "dataset", "images", "quantiles", "denominator", "licence")
+        return {key: self.table.about[key] for key in kept if self.table.about.get(key)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What each of K units says to one target: by contribution and α, and what the target's heat map is."""
+
+    target: Target
+    contribution: Array
+    alpha: Array
+    gradient: Tensor
+    signed: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """The units of A by name: ``names[k]`` is None where unit k detects nothing; ``on`` bool [K, h, w] are the masks."""
+
+    names: tuple[UnitName | None, ...]
+    on: Array
+    mass: Array
+    mean: Array
+
+    @property
+    def active(self) -> Array:
+        """Whether any cell lies above the unit's threshold, bool [K]."""
+        return np.asarray(self.on.any((1, 2)))
+
+
+def becauses(
+    task: Task,
+    features: Features,
+    targets: Sequence[Target],
+    likely: Sequence[Target],
+    maps: Array,
+    method: Method,
+    table: NeuronNames,
+    *,
+    rule: str = "contribution",
+    iou: float = 0.04,
+    check: bool = True,
+    off: Literal["zero", "mean"] = "zero",
+) -> list[Because]:
+    """Why each of N targets: reasons from the names in ``table``, with their check.
+
+    ``features`` are those of one picture, ``likely`` the targets as log-probabilities, ``maps`` [N, h, w] their signed
+    maps by ``method``. A unit counts as named where its IoU lies above ``iou``. ``rule``: "contribution" weighs units by
+    Σ over cells of gradient × activation, "pooled" by α · Σ activation (the same where the gradient is the same in all
+    cells); "alpha" takes the 5 with the highest and the 5 with the lowest α, as the paper does.
+    ``off`` is what units are switched to: 0, or their mean over the pictures that the table was made from.
+
+    Raises InputError for a table of other weights, another layer or another number of units.
+    """
+    notes = require_fit(table, task, features.layer, features.A.shape[1])
+    named = name_units(table, features.A[0], iou)
+    found: list[Because] = []
+    carriers: list[_Carriers] = []
+    for chunk in engine.chunks(features.A, targets):
+        _, gradients = engine.gradients(task, features.A, chunk, features.rest)
+        for target, gradient in zip(chunk, gradients, strict=True):
+            evidence = _evidence(features.A[0], target, gradient, maps[len(found)], rule)
+            found.append(replace(_explained(features.A, evidence, named, method, rule), notes=notes))
+            carriers.append(_carriers(found[-1], evidence.contribution))
+    return _checked(task, features, likely, found, carriers, named, _values(table, off)) if check else found
+
+
+def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> Named:
+    """The names and masks of the units of A [K, h, w]; without thresholds in the table a mask is where A > 0."""
+    names = [table[unit] for unit in range(len(A))]
+    known = table.about.get("metric", "iou") != "iou"
+    T = torch.tensor([0.0 if name.threshold is None else name.threshold for name in names])
+    exact = A.float().cpu()
+    return Named(
+        tuple(name if name.concept and (known or detects(name, iou)) else None for name in names),
+        (exact > T[:, None, None]).numpy(),
+        exact.abs().sum((1, 2)).numpy(),
+        exact.mean((1, 2)).numpy(),
+    )
+
+
+def _evidence(A: Tensor, target: Target, gradient: Tensor, signed: Array, rule: str) -> _Evidence:
+    exact = torch.promote_types(gradient.dtype, torch.float32)
+    alpha = gradient.to(exact).mean((1, 2))
+    if rule == "pooled":
+        contribution = alpha * A.to(exact).sum((1, 2))
+    else:
+        contribution = torch.einsum("khw,khw->k", gradient.to(exact), A.to(exact))
+    return _Evidence(target, contribution.double().cpu().numpy(), alpha.double().cpu().numpy(), gradient, signed)
+
+
+def _explained(A: Tensor, evidence: _Evidence, named: Named, method: Method, rule: str) -> Because:
+    groups = _groups(evidence, named, rule)
+    total = (
+        max(float(evidence.contribution.clip(min=0).sum()), 1e-30),
+        min(float(evidence.contribution.clip(max=0).sum()), -1e-30),
+    )
+    reasons = [
+        _reason(A, evidence, named, method, concept, kind, units, total) for (kind, concept), units in groups.items()
+    ]
+    order = {"because": 0, "despite": 1, "absence": 2}
+    reasons.sort(key=lambda reason: (order[reason.kind], -abs(reason.contribution)))
+    carried = {
+        kind: sum(reason.contribution for reason in reasons if reason.kind == kind) for kind in ("because", "despite")
+    }
+    return Because(
+        evidence.target.label,
+        tuple(reasons),
+        coverage=carried["because"] / total[0],
+        coverage_against=carried["despite"] / total[1],
+        unnamed=1 - sum(reason.share for reason in reasons),
+        rule=rule,
+    )
+
+
+def _groups(evidence: _Evidence, named: Named, rule: str) -> dict[tuple[Kind, str], list[int]]:
+    """Units by kind of reason and name; of absences only those that weigh most, and only of what is not there."""
+    groups: dict[tuple[Kind, str], list[int]] = defaultdict(list)
+    allowed = np.ones(len(named.names), bool)
+    if rule == "alpha":
+        order = evidence.alpha.argsort(kind="stable")
+        allowed[order[PAPER:-PAPER]] = False
+    weighed = evidence.alpha if rule == "alpha" else evidence.contribution
+    active = named.active
+    for unit in np.flatnonzero(allowed & active & (weighed != 0)):
+        name = named.names[unit]
+        if name is not None:
+            groups["because" if weighed[unit] > 0 else "despite", name.concept].append(int(unit))
+    present = {concept for _, concept in groups}
+    absent: dict[str, list[int]] = defaultdict(list)
+    for unit in np.flatnonzero(allowed & ~active & (evidence.alpha < 0)):
+        name = named.names[unit]
+        if name is not None and name.concept not in present:
+            absent[name.concept].append(int(unit))
+    missing = {concept: sum(_missed(evidence, named, unit) for unit in units) for concept, units in absent.items()}
+    for concept in sorted(missing, key=lambda one: missing[one])[:ABSENT]:
+        if missing[concept] < 0:
+            groups["absence", concept] = absent[concept]
+    return groups
+
+
+def _missed(evidence: _Evidence, named: Named, unit: int) -> float:
+    """What a silent unit would have added, were every cell at its threshold."""
+    name = named.names[unit]
+    threshold = name.threshold if name is not None and name.threshold is not None else 1.0
+    return float(evidence.alpha[unit]) * threshold
+
+
+def _reason(
+    A: Tensor,
+    evidence: _Evidence,
+    named: Named,
+    method: Method,
+    concept: str,
+    kind: Kind,
+    units: list[int],
+    total: tuple[float, float],
+) -> Reason:
+    own = [name for unit in units if (name := named.names[unit]) is not None]
+    best = max(own, key=lambda name: (np.nan_to_num(name.iou, nan=-1), -name.unit))
+    part = method.map(A[:, units], evidence.gradient[None, units])[0].double().cpu().numpy()
+    there = evidence.signed > 0
+    whole = float(evidence.signed[there].sum(dtype=np.float64))
+    mask = named.on[units]
+    contribution = float(evidence.contribution[units].sum())
+    return Reason(
+        concept=concept,
+        category=best.category,
+        kind=kind,
+        units=tuple(units),
+        iou=best.iou,
+        error=best.error,
+        wins=best.wins,
+        folds=best.folds,
+        weight=float(evidence.alpha[units].sum()),
+        activation=float(named.mean[units].sum()),
+        contribution=contribution,
+        portion=contribution / total[kind == "despite"] if kind != "absence" else 0.0,
+        share=float(part[there].sum()) / whole if whole > 0 else 0.0,
+        on_map=float((mask & there).sum() / mask.sum()) if mask.any() else 0.0,
+        map=part.astype(np.float32),
+        repeats=_plain(concept) == _plain(evidence.target.label),
+    )
+
+
+def _plain(text: str) -> str:
+    word = text.casefold().strip()
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+# The experiment
+
+
+@dataclass(frozen=True, eq=False)
+class _Carriers:
+    """Units that carry a word, and the sum of their contributions."""
+
+    units: list[int]
+    contribution: float
+
+
+def _carriers(because: Because, contribution: Array) -> _Carriers:
+    """The fewest units of the reasons for a word that carry nearly all of what these carry."""
+    units = np.array([unit for reason in because.of("because") for unit in reason.units], int)
+    units = units[np.argsort(-contribution[units], kind="stable")]
+    carried = contribution[units].clip(min=0).cumsum()
+    enough = units[: int(np.searchsorted(carried, CARRIED * carried[-1])) + 1] if len(units) else units
+    return _Carriers(enough.tolist(), float(contribution[enough].sum()))
+
+
+def _checked(
+    task: Task,
+    features: Features,
+    likely: Sequence[Target],
+    found: Sequence[Because],
+    carriers: Sequence[_Carriers],
+    named: Named,
+    values: Tensor | None,
+) -> list[Because]:
+    """The same with the units of every reason switched off, all targets in one batch."""
+    off = [_switches(because, one.units, named) for because, one in zip(found, carriers, strict=True)]
+    logprobs = switched_off(task, features, likely, off, values=values)
+    return [_with_check(*one) for one in zip(found, carriers, likely, logprobs, strict=True)]
+
+
+def _switches(because: Because, units: list[int], named: Named) -> Array:
+    """Rows [R, K]: nothing, the units that carry the word, all others, random sets, each measured reason alone."""
+    rows = np.zeros((3, len(named.names)), bool)
+    rows[1, units] = True
+    rows[2] = ~rows[1]
+    random = random_sets(units, named.mass, SETS, np.random.default_rng(0))
+    single = [np.isin(np.arange(len(named.names)), reason.units) for reason in _measured(because)]
+    return np.concatenate([rows, random, *(one[None] for one in single)])
+
+
+def _measured(because: Because) -> list[Reason]:
+    return [*because.of("because")[:MEASURED], *because.of("despite")[:AGAINST]]
+
+
+def _with_check(because: Because, carriers: _Carriers, target: Target, logprobs: Array) -> Because:
+    if not carriers.units:
+        return because
+    standing = log_odds(logprobs) if len(target.terms) == 1 else logprobs
+    effects = standing[0] - standing
+    check = Check(
+        units=tuple(sorted(carriers.units)),
+        before=float(standing[0]),
+        effect=float(effects[1]),
+        logprob=float(logprobs[0] - logprobs[1]),
+        alone=float(standing[2]),
+        random=tuple(effects[3 : 3 + SETS].tolist()),
+        floor=max(FLOOR, float(standing[0])),
+        predicted=carriers.contribution,
+    )
+    tried = {
+        id(reason): replace(reason, effect=float(effect), confirmed=_holds(reason, float(effect), check))
+        for reason, effect in zip(_measured(because), effects[3 + SETS :], strict=True)
+    }
+    reasons = [tried.get(id(reason), reason) for reason in because.reasons]
+    order = {"because": 0, "despite": 1, "absence": 2}
+    reasons.sort(key=lambda reason: (order[reason.kind], reason.effect is None, -_pull(reason)))
+    return replace(because, reasons=tuple(reasons), check=check)
+
+
+def _holds(reason: Reason, effect: float, check: Check) -> bool:
+    """Whether a reason alone moves the word as it should; one for it only where all of them together were confirmed."""
+    return check.confirmed and effect >= ALONE if reason.kind == "because" else effect <= -ALONE
+
+
+def _pull(reason: Reason) -> float:
+    if reason.effect is None:
+        return abs(reason.contribution)
+    return reason.effect if reason.kind == "because" else -reason.effect
+
+
+def _values(table: NeuronNames, off: str) -> Tensor | None:
+    if off == "zero":
+        return None
+    if off != "mean":
+        raise InputError(f"off={off!r}; known are 'zero' and 'mean'")
+    means = None if table.tally is None else getattr(table.tally, "means", None)
+    if means is None or not len(means):
+        raise InputError("this table does not hold the units' mean activations; switch units off to 'zero'")
+    return torch.from_numpy(means)

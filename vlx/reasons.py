@@ -1,0 +1,183 @@
+"""Reasons for a word: concepts, and what they rest on. Frozen records that stay whole without the model."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["because", "despite", "absence"]
+SAID = 3  # reasons of a kind that a sentence names
+
+
+@dataclass(frozen=True, eq=False)
+class Reason:
+    """One concept that speaks for a word (``because``), against it (``despite``), or for it by being absent.
+
+    ``units`` are the units of that name. ``contribution`` is Σ gradient × activation over their cells, in the unit of
+    the target; ``portion`` what that is of all positive (of ``despite``: all negative) contributions, 0 to 1.
+    ``weight`` is the sum of their α (paper, eq. 1), ``activation`` of their mean activations. ``share`` is what of the
+    heat map they own: over all reasons and what has no name it adds up to 1. ``map`` [h, w] is their part of the
+    signed map, and ``on_map`` the share of their masks (cells above the threshold) where the heat map is positive.
+
+    ``iou`` is the best of the units' with its standard ``error`` over folds of pictures; the name stayed the best in
+    ``wins`` of ``folds``. ``effect`` is how much log-odds the word loses when these units alone are switched off;
+    ``confirmed`` whether that is more than random units do; None where it was not measured. ``repeats`` tells that the
+    concept is the word itself.
+    """
+
+    concept: str
+    category: str
+    kind: Kind
+    units: tuple[int, ...]
+    iou: float
+    error: float | None
+    wins: int | None
+    folds: int | None
+    weight: float
+    activation: float
+    contribution: float
+    portion: float
+    share: float
+    on_map: float
+    map: NDArray[Any]
+    effect: float | None = None
+    confirmed: bool | None = None
+    repeats: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name; `from_dict` makes an equal record of them."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The record that `to_dict` was called on."""
+        return cls(**{**saved, "units": tuple(int(unit) for unit in saved["units"]), "map": np.asarray(saved["map"])})
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of the word when the named units that speak for it were switched off, the text before it unchanged.
+
+    ``before`` are its log-odds in nats (of a contrast: how far it leads), ``effect`` what they lose, ``logprob`` what
+    its log-probability loses; ``alone`` are its log-odds with all other units switched off instead. ``random`` are the
+    effects of random sets of as many active units with as much activation; ``rank`` is 1 where none reaches the
+    effect. ``floor`` is the least effect that counts. ``predicted`` is what the contributions add up to, for
+    comparison: it is first-order, and in another unit where the target is not a logit.
+    """
+
+    units: tuple[int, ...]
+    before: float
+    effect: float
+    logprob: float
+    alone: float
+    random: tuple[float, ...]
+    floor: float
+    predicted: float
+
+    @property
+    def rank(self) -> int:
+        """1 + the number of random sets whose effect is as large; of ``len(random)`` + 1."""
+        return 1 + sum(other >= self.effect for other in self.random)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The range in which 95 % of the random sets' effects lie."""
+        low, high = np.percentile(self.random, [2.5, 97.5])
+        return float(low), float(high)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the effect is above the 95th percentile of the random sets' and reaches the floor."""
+        return self.effect > float(np.percentile(self.random, 95)) and self.effect >= self.floor
+
+    def __str__(self) -> str:
+        of = "the named unit" if len(self.units) == 1 else f"the {len(self.units)} named units"
+        mean, highest = float(np.mean(self.random)), max(self.random)
+        verdict = "confirmed" if self.confirmed else "not confirmed"
+        return (
+            f"{verdict}: switching {of} off lowers log p by {self.logprob:.2f} and the log-odds by {self.effect:.1f} "
+            f"of {self.before:.1f} ({len(self.random)} random sets of like strength: mean {mean:.1f}, "
+            f"highest {highest:.1f})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name; `from_dict` makes an equal record of them."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The record that `to_dict` was called on."""
+        units, random = tuple(map(int, saved["units"])), tuple(map(float, saved["random"]))
+        return cls(**{**saved, "units": units, "random": random})
+
+
+@dataclass(frozen=True, eq=False)
+class Because:
+    """Why a word was said, in concepts: ``reasons``, those that weigh most by experiment first, and their ``check``.
+
+    ``coverage`` is the share of the evidence for the word that named units carry, ``coverage_against`` the same of the
+    evidence against it, both 0 to 1; what is left has no name. ``unnamed`` is what of the heat map the units own that
+    no reason stands for: the reasons' shares and this add up to 1. ``rule`` says how units were weighed
+    (`vlx.because.RULES`). ``check`` is None where it was not asked for, or nothing
+    was named.
+    """
+
+    word: str
+    reasons: tuple[Reason, ...]
+    coverage: float
+    coverage_against: float
+    unnamed: float
+    rule: str = "contribution"
+    check: Check | None = None
+    notes: tuple[str, ...] = ()
+
+    def of(self, kind: Kind) -> tuple[Reason, ...]:
+        """The reasons of one kind."""
+        return tuple(reason for reason in self.reasons if reason.kind == kind)
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\n{self.verdict}" if self.verdict else self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """In one sentence: because of what, despite what, helped by the absence of what, and what that leaves out."""
+        because, despite, absent = (self.of(kind)[:SAID] for kind in ("because", "despite", "absence"))
+        parts = [f"because of {_listed(because)}" if because else "no named unit speaks for it"]
+        if despite:
+            parts.append(f"despite {_listed(despite)}")
+        if absent:
+            parts.append(f"helped by the absence of {' and '.join(reason.concept for reason in absent)}")
+        said = f"“{self.word}” {', '.join(parts)}"
+        return f"{said}; unnamed units carry {1 - self.coverage:.0%} of the evidence"
+
+    @property
+    def verdict(self) -> str:
+        """What the check says, as a sentence; empty without one."""
+        return "" if self.check is None else f"{self.check}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name; `from_dict` makes an equal record of them."""
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        check = None if self.check is None else self.check.to_dict()
+        return {**plain, "reasons": [reason.to_dict() for reason in self.reasons], "check": check}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The record that `to_dict` was called on."""
+        reasons = tuple(Reason.from_dict(one) for one in saved["reasons"])
+        check = None if saved["check"] is None else Check.from_dict(saved["check"])
+        return cls(**{**saved, "reasons": reasons, "check": check, "notes": tuple(saved["notes"])})
+
+
+def _listed(reasons: tuple[Reason, ...]) -> str:
+    """Concepts with their portions, and what the experiment did not bear out."""
+    said = [
+        f"{one.concept} ({one.portion:.0%}{'' if one.confirmed in (True, None) else ', not confirmed'})"
+        for one in reasons
+    ]
+    return " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
