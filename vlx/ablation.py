@@ -14,7 +14,7 @@ from vlx.nested import nested
 from vlx.task import Features, Target, Task
 
 BUDGET = 64 * 2**20  # bytes of feature maps held at once
-NEIGHBOURS = 8  # units of like activation among which a random set draws
+NEIGHBOURS = 16  # places by which a unit of a random set may be more or less active, or as many as the set has units
 SATURATED = 2.0**-24  # the least of 1 − p that float32 tells from 0
 
 Switches = NDArray[np.bool_]
@@ -58,20 +58,18 @@ def random_sets(
 ) -> Switches:
     """``count`` random sets of units, bool [count, K], matched to ``units`` in number and in activation mass.
 
-    ``mass`` [K] is how active each unit is. Active units are ordered by it and cut into runs of neighbours; a set has
-    as many units of each run as ``units`` has. It may share units with them: units that matter no more than others of
-    like strength are to be found out.
+    ``mass`` [K] is how active each unit is. Active units are ordered by it, the order is shuffled among neighbours, and
+    a set has the units that then stand in the places of ``units``. It may share units with them: those that matter no
+    more than others of like strength are to be found out.
     """
     chosen = np.zeros(len(mass), bool)
     chosen[list(units)] = True
     order = np.argsort(mass, kind="stable")
     order = order[(mass[order] > 0) | chosen[order]]
+    reach = max(NEIGHBOURS, len(units))
+    shuffled = np.arange(len(order)) + generator.uniform(-reach, reach, (count, len(order)))
     sets = np.zeros((count, len(mass)), bool)
-    for first in range(0, len(order), NEIGHBOURS):
-        run = order[first : first + NEIGHBOURS]
-        number = int(chosen[run].sum())
-        for row in sets:
-            row[generator.permutation(run)[:number]] = True
+    np.put_along_axis(sets, order[shuffled.argsort(1)][:, chosen[order]], True, 1)
     return sets
 
 

@@ -82,7 +82,7 @@ class _Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """The units of A by name: ``names[k]`` is None where unit k detects nothing; ``on`` bool [K, h, w] are the masks."""
+    """The units of A by name: ``names[k]`` is None where unit k detects nothing; ``on`` [K, h, w] are the masks."""
 
     names: tuple[UnitName | None, ...]
     on: Array
@@ -112,9 +112,9 @@ def becauses(
     """Why each of N targets: reasons from the names in ``table``, with their check.
 
     ``features`` are those of one picture, ``likely`` the targets as log-probabilities, ``maps`` [N, h, w] their signed
-    maps by ``method``. A unit counts as named where its IoU lies above ``iou``. ``rule``: "contribution" weighs units by
-    Σ over cells of gradient × activation, "pooled" by α · Σ activation (the same where the gradient is the same in all
-    cells); "alpha" takes the 5 with the highest and the 5 with the lowest α, as the paper does.
+    maps by ``method``. A unit counts as named where its IoU lies above ``iou``. ``rule``: "contribution" weighs units
+    by Σ over cells of gradient × activation, "pooled" by α · Σ activation (the same where the gradient is the same in
+    all cells); "alpha" takes the 5 with the highest and the 5 with the lowest α, as the paper does.
     ``off`` is what units are switched to: 0, or their mean over the pictures that the table was made from.
 
     Raises InputError for a table of other weights, another layer or another number of units.

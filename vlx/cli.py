@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx import __version__
+from vlx.cli_dissect import dissect
 from vlx.cli_names import names
 from vlx.errors import OutputError, VlxError
 
@@ -31,6 +32,11 @@ OUT = click.option(
 )
 METHOD = click.option(
     "--method", type=click.Choice(METHODS), help="Weighting; default: the model's, chosen by measurement."
+)
+NAMES = click.option(
+    "--names",
+    metavar="TABLE",
+    help="Table of neuron names for because sentences; default: the one that came with an embedded model; none: none.",
 )
 TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
 
@@ -57,6 +63,7 @@ def main() -> None:
     """
 
 
+main.add_command(dissect)
 main.add_command(names)
 
 
@@ -100,6 +107,7 @@ def demo(out: Path, seed: int) -> None:
 )
 @click.option("--caption", "text", help="Explain this caption instead of the model's own.")
 @click.option("--beams", default=1, show_default=True, help="Beam width of the search.")
+@NAMES
 @METHOD
 @TARGET
 @OUT
@@ -108,6 +116,7 @@ def caption(
     model: str,
     text: str | None,
     beams: int,
+    names: str | None,
     method: str | None,
     target: str | None,
     out: Path,
@@ -123,7 +132,7 @@ def caption(
     task = vlx.load(model)
     _require(task, "captioning", model)
     _writable(out)
-    options = {"caption": text, "beams": beams, "method": method, "target": target}
+    options = {"caption": text, "beams": beams, "names": _table(task, names), "method": method, "target": target}
     asked = _asked("caption", {"model": model, **options})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
@@ -142,6 +151,7 @@ def caption(
     show_default=True,
     help="Also show it blurred and other pictures, and hide parts of this one.",
 )
+@NAMES
 @METHOD
 @TARGET
 @OUT
@@ -152,6 +162,7 @@ def answer(
     text: str | None,
     instead_of: str | None,
     probes: bool,
+    names: str | None,
     method: str | None,
     target: str | None,
     out: Path,
@@ -168,6 +179,7 @@ def answer(
     _require(task, "vqa", model)
     _writable(out)
     options = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
+    options["names"] = _table(task, names)
     asked = _asked("answer", {"model": model, **options}, question)
     _explain_all(
         [image],
@@ -184,6 +196,7 @@ def answer(
 )
 @click.option("--class", "name", help="Explain this class instead of the model's own answer.")
 @click.option("--instead-of", help="Why the class and not this one.")
+@NAMES
 @METHOD
 @TARGET
 @OUT
@@ -192,6 +205,7 @@ def classify(
     model: str,
     name: str | None,
     instead_of: str | None,
+    names: str | None,
     method: str | None,
     target: str | None,
     out: Path,
@@ -207,6 +221,7 @@ def classify(
     _require(task, "classification", model)
     _writable(out)
     options = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
+    options["names"] = _table(task, names)
     asked = _asked("classify", {"model": model, "class": name, **{k: v for k, v in options.items() if k != "answer"}})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
@@ -286,6 +301,15 @@ def models() -> None:
     for row in known():
         table.add_row(row.name, row.kind, row.source, row.layer)
     _console().print(table)
+
+
+def _table(task: Any, names: str | None) -> str | None:
+    """The table of names to use: as given, else the one that came with the model."""
+    from vlx.neuron_names import tables
+
+    if names is None:
+        return "shipped" if task.name in tables.known() else None
+    return None if names == "none" else names
 
 
 def _asked(command: str, options: dict[str, Any], *texts: str) -> Callable[[Path], str]:

@@ -1,7 +1,8 @@
 """Are the reasons true? The first reason of every word against what is in the picture, and how many survive the check.
 
 True captions and answers are forced upon the model. A first reason is true when its concept is in the mask of the very
-object that the word speaks of (a scene word: outside all objects); an answer's, when it is in what the answer rests on.
+object that the word speaks of (a scene word: outside all objects); an answer's, when it is in the things that the
+answer rests on.
 """
 
 from collections import defaultdict
@@ -21,6 +22,7 @@ from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.tables import shipped
 from vlx.reasons import Because
 from vlx.scenes import HELD_OUT, Scene, draw
+from vlx.scenes.painter import union
 from vlx.task import Features, Prediction, Query, Task, word_target
 from vlx.weighting import choose
 
@@ -32,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A word or an answer: the groups it counts in, and the pixels it should rest on, bool [H, W], where it has some."""
+    """A word or an answer: the groups it counts in, and the pixels it should rest on, bool [H, W], if there are any."""
 
     groups: tuple[str, ...]
     mask: Mask | None
@@ -81,7 +83,14 @@ def _words(task: Task, features: Features, scene: Scene) -> Iterator[_Asked]:
 def _answers(task: Task, features: Features, scene: Scene) -> Iterator[_Asked]:
     for asked in scene.questions:
         prediction = task.predict(features, [Query(question=asked.text, answer=asked.answer)])[0]
-        yield _Asked((asked.kind if asked.mask is not None else "nothing there",), asked.mask, prediction, 0)
+        mask = None if asked.mask is None else _things(scene, asked.mask)
+        yield _Asked((asked.kind if mask is not None else "nothing there",), mask, prediction, 0)
+
+
+def _things(scene: Scene, focus: Mask) -> Mask:
+    """All pixels of the things of which an answer rests on a part; the focus itself where it rests on none."""
+    own = [thing.mask for thing in scene.objects if (thing.mask & focus).any()]
+    return union(own) if own else focus
 
 
 def _explained(task: Task, features: Features, asked: list[_Asked], table: NeuronNames, rule: str) -> list[Because]:

@@ -1,0 +1,105 @@
+"""``vlx dissect``: name the units of a model's feature map."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from vlx.neuron_names.table import NeuronNames
+
+SEVERAL = (0.005, 0.01, 0.02, 0.05)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The table to write, .h5.")
+@click.option(
+    "--quantile",
+    "quantiles",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    multiple=True,
+    default=SEVERAL,
+    show_default=True,
+    help="Share of cells in a unit's mask; with several each category is read at the one that fits it.",
+)
+@click.option("--layer", "layers", multiple=True, help="A layer before the model's own; several in one run.")
+@click.option("--folds", type=click.IntRange(min=1), default=4, show_default=True, help="Parts, for error bars.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--compat", type=click.Choice(("lite",)), help="Count as NetDissect-Lite does.")
+@click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice.")
+def dissect(
+    model: str,
+    dataset: str,
+    out: Path,
+    quantiles: tuple[float, ...],
+    layers: tuple[str, ...],
+    folds: int,
+    batch_size: int,
+    compat: str | None,
+    spill: Path | None,
+) -> None:
+    """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
+
+    DATASET: scenes:2000 (drawn scenes), a folder in the Broden layout, a folder of pictures with label maps, or a
+    COCO instance file. A run that was stopped goes on where it was: the counts are kept in OUT.part until all is done.
+
+    \b
+    Example:  vlx dissect scenes/captioner scenes:2000 -o names.h5
+              vlx dissect torchvision:resnet50 broden1_224 --quantile 0.005 -o resnet50.h5
+    """
+    import vlx
+    from vlx.files import require_place
+    from vlx.neuron_names import open_data
+    from vlx.neuron_names.dissection import dissect_layers
+
+    if out.suffix.lower() != ".h5":
+        raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
+    require_place(out)
+    task = vlx.load(model)
+    found = dissect_layers(
+        task,
+        open_data(dataset),
+        {name: _module(task, name) for name in layers} or None,
+        quantile=quantiles,
+        folds=folds,
+        batch_size=batch_size,
+        compat=compat,
+        checkpoint=out.with_name(out.name + ".part"),
+        spill=spill,
+        progress=_progress,
+    )
+    for name, names in found.items():
+        path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
+        click.echo(f"{names.save(path)}: {_told(names)}")
+
+
+def _told(names: "NeuronNames") -> str:
+    by_category = {category: len(found) for category, found in names.unique_by_category().items()}
+    kinds = ", ".join(f"{number} {category}" for category, number in by_category.items())
+    return (
+        f"{len(names)} units, {len(names.detectors())} detect something; {names.unique_detectors()} concepts "
+        f"({kinds}), {names.unique_detectors(rule='best')} by one name a unit"
+    )
+
+
+def _module(task: Any, name: str) -> Any:
+    """The layer of that name in the task's network."""
+    network = next((own for part in ("model", "cnn") if (own := getattr(task, part, None)) is not None), None)
+    modules = dict(network.named_modules()) if network is not None and hasattr(network, "named_modules") else {}
+    if name not in modules:
+        from vlx.language import close_matches
+
+        near = ", ".join(close_matches(name, modules)) or ", ".join(list(modules)[1:20])
+        raise click.ClickException(f"{task.name} has no layer {name!r}; there are: {near}")
+    return modules[name]
+
+
+def _progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+    from rich.console import Console
+    from rich.progress import track
+
+    show: Callable[..., Iterable[Any]] = track
+    return show(items, label, console=Console(stderr=True), transient=True)
