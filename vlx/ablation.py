@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx import engine
-from vlx.nested import nested
-from vlx.task import Features, Target, Task
+from vlx.nested import joined, nested
+from vlx.task import Features, Restarts, Target, Task
 
-BUDGET = 64 * 2**20  # bytes of feature maps held at once
+BUDGET = 64 * 2**20  # bytes of feature maps whose scores are asked for at once
+CACHED = 16 * 2**20  # bytes of them that are made at once where that can be
 NEIGHBOURS = 16  # places by which a unit of a random set may be more or less active, or as many as the set has units
 SATURATED = 2.0**-24  # the least of 1 − p that float32 tells from 0
 
@@ -40,17 +40,35 @@ def switched_off(
     found = []
     for first in range(0, len(rows), size):
         chunk = rows[first : first + size]
-        keep = torch.from_numpy(~np.stack([row for _, row in chunk])).to(A.device)[:, :, None, None]
-        edited = torch.where(keep, A, 0 if values is None else values.to(A)[:, None, None])
+        keep = torch.from_numpy(~np.stack([row for _, row in chunk])).to(A.device)
         asked = [replace(targets[n], row=r) for r, (n, _) in enumerate(chunk)]
-        rest = nested(partial(_expanded, len(chunk)), features.rest)
-        found.append(engine.scores(task, edited, asked, rest).double().cpu().numpy())
+        found.append(_scores(task, features, keep, values, asked).double().cpu().numpy())
     flat = np.concatenate(found) if found else np.zeros(0)
     return np.split(flat, np.cumsum([len(switches) for switches in off])[:-1])
 
 
-def _expanded(count: int, tensor: Tensor) -> Tensor:
-    return tensor.expand(count, *tensor.shape[1:])
+@torch.no_grad()
+def _scores(task: Task, features: Features, keep: Tensor, values: Tensor | None, targets: Sequence[Target]) -> Tensor:
+    """Scores [N] with the units kept that ``keep`` [N, K] tells; what a task makes of A first is made a few rows at a
+    time, while they are in the processor's cache.
+    """
+    if not isinstance(task, Restarts):
+        return task.scores(_edited(features.A, keep, values), targets, _repeated(features.rest, len(keep)))
+    few = max(CACHED // (features.A[0].numel() * features.A.element_size()), 1)
+    parts = [
+        task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in keep.split(few)
+    ]
+    return task.scores_from(joined(parts), targets)
+
+
+def _edited(A: Tensor, keep: Tensor, values: Tensor | None) -> Tensor:
+    """A's one row for each row of ``keep`` [N, K], with units that are off at 0 or their value in ``values`` [K]."""
+    edited = A * keep.to(A.dtype)[:, :, None, None]
+    return edited if values is None else edited + (~keep * values.to(A))[:, :, None, None]
+
+
+def _repeated(rest: Any, count: int) -> Any:
+    return nested(lambda tensor: tensor.expand(count, *tensor.shape[1:]), rest)
 
 
 def random_sets(

@@ -25,11 +25,11 @@ Array = NDArray[Any]
 
 RULES = ("contribution", "pooled", "alpha")
 SHIPPED = "shipped"
-MEASURED = 6  # reasons for a word whose own effect is measured
-AGAINST = 3  # reasons against it
+MEASURED = 3  # reasons for a word whose own effect is measured, those with the largest contributions
+AGAINST = 1  # reasons against it
 ABSENT = 3  # absences that are named
 PAPER = 5  # units at either end of α (paper, section 7)
-SETS = 24  # random sets
+SETS = 20  # random sets
 CARRIED = 0.9  # of the named evidence for a word: what the units carry that are switched off together
 FLOOR = (
     1.0  # nats of log-odds that a word must lose at the least, and all its log-odds: it is no longer likelier than not
@@ -76,7 +76,7 @@ class _Evidence:
     target: Target
     contribution: Array
     alpha: Array
-    gradient: Tensor
+    unit_maps: Array
     signed: Array
 
 
@@ -126,8 +126,8 @@ def becauses(
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
         for target, gradient in zip(chunk, gradients, strict=True):
-            evidence = _evidence(features.A[0], target, gradient, maps[len(found)], rule)
-            found.append(replace(_explained(features.A, evidence, named, method, rule), notes=notes))
+            evidence = _evidence(features.A[0], target, gradient, maps[len(found)], method, rule)
+            found.append(replace(_explained(evidence, named, rule), notes=notes))
             carriers.append(_carriers(found[-1], evidence.contribution))
     return _checked(task, features, likely, found, carriers, named, _values(table, off)) if check else found
 
@@ -146,25 +146,26 @@ def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> Named:
     )
 
 
-def _evidence(A: Tensor, target: Target, gradient: Tensor, signed: Array, rule: str) -> _Evidence:
+def _evidence(A: Tensor, target: Target, gradient: Tensor, signed: Array, method: Method, rule: str) -> _Evidence:
     exact = torch.promote_types(gradient.dtype, torch.float32)
     alpha = gradient.to(exact).mean((1, 2))
     if rule == "pooled":
         contribution = alpha * A.to(exact).sum((1, 2))
     else:
         contribution = torch.einsum("khw,khw->k", gradient.to(exact), A.to(exact))
-    return _Evidence(target, contribution.double().cpu().numpy(), alpha.double().cpu().numpy(), gradient, signed)
+    maps = method.map(A[:, None], gradient[:, None])  # a method weighs each unit by itself
+    return _Evidence(
+        target, contribution.double().cpu().numpy(), alpha.double().cpu().numpy(), maps.cpu().numpy(), signed
+    )
 
 
-def _explained(A: Tensor, evidence: _Evidence, named: Named, method: Method, rule: str) -> Because:
+def _explained(evidence: _Evidence, named: Named, rule: str) -> Because:
     groups = _groups(evidence, named, rule)
     total = (
         max(float(evidence.contribution.clip(min=0).sum()), 1e-30),
         min(float(evidence.contribution.clip(max=0).sum()), -1e-30),
     )
-    reasons = [
-        _reason(A, evidence, named, method, concept, kind, units, total) for (kind, concept), units in groups.items()
-    ]
+    reasons = [_reason(evidence, named, concept, kind, units, total) for (kind, concept), units in groups.items()]
     order = {"because": 0, "despite": 1, "absence": 2}
     reasons.sort(key=lambda reason: (order[reason.kind], -abs(reason.contribution)))
     carried = {
@@ -214,18 +215,16 @@ def _missed(evidence: _Evidence, named: Named, unit: int) -> float:
 
 
 def _reason(
-    A: Tensor,
     evidence: _Evidence,
     named: Named,
-    method: Method,
     concept: str,
     kind: Kind,
     units: list[int],
     total: tuple[float, float],
 ) -> Reason:
     own = [name for unit in units if (name := named.names[unit]) is not None]
-    best = max(own, key=lambda name: (np.nan_to_num(name.iou, nan=-1), -name.unit))
-    part = method.map(A[:, units], evidence.gradient[None, units])[0].double().cpu().numpy()
+    best = max(own, key=lambda name: name.iou if name.iou == name.iou else -1.0)
+    part = evidence.unit_maps[units].sum(0, dtype=np.float64)
     there = evidence.signed > 0
     whole = float(evidence.signed[there].sum(dtype=np.float64))
     mask = named.on[units]
@@ -286,15 +285,19 @@ def _checked(
 ) -> list[Because]:
     """The same with the units of every reason switched off, all targets in one batch."""
     off = [_switches(because, one.units, named) for because, one in zip(found, carriers, strict=True)]
-    logprobs = switched_off(task, features, likely, off, values=values)
+    before = engine.scores(task, features.A, likely, features.rest).double().cpu().numpy()
+    after = switched_off(task, features, likely, off, values=values)
+    logprobs = [np.concatenate([[one], others]) for one, others in zip(before, after, strict=True)]
     return [_with_check(*one) for one in zip(found, carriers, likely, logprobs, strict=True)]
 
 
 def _switches(because: Because, units: list[int], named: Named) -> Array:
-    """Rows [R, K]: nothing, the units that carry the word, all others, random sets, each measured reason alone."""
-    rows = np.zeros((3, len(named.names)), bool)
-    rows[1, units] = True
-    rows[2] = ~rows[1]
+    """Rows [R, K]: the units that carry the word, all others, random sets, each measured reason alone."""
+    rows = np.zeros((2, len(named.names)), bool)
+    if not units:
+        return rows[:0]
+    rows[0, units] = True
+    rows[1] = ~rows[0]
     random = random_sets(units, named.mass, SETS, np.random.default_rng(0))
     single = [np.isin(np.arange(len(named.names)), reason.units) for reason in _measured(because)]
     return np.concatenate([rows, random, *(one[None] for one in single)])

@@ -1,8 +1,9 @@
 """Nested tuples, lists and dicts of tensors: decoder states, and what goes along with a feature map."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -28,3 +29,9 @@ def tensors(value: Any) -> list[Tensor]:
 
     nested(note, value)
     return found
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Several nested tensors of one shape of nest as one: their rows one after the other."""
+    columns = iter(list(zip(*(tensors(part) for part in parts), strict=True)))
+    return nested(lambda _: torch.cat(next(columns)), parts[0])

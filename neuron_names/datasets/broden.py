@@ -1,0 +1,119 @@
+"""The Broden layout (Bau et al. 1704.05796): ``index.csv``, ``category.csv``, ``label.csv``, ``c_*.csv``, ``images/``.
+
+A cell of the index is empty, or holds label maps or label numbers, parted by ";". A label map is a PNG whose pixels are
+R + 256 · G; a number labels the picture as a whole (scenes, textures).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vlx.errors import InputError
+from vlx.neuron_names.datasets.data import Labelled
+from vlx.neuron_names.datasets.files import digest_of, label_map, number, picture, rows
+from vlx.neuron_names.table.tally import Concept
+
+SUFFIXES = {"color": "-c", "scene": "-s"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    maps: tuple[tuple[str, str], ...]  # category and file
+    whole: tuple[int, ...]
+
+
+class BrodenData:
+    """The pictures of a folder in the Broden layout.
+
+    A label number counts by category: "head" may be an object and a part. Concepts of fewer pictures than
+    ``min_images``, by the frequency in ``c_*.csv``, are left out (the original leaves out those below 10). ``split``:
+    "train" or "val"; all where it is None. Raises InputError naming the file and line that cannot be used.
+    """
+
+    licence = "Broden: see its parts (ADE20K, OpenSurfaces, PASCAL, DTD)"
+
+    def __init__(self, folder: str | Path, *, split: str | None = None, min_images: int = 1) -> None:
+        self.folder = Path(folder)
+        self.name = str(folder)
+        categories = [row["name"] for row in rows(self.folder / "category.csv", ["name"])]
+        if not categories:
+            raise InputError(f"{self.folder / 'category.csv'}: no categories")
+        names = {number(row["number"], "label.csv"): row["name"] for row in self._labels()}
+        self._number: dict[tuple[str, int], int] = {}
+        concepts = []
+        for category in categories:
+            for label in self._concepts(category, min_images):
+                if label not in names:
+                    raise InputError(f"{self.folder / f'c_{category}.csv'}: label {label} is not in label.csv")
+                concepts.append(Concept(names[label].removesuffix(SUFFIXES.get(category, "\0")), category))
+                self._number[category, label] = len(concepts)
+        self.concepts = tuple(concepts)
+        self._known = set(names)
+        self._rows = [
+            self._row(row, line, categories)
+            for line, row in enumerate(rows(self.folder / "index.csv", ["image", *categories]), 2)
+            if split is None or row.get("split") == split
+        ]
+        if not self._rows:
+            raise InputError(f"{self.folder / 'index.csv'}: no pictures" + (f" of split {split!r}" if split else ""))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> Labelled:
+        row = self._rows[place]
+        image = picture(self.folder / "images" / row.image)
+        channels = [self._map(category, file) for category, file in row.maps]
+        shapes = {channel.shape for channel in channels}
+        if len(shapes) > 1:
+            raise InputError(f"{self.folder}, {row.image}: its label maps have different sizes {sorted(shapes)}")
+        labels = np.stack(channels) if channels else np.zeros((1, image.height, image.width), np.int32)
+        return Labelled(image, labels, row.whole)
+
+    def digest(self) -> str:
+        """Of the index files, and of names and sizes of the pictures and label maps."""
+        lists = [self.folder / "index.csv", self.folder / "label.csv", *sorted(self.folder.glob("c*.csv"))]
+        images = self.folder / "images"
+        return digest_of(
+            lists, (images / name for row in self._rows for name in (row.image, *(m[1] for m in row.maps)))
+        )
+
+    def _labels(self) -> list[dict[str, str]]:
+        return rows(self.folder / "label.csv", ["number", "name"])
+
+    def _concepts(self, category: str, least: int) -> list[int]:
+        path = self.folder / f"c_{category}.csv"
+        found = []
+        for row in rows(path, ["number"]):
+            label = number(row["number"], path.name)
+            frequent = number(row["frequency"], path.name) if row.get("frequency") else least
+            if label and frequent >= least:
+                found.append(label)
+        return found
+
+    def _row(self, row: dict[str, str], line: int, categories: list[str]) -> _Row:
+        maps: list[tuple[str, str]] = []
+        whole: list[int] = []
+        for category in categories:
+            for part in filter(None, (one.strip() for one in row[category].split(";"))):
+                if part.isdigit():
+                    self._check(int(part), f"index.csv, line {line}")
+                    whole += [self._number[category, int(part)]] if (category, int(part)) in self._number else []
+                else:
+                    maps.append((category, part))
+        return _Row(row["image"], tuple(maps), tuple(dict.fromkeys(whole)))
+
+    def _map(self, category: str, file: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+        """A label map in our numbers; labels that were left out become 0."""
+        raw = label_map(self.folder / "images" / file, packed=True)
+        table = np.zeros(int(raw.max()) + 1, np.int32)
+        for label in np.unique(raw[raw > 0]).tolist():
+            self._check(label, file)
+            table[label] = self._number.get((category, label), 0)
+        return np.asarray(table[raw], np.int32)
+
+    def _check(self, label: int, where: str) -> None:
+        if label and label not in self._known:
+            raise InputError(f"{self.folder}, {where}: label {label} is not in label.csv")

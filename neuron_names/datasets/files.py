@@ -1,0 +1,91 @@
+"""Reading pictures, label maps and lists, with errors that name the file."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vlx.errors import InputError
+from vlx.images import open_image
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+Labels = NDArray[np.int32]
+
+
+def picture(path: Path) -> Image.Image:
+    """The picture in a file, upright, RGB; raises ImageError as `vlx.images.open_image`."""
+    return open_image(path).image
+
+
+def label_map(path: Path, *, packed: bool = False) -> Labels:
+    """The numbers in a label map, int32 [H, W]: a PNG of 8 or 16 bits, or with a palette.
+
+    ``packed``: a number is R + 256 · G, as in Broden. Raises InputError for a file that is missing or no such map.
+    """
+    try:
+        with Image.open(path) as image:
+            values = np.array(image)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such label map; it is named in the index") from None
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+        raise InputError(f"{path}: not a label map that can be read ({error})") from None
+    if packed and values.ndim == 3 and values.shape[2] >= 2:
+        return values[:, :, 0].astype(np.int32) + 256 * values[:, :, 1].astype(np.int32)
+    if values.ndim != 2 or values.dtype.kind not in "ui":
+        what = "one channel of whole numbers" if not packed else "red and green as R + 256 · G"
+        raise InputError(f"{path}: a label map needs {what}; this one is {values.dtype} {values.shape}")
+    return values.astype(np.int32)
+
+
+def rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file; raises InputError when it is missing, empty or lacks a column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = [{(k or ""): (v or "") for k, v in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the layout needs it") from None
+    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        raise InputError(f"{path}: not a CSV file that can be read ({error})") from None
+    lacking = [name for name in needed if not found or name not in found[0]]
+    if lacking:
+        raise InputError(f"{path}: {'no rows' if not found else 'no column ' + ', '.join(lacking)}")
+    return found
+
+
+def records(path: Path) -> Any:
+    """What a JSON file holds; raises InputError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not whole JSON ({error})") from None
+
+
+def number(text: str, where: str) -> int:
+    """A whole number from 0; raises InputError saying ``where`` it was read."""
+    try:
+        value = int(float(text))
+    except ValueError:
+        raise InputError(f"{where}: {text!r} is not a number") from None
+    if value < 0 or value != float(text):
+        raise InputError(f"{where}: {text!r} is not a whole number from 0")
+    return value
+
+
+def digest_of(lists: Iterable[Path], pictures: Iterable[Path]) -> str:
+    """A hash of the contents of index files, and of names and sizes of pictures and label maps."""
+    made = hashlib.sha256()
+    for path in lists:
+        made.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in pictures:
+        size = path.stat().st_size if path.is_file() else -1
+        made.update(f"{path.name} {size}\n".encode())
+    return made.hexdigest()

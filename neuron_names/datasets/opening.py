@@ -1,0 +1,48 @@
+"""`open_data`: a set of labelled pictures by its name."""
+
+from pathlib import Path
+
+from vlx.errors import InputError
+from vlx.neuron_names.datasets.broden import BrodenData
+from vlx.neuron_names.datasets.coco import CocoData
+from vlx.neuron_names.datasets.data import ConceptData
+from vlx.neuron_names.datasets.folder import LISTS, LabelledFolder
+from vlx.neuron_names.datasets.scenes import SceneData
+
+PREFIX = "scenes:"
+UNDERSTOOD = (
+    "scenes:COUNT[:FIRST] (drawn scenes), a folder in the Broden layout (index.csv), a folder with images/, labels/ "
+    f"and one of {', '.join(LISTS)}, or a COCO instance file (.json)"
+)
+
+
+def open_data(spec: "str | Path | ConceptData") -> ConceptData:
+    """Labelled pictures by name, for `dissect`; raises InputError for anything not understood.
+
+    ``spec``: "scenes:2000", "scenes:2000:FIRST" with the first seed, a folder in the Broden layout, a folder with
+    ``images/``, ``labels/`` and a list of labels, a COCO instance file; or such data, which is handed back.
+    """
+    if not isinstance(spec, str | Path):
+        return spec
+    if str(spec).startswith(PREFIX):
+        return _scenes(str(spec))
+    path = Path(spec)
+    if path.is_file() and path.suffix.lower() == ".json":
+        return CocoData(path)
+    if (path / "index.csv").is_file():
+        return BrodenData(path)
+    if (path / "images").is_dir() and any((path / name).is_file() for name in LISTS):
+        return LabelledFolder(path)
+    manifest = next((file for file in (path / "scenes.json", path / "instances.json") if file.is_file()), None)
+    if manifest is not None:
+        return CocoData(manifest)
+    raise InputError(
+        f"{spec}: no labelled pictures {'there' if path.exists() else 'of that name'}; understood are {UNDERSTOOD}"
+    )
+
+
+def _scenes(spec: str) -> SceneData:
+    numbers = spec.removeprefix(PREFIX).split(":")
+    if not 1 <= len(numbers) <= 2 or not all(part.isdigit() for part in numbers):
+        raise InputError(f"{spec}: scenes are named scenes:COUNT or scenes:COUNT:FIRST, such as scenes:2000")
+    return SceneData(*map(int, numbers))
