@@ -56,7 +56,7 @@ def _scores(task: Task, features: Features, keep: Tensor, values: Tensor | None,
         return task.scores(_edited(features.A, keep, values), targets, _repeated(features.rest, len(keep)))
     few = max(CACHED // (features.A[0].numel() * features.A.element_size()), 1)
     parts = [
-        task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in keep.split(few)
+        task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in torch.split(keep, few)
     ]
     return task.scores_from(joined(parts), targets)
 

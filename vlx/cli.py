@@ -88,12 +88,14 @@ def demo(out: Path, seed: int) -> None:
 
     scene = scenes.draw(seed, size=512)
     scene.image.save(out / "scene.png")
-    why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png")
+    why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
     _show(why)
+    _because(why)
     _console().print(f"drawn:  {scene.caption}", highlight=False)
     asked = next((asked for asked in scene.questions if asked.kind == "color"), scene.questions[-1])
-    answer = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True)
+    answer = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True, names="shipped")
     _show(answer)
+    _because(answer)
     _console().print(f"right:  {asked.answer}", highlight=False)
     click.echo(answer.save(out / "answer.html"))
     why.save(out / "report.h5")
@@ -329,6 +331,7 @@ def _explain_all(
             why = explain(image)
             why = replace(why, provenance={**why.provenance, "command": asked(image)})
             _show(why)
+            _because(why)
             click.echo(why.save(out / f"{_free_name(image, names)}.html"))
         except VlxError as error:
             failed += 1
@@ -351,6 +354,15 @@ def _show(why: "Explanation") -> None:
     from vlx.report import text
 
     _console().print(text.table(why))
+
+
+def _because(why: "Explanation") -> None:
+    """Every word's reasons as sentences, each with what the experiment says of it."""
+    console = _console()
+    for word in why.words:
+        if word.because is not None:
+            console.print(word.because.sentence, highlight=False, soft_wrap=True, markup=False)
+            console.print(f"  {word.because.verdict}", style="dim", highlight=False, soft_wrap=True, markup=False)
 
 
 def _require(task: Any, kind: str, name: str) -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from vlx.neuron_names.dissection import dissect
     from vlx.neuron_names.formats import load, read
     from vlx.neuron_names.table import NeuronNames
+    from vlx.neuron_names.tables import shipped
 
-__all__ = ["NeuronNames", "dissect", "load", "open_data", "read"]
+__all__ = ["NeuronNames", "dissect", "load", "open_data", "read", "shipped"]
 
 _HOMES = {
     "NeuronNames": "table",
@@ -26,6 +27,7 @@ _HOMES = {
     "load": "formats",
     "open_data": "datasets",
     "read": "formats",
+    "shipped": "tables",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name at all for granted
