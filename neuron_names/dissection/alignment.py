@@ -15,11 +15,26 @@ class Axis:
     """The pixels of the label grid between every two neighbouring cells of one axis: a quad is a run of pixels.
 
     Run y lies between cells y − 1 and y, runs 0 and h beyond the outermost ones. ``pixels`` [h + 1, L] are the numbers
-    of its pixels, padded with −1 to the longest run, ``weights`` [h + 1, L] their places between the two cells, 0 to 1.
+    of its pixels, ``weights`` [h + 1, L] their places between the two cells, 0 to 1. Runs shorter than the longest are
+    filled up with pixel 0 at weight nan: no value there exceeds a threshold.
     """
 
     pixels: Tensor
     weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Quads:
+    """Both axes together. Quad (y, x) lies between four cells and has number y · (w + 1) + x.
+
+    ``pixels`` int64 [(h + 1)(w + 1), L · L′] are the numbers of its pixels on a label grid of ``size`` (S, S′), row by
+    row; ``down`` [h + 1, L] and ``right`` [w + 1, L′] their weights.
+    """
+
+    pixels: Tensor
+    down: Tensor
+    right: Tensor
+    size: tuple[int, int]
 
 
 def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -> Axis:
@@ -27,7 +42,7 @@ def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -
     place = ((np.arange(labels) + 0.5) * prepared / labels - 0.5 - offset) / stride
     run = np.clip(np.floor(place).astype(int) + 1, 0, cells)
     longest = int(np.bincount(run, minlength=cells + 1).max())
-    pixels, weights = np.full((cells + 1, longest), -1), np.zeros((cells + 1, longest), np.float32)
+    pixels, weights = np.zeros((cells + 1, longest), np.int64), np.full((cells + 1, longest), np.nan, np.float32)
     for number in range(cells + 1):
         own = np.flatnonzero(run == number)
         pixels[number, : len(own)] = own
@@ -35,11 +50,16 @@ def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -
     return Axis(torch.from_numpy(pixels), torch.from_numpy(weights))
 
 
-def axes(grid: Grid, labels: tuple[int, int], device: torch.device) -> tuple[Axis, Axis]:
-    """The vertical and the horizontal axis of a label grid of ``labels`` (H, W) pixels."""
-    found = (axis(grid.shape[n], grid.offset[n], grid.stride[n], grid.size[n], labels[n]) for n in (0, 1))
-    vertical, horizontal = (Axis(one.pixels.to(device), one.weights.to(device)) for one in found)
-    return vertical, horizontal
+def quads(grid: Grid, labels: tuple[int, int], device: torch.device) -> Quads:
+    """The quads of a grid of cells on a label grid of ``labels`` (S, S′) pixels."""
+    rows, columns = (axis(grid.shape[n], grid.offset[n], grid.stride[n], grid.size[n], labels[n]) for n in (0, 1))
+    pixels = rows.pixels[:, None, :, None] * labels[1] + columns.pixels[None, :, None, :]
+    return Quads(
+        pixels.flatten(0, 1).flatten(1).contiguous().to(device),
+        rows.weights.to(device),
+        columns.weights.to(device),
+        labels,
+    )
 
 
 def on_grid(labels: NDArray[np.integer], frame: Frame, size: tuple[int, int]) -> NDArray[np.int32]:
@@ -50,8 +70,9 @@ def on_grid(labels: NDArray[np.integer], frame: Frame, size: tuple[int, int]) ->
     """
     rows, rows_in = _nearest(labels.shape[1], frame, 0, size[0])
     columns, columns_in = _nearest(labels.shape[2], frame, 1, size[1])
-    found = labels[:, rows[:, None], columns[None, :]].astype(np.int32)
-    found[:, ~(rows_in[:, None] & columns_in[None, :])] = -1
+    found = labels[:, rows][:, :, columns].astype(np.int32)
+    found[:, ~rows_in] = -1
+    found[:, :, ~columns_in] = -1
     return found
 
 

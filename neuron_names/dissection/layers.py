@@ -1,15 +1,14 @@
 """The feature maps that are dissected: a task's own layer, or several on the way to it, in one run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.geometry import Grid
-from vlx.task import Task
+from vlx.task import Sees, Task
 from vlx.tracing import trace_grid
 
 Maps = dict[str, tuple[Tensor, Grid]]
@@ -24,6 +23,7 @@ class Layers:
     def __init__(self, task: Task, modules: Mapping[str, nn.Module] | None = None) -> None:
         self.task, self.modules = task, dict(modules or {})
         self._grids: dict[tuple[str, tuple[int, ...]], Grid] = {}
+        self._sizes: set[tuple[int, ...]] = set()
         if modules is not None and not modules:
             raise InputError("layers={} names no layer; leave it out for the model's own")
 
@@ -33,38 +33,45 @@ class Layers:
         if not self.modules:
             features = self.task.features(placed)
             return {features.layer: (features.A, features.grid)}
-        found = self._run(placed)
+        if tuple(placed.shape[2:]) not in self._sizes:  # at first sight a task may run itself on other pictures too
+            self._sizes.add(tuple(placed.shape[2:]))
+            self.task.features(placed)
+        found = self._run(self.task.features, placed)
         return {name: (A, self._grid(name, placed)) for name, A in found.items()}
 
-    def _run(self, placed: Tensor) -> dict[str, Tensor]:
-        kept: dict[str, Any] = {}
+    def _run(self, run: Callable[[Tensor], object], placed: Tensor) -> dict[str, Tensor]:
+        kept: dict[str, list[Any]] = {name: [] for name in self.modules}
         with _hooked(self.modules, kept):
-            self.task.features(placed)
-        for name in self.modules:
-            A = kept.get(name)
-            if not isinstance(A, Tensor) or A.ndim != 4 or len(A) != len(placed):
-                given = "did not run" if A is None else f"gave {tuple(A.shape) if isinstance(A, Tensor) else type(A)}"
-                raise ModelError(f"layer {name!r} {given}; choose one before the model's own layer that gives a map")
-        return kept
+            run(placed)
+        for name, made in kept.items():
+            A = made[0] if made else None
+            if len(made) != 1 or not isinstance(A, Tensor) or A.ndim != 4 or len(A) != len(placed):
+                given = f"gave {tuple(A.shape) if isinstance(A, Tensor) else type(A).__name__}"
+                given = given if len(made) == 1 else f"runs {len(made)} times" if made else "did not run"
+                raise ModelError(
+                    f"layer {name!r} {given}; choose one before the model's own layer that runs once and gives a map"
+                )
+        return {name: made[0] for name, made in kept.items()}
 
     def _grid(self, name: str, placed: Tensor) -> Grid:
         size = (placed.shape[-2], placed.shape[-1])
         key = (name, size)
         if key not in self._grids:
+            see = self.task.see if isinstance(self.task, Sees) else self.task.features
             self._grids[key] = trace_grid(
-                lambda pictures: self._run(pictures)[name], size, dtype=placed.dtype, device=placed.device
+                lambda pictures: self._run(see, pictures)[name], size, dtype=placed.dtype, device=placed.device
             )
         return self._grids[key]
 
 
 @contextmanager
-def _hooked(modules: Mapping[str, nn.Module], kept: dict[str, Any]) -> Iterator[None]:
+def _hooked(modules: Mapping[str, nn.Module], kept: dict[str, list[Any]]) -> Iterator[None]:
     """Keep a copy of what each module gives: what comes behind it may change it in place."""
     with ExitStack() as stack:
         for name, module in modules.items():
 
             def keep(_module: nn.Module, _given: Any, made: Any, name: str = name) -> None:
-                kept[name] = made.detach().clone() if isinstance(made, torch.Tensor) else made
+                kept[name].append(made.clone() if isinstance(made, Tensor) else made)
 
             stack.callback(module.register_forward_hook(keep).remove)
         yield

@@ -1,64 +1,62 @@
 """Maps set aside in the first pass, so that the second need not run the model again."""
 
+import hashlib
+import json
+import os
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlx.neuron_names.dissection.thresholds import TopValues
-
-LEAD = 0.2  # share of its size by which a threshold may fall below the one that a part of the pictures gives
-
 
 class Spill:
     """Keeps, for every batch, the maps of the units that may exceed their thresholds there, in files of ``path``.
 
-    The floor of a unit is the threshold of the pictures seen so far, less a lead. Where a unit's threshold falls below
-    the floor of a batch in the end, that batch is read from the model again: the counts are the same in any case.
-    Without a path nothing is kept.
+    A map matters when its maximum exceeds the lowest of the values kept for the threshold so far: the threshold can
+    only rise above that, so nothing is ever missing. ``settings`` tell one dissection's files from another's. Without a
+    path nothing is kept.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, settings: dict[str, Any]) -> None:
         self.path = None if path is None else Path(path)
+        self._own = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         if self.path is not None:
             self.path.mkdir(parents=True, exist_ok=True)
 
-    def add(self, layer: str, number: int, A: Tensor, top: TopValues) -> None:
-        """Keep what may matter of the maps [N, K, h, w] of batch ``number``."""
+    def add(self, layer: int, batch: int, A: Tensor, matters: Tensor) -> None:
+        """Keep those of the maps [N, K, h, w] of a batch that ``matters`` [N, K] names."""
         if self.path is None:
             return
-        guess = top.floor()
-        floor = guess - LEAD * guess.abs()
-        floor = floor.nan_to_num(-torch.inf, neginf=-torch.inf)
-        pairs = A.float().amax((2, 3)) > floor
-        np.savez(
-            self._file(layer, number),
-            shape=np.array(A.shape),
-            floor=floor.cpu().numpy(),
-            pairs=np.packbits(pairs.cpu().numpy()),
-            maps=A.float()[pairs].cpu().numpy(),
-        )
+        file = self._file(layer, batch)
+        partial = file.with_suffix(".partial")
+        with partial.open("wb") as out:
+            pairs = np.packbits(matters.cpu().numpy())
+            np.savez(out, shape=np.array(A.shape), pairs=pairs, maps=A[matters].float().cpu().numpy())
+        os.replace(partial, file)
 
-    def read(self, layer: str, number: int, T: Tensor | None) -> Tensor | None:
-        """The maps of a batch, 0 where they do not matter to ``T`` [Q, K]; None when they are not all there."""
-        if self.path is None or T is None or not self._file(layer, number).is_file():
+    def read(self, layer: int, batch: int, device: torch.device) -> Tensor | None:
+        """The maps of a batch, −∞ where they do not matter; None when they are not there."""
+        if self.path is None:
             return None
-        with np.load(self._file(layer, number), allow_pickle=False) as kept:
-            shape, floor = tuple(int(side) for side in kept["shape"]), torch.from_numpy(kept["floor"]).to(T.device)
-            if (floor > T[-1]).any():
-                return None
-            pairs = np.unpackbits(kept["pairs"], count=shape[0] * shape[1]).astype(bool).reshape(shape[:2])
-            A = torch.full(shape, -torch.inf)
-            A[torch.from_numpy(pairs)] = torch.from_numpy(kept["maps"])
-        return A.to(T.device)
+        try:
+            with np.load(self._file(layer, batch), allow_pickle=False) as kept:
+                shape = tuple(int(side) for side in kept["shape"])
+                pairs = np.unpackbits(kept["pairs"], count=shape[0] * shape[1]).astype(bool).reshape(shape[:2])
+                A = torch.full(shape, -torch.inf)
+                A[torch.from_numpy(pairs)] = torch.from_numpy(kept["maps"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # never written, or broken: the model can be run
+            return None
+        return A.to(device)
 
     def remove(self) -> None:
-        """The work is done."""
+        """The work is done: delete its files."""
         if self.path is not None:
-            for file in self.path.glob("spill-*.npz"):
-                file.unlink()
+            for file in self.path.glob(f"spill-{self._own}-*"):
+                file.unlink(missing_ok=True)
 
-    def _file(self, layer: str, number: int) -> Path:
+    def _file(self, layer: int, batch: int) -> Path:
         assert self.path is not None
-        return self.path / f"spill-{layer.replace('/', '_')}-{number}.npz"
+        return self.path / f"spill-{self._own}-{layer}-{batch}.npz"

@@ -35,6 +35,9 @@ def _doubts(tally: Tally) -> "list[tuple[bool, str]]":
         (not all(0 < one < 1 for one in tally.quantiles), f"quantiles {tally.quantiles} are not between 0 and 1"),
         (bool(np.isnan(tally.thresholds).any()), "a threshold is not a number"),
         (len(tally.examples) not in (0, units), f"{len(tally.examples)} rows of examples for {units} units"),
+        (tally.means.shape not in ((0,), (units,)), f"means has shape {tally.means.shape} for {units} units"),
+        (not np.isfinite(tally.means).all(), "a mean is not a number"),
+        (tally.overlaps.shape not in ((0,), (groups,)), f"overlaps has shape {tally.overlaps.shape}, not {(groups,)}"),
     ]
     return found if any(wrong for wrong, _ in found) else _doubtful_counts(tally)
 

@@ -2,8 +2,9 @@
 
 Attributes: ``format``, ``schema``, ``about`` (JSON), ``units`` and how the table is read: ``denominator``,
 ``categories`` (JSON), ``quantile``. With a tally the groups ``concepts`` (name, category, synset), ``units``
-(threshold, tied, examples) and ``tally`` (quantiles, intersection, truth, activation, area), axes as in
-`vlx.neuron_names.table.Tally`; without one the group ``names``, a column for each field of `UnitName`.
+(threshold, tied, examples, mean) and ``tally`` (quantiles, intersection, truth, activation, area, overlaps), axes as
+in `vlx.neuron_names.table.Tally`; older files lack mean and overlaps. Without one the group
+``names``, a column for each field of `UnitName`.
 """
 
 import json
@@ -102,6 +103,8 @@ def _write_tally(file: Any, tally: Tally) -> None:
         _write_texts(file, f"concepts/{name}", [getattr(concept, name) for concept in tally.concepts])
     for name, values in (("threshold", tally.thresholds), ("tied", tally.tied), ("examples", tally.examples)):
         _write(file, f"units/{name}", values)
+    _write(file, "units/mean", tally.means)
+    _write(file, "tally/overlaps", tally.overlaps)
     file.create_dataset("tally/quantiles", data=np.asarray(tally.quantiles, np.float64))
     for name in COUNTS:
         counts = getattr(tally, name)
@@ -137,6 +140,8 @@ def _read_tally(path: Path, file: Any) -> Tally:
         np.asarray(file["units/threshold"][()], np.float32),
         tied=np.asarray(file["units/tied"][()], bool),
         examples=np.asarray(file["units/examples"][()], np.int32),
+        means=_read_known(file, "units/mean", np.float32),
+        overlaps=_read_known(file, "tally/overlaps", bool),
         **counts,
     )
     check(tally, str(path))
@@ -186,6 +191,11 @@ def _write_texts(group: Any, name: str, values: list[str]) -> None:
 
 def _texts(dataset: Any) -> list[str]:
     return [str(value) for value in dataset.asstr()[()]]
+
+
+def _read_known(file: Any, name: str, kind: Any) -> NDArray[Any]:
+    """A dataset that older files do not have: empty there."""
+    return np.asarray(file[name][()] if name in file else [], kind)
 
 
 def _whole(dataset: Any) -> NDArray[np.int64]:

@@ -37,7 +37,11 @@ class Tally:
     label of the category (the paper's), in those where the mask touches such a label (NetDissect-Lite's), and in all
     pictures. ``area`` [F, G] counts pixels of pictures with a label of the category. ``tied`` [Q, K] tells units whose
     threshold is shared by several cells: fewer cells than the share lie above it. ``examples`` [K, E] are the numbers
-    of the pictures in which the unit is most active, most active first.
+    of the pictures in which the unit is most active, most active first. ``means`` [K] are the units' mean activations
+    over all cells of all pictures; empty where they are not known.
+
+    ``overlaps`` [G] tells categories of which some pixel or picture carries two concepts: sums over their concepts, as
+    hypernyms take them, are then upper bounds. Empty where that is not known.
     """
 
     concepts: tuple[Concept, ...]
@@ -49,6 +53,8 @@ class Tally:
     area: Counts
     tied: NDArray[np.bool_]
     examples: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
+    means: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    overlaps: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def units(self) -> int:

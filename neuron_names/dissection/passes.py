@@ -1,0 +1,265 @@
+"""The two passes over the pictures: thresholds, then counts."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlx.errors import InputError, ModelError
+from vlx.geometry import Grid
+from vlx.neuron_names.datasets.data import Labelled
+from vlx.neuron_names.dissection.alignment import Quads, quads
+from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
+from vlx.neuron_names.dissection.counting import Counter
+from vlx.neuron_names.dissection.labels import Labels
+from vlx.neuron_names.dissection.layers import Layers
+from vlx.neuron_names.dissection.pictures import Pictures
+from vlx.neuron_names.dissection.spill import Spill
+from vlx.neuron_names.dissection.thresholds import TopValues
+from vlx.neuron_names.table import Tally
+
+EXAMPLES = 8  # pictures kept for each unit
+ALIKE = 1e-3  # share by which the same model's features may differ between machines
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+Counts = NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class Layer:
+    """What is known of one layer so far. ``first`` [B, K] are the maxima of the first pictures, to know it by."""
+
+    grid: Grid
+    first: Tensor
+    top: TopValues
+    sums: Tensor  # [K], float64: of all cells of all pictures
+    peaks: Tensor  # [K, at most EXAMPLES], highest first
+    examples: Tensor  # the pictures they are in
+    T: Tensor | None = None
+    tied: Tensor | None = None
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+    def note(self, A: Tensor, peaks: Tensor, numbers: Sequence[int]) -> None:
+        """Take in feature maps [B, K, h, w] of the pictures ``numbers``; ``peaks`` [B, K] are their maxima."""
+        self.top.add(A, peaks)
+        for sums in A.float().sum((2, 3)).double():  # one by one: the same however the pictures are batched
+            self.sums += sums
+        every = torch.cat([self.peaks, peaks.T], 1)
+        seen = torch.tensor(numbers, device=A.device).expand(len(self.sums), -1)
+        order = every.sort(dim=1, descending=True, stable=True).indices[:, :EXAMPLES]
+        self.peaks = every.gather(1, order)
+        self.examples = torch.cat([self.examples, seen], 1).gather(1, order)
+
+    def settle(self) -> None:
+        """All pictures were seen: the thresholds are known, and the values they come from no longer needed."""
+        self.T, self.tied = self.top.thresholds()
+        self.top = TopValues((1.0,), 0)
+
+    def gather(self, fold: int, folds: int, counter: Counter) -> None:
+        """Add what was counted of one fold."""
+        intersection, activation = counter.counts()
+        if not self.counts:
+            self.counts["intersection"] = np.zeros((folds, *intersection.shape), np.int64)
+            self.counts["activation"] = np.zeros((len(activation), folds, *activation.shape[1:]), np.int64)
+        self.counts["intersection"][fold] += intersection
+        self.counts["activation"][:, fold] += activation
+
+    def state(self, thresholds: bool) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        kept: dict[str, Any] = {name: getattr(self, name) for name in ("first", "sums", "peaks", "examples")}
+        kept |= {"kept": self.top.kept()} if thresholds else {"T": self.T, "tied": self.tied, **self.counts}
+        return {name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in kept.items()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take up what `state` gave; raises InputError when the model's features were others."""
+        device = self.first.device
+        near = ALIKE * float(np.abs(state["first"]).max())
+        if state["first"].shape != self.first.shape or np.abs(state["first"] - self.first.cpu().numpy()).max() > near:
+            raise InputError("the model gave other features when the dissection was begun")
+        tensors = ("sums", "peaks", "examples", "T", "tied")
+        for name in tensors:
+            if name in state:
+                setattr(self, name, torch.from_numpy(state[name]).to(device))
+        if "kept" in state:
+            self.top.restore(torch.from_numpy(state["kept"]).to(device))
+        self.counts = {name: state[name] for name in ("intersection", "activation") if name in state}
+
+
+class Passes:
+    """Two passes over the pictures: thresholds, then counts. With a spill the second does not run the model."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        layers: Layers,
+        quantiles: tuple[float, ...],
+        lite: bool,
+        spill: Spill,
+        progress: Progress,
+    ) -> None:
+        self.pictures, self.see, self.quantiles = pictures, layers, quantiles
+        self.lite, self.spill, self.progress = lite, spill, progress
+        self.layers: dict[str, Layer] = {}
+        self.truth = np.zeros((pictures.folds, pictures.categories.C), np.int64)
+        self.area = np.zeros((pictures.folds, pictures.categories.G), np.int64)
+        self.overlaps = np.zeros(pictures.categories.G, bool)
+
+    def go(self, kept: Checkpoint) -> None:
+        """Both passes, from the beginning or from where a checkpoint left them."""
+        state, phase, done = kept.load(), "thresholds", 0
+        if state is not None:
+            phase, done = self._restore(state, kept)
+        if phase == "thresholds":
+            self._find_thresholds(done, kept)
+            done = 0
+        self._count(done, kept)
+
+    def tally(self, name: str) -> Tally:
+        """The counts of a layer."""
+        layer = self.layers[name]
+        assert layer.T is not None and layer.tied is not None
+        cells = len(self.pictures.data) * layer.grid.shape[0] * layer.grid.shape[1]
+        return Tally(
+            concepts=self.pictures.data.concepts,
+            quantiles=self.quantiles,
+            thresholds=layer.T.cpu().numpy(),
+            intersection=layer.counts["intersection"],
+            truth=self.truth,
+            activation=layer.counts["activation"],
+            area=self.area,
+            tied=layer.tied.cpu().numpy(),
+            examples=layer.examples.int().cpu().numpy(),
+            means=(layer.sums / cells).float().cpu().numpy(),
+            overlaps=self.overlaps,
+        )
+
+    def about(self, name: str) -> dict[str, Any]:
+        """Where a layer's cells are."""
+        grid = self.layers[name].grid
+        return {
+            "layer": name,
+            "feature_map": list(grid.shape),
+            "alignment": grid.source,
+            "stride": list(grid.stride),
+            "offset": list(grid.offset),
+        }
+
+    def _maps(self, pictures: Sequence[Labelled]) -> dict[str, Tensor]:
+        """Each layer's maps [B, K, h, w], from the model; a layer is known from the first time on."""
+        found: dict[str, list[Tensor]] = {}
+        for inputs, count in self.pictures.blocks(pictures):
+            for name, (A, grid) in self.see(inputs).items():
+                found.setdefault(name, []).append(A[:count])
+                if name not in self.layers:
+                    self.layers[name] = self._layer(A[:count], grid)
+        return {name: torch.cat(blocks) if len(blocks) > 1 else blocks[0] for name, blocks in found.items()}
+
+    def _layer(self, A: Tensor, grid: Grid) -> Layer:
+        cells = len(self.pictures.data) * A.shape[2] * A.shape[3]
+        if self.lite:
+            grid = Grid.half_pixel(grid.shape, grid.size, "half-pixel (as NetDissect-Lite)")
+        none = torch.zeros(A.shape[1], 0, device=A.device)
+        top, sums = TopValues(self.quantiles, cells), torch.zeros(A.shape[1], dtype=torch.double, device=A.device)
+        return Layer(grid, A.float().amax((2, 3)), top, sums, none, none.long())
+
+    def _find_thresholds(self, done: int, kept: Checkpoint) -> None:
+        batches = self.pictures.batches
+        for number in self.progress(range(done, len(batches)), "thresholds"):
+            maps = self._maps(self.pictures.read(batches[number]))
+            for place, (name, A) in enumerate(maps.items()):
+                self._note(place, name, number, A)
+            if kept.due():
+                kept.save(self._state("thresholds", number + 1))
+        for layer in self.layers.values():
+            layer.settle()
+
+    def _note(self, place: int, name: str, number: int, A: Tensor) -> None:
+        layer, peaks = self.layers[name], A.float().amax((2, 3))
+        layer.note(A, peaks, self.pictures.batches[number].numbers)
+        if not torch.isfinite(layer.sums).all():
+            raise ModelError(f"{self.see.task.name}, layer {name}: nan or infinite features; check its weights")
+        self.spill.add(place, number, A, peaks > layer.top.floor[None])
+
+    def _count(self, done: int, kept: Checkpoint) -> None:
+        batches, grid = self.pictures.batches, self.pictures.grid
+        found = {name: quads(layer.grid, grid, layer.peaks.device) for name, layer in self.layers.items()}
+        counting = _Counting(self.pictures, self.layers)
+        for number in self.progress(range(done, len(batches)), "masks"):
+            pictures = self.pictures.read(batches[number])
+            maps, labels = self._again(number, pictures), self.pictures.labels(pictures, batches[number])
+            for fold, first, stop in batches[number].parts:
+                own = labels.part(first, stop)
+                self._add_labels(fold, own)
+                counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, found, own)
+            if kept.due():
+                counting.gather()
+                kept.save(self._state("masks", number + 1))
+        counting.gather()
+
+    def _add_labels(self, fold: int, labels: Labels) -> None:
+        truth, area = labels.truth()
+        self.truth[fold] += truth
+        self.area[fold] += area
+        self.overlaps |= labels.overlaps()
+
+    def _again(self, number: int, pictures: Sequence[Labelled]) -> dict[str, Tensor]:
+        """A batch's maps a second time: as they were set aside, or from the model."""
+        spilt = {
+            name: self.spill.read(place, number, layer.peaks.device)
+            for place, (name, layer) in enumerate(self.layers.items())
+        }
+        if all(A is not None for A in spilt.values()):
+            return {name: A for name, A in spilt.items() if A is not None}
+        return self._maps(pictures)
+
+    def _state(self, phase: str, done: int) -> State:
+        state: State = {"phase": np.array(phase), "done": np.array(done)}
+        state |= {name: getattr(self, name) for name in ("truth", "area", "overlaps")}
+        for n, layer in enumerate(self.layers.values()):
+            state |= {f"{n}/{name}": value for name, value in layer.state(phase == "thresholds").items()}
+        return state
+
+    def _restore(self, state: State, kept: Checkpoint) -> tuple[str, int]:
+        """Take up a saved state: the pass it is in, and its batches that are done."""
+        self._maps(self.pictures.read(self.pictures.batches[0]))
+        for n, layer in enumerate(self.layers.values()):
+            own = {name.removeprefix(f"{n}/"): value for name, value in state.items() if name.startswith(f"{n}/")}
+            try:
+                layer.restore(own)
+            except InputError as error:
+                raise InputError(f"{kept.path} cannot be gone on with: {error}; delete it to start anew") from None
+        self.truth, self.area, self.overlaps = (state[name] for name in ("truth", "area", "overlaps"))
+        return str(state["phase"]), int(state["done"])
+
+
+class _Counting:
+    """The counters of the layers, for one fold after the other."""
+
+    def __init__(self, pictures: Pictures, layers: dict[str, Layer]) -> None:
+        self.pictures, self.layers = pictures, layers
+        self.fold, self.counters = -1, dict[str, Counter]()
+
+    def add(self, fold: int, maps: dict[str, Tensor], found: dict[str, Quads], labels: Labels) -> None:
+        """Count the masks of maps [B, K, h, w] of pictures of one fold."""
+        if fold != self.fold:
+            self.gather()
+            self.fold = fold
+        if not self.counters:
+            self.counters = {name: self._counter(layer) for name, layer in self.layers.items()}
+        batches = {device: labels.batch(device) for device in {A.device for A in maps.values()}}
+        for name, A in maps.items():
+            self.counters[name].add(A, found[name], batches[A.device])
+
+    def gather(self) -> None:
+        """Hand over what was counted, and start from zero."""
+        for name, counter in self.counters.items():
+            self.layers[name].gather(self.fold, self.pictures.folds, counter)
+        self.counters = {}
+
+    def _counter(self, layer: Layer) -> Counter:
+        assert layer.T is not None
+        return Counter(self.pictures.categories, layer.T)
