@@ -31,9 +31,8 @@ ABSENT = 3  # absences that are named
 PAPER = 5  # units at either end of α (paper, section 7)
 SETS = 20  # random sets
 CARRIED = 0.9  # of the named evidence for a word: what the units carry that are switched off together
-FLOOR = (
-    1.0  # nats of log-odds that a word must lose at the least, and all its log-odds: it is no longer likelier than not
-)
+FLOOR = 1.0  # nats of log-odds that a word must lose at the least
+LEAD = 0.9  # of its log-odds: the most that still confirms nine in ten content words of training scenes
 ALONE = 1.25  # nats that it must lose by one reason alone: of random sets so large 95 % do less (training scenes)
 
 
@@ -319,7 +318,7 @@ def _with_check(because: Because, carriers: _Carriers, target: Target, logprobs:
         logprob=float(logprobs[0] - logprobs[1]),
         alone=float(standing[2]),
         random=tuple(effects[3 : 3 + SETS].tolist()),
-        floor=max(FLOOR, float(standing[0])),
+        floor=max(FLOOR, LEAD * float(standing[0])),
         predicted=carriers.contribution,
     )
     tried = {
