@@ -55,9 +55,8 @@ def _scores(task: Task, features: Features, keep: Tensor, values: Tensor | None,
     if not isinstance(task, Restarts):
         return task.scores(_edited(features.A, keep, values), targets, _repeated(features.rest, len(keep)))
     few = max(CACHED // (features.A[0].numel() * features.A.element_size()), 1)
-    parts = [
-        task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in torch.split(keep, few)
-    ]
+    chunks = torch.split(keep, few)
+    parts = [task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in chunks]
     return task.scores_from(joined(parts), targets)
 
 

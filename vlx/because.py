@@ -57,7 +57,7 @@ class Naming:
         if names is None:
             return None
         if isinstance(names, str) and names == SHIPPED:
-            return cls(tables.shipped(task.name), check, rule)
+            return cls(tables.shipped(task), check, rule)
         table = names if isinstance(names, NeuronNames) else formats.read(Path(names))
         return cls(table, check, rule)
 

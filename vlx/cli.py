@@ -310,7 +310,7 @@ def _table(task: Any, names: str | None) -> str | None:
     from vlx.neuron_names import tables
 
     if names is None:
-        return "shipped" if task.name in tables.known() else None
+        return "shipped" if tables.comes_with(task) else None
     return None if names == "none" else names
 
 

@@ -1,24 +1,41 @@
-"""Tables of names that come with vlx: one for each embedded model."""
+"""Tables of names that come with vlx: one for each network of the embedded models, whatever its task."""
 
+from functools import cache
 from importlib.resources import as_file, files
 
 from vlx.errors import InputError
 from vlx.neuron_names.formats import load
 from vlx.neuron_names.table import NeuronNames
+from vlx.task import Identified, Task
 
 
-def known() -> list[str]:
-    """The models that a table came with, "scenes/captioner" and others."""
-    own = files("vlx.neuron_names.tables")
-    return sorted("scenes/" + one.name.removesuffix(".h5") for one in own.iterdir() if one.name.endswith(".h5"))
+def comes_with(task: Task) -> bool:
+    """Whether there is a table for the very weights of the task's vision part."""
+    return _of(task) is not None
 
 
-def shipped(model: str) -> NeuronNames:
-    """The table of an embedded model; raises InputError for a model that none came with."""
-    if model not in known():
+def shipped(task: Task) -> NeuronNames:
+    """The table that came with vlx for the weights of the task's vision part; raises InputError where there is none."""
+    found = _of(task)
+    if found is None:
         raise InputError(
-            f"no table of names came with {model}; make one: vlx dissect {model} DATASET -o TABLE.h5. There are tables "
-            f"for {', '.join(known())}"
+            f"no table of names came with {task.name}; make one: vlx dissect {task.name} DATASET -o TABLE.h5"
         )
-    with as_file(files("vlx.neuron_names.tables") / f"{model.removeprefix('scenes/')}.h5") as path:
-        return load(path)
+    return found
+
+
+def _of(task: Task) -> NeuronNames | None:
+    if not isinstance(task, Identified):
+        return None
+    digest = task.digest()
+    return next((table for table in _all() if table.about["model_hash"] == digest), None)
+
+
+@cache
+def _all() -> tuple[NeuronNames, ...]:
+    own = sorted(one.name for one in files(__name__).iterdir() if one.name.endswith(".h5"))
+    tables = []
+    for name in own:
+        with as_file(files(__name__) / name) as path:
+            tables.append(load(path))
+    return tuple(tables)

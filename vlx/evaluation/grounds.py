@@ -59,7 +59,7 @@ def grounds(
     """
     if task.kind not in ("captioning", "vqa"):
         raise InputError(f"{task.name} does {task.kind}; drawn scenes judge captioners and VQA models")
-    table = shipped(task.name) if names is None else names
+    table = shipped(task) if names is None else names
     data, tally = SceneData(1), _Tally()
     for seed in progress(range(first, first + n)):
         scene = draw(seed)
