@@ -1,12 +1,14 @@
 """An explanation made by hand, for the tests of what is done with one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vlx import Explanation, WordExplanation
 from vlx.explanation import Look, Occlusion, QuestionWord
 from vlx.geometry import Frame, Grid, Placement
+from vlx.reasons import Because, Check, Kind, Reason
 
 LOOKS = (
     Look("blank", (-2.75,), ("white",)),
@@ -111,3 +113,60 @@ def with_guided(why: Explanation) -> Explanation:
     first = why.others[0]
     first = replace(first, words=(replace(first[0], guided=maps[1] / 10),))
     return replace(why, words=(replace(why[0], guided=maps[0]),), others=(first, *why.others[1:]))
+
+
+RANDOM = (-0.5, 0.1, 0.4, 0.9, 1.2, 3.0)
+CHECK = Check((2, 3, 5), before=6.0, effect=8.5, logprob=2.59, alone=4.0, random=RANDOM, floor=6.0, predicted=7.0)
+
+
+def reason(concept: str, kind: Kind, portion: float, seed: int, **options: Any) -> Reason:
+    """One reason with a map of its own; ``share`` is settled by `reasoned`."""
+    there = np.random.default_rng(seed).random((4, 4)).astype(np.float32) * portion * (-1 if kind == "despite" else 1)
+    known: dict[str, Any] = {
+        **{"category": "part", "units": (seed,), "iou": 0.21, "error": 0.02, "wins": 3, "folds": 4, "weight": portion},
+        **{"activation": 1.0, "contribution": portion, "portion": portion, "share": 0.0, "on_map": 0.5},
+    }
+    return Reason(**{**known, "concept": concept, "kind": kind, "map": there, **options})
+
+
+def because(word: WordExplanation, reasons: tuple[Reason, ...], check: Check | None = CHECK) -> Because:
+    """A because whose shares are those of the word's map."""
+    there = word.signed > 0
+    whole = float(word.signed[there].sum()) or 1.0
+    shared = tuple(replace(one, share=float(one.map[there].sum()) / whole) for one in reasons)
+    portions = {kind: sum(one.portion for one in reasons if one.kind == kind) for kind in ("because", "despite")}
+    return Because(
+        word.label,
+        shared,
+        coverage=portions["because"],
+        coverage_against=portions["despite"],
+        unnamed=1 - sum(one.share for one in shared),
+        check=check,
+    )
+
+
+def some_reasons(concept: str = "fur") -> tuple[Reason, ...]:
+    """Twelve for a word, the first three tried, one against it, one tried; two absences."""
+    tried: tuple[dict[str, Any], ...] = (
+        {"effect": 4.2, "confirmed": True, "units": tuple(range(2, 12))},
+        {"effect": 0.3, "confirmed": False, "repeats": True},
+        {"effect": 2.0, "confirmed": True, "iou": float("nan"), "error": None, "wins": None, "folds": None},
+    )
+    first = [reason(f"{concept} {n}", "because", 0.2 / (n + 1), n, **options) for n, options in enumerate(tried)]
+    more = [reason(f"{concept} {n}", "because", 0.02, n) for n in range(3, 12)]
+    against = reason("snow", "despite", 0.3, 20, effect=-2.0, confirmed=True)
+    weak = reason("sand", "despite", 0.1, 21)
+    absent = [
+        reason(name, "absence", 0.0, 30, map=np.zeros((4, 4), np.float32), on_map=0.0) for name in ("pole", "stem")
+    ]
+    return (*first, *more, against, weak, *absent)
+
+
+def reasoned(why: Explanation, concept: str = "fur", check: Check | None = CHECK) -> Explanation:
+    """The explanation with reasons for every word, and for the other answers."""
+
+    def told(one: Explanation) -> Explanation:
+        words = tuple(replace(word, because=because(word, some_reasons(concept), check)) for word in one.words)
+        return replace(one, words=words, others=tuple(map(told, one.others)))
+
+    return told(why)

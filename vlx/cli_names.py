@@ -45,17 +45,37 @@ def names() -> None:
 @click.option("--unit", type=click.IntRange(min=0), help="All names of this unit, numbered from 0.")
 @click.option("--iou", type=click.FloatRange(0, 1), default=0.04, show_default=True, help="Detectors lie above it.")
 @click.option("--categories", help="Only names of these categories, as in object,part.")
-def show(table: Path, unit: int | None, iou: float, categories: str | None) -> None:
+@click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected.")
+@click.option("--model", help="The model, where the table does not name it.")
+@click.option("-o", "--out", type=FILE, help="Where to draw them, .png; default: unit-N.png.")
+def show(
+    table: Path,
+    unit: int | None,
+    iou: float,
+    categories: str | None,
+    data: str | None,
+    model: str | None,
+    out: Path | None,
+) -> None:
     """Print the detectors of a TABLE (.h5, or any that `vlx names import` reads), or all names of one unit.
+
+    With --data also draw the unit's top pictures with its mask in them.
 
     \b
     Example:  vlx names show names.h5 --categories object,part
               vlx names show names.h5 --unit 12
+              vlx names show names.h5 --unit 12 --data scenes:2000 -o unit.png
     """
     from rich.console import Console
 
     from vlx.neuron_names import read
 
+    if data is None and (model or out):
+        raise click.UsageError("--model and --out are for drawing: give --data, and --unit")
+    if data is not None and unit is None:
+        raise click.UsageError("--data draws the pictures of one unit: give --unit too")
+    if out is not None:
+        _ending(out, ".png")
     found = read(table)
     if categories is not None:
         found = found.choose(categories=[name.strip() for name in categories.split(",") if name.strip()])
@@ -65,6 +85,8 @@ def show(table: Path, unit: int | None, iou: float, categories: str | None) -> N
         if unit >= len(found):
             raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(found) - 1}")
         console.print(_rows(found, found.candidates(unit)))
+        if data is not None:
+            click.echo(_drawn(found, unit, data, model, out or Path(f"unit-{unit}.png")))
         return
     measured = found.about.get("metric", "iou") == "iou"
     listed = list(found.detectors(iou).values()) if measured else [name for name in found if name.concept]
@@ -109,6 +131,25 @@ def export(table: Path, out: Path) -> None:
 
     _ending(out, ".csv", ".json")
     click.echo(read(table).save(out))
+
+
+def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: Path) -> Path:
+    """Draw the top pictures of a unit and say where."""
+    import vlx
+    from vlx.files import require_place
+    from vlx.neuron_names import open_data
+    from vlx.report import units
+
+    require_place(out)
+    units.require_pictures(found)
+    name = model or str(found.about.get("model") or "")
+    if not name:
+        raise click.ClickException("the table does not tell which model its units are of; give --model")
+    pictures = open_data(data)
+    units.require_data(found, pictures)
+    for note in units.save(vlx.load(name), found, pictures, unit, out):
+        click.echo(f"Note: {note}", err=True)
+    return out
 
 
 def _ending(out: Path, *known: str) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Kind = Literal["because", "despite", "absence"]
 SAID = 3  # reasons of a kind that a sentence names
+ABSENT = 2  # absences
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +92,27 @@ class Check:
         """Whether the effect is above the 95th percentile of the random sets' and reaches the floor."""
         return self.effect > float(np.percentile(self.random, 95)) and self.effect >= self.floor
 
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        return "confirmed" if self.confirmed else "not confirmed"
+
     def __str__(self) -> str:
         of = "the named unit" if len(self.units) == 1 else f"the {len(self.units)} named units"
-        mean, highest = float(np.mean(self.random)), max(self.random)
-        verdict = "confirmed" if self.confirmed else "not confirmed"
+        mean, highest = (_figure(value) for value in (float(np.mean(self.random)), max(self.random)))
+        before, after = _figure(self.before), _figure(self.before - self.effect)
         return (
-            f"{verdict}: switching {of} off lowers log p by {self.logprob:.2f} and the log-odds by {self.effect:.1f} "
-            f"of {self.before:.1f} ({len(self.random)} random sets of like strength: mean {mean:.1f}, "
-            f"highest {highest:.1f})"
+            f"{self.verdict}: with {of} switched off its log-odds go from {before} to {after} (log p changes by "
+            f"{_figure(-self.logprob, 2)}); {len(self.random)} random sets of like strength take off "
+            f"{mean} on average, {highest} at most{self._short}"
         )
+
+    @property
+    def _short(self) -> str:
+        """What is missing where it was not confirmed."""
+        if self.effect < self.floor:
+            return f"; {_figure(self.floor)} at the least would have to go"
+        return "" if self.confirmed else f"; {_figure(self.effect)} is no more than chance"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name; `from_dict` makes an equal record of them."""
@@ -140,21 +153,53 @@ class Because:
         return f"{self.sentence}\n{self.verdict}" if self.verdict else self.sentence
 
     @property
+    def named(self) -> tuple[Reason, ...]:
+        """The reasons for the word that the sentence names: of the first few those whose own trial did not fail.
+
+        All of these where only the whole was confirmed, or nothing.
+        """
+        first = self.of("because")[:SAID]
+        held = tuple(reason for reason in first if reason.confirmed is not False)
+        return held if held and self.check is not None and self.check.confirmed else first
+
+    @property
+    def named_against(self) -> tuple[Reason, ...]:
+        """The reasons against it that the sentence names: confirmed ones; without a check the first few."""
+        held = self.of("despite")[:SAID] if self.check is None else self.of("despite")
+        named = {reason.concept for reason in self.named}
+        kept = [one for one in held if one.concept not in named and (self.check is None or one.confirmed)]
+        return tuple(kept[:SAID])
+
+    @property
     def sentence(self) -> str:
-        """In one sentence: because of what, despite what, helped by the absence of what, and what that leaves out."""
-        because, despite, absent = (self.of(kind)[:SAID] for kind in ("because", "despite", "absence"))
-        parts = [f"because of {_listed(because)}" if because else "no named unit speaks for it"]
-        if despite:
-            parts.append(f"despite {_listed(despite)}")
+        """In one sentence: because of what, despite what, what is missing, and what has no name.
+
+        "Perhaps" is left out only where the check confirmed the reasons; ``despite`` names only what its own trial
+        confirmed. Absences cannot be tried: of them it says what the weights say.
+        """
+        confirmed = self.check is not None and self.check.confirmed
+        lead = f"{'' if confirmed else 'perhaps '}because of {_listed(self.named)}"
+        said = f"“{self.word}” {lead if self.named else 'has no named reason'}"
+        if self.named_against:
+            said += f", despite {_listed(self.named_against)}"
+        absent = [reason.concept for reason in self.of("absence")[:ABSENT]]
         if absent:
-            parts.append(f"helped by the absence of {' and '.join(reason.concept for reason in absent)}")
-        said = f"“{self.word}” {', '.join(parts)}"
-        return f"{said}; unnamed units carry {1 - self.coverage:.0%} of the evidence"
+            said += f"; {_joined(absent)}, whose units are silent here, would speak against it"
+        return f"{said}; {self._rest}"
+
+    @property
+    def _rest(self) -> str:
+        """What of the evidence the sentence does not name."""
+        others = self.coverage - sum(reason.portion for reason in self.named)
+        lead = f"other concepts carry {_percent(others)}, unnamed units" if others >= 0.005 else "unnamed units carry"
+        return f"{lead} {_percent(1 - self.coverage)} of the evidence"
 
     @property
     def verdict(self) -> str:
-        """What the check says, as a sentence; empty without one."""
-        return "" if self.check is None else f"{self.check}"
+        """What the check says, as a sentence; without one that it was not measured, or nothing to measure."""
+        if self.check is not None:
+            return f"{self.check}"
+        return "not measured: the named units were not switched off" if self.of("because") else ""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name; `from_dict` makes an equal record of them."""
@@ -171,12 +216,20 @@ class Because:
 
 
 def _listed(reasons: tuple[Reason, ...]) -> str:
-    """Concepts with their portions, and what the experiment did not bear out."""
-    said = [
-        f"{one.concept} ({one.portion:.0%}{'' if one.confirmed in (True, None) else ', not confirmed'})"
-        for one in reasons
-    ]
-    return " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
+    """Concepts with their portions; one that is the word itself is told as such."""
+    return _joined([f"{one.concept}{' itself' if one.repeats else ''} ({_percent(one.portion)})" for one in reasons])
+
+
+def _joined(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _figure(value: float, places: int = 1) -> str:
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
 
 
 def _plain(value: Any) -> Any:

@@ -18,12 +18,15 @@ from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
 from vlx.files import replacing
-from vlx.report import answers, colour, wording
+from vlx.report import answers, colour, reasons, wording
 from vlx.report.pictures import Drawn
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
 PANEL = 2.3  # inches
 DPI = 140
+WIDE = 42  # characters of a reason under a panel
+LINES = 6
+LINE = 0.125  # inches
 
 
 class Drawing(Figure):
@@ -41,14 +44,28 @@ def draw(why: Explanation, columns: int = 4) -> Figure:
     rows = -(-count // columns)
     height, width = drawn.plain.shape[:2]
     tall = min(max(height / width, 0.3), 3.0)
-    size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45) * rows + 1.1)
+    told = [_told(word, why.instead_of if word in why.words else None) for word in words]
+    under = LINE * max((text.count("\n") + 1 for text in told if text), default=0)
+    size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45 + under) * rows + 1.1)
     figure = Drawing(figsize=size, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     axes[0].imshow(drawn.plain)
     axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
-    for axis, word in zip(axes[1:], words, strict=False):
+    for axis, word, text in zip(axes[1:], words, told, strict=False):
+        if text:
+            axis.text(
+                0.5,
+                -0.03,
+                text,
+                fontsize=6.5,
+                ha="center",
+                va="top",
+                color="0.25",
+                transform=axis.transAxes,
+                parse_math=False,
+            )
         axis.imshow((drawn.under if why.instead_of is None else drawn.under_signed)(word.signed, top))
         axis.set_title(_title(word, why.instead_of if word in why.words else None), fontsize=9, parse_math=False)
     if why.question_words:
@@ -131,6 +148,15 @@ def _title(word: WordExplanation, instead_of: str | None = None) -> str:
     rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"
     label = _line(word.label, 28 if instead_of is None else 14)
     return f"{label}{rest}\np {wording.share(word.logprob)}{seen}"
+
+
+def _told(word: WordExplanation, instead_of: str | None) -> str:
+    """Why it was said, in concepts, in a few short lines; empty where that was not asked for."""
+    because = reasons.of_word(word, instead_of)
+    if because is None:
+        return ""
+    text = reasons.bound(" ".join(because.sentence.partition("; ")[0].split()))
+    return textwrap.fill(text, WIDE, max_lines=LINES, placeholder=" …") + "\n" + " ".join(reasons.badge(because))
 
 
 def _line(label: str, most: int) -> str:

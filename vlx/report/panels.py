@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.report import answers, cells, colour, pictures, wording
+from vlx.report.reasons import Told
 
 THUMBNAIL = 320
 FAINT = 0.1
@@ -102,6 +104,11 @@ class Item:
         return {view: wording.meaning(self.word, view, self.instead_of) for view in VIEWS}
 
     @property
+    def part(self) -> str:
+        """What the map of one of its reasons shows, after the reason's name."""
+        return f"the part that its units have in this map. {self.meanings['signed']}"
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """Its figures with their names."""
         word = self.word
@@ -114,6 +121,11 @@ class Item:
             ("peak for", f"{wording.figure(wording.strongest(word.signed))} {self.unit}"),
             ("peak against", f"{wording.figure(wording.strongest(word.opposed))} {self.unit}"),
         ]
+
+    @cached_property
+    def told(self) -> Told | None:
+        """Why it was said, in concepts; None where that was not asked for."""
+        return Told.of(self.word, self.instead_of)
 
     @property
     def alternatives(self) -> Iterator[dict[str, Any]]:
@@ -186,6 +198,11 @@ class Panel:
     def occluded(self) -> bool:
         """Whether there is an occlusion view."""
         return any(item.word.occlusion is not None for item in [*self.shown, *self.more])
+
+    @property
+    def reasoned(self) -> list[Item]:
+        """What has reasons, in order."""
+        return [item for item in [*self.shown, *self.more] if item.told is not None]
 
     @property
     def view(self) -> str:
@@ -276,6 +293,7 @@ def _data(why: Explanation, items: Sequence[Item], top: float) -> dict[str, Any]
                 "signed": _rounded(item.word.signed),
                 "opposed": None if _mirrored(item.word) else _rounded(item.word.opposed),
                 "falls": None if item.word.occlusion is None else _rounded(item.word.occlusion.falls),
+                "reasons": [] if item.told is None else item.told.maps,
             }
             for item in items
         ],

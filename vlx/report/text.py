@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlx.explanation import Explanation, QuestionWord, WordExplanation
-from vlx.report import answers, colour, wording
+from vlx.report import answers, colour, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
@@ -29,7 +29,37 @@ def table(why: Explanation) -> Group:
     unit = f" · peak of the map in {wording.unit(why.words[0].target)}" if why.words else ""
     foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
     notes = [Text(f"Note: {_clean(note)}", style="yellow") for note in why.notes]
-    return Group(*_question(why), title, *([rows] if why.words else []), foot, *_probes(why), *notes)
+    return Group(*_question(why), title, *([rows] if why.words else []), foot, *_reasons(why), *_probes(why), *notes)
+
+
+def sentences(why: Explanation) -> list[str]:
+    """Why each word or answer was said, in concepts: a sentence, and what the check says; those that were asked for."""
+    found = (reasons.of_word(word, _rival(why, word)) for word in answers.shown(why))
+    return [str(because).replace("\n", "; ") for because in found if because is not None]
+
+
+def _rival(why: Explanation, word: WordExplanation) -> str | None:
+    return why.instead_of if word in why.words else None
+
+
+def _reasons(why: Explanation) -> list[Table | Text]:
+    """A line a word: the check's sign, what speaks for it, what against it; of a single answer the whole sentence."""
+    told = [(word, word.because) for word in answers.shown(why) if word.because is not None]
+    if not told:
+        return []
+    rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
+    for name, style in (("", "bold"), ("", ""), ("because of", ""), ("despite", "dim")):
+        rows.add_column(name, style=style)
+    for word, because in told:
+        rows.add_row(*(Text(_clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
+    whole = [Text(_clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
+    where = "" if whole else "; whole sentences: in .md, .html and print(why[0].because)"
+    signs = "✓ confirmed by switching units off, ✗ not confirmed, – not measured"
+    return [*whole, rows, Text(signs + where, style="dim")]
+
+
+def _label(word: WordExplanation, instead_of: str | None) -> str:
+    return word.label if instead_of is None else f"{word.label} − {instead_of}"
 
 
 def _question(why: Explanation) -> list[Text]:
@@ -90,7 +120,7 @@ def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> li
     peak = wording.strongest(word.signed)
     return [
         Text(
-            _clean(word.label if instead_of is None else f"{word.label} − {instead_of}"),
+            _clean(_label(word, instead_of)),
             style="dim" if lost is not None and lost < 0.1 else "bold",
         ),
         Text(wording.share(word.logprob)),
@@ -130,6 +160,8 @@ def markdown(why: Explanation) -> str:
         f"| {noun} | p | log p | seen (nats) | peak for | peak against | other likely {noun}s |",
         "|---|--:|--:|--:|--:|--:|---|",
         *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
+        "",
+        *(f"- {_plain(line)}." for line in sentences(why)),
         "",
         *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes),
         "",

@@ -41,6 +41,11 @@ function cellsOf(item, view) {
   return item.signed;
 }
 
+// The map of one reason: whole numbers of its step, both signs.
+function partOf(reason) {
+  return reason.cells.map((row) => row.map((value) => value * reason.step));
+}
+
 function peakOf(item, view) {
   const grids = view === "occlusion" ? [item.falls || []] : item.opposed ? [item.signed, item.opposed] : [item.signed];
   return grids.flat(2).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -58,17 +63,17 @@ function figure(value) {
 function start(root, data, shared, source, hash) {
   const all = (selector) => [...root.querySelectorAll(selector)], one = (selector) => root.querySelector(selector);
   const { ramps, rise } = shared, [H, W] = data.size;
-  const state = { pins: [], over: null, last: 0, view: data.view, own: false, opacity: 0.85 };
+  const state = { pins: [], over: null, last: 0, view: data.view, own: false, opacity: 0.85, reason: null, held: null };
   const buttons = all("button[data-item]"), details = all("template.detail"), panes = all(".pane");
-  const peakAt = (n) => peakOf(data.items[n], state.view), endOf = () => ({ occlusion: data.fallsTop, guided: data.guidedTop })[state.view] ?? data.top;
-  const topOf = (n) => state.view === "guided" ? endOf() : state.own ? peakAt(n) : n < data.words ? endOf() : Math.max(endOf(), peakAt(n));
+  const peakAt = (n, view = state.view) => peakOf(data.items[n], view), endOf = (view = state.view) => ({ occlusion: data.fallsTop, guided: data.guidedTop })[view] ?? data.top;
+  const topOf = (n, view = state.view) => view === "guided" ? endOf(view) : state.own ? peakAt(n, view) : n < data.words ? endOf(view) : Math.max(endOf(view), peakAt(n, view));
 
-  function draw(canvas, n, side, top) {
+  function draw(canvas, n, side, top, reason) {
     const shrink = Math.min(1, side / Math.max(H, W));
     const height = canvas.height = Math.max(1, Math.round(H * shrink)), width = canvas.width = Math.max(1, Math.round(W * shrink));
     const context = canvas.getContext("2d"), guided = one(`img[data-guided="${n}"]`);
-    if (state.view === "guided" && guided) context.drawImage(guided, 0, 0, width, height);
-    const grid = cellsOf(data.items[n], state.view);
+    if (state.view === "guided" && guided && !reason) context.drawImage(guided, 0, 0, width, height);
+    const grid = reason ? partOf(reason) : cellsOf(data.items[n], state.view);
     if (!(top > 0) || !grid) return;
     const image = context.createImageData(width, height), last = ramps.for.length - 1;
     paint(grid, data.axes, data.size, height, width).forEach((value, k) => {
@@ -80,16 +85,16 @@ function start(root, data, shared, source, hash) {
     context.putImageData(image, 0, 0);
   }
 
-  function gradient() {
+  function gradient(view) {
     const css = (colors) => colors.map((color) => `rgb(${color})`).join(", ");
     const cold = [...ramps.against].reverse();
-    if (state.view === "guided") return "linear-gradient(to right, #000, #808080, #fff)";
-    return `linear-gradient(to right, ${css(state.view === "for" ? ramps.for : state.view === "against" ? ramps.against : [...cold, ...ramps.for])})`;
+    if (view === "guided") return "linear-gradient(to right, #000, #808080, #fff)";
+    return `linear-gradient(to right, ${css(view === "for" ? ramps.for : view === "against" ? ramps.against : [...cold, ...ramps.for])})`;
   }
 
-  function label(box, top, unit, remark) {
-    const [low, high] = state.view === "for" || state.view === "against" ? [0, top] : [-top, top];
-    box.querySelector(".gradient").style.background = gradient();
+  function label(box, top, unit, remark, view = state.view) {
+    const [low, high] = view === "for" || view === "against" ? [0, top] : [-top, top];
+    box.querySelector(".gradient").style.background = gradient(view);
     box.querySelector(".low").textContent = figure(low);
     box.querySelector(".high").textContent = figure(high);
     box.querySelector(".unit").textContent = unit + remark;
@@ -99,16 +104,59 @@ function start(root, data, shared, source, hash) {
     return state.view === "occlusion" ? unit.replace(" per cell", "") : state.view === "guided" ? "gradient × map, one scale for all" : unit;
   }
 
-  function fill(pane, n) {
-    const { dataset, content } = details[n], top = topOf(n);
-    draw(pane.querySelector("canvas"), n, 640, top);
+  // The map of a pane: its word's, or that of the reason under the pointer, in the focus or held.
+  function fillMap(pane, n) {
+    const { dataset } = details[n], part = [state.reason, state.held].find((one) => one && one.pane === pane && one.n === n);
+    const view = part ? "signed" : state.view, top = topOf(n, view), meaning = part ? part.name + ": " + dataset.part : dataset[state.view];
+    draw(pane.querySelector("canvas"), n, 640, top, part && data.items[n].reasons[part.k]);
     pane.querySelector("canvas").style.opacity = state.opacity;
-    pane.querySelector("img").alt = "The picture under the map: " + dataset[state.view];
-    pane.querySelector(".meaning").textContent = dataset[state.view];
-    const agreement = pane.querySelector(".agreement"), unit = unitOf(dataset.unit);
-    if (agreement) agreement.textContent = dataset.agreement;
-    label(pane, top, unit, state.view === "guided" ? "" : state.own ? ", a scale of its own" : top > endOf() ? ", beyond the shared scale" : "");
-    pane.querySelector(".card").replaceChildren(content.cloneNode(true));
+    pane.querySelector("img").alt = "The picture under the map: " + meaning;
+    pane.querySelector(".meaning").textContent = meaning;
+    const agreement = pane.querySelector(".agreement"), unit = part ? dataset.unit : unitOf(dataset.unit);
+    if (agreement) agreement.textContent = part ? "" : dataset.agreement;
+    label(pane, top, unit, view === "guided" ? "" : state.own ? ", a scale of its own" : top > endOf(view) ? ", beyond the shared scale" : "", view);
+    for (const button of pane.querySelectorAll("button.concept")) {
+      button.closest("tr").classList.toggle("active", Boolean(part) && button.dataset.reason === String(part.k));
+      button.setAttribute("aria-pressed", String(Boolean(state.held) && state.held.pane === pane && button.dataset.reason === String(state.held.k)));
+    }
+  }
+
+  function fill(pane, n) {
+    state.reason = state.held = null;
+    pane.querySelector(".card").replaceChildren(details[n].content.cloneNode(true));
+    const slot = pane.querySelector(".slot"), table = one(`details.told[data-item="${n}"] .body`);
+    if (slot && table) slot.append(...table.cloneNode(true).children);
+    if (slot) slot.querySelectorAll("[data-reason]").forEach((span) => choosable(pane, n, span));
+    fillMap(pane, n);
+  }
+
+  // A concept in the table becomes a button; its row shows the reason's own map.
+  function choosable(pane, n, span) {
+    const button = document.createElement("button"), row = span.closest("tr");
+    const reason = { pane, n, k: Number(span.dataset.reason), name: span.textContent };
+    button.type = "button";
+    button.className = span.className;
+    button.dataset.reason = span.dataset.reason;
+    button.append(...span.childNodes);
+    span.replaceWith(button);
+    const turn = (over) => { state.reason = over; fillMap(pane, n); };
+    row.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") turn(reason); });
+    row.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") turn(null); });
+    button.addEventListener("focus", () => { if (button.matches(":focus-visible")) turn(reason); });
+    button.addEventListener("blur", () => turn(null));
+    button.addEventListener("click", () => {
+      const before = state.held, held = before && before.pane === pane && before.k === reason.k;
+      state.held = held ? null : reason;
+      if (before && before.pane !== pane) fillMap(before.pane, before.n);
+      turn(held ? null : state.reason);
+      one(".status").textContent = held ? details[n].dataset.spoken : pane.querySelector(".meaning").textContent;
+    });
+  }
+
+  function release() {
+    const { pane, n } = state.held;
+    state.reason = state.held = null;
+    fillMap(pane, n);
   }
 
   function shown() {
@@ -192,7 +240,11 @@ function start(root, data, shared, source, hash) {
     event.preventDefault();
     buttons[(to + buttons.length) % buttons.length].focus();
   });
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && state.pins.length) unpin(); });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    if (state.held) release();
+    else if (state.pins.length) unpin();
+  });
   one(".unpin").addEventListener("click", unpin);
   for (const radio of all("input[type=radio]")) radio.addEventListener("change", () => { state.view = radio.value; redraw(); remember(); });
   one(".opacity").addEventListener("input", (event) => {
