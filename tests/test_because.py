@@ -246,6 +246,7 @@ def test_every_word_has_its_because_and_files_keep_them(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"names": "shipped", "by": "size"}, r"by='size'; known are contribution, pooled, alpha"),
+        ({"names": "shipped", "off": "half"}, r"off='half'; known are zero, mean"),
         ({"names": "no/such.h5"}, r"no/such.h5"),
         ({"names": "shipped"}, r"no table of names came with tiny.*vlx dissect tiny"),
     ],
@@ -259,6 +260,18 @@ def test_units_are_switched_off_to_their_mean_where_the_table_has_it() -> None:
     task, features = world()
     with pytest.raises(InputError, match=r"does not hold the units' mean activations"):
         explain(task, features, table(NAMES), off="mean")
+    picture = vlx.scenes.draw(10_000_021).image
+    zero, mean = (
+        vlx.explain(vlx.load("scenes/captioner"), picture, names="shipped", off=off)[3].because
+        for off in ("zero", "mean")
+    )
+    assert zero is not None
+    assert mean is not None
+    assert zero.check is not None
+    assert mean.check is not None
+    assert zero.check.units == mean.check.units
+    assert zero.check.before == mean.check.before
+    assert zero.check.effect != mean.check.effect
 
 
 def test_a_reason_may_merely_repeat_the_word() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from vlx.weighting import Method
 Array = NDArray[Any]
 
 RULES = ("contribution", "pooled", "alpha")
+VALUES = ("zero", "mean")
 SHIPPED = "shipped"
 MEASURED = 3  # reasons for a word whose own effect is measured, those with the largest contributions
 AGAINST = 1  # reasons against it
@@ -43,23 +44,30 @@ class Naming:
     table: NeuronNames
     check: bool = True
     rule: str = "contribution"
+    off: str = "zero"
 
     @classmethod
     def of(
-        cls, task: Task, names: NeuronNames | str | PathLike[str] | None, check: bool = True, rule: str = "contribution"
+        cls,
+        task: Task,
+        names: NeuronNames | str | PathLike[str] | None,
+        check: bool = True,
+        rule: str = "contribution",
+        off: str = "zero",
     ) -> "Naming | None":
         """From a table, a file of one, or "shipped" for the embedded model's own; None where there is none to use.
 
-        Raises InputError for anything else, and for another rule.
+        Raises InputError for anything else, and for another rule or value to switch units off to.
         """
-        if rule not in RULES:
-            raise InputError(f"by={rule!r}; known are {', '.join(RULES)}")
+        for name, given, known in (("by", rule, RULES), ("off", off, VALUES)):
+            if given not in known:
+                raise InputError(f"{name}={given!r}; known are {', '.join(known)}")
         if names is None:
             return None
         if isinstance(names, str) and names == SHIPPED:
-            return cls(tables.shipped(task), check, rule)
+            return cls(tables.shipped(task), check, rule, off)
         table = names if isinstance(names, NeuronNames) else formats.read(Path(names))
-        return cls(table, check, rule)
+        return cls(table, check, rule, off)
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def becauses(
     rule: str = "contribution",
     iou: float = 0.04,
     check: bool = True,
-    off: Literal["zero", "mean"] = "zero",
+    off: str = "zero",
 ) -> list[Because]:
     """Why each of N targets: reasons from the names in ``table``, with their check.
 
@@ -345,9 +353,7 @@ def _pull(reason: Reason) -> float:
 def _values(table: NeuronNames, off: str) -> Tensor | None:
     if off == "zero":
         return None
-    if off != "mean":
-        raise InputError(f"off={off!r}; known are 'zero' and 'mean'")
-    means = None if table.tally is None else getattr(table.tally, "means", None)
+    means = None if table.tally is None else table.tally.means
     if means is None or not len(means):
         raise InputError("this table does not hold the units' mean activations; switch units off to 'zero'")
     return torch.from_numpy(means)

@@ -58,7 +58,8 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
     model makes of it blurred and of other pictures (``swaps``: pictures of your own for that), ``occlusion=True`` hides
     it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2). ``names``: a table of neuron names, a
     file of one, or "shipped" for the one that came with an embedded model; then every word has its ``because``, each
-    reason tried by experiment unless ``check=False``; ``by="alpha"`` picks units as the paper does (section 7).
+    reason tried by experiment unless ``check=False`` (units are switched ``off`` to "zero" or to their "mean");
+    ``by="alpha"`` picks units as the paper does (section 7).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -85,6 +86,7 @@ def explain_many(
     names: NeuronNames | str | PathLike[str] | None = None,
     check: bool = True,
     by: str = "contribution",
+    off: str = "zero",
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture."""
     _check_task(task)
@@ -105,7 +107,7 @@ def explain_many(
         None if swaps is None else _swaps(swaps),
         occlusion,
         guided,
-        Naming.of(task, names, check, by),
+        Naming.of(task, names, check, by, off),
     )
     source = iter(images)
     while batch := list(islice(source, batch_size)):
@@ -269,6 +271,7 @@ def _reasons(
         naming.table,
         rule=naming.rule,
         check=naming.check,
+        off=naming.off,
     )
     return found + [None] * (len(asked) - count)
 
