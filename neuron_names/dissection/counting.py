@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vlx.neuron_names.dissection.alignment import Quads
 from vlx.neuron_names.dissection.labels import BITS, Categories, LabelBatch
 
-AT_ONCE = 2**18  # pixels of quads whose values are held at once: they fit the cache
+AT_ONCE = 2**17  # pixels of quads whose values are held at once: they fit the cache
 KEYS = 2**22  # pixels of masks that are counted at once
 
 
@@ -29,11 +29,24 @@ class Maps(NamedTuple):
 
 
 class Masked(NamedTuple):
-    """Pixels of masks: the number of the map they are of, the pixel, and the first quantile that takes it in."""
+    """Pixels of the masks in M quads: ``map`` and ``base`` [M] tell the map and the quad's first slot in `Arranged`.
+
+    ``quad`` tells a pixel's quad, ``slot`` its place in it, ``level`` the first quantile that takes it in.
+    """
 
     map: Tensor
-    pixel: Tensor
-    level: Tensor
+    base: Tensor
+    quad: Tensor
+    slot: Tensor
+    level: Tensor | None
+
+
+class Arranged(NamedTuple):
+    """A batch's labels [channels, N · quads · slots] quad by quad; ``codes`` and ``seen`` as in `LabelBatch`."""
+
+    labels: Tensor
+    codes: Tensor
+    seen: Tensor | None
 
 
 class Counter:
@@ -50,34 +63,27 @@ class Counter:
         # of concept 0: none; by the first quantile that takes a pixel in
         self._intersection = torch.zeros(self.K, self.Q, self.C + 1, dtype=torch.long, device=T.device)
         self._activation = torch.zeros(3, self.K, self.Q, self.G, dtype=torch.long, device=T.device)
-        self._keys: list[Tensor] = []
+        self._wide = self.Q * width
+        self._keys, self._noted = torch.empty(0, dtype=torch.int32, device=T.device), 0
 
     def add(self, A: Tensor, quads: Quads, batch: LabelBatch) -> None:
         """Count the masks of feature maps [N, K, h, w] against the labels of their pictures."""
-        maps = self._active(A.float())
-        size, width = quads.size[0] * quads.size[1], len(self.bits)
-        tables = torch.zeros(len(batch.codes), len(maps.n) * self.Q * width, dtype=torch.long, device=A.device)
+        maps, here = self._active(A.float()), _arranged(quads, batch)
+        tables = torch.zeros(len(here.codes), len(maps.n) * self._wide, dtype=torch.long, device=A.device)
         owner = (maps.unit * (self.Q * (self.C + 1))).int()
-        for own, pixel, level in self._masked(maps, quads):
-            place = pixel + (maps.n * size)[own]
-            if batch.seen is not None:
-                seen = batch.seen[place]
-                own, place, level = own[seen], place[seen], level[seen]
-            if len(own):
-                self._note_codes(tables, own, level, batch.codes[:, place])
-            keys = (owner[own] + level.int() * (self.C + 1))[:, None] + batch.labels[place]
-            self._keys.append(keys.flatten())
-        if sum(len(keys) for keys in self._keys) > KEYS:
-            self._flush()
-        self._add_areas(maps, tables.view(len(tables), len(maps.n), self.Q, width), batch)
-
-    def _note_codes(self, tables: Tensor, own: Tensor, level: Tensor, codes: Tensor) -> None:
-        """Count masked pixels by map, in order, and by the categories they have a label of."""
-        size = self.Q * len(self.bits)
-        first, stop = int(own[0]), int(own[-1]) + 1
-        row = ((own - first) * self.Q + level) * len(self.bits)
-        for table, own_codes in zip(tables, codes, strict=True):
-            table[first * size : stop * size] += torch.bincount(row + own_codes, minlength=(stop - first) * size)
+        for found in self._masked(maps, quads):
+            quad, level = found.quad, found.level
+            place = found.slot + found.base.index_select(0, quad)
+            if here.seen is not None:
+                seen = here.seen.index_select(0, place)
+                quad, place, level = quad[seen], place[seen], None if level is None else level[seen]
+            if len(quad):
+                self._note_codes(tables, found.map, quad, level, [own.index_select(0, place) for own in here.codes])
+                keys = owner.index_select(0, found.map).index_select(0, quad)
+                keys = keys if level is None else keys + level.int() * (self.C + 1)
+                for channel in here.labels:
+                    self._note_keys(keys, channel.index_select(0, place))
+        self._add_areas(maps, tables.view(len(tables), len(maps.n), self.Q, len(self.bits)), batch)
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``intersection`` [Q, K, C] and ``activation`` [3, Q, K, G] of the pictures so far."""
@@ -85,11 +91,31 @@ class Counter:
         intersection = self._intersection[:, :, 1:].cumsum(1).transpose(0, 1)
         return intersection.cpu().numpy(), self._activation.transpose(1, 2).cpu().numpy()
 
+    def _note_codes(
+        self, tables: Tensor, owner: Tensor, quad: Tensor, level: Tensor | None, codes: list[Tensor]
+    ) -> None:
+        """Count masked pixels by map, in order, and by the categories they have a label of."""
+        first, stop = int(owner[0]), int(owner[-1]) + 1
+        row = ((owner - first) * self._wide).index_select(0, quad)
+        row = row if level is None else row + level.long() * len(self.bits)
+        for table, own in zip(tables, codes, strict=True):
+            found = torch.bincount(row + own, minlength=(stop - first) * self._wide)
+            table[first * self._wide : stop * self._wide] += found
+
+    def _note_keys(self, owners: Tensor, labels: Tensor) -> None:
+        """Note unit, quantile and concept of every masked pixel."""
+        if self._noted + len(labels) > len(self._keys):
+            self._flush()
+            if len(labels) > len(self._keys):
+                self._keys = torch.empty(max(KEYS, len(labels)), dtype=torch.int32, device=labels.device)
+        torch.add(labels, owners, out=self._keys[self._noted : self._noted + len(labels)])
+        self._noted += len(labels)
+
     def _flush(self) -> None:
-        if self._keys:
+        if self._noted:
             total = self._intersection.view(-1)
-            total += torch.bincount(torch.cat(self._keys), minlength=len(total))
-            self._keys = []
+            total += torch.bincount(self._keys[: self._noted], minlength=len(total))
+            self._noted = 0
 
     def _active(self, A: Tensor) -> Maps:
         n, unit = (A.amax((2, 3)) > self.T[-1]).nonzero(as_tuple=True)
@@ -97,21 +123,24 @@ class Counter:
 
     def _masked(self, maps: Maps, quads: Quads) -> Iterator[Masked]:
         """The masked pixels, some at a time."""
-        T = self.T[:, maps.unit]
+        T, (every, slots) = self.T[:, maps.unit], quads.pixels.shape
         hot = maps.edges > T[-1][:, None, None]
         hot = hot[:, :-1] | hot[:, 1:]
-        every = (hot[:, :, :-1] | hot[:, :, 1:]).nonzero(as_tuple=True)
-        slots = quads.pixels.shape[1]
+        active = (hot[:, :, :-1] | hot[:, :, 1:]).nonzero(as_tuple=True)
         size = max(AT_ONCE // slots, 1)
-        for p, y, x in zip(*(torch.split(part, size) for part in every), strict=True):
-            values = _values(maps.edges, p, y, x, quads).flatten(1)
-            flat = (values > T[-1][p][:, None]).flatten().nonzero()[:, 0]
-            quad = flat // slots
-            first = (y * quads.right.shape[0] + x) * slots - torch.arange(len(p), device=p.device) * slots
-            level = torch.zeros_like(values, dtype=torch.uint8)
+        for p, y, x in zip(*(torch.split(part, size) for part in active), strict=True):
+            values = _values(maps.edges, p, y, x, quads)
+            where = _where((values > T[-1].index_select(0, p)).flatten())
+            number = maps.n.index_select(0, p) * every + y * quads.right.shape[0] + x
+            level = None
             for higher in T[:-1]:
-                level += values <= higher[p][:, None]
-            yield Masked(p[quad], quads.pixels.view(-1)[first[quad] + flat], level.view(-1)[flat])
+                above = (values <= higher.index_select(0, p)).to(torch.uint8)
+                level = above if level is None else level.add_(above)
+            slot = torch.div(where, len(p), rounding_mode="floor")
+            quad = where - slot * len(p)
+            yield Masked(
+                p, number * slots, quad, slot, None if level is None else level.view(-1).index_select(0, where)
+            )
 
     def _add_areas(self, maps: Maps, tables: Tensor, batch: LabelBatch) -> None:
         """Masked pixels under the three rules from ``tables`` [bytes, P, Q, codes], and those of pictures' concepts."""
@@ -127,11 +156,22 @@ class Counter:
                 self._intersection[maps.unit[own], :, number] += areas[own]
 
 
+def _where(on: Tensor) -> Tensor:
+    """The places of a row that are true; numpy finds them faster than torch does."""
+    return on.nonzero()[:, 0] if on.device.type != "cpu" else torch.from_numpy(np.flatnonzero(on.numpy()))
+
+
+def _arranged(quads: Quads, batch: LabelBatch) -> Arranged:
+    slots = quads.pixels.view(-1)
+    labels, codes = (part.index_select(2, slots).flatten(1) for part in (batch.labels, batch.codes))
+    return Arranged(labels, codes, None if batch.seen is None else batch.seen.index_select(1, slots).flatten())
+
+
 def _values(edges: Tensor, pair: Tensor, y: Tensor, x: Tensor, quads: Quads) -> Tensor:
-    """Bilinear values [M, L, L′] of the pixels of M quads, nan where there is none."""
-    down, right = quads.down[y][:, :, None], quads.right[x]
+    """Bilinear values [L · L′, M] of the pixels of M quads, nan where there is none."""
+    down, right = quads.down.T.index_select(1, y), quads.right.T.index_select(1, x)
     width = edges.shape[2]
     corner = (pair * edges.shape[1] + y) * width + x
-    c00, c01, c10, c11 = (edges.view(-1)[corner + step][:, None] for step in (0, 1, width, width + 1))
+    c00, c01, c10, c11 = (edges.view(-1).index_select(0, corner + step) for step in (0, 1, width, width + 1))
     top, bottom = c00 + right * (c01 - c00), c10 + right * (c11 - c10)
-    return top[:, None] + down * (bottom - top)[:, None]
+    return (top + down[:, None] * (bottom - top)).flatten(0, 1)

@@ -23,16 +23,17 @@ class Categories:
         self.names = list(dict.fromkeys(concept.category for concept in concepts))
         self.of = np.array([self.names.index(concept.category) for concept in concepts], np.intp)
         self.C, self.G = len(concepts), len(self.names)
+        self.one_hot = np.eye(self.G, dtype=np.float32)[self.of]
         self.bytes = np.zeros((-(-self.G // BITS), self.C + 1), np.uint8)  # of concept 0: none
         self.bytes[self.of // BITS, np.arange(1, self.C + 1)] = 1 << (self.of % BITS)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelBatch:
-    """Labels of N pictures on the label grid, ready to be looked up at pixel n · S · S′ + y · S′ + x.
+    """Labels of N pictures on the label grid, ready to be looked up at pixel y · S′ + x.
 
-    ``labels`` int32 [N · S · S′, channels]; ``codes`` int64, a row for every eight categories, tell with a bit each
-    which categories a pixel has a label of; ``seen`` bool where there is a picture, None where that is everywhere.
+    ``labels`` int32 [channels, N, S · S′]; ``codes`` uint8 [bytes, N, S · S′] tell with a bit each which categories a
+    pixel has a label of; ``seen`` bool [N, S · S′] where there is a picture, None where that is everywhere.
     ``has`` bool [N, G] tells which categories a picture has a label of at all, ``has_whole`` which as a whole;
     ``whole`` are the numbers of the concepts of each picture as a whole.
     """
@@ -63,9 +64,14 @@ class Labels:
         """How many pixels carry each concept, by picture and channel: [N, channels, C]."""
         N, channels = self.grid.shape[:2]
         size = self.categories.C + 1
-        place = np.arange(N * channels).reshape(N, channels, 1, 1) * size
-        found = np.bincount((np.maximum(self.grid, 0) + place).ravel(), minlength=N * channels * size)
-        return found.reshape(N, channels, -1)[:, :, 1:].astype(np.int64)
+        place = np.arange(N * channels, dtype=np.int32).reshape(N, channels, 1, 1) * np.int32(size)
+        found = torch.bincount(torch.from_numpy((self._known + place).ravel()), minlength=N * channels * size)
+        return found.numpy().reshape(N, channels, size)[:, :, 1:]
+
+    @cached_property
+    def _known(self) -> NDArray[np.int32]:
+        """``grid`` with 0 where no picture is."""
+        return self.grid if self.grid.min() >= 0 else np.maximum(self.grid, 0)
 
     @cached_property
     def visible(self) -> Counts:
@@ -87,10 +93,7 @@ class Labels:
 
     def by_category(self, there: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether any concept of a category is there: [..., C] → [..., G]."""
-        found = np.zeros((*there.shape[:-1], self.categories.G), bool)
-        for number, category in enumerate(self.categories.of):
-            found[..., category] |= there[..., number]
-        return found
+        return np.asarray(there.astype(np.float32) @ self.categories.one_hot > 0)
 
     def truth(self) -> tuple[Counts, Counts]:
         """Pixels that carry each concept, [C], and pixels of pictures with a label of each category, [G]."""
@@ -101,7 +104,7 @@ class Labels:
 
     def overlaps(self) -> NDArray[np.bool_]:
         """Of which categories some pixel carries two concepts, [G]; raises InputError for one concept twice."""
-        found = np.zeros(self.categories.G, bool)
+        found: NDArray[np.bool_] = np.zeros(self.categories.G, bool)
         for n, numbers in enumerate(self.whole):
             there = self.pixels[n] > 0
             self._refuse_twice(n, there)
@@ -115,7 +118,7 @@ class Labels:
 
     def _refuse_twice(self, n: int, there: NDArray[np.bool_]) -> None:
         """A concept that a pixel of picture ``n`` carries twice would be counted twice."""
-        inside = there.any(0)
+        inside = np.asarray(there.any(0))
         for number in np.flatnonzero(there.sum(0) > 1):
             if ((self.grid[n] == number + 1).sum(0) > 1).any():
                 raise InputError(
@@ -130,17 +133,17 @@ class Labels:
 
     def batch(self, device: torch.device) -> LabelBatch:
         """As the counter wants them; channels without a label are left out."""
-        used = self.pixels.any((0, 2))
-        flat = np.maximum(self.grid[:, used], 0).transpose(0, 2, 3, 1).reshape(self.grid[:, 0].size, -1)
-        codes = np.zeros((len(self.categories.bytes), len(flat)), np.int64)
-        for row, table in zip(codes, self.categories.bytes, strict=True):
-            for channel in flat.T:
-                row |= table[channel]
-        seen = self.grid[:, 0] >= 0
+        N = len(self.grid)
+        labels = [self._known[:, channel].reshape(N, -1) for channel in np.flatnonzero(self.pixels.any((0, 2)))]
+        codes = np.zeros((len(self.categories.bytes), N, self.grid[0, 0].size), np.uint8)
+        for own, table in zip(codes, self.categories.bytes, strict=True):
+            for channel in labels:
+                own |= table.take(channel)
+        seen = None if self._known is self.grid else torch.from_numpy(self.grid[:, 0].reshape(N, -1) >= 0)
         return LabelBatch(
-            torch.from_numpy(np.ascontiguousarray(flat)).to(device),
+            torch.from_numpy(np.stack(labels) if labels else np.zeros((0, *codes.shape[1:]), np.int32)).to(device),
             torch.from_numpy(codes).to(device),
-            None if seen.all() else torch.from_numpy(seen.ravel()).to(device),
+            None if seen is None else seen.to(device),
             torch.from_numpy(self.has).to(device),
             torch.from_numpy(self.has_whole).to(device),
             self.whole,

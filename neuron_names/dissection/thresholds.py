@@ -26,7 +26,13 @@ class TopValues:
         """Feature maps [N, K, h, w], all finite, and their maxima [N, K]."""
         K, most = A.shape[1], len(A) * A.shape[2] * A.shape[3]
         if self._buffer.shape[-1] < self.keep + most:
-            self._grow(K, self.keep + max(most, SPARE), A.device)
+            self._grow(K, self.keep + max(most, min(SPARE, self.keep)), A.device)
+        if (filled := int(self._filled[0])) < self.keep:  # none can be left out yet
+            self._buffer[:, filled : filled + most] = A.transpose(0, 1).flatten(1)
+            self._filled += most
+            if filled + most >= self.keep:
+                self._select()
+            return
         unit, n = (peaks > self.floor).T.nonzero(as_tuple=True)
         values = A[n, unit].float().flatten(1)
         pair, cell = (values > self.floor[unit][:, None]).nonzero(as_tuple=True)
