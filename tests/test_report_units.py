@@ -19,7 +19,7 @@ from vlx.neuron_names.datasets import SceneData
 from vlx.report import units
 from vlx.tracing import measure_frame
 
-COUNT, UNIT = 6, 2
+COUNT, UNIT = 6, 3
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +90,12 @@ def test_the_figure_is_titled_with_name_and_iou(model: Path, data: SceneData, na
     seen, _ = units.look(vlx.load(str(model)), names, data, UNIT)
     name = replace(names[UNIT], concept="$x_1$ <b>", category="part", iou=0.125, error=0.004)
     figure = units.draw(name, seen, names)
-    assert figure.get_suptitle() == f"unit 2: $x_1$ <b> (part), IoU 0.125 ± 0.004\nT = {name.threshold:.3g}"
+    assert figure.get_suptitle() == f"unit 3: $x_1$ <b> (part), IoU 0.125 ± 0.004\nT = {name.threshold:.3g}"
     assert len([axis for axis in figure.axes if axis.images]) == len(seen) == COUNT
     assert figure.axes[0].get_title().startswith(f"picture {seen[0].number} · peak ")
     figure.canvas.draw()
-    assert units.title(replace(name, concept="")) == "unit 2, without a name"
-    assert units.title(replace(name, iou=float("nan"), category="")) == "unit 2: $x_1$ <b>"
+    assert units.title(replace(name, concept="")) == "unit 3, without a name"
+    assert units.title(replace(name, iou=float("nan"), category="")) == "unit 3: $x_1$ <b>"
     assert units.draw(name, [], names).axes
 
 
@@ -161,8 +161,8 @@ def test_show_names_the_file_after_the_unit(
     table = replace(names, about={**names.about, "model": str(model)}).save(tmp_path / "names.h5")
     monkeypatch.chdir(tmp_path)
     result = run("names", "show", table, "--unit", UNIT, "--data", f"scenes:{COUNT}")
-    assert result.stdout.splitlines()[-1] == "unit-2.png"
-    assert (tmp_path / "unit-2.png").stat().st_size > 1000
+    assert result.stdout.splitlines()[-1] == "unit-3.png"
+    assert (tmp_path / "unit-3.png").stat().st_size > 1000
 
 
 def test_show_refuses_what_makes_no_sense(names: NeuronNames, tmp_path: Path) -> None:
