@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from vlx.neuron_names.dissection import dissect
     from vlx.neuron_names.formats import load, read
     from vlx.neuron_names.table import NeuronNames
+    from vlx.neuron_names.table.hypernyms import hypernym_names
     from vlx.neuron_names.tables import shipped
 
-__all__ = ["NeuronNames", "dissect", "load", "open_data", "read", "shipped"]
+__all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "read", "shipped"]
 
 _HOMES = {
     "NeuronNames": "table",
     "dissect": "dissection",
+    "hypernym_names": "table.hypernyms",
     "load": "formats",
     "open_data": "datasets",
     "read": "formats",
