@@ -15,7 +15,7 @@ from torch import nn
 
 import vlx
 from tests.fakes import TinyCnn, picture, prepare, tiny_bundle
-from vlx import models
+from vlx import methods, models
 from vlx.cli import METHODS, TARGETS, main
 from vlx.scenes import draw
 from vlx.task import TARGET_KINDS
@@ -81,7 +81,7 @@ def test_the_promised_commands_are_there() -> None:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    assert tuple(KNOWN_METHODS) == METHODS
+    assert methods.NAMES == METHODS
     assert TARGET_KINDS == TARGETS
 
 

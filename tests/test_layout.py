@@ -25,7 +25,7 @@ MAX_LINES = 400
 ROWS = (
     "_checkout digest errors files geometry kept nested",
     "following frames images language relu_rules task tracing weighting",
-    "engine pixels ablation",
+    "engine pixels ablation attention methods subwords selftest",
     "tasks neuron_names scenes",
     "reasons",
     "explanation probes question occlusion because storage evaluation assembly",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vlx.errors import ModelError
 from vlx.nested import nested, tensors
-from vlx.task import GradientWay, Restarts, Target, Task
+from vlx.task import Features, GradientWay, Mixes, Restarts, Target, Task
 from vlx.weighting import Method, importance_weights, opposed
 
 BUDGET = 64 * 2**20  # bytes of gradients of A held at once
@@ -85,11 +85,11 @@ def gradients(
     copying A; ``loop`` one backward a target.
     """
     compute = {"rows": _by_rows, "batched": _batched, "loop": _looped}[way or task.defaults.gradients]
-    with _differentiable():
+    with differentiable():
         leaf_source = A.clone() if A.is_inference() else A.detach()
         scores, gradient = compute(task, leaf_source, tuple(targets), rest)
-    _check_finite(task, "score", scores, targets)
-    _check_finite(
+    check_finite(task, "score", scores, targets)
+    check_finite(
         task, "gradient", gradient.flatten(1).sum(1, dtype=torch.promote_types(gradient.dtype, torch.float32)), targets
     )
     return scores.detach(), gradient.detach()
@@ -101,6 +101,18 @@ def scores(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None) -
         return task.scores(A, targets, rest).detach()
 
 
+def ask(task: Task, features: Features, targets: Sequence[Target]) -> Tensor:
+    """Scores [N] without gradients from features as `Task.features` gives them, mixed with the text where need be."""
+    if not isinstance(task, Mixes):
+        return scores(task, features.A, targets, features.rest)
+    texts = list(dict.fromkeys((target.row, target.tokens) for target in targets))
+    number = {text: row for row, text in enumerate(texts)}
+    own = [replace(target, row=number[target.row, target.tokens]) for target in targets]
+    with torch.no_grad():
+        mixed = task.mixed(features, texts)
+    return scores(task, mixed.A, own, mixed.rest)
+
+
 def chunks(A: Tensor, targets: Sequence[Target], budget: int = BUDGET) -> Iterator[tuple[Target, ...]]:
     """Cut targets into runs whose gradients of A [M, K, h, w] fit in ``budget`` bytes, at least one a run."""
     one = A[0].numel() * max(A.element_size(), 4)
@@ -109,7 +121,8 @@ def chunks(A: Tensor, targets: Sequence[Target], budget: int = BUDGET) -> Iterat
         yield tuple(targets[first : first + size])
 
 
-def _check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Target]) -> None:
+def check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Target]) -> None:
+    """Raises ModelError where one of N values is NaN or infinite, naming its target."""
     broken = (~torch.isfinite(values)).nonzero()
     if len(broken):
         label = targets[int(broken[0])].label
@@ -117,7 +130,8 @@ def _check_finite(task: Task, what: str, values: Tensor, targets: Sequence[Targe
 
 
 @contextmanager
-def _differentiable() -> Iterator[None]:
+def differentiable() -> Iterator[None]:
+    """Gradients on, whatever the caller has set."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -141,14 +155,15 @@ def _by_rows(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> t
         return _by_restarts(task, A, targets, own, rest)
     rows = A[order].requires_grad_()
     values = task.scores(rows, own, nested(lambda tensor: _repeated(tensor, order), rest))
-    return values, _pull([values.sum()], [rows])[0]
+    return values, pull([values.sum()], [rows])[0]
 
 
 def _by_restarts(
     task: Restarts, A: Tensor, targets: tuple[Target, ...], own: tuple[Target, ...], rest: Any
 ) -> tuple[Tensor, Tensor]:
     """Repeat the state behind A instead of A, and pull the rows' gradients back to A in one vectorised backward."""
-    leaf, slots, order = A.requires_grad_(), _slots(targets), [target.row for target in targets]
+    leaf, order = A.requires_grad_(), [target.row for target in targets]
+    slots = slots_of(order)
     begun = task.begin(leaf, rest)
     rows = nested(lambda tensor: tensor.detach()[order].requires_grad_(tensor.requires_grad), begun)
     values = task.scores_from(rows, own)
@@ -156,43 +171,49 @@ def _by_restarts(
     if not ends:
         return values, A.new_zeros(len(targets), *A.shape[1:])
     cotangents = [there.new_zeros(max(slots) + 1, *there.shape) for there, _ in ends]
-    for cotangent, gradient in zip(cotangents, _pull([values.sum()], [here for _, here in ends]), strict=True):
+    for cotangent, gradient in zip(cotangents, pull([values.sum()], [here for _, here in ends]), strict=True):
         cotangent[slots, order] = gradient
-    return values, _own(_pull([there for there, _ in ends], [leaf], cotangents)[0], targets)
+    return values, _own(pull([there for there, _ in ends], [leaf], cotangents)[0], targets)
 
 
 def _batched(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     leaf = A.requires_grad_()
     values = task.scores(leaf, targets, rest)
-    slots = _slots(targets)
-    cotangents = values.new_zeros(max(slots) + 1, len(targets))
-    cotangents[slots, range(len(targets))] = 1
-    return values, _own(_pull([values], [leaf], [cotangents])[0], targets)
+    cotangents = one_hot(values, slots_of([target.row for target in targets]))
+    return values, _own(pull([values], [leaf], [cotangents])[0], targets)
 
 
 def _looped(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     leaf = A.requires_grad_()
     values = task.scores(leaf, targets, rest)
-    pulled = [_pull([values[n]], [leaf])[0][target.row] for n, target in enumerate(targets)]
+    pulled = [pull([values[n]], [leaf])[0][target.row] for n, target in enumerate(targets)]
     return values, torch.stack(pulled)
 
 
-def _slots(targets: tuple[Target, ...]) -> list[int]:
-    """The k-th target of each row of A gets slot k: targets of different rows share one backward."""
+def slots_of(rows: Sequence[int]) -> list[int]:
+    """The k-th target of each row gets slot k: targets of different rows share one backward."""
     seen: dict[int, int] = {}
     slots = []
-    for target in targets:
-        slots.append(seen.get(target.row, 0))
-        seen[target.row] = slots[-1] + 1
+    for row in rows:
+        slots.append(seen.get(row, 0))
+        seen[row] = slots[-1] + 1
     return slots
+
+
+def one_hot(scores: Tensor, slots: Sequence[int]) -> Tensor:
+    """Cotangents [slots, N] of scores [N]: 1 where target n has its slot."""
+    cotangents = scores.new_zeros(max(slots) + 1, len(slots))
+    cotangents[list(slots), range(len(slots))] = 1
+    return cotangents
 
 
 def _own(pulled: Tensor, targets: tuple[Target, ...]) -> Tensor:
     """Each target's gradient [N, K, h, w] from those by slot and row [S, M, K, h, w]."""
-    return pulled[:, 0] if pulled.shape[1] == 1 else pulled[_slots(targets), [target.row for target in targets]]
+    rows = [target.row for target in targets]
+    return pulled[:, 0] if pulled.shape[1] == 1 else pulled[slots_of(rows), rows]
 
 
-def _pull(
+def pull(
     values: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
     """Gradients of the values at the leaves: [*leaf], or [S, *leaf] by S cotangents a value; zeros if independent."""

@@ -76,7 +76,7 @@ def _scores_without(
         picture[square] = blank[square]
     seen = task.features(task.place(hidden))
     rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
-    return engine.scores(task, seen.A, rows, seen.rest).view(len(boxes), len(targets))
+    return engine.ask(task, seen, rows).view(len(boxes), len(targets))
 
 
 def _box(grid: Grid, cell: tuple[int, int], patch: float) -> Box:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx import __version__, assembly, engine, probes
+from vlx import __version__, assembly, attention, engine, methods, probes, subwords
 from vlx.assembly import Shown
 from vlx.because import Naming, becauses
 from vlx.errors import InputError, ModelError
@@ -19,6 +19,7 @@ from vlx.explanation import Array, Explanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
+from vlx.methods import AnyMethod
 from vlx.nested import nested
 from vlx.neuron_names.table import NeuronNames
 from vlx.occlusion import occlude
@@ -30,6 +31,7 @@ from vlx.task import (
     Alternative,
     Features,
     Hears,
+    Mixes,
     Prediction,
     Query,
     Sees,
@@ -37,11 +39,12 @@ from vlx.task import (
     TargetKind,
     Task,
     Term,
+    Word,
     sentence_target,
     word_target,
 )
 from vlx.tracing import measure_frame
-from vlx.weighting import Method, choose
+from vlx.weighting import METHODS, Method
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
@@ -52,14 +55,15 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
     """Explain what ``task`` says about one picture, or what it is made to say.
 
     ``image``: a path, PIL picture, uint8 [H, W, 3] array or float [3, H, W] tensor in [0, 1]. Options:
-    ``caption`` (forced text), ``question``, ``answer``, ``instead_of`` (contrast), ``beams``; ``method``
-    (gradcam, hirescam, gradcam++, xgradcam, layercam) and ``target`` (logprob, logit, prob, margin), by default the
-    adapter's, chosen by measurement; ``seen=False`` leaves out the blank-picture probe, ``looks=True`` adds what the
-    model makes of it blurred and of other pictures (``swaps``: pictures of your own for that), ``occlusion=True`` hides
-    it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2). ``names``: a table of neuron names, a
-    file of one, or "shipped" for the one that came with an embedded model; then every word has its ``because``, each
-    reason tried by experiment unless ``check=False`` (units are switched ``off`` to "zero" or to their "mean");
-    ``by="alpha"`` picks units as the paper does (section 7).
+    ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer``, ``instead_of`` (contrast),
+    ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam; of models with attention gradattention and
+    gradrollout) and ``target`` (logprob, logit, prob, margin), by default the adapter's; ``subword_map`` (max, first,
+    sum): how the map of a word of several tokens comes from theirs; ``seen=False`` leaves out the blank-picture probe,
+    ``looks=True`` adds what the model makes of it blurred and of other pictures (``swaps``: pictures of your own for
+    that), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2).
+    ``names``: a table of neuron names, a file of one, or "shipped" for the one that came with an embedded model; then
+    every word has its ``because``, each reason tried by experiment unless ``check=False`` (units are switched ``off``
+    to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -76,8 +80,10 @@ def explain_many(
     answer: str | None = None,
     instead_of: str | None = None,
     beams: int = 1,
+    prompt: str | None = None,
     method: str | None = None,
     target: str | None = None,
+    subword_map: str = "max",
     seen: bool = True,
     looks: bool = False,
     swaps: Iterable[Any] | None = None,
@@ -92,16 +98,17 @@ def explain_many(
     _check_task(task)
     if isinstance(images, SINGLE):
         raise InputError("explain_many() takes several pictures; for one use explain(), or give a list")
-    texts = {"caption": caption, "question": question, "answer": answer, "instead_of": instead_of}
+    texts = {"caption": caption, "question": question, "answer": answer, "instead_of": instead_of, "prompt": prompt}
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
             raise InputError(f"{name} must be a text, got {type(text).__name__}")
     if batch_size < 1 or beams < 1:
         raise InputError(f"batch_size={batch_size} and beams={beams} must be 1 or more")
     wish = Wish(
-        Query(caption, question, answer, instead_of, beams),
-        choose(method or task.defaults.method),
+        Query(caption, question, answer, instead_of, beams, prompt),
+        methods.choose(method or task.defaults.method),
         _target_kind(target or task.defaults.target),
+        subwords.checked(subword_map),
         seen,
         looks or swaps is not None,
         None if swaps is None else _swaps(swaps),
@@ -134,8 +141,9 @@ class Wish:
     """What the user asked for."""
 
     query: Query
-    method: Method
+    method: AnyMethod
     kind: TargetKind
+    subwords: str
     seen: bool
     looks: bool
     swaps: list[Image.Image] | None
@@ -184,8 +192,9 @@ def _row(features: Features, row: int) -> Features:
     return replace(features, maps=maps, rest=nested(lambda tensor: tensor[row : row + 1], features.rest))
 
 
-def _explain_one(task: Task, shown: Shown, features: Features, prediction: Prediction, wish: Wish) -> Explanation:
+def _explain_one(task: Task, shown: Shown, seen: Features, prediction: Prediction, wish: Wish) -> Explanation:
     """Explain the words of one prediction, and beside an answer the other likely ones, in one attribution."""
+    features = _mixed(task, seen, prediction)
     targets = [word_target(prediction, position, 0, wish.kind) for position in range(len(prediction.words))]
     rivals = _rivals(prediction) if task.kind == "vqa" else []
     asked = [*targets, *(_alone(prediction, rival, wish.kind) for rival in rivals)]
@@ -194,31 +203,54 @@ def _explain_one(task: Task, shown: Shown, features: Features, prediction: Predi
     placement = Placement(features.grid, shown.frame)
     if not asked:
         return assembly.nothing(task, shown, features, prediction, placement, _provenance(task, features, shown, wish))
-    found = assembly.arrays(engine.attribute(task, features.A, asked, wish.method, features.rest))
+    found = assembly.arrays(_attributed(task, features, asked, len(targets), wish))
     found |= _probed(task, shown, features, prediction, asked, found["signed"], wish)
+    if isinstance(task, Hears) and wish.query.question is not None:
+        found["question_words"] = question_words(task, seen, wish.query.question, asked[0], _likely(prediction)[0])
     return assembly.explanation(
         task, shown, features, prediction, rivals, found, placement, _provenance(task, features, shown, wish)
     )
 
 
+def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
+    """The features at which a single-stream model is explained: those that have met the text."""
+    return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
+
+
+def _attributed(task: Task, features: Features, asked: Sequence[Target], words: int, wish: Wish) -> engine.Attribution:
+    """Maps of all targets by the method wished for; the first ``words`` targets are words."""
+    method = wish.method
+
+    def explained(targets: Sequence[Target]) -> engine.Attribution:
+        if isinstance(method, Method):
+            return engine.attribute(task, features.A, targets, method, features.rest)
+        return attention.attribute(task, features.A, targets, method, features.rest)
+
+    return subwords.attribute(asked, words, wish.subwords, explained)
+
+
 def _rivals(prediction: Prediction) -> list[Alternative]:
     """Answers that are explained beside the one asked for: of a contrast its two sides, else the likeliest others."""
     word = prediction.words[0]
-    if len(word.terms) > 1:
+    if word.is_contrast:
         return list(word.sides)
-    return [other for other in word.alternatives if other.token != word.terms[0].token][:RIVALS]
+    return [other for other in word.alternatives if not _is(other, word, prediction)][:RIVALS]
+
+
+def _is(other: Alternative, word: Word, prediction: Prediction) -> bool:
+    return other.asked == word.terms and other.tokens in (None, prediction.tokens)
 
 
 def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Target:
     """The target that asks for a rival answer: by itself, or as a margin its lead over the answer that was given."""
-    terms: tuple[Term, ...] = (Term(0, rival.token),)
+    terms, tokens = rival.asked, prediction.tokens if rival.tokens is None else rival.tokens
     if kind == "margin":
         answer = prediction.words[0]
-        if len(answer.terms) > 1:
+        if answer.is_contrast or rival.terms:
             kind = "logit"
         else:
             terms += (Term(0, answer.terms[0].token, -1.0),)
-    return Target(0, rival.label, terms, kind, prediction.tokens)
+    return Target(0, rival.label, terms, kind, tokens)
 
 
 def _probed(
@@ -231,7 +263,7 @@ def _probed(
     wish: Wish,
 ) -> dict[str, Any]:
     """What the probes that were wished for say of each target asked."""
-    words = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+    words = _likely(prediction)
     likely = [*words, *(replace(target, kind="logprob", terms=_plain(target)) for target in asked[len(words) :])]
     known = _logprobs(task, features, prediction, likely)
     found: dict[str, Any] = {"logprobs": known}
@@ -249,9 +281,12 @@ def _probed(
         found["guided"] = _guided(task, shown, features, asked, maps)
     if wish.naming is not None:
         found["because"] = _reasons(task, features, asked, likely, maps, wish)
-    if isinstance(task, Hears) and wish.query.question is not None:
-        found["question_words"] = question_words(task, features, wish.query.question, asked[0], likely[0])
     return found
+
+
+def _likely(prediction: Prediction) -> list[Target]:
+    """The words of a prediction as log-probabilities."""
+    return [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
 
 
 def _reasons(
@@ -260,14 +295,17 @@ def _reasons(
     """Why each target asked, in concepts; a whole caption has no reasons of its own."""
     assert wish.naming is not None
     count = len(asked) - (task.kind == "captioning")
-    naming, found = wish.naming, list[Because | None]()
+    naming, found, method = wish.naming, list[Because | None](), wish.method
+    if not isinstance(method, Method):  # reasons are of units of A
+        method = METHODS["hirescam"]
+        maps = engine.attribute(task, features.A, asked[:count], method, features.rest).signed.cpu().numpy()
     found += becauses(
         task,
         features,
         asked[:count],
         likely[:count],
         maps[:count],
-        wish.method,
+        method,
         naming.table,
         rule=naming.rule,
         check=naming.check,
@@ -286,7 +324,7 @@ def _logprobs(task: Task, features: Features, prediction: Prediction, likely: Se
     words = [word.logprob for word in prediction.words]
     if task.kind == "captioning":  # known from generation
         return [*words, sum(words)]
-    if len(likely) == len(words) and all(len(word.terms) == 1 for word in prediction.words):  # no contrast
+    if len(likely) == len(words) and not any(word.is_contrast for word in prediction.words):
         return words
     return engine.scores(task, features.A, likely, features.rest).tolist()
 
@@ -318,6 +356,7 @@ def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dic
         "image": shown.picture.name,
         **({} if wish.query.question is None else {"question": wish.query.question}),
         "beams": wish.query.beams,
+        **({} if wish.query.prompt is None else {"prompt": wish.query.prompt}),
         **({} if wish.naming is None else {"names": wish.naming.origin}),
         "versions": {"vlx": __version__, "torch": torch.__version__},
     }

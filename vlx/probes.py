@@ -59,7 +59,7 @@ def blank_logprobs(task: Task, size: tuple[int, int], targets: Sequence[Target])
     """The targets' log-probabilities (of a contrast: their difference) with nothing to see, same prefix, in nats."""
     features = blank_features(task, size)
     rows = tuple(replace(target, row=0, kind="logprob") for target in targets)
-    return engine.scores(task, features.A, rows, features.rest).float().tolist()
+    return engine.ask(task, features, rows).float().tolist()
 
 
 def looks(
@@ -91,7 +91,7 @@ def looks(
     features = _joined(list(shown.values()))
     count = len(features.A)
     rows = [replace(target, row=row, kind="logprob") for target in targets for row in range(count)]
-    values = engine.scores(task, features.A, rows, features.rest).float().view(len(targets), count).tolist()
+    values = engine.ask(task, features, rows).float().view(len(targets), count).tolist()
     said = _said(task, features, query, prediction, len(targets))
     found, first = [], 0
     for kind, part in shown.items():

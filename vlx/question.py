@@ -6,8 +6,6 @@ from vlx import engine
 from vlx.explanation import QuestionWord
 from vlx.task import Features, Hears, Target
 
-PADDING = (0,)  # stands for the only word of a question when that is left out
-
 
 def question_words(
     task: Hears, features: Features, question: str, target: Target, likely: Target | None = None
@@ -19,11 +17,11 @@ def question_words(
     All shortened questions are asked in one batch about A [1, K, h, w] of ``features``. Gradient × embedding, in the
     unit of the target, is None where the model does not tell its embedding.
     """
-    words, tokens, _ = task.tokens(question)
-    shorter = [tokens[:n] + tokens[n + 1 :] or PADDING for n in range(len(tokens))]
-    rows = [replace(likely or target, row=0, kind="logprob", tokens=asked) for asked in (tokens, *shorter)]
-    whole, *without = engine.scores(task, features.A, rows, features.rest).float().tolist()
-    gradients = task.question_gradients(features.A, replace(target, row=0))
+    own = replace(likely or target, row=0, kind="logprob")
+    words, shorter = zip(*task.shortened(question, own.tokens), strict=True)
+    rows = [own, *(replace(own, tokens=tokens) for tokens in shorter)]
+    whole, *without = engine.ask(task, features, rows).float().tolist()
+    gradients = task.question_gradients(features.A, replace(target, row=0), features.rest)
     slopes = [None] * len(words) if gradients is None else gradients.float().tolist()
     return tuple(
         QuestionWord(word, whole - left, slope) for word, left, slope in zip(words, without, slopes, strict=True)

@@ -60,15 +60,27 @@ class Query:
     answer: str | None = None
     instead_of: str | None = None
     beams: int = 1
+    prompt: str | None = None
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A vocabulary entry the model could have said at this place, with its log-probability in nats."""
+    """What the model could have said at this place, with its log-probability in nats.
+
+    ``token`` is the vocabulary entry, or the first one of an answer that is a text of its own: then ``terms`` and
+    ``tokens`` are what a target that asks for it has.
+    """
 
     label: str
     token: int
     logprob: float
+    terms: tuple[Term, ...] = ()
+    tokens: tuple[int, ...] | None = None
+
+    @property
+    def asked(self) -> tuple[Term, ...]:
+        """The terms of a target that asks for it."""
+        return self.terms or (Term(0, self.token),)
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,11 @@ class Word:
     alternatives: tuple[Alternative, ...] = ()
     notes: tuple[str, ...] = ()
     sides: tuple[Alternative, ...] = ()
+
+    @property
+    def is_contrast(self) -> bool:
+        """Whether one thing is compared with another."""
+        return any(term.weight < 0 for term in self.terms)
 
 
 @dataclass(frozen=True)
@@ -211,23 +228,66 @@ class Identified(Protocol):
 class Hears(Task, Protocol):
     """Optional: a task that is asked questions and can tell what an answer owes to their words."""
 
-    def tokens(self, question: str) -> tuple[list[str], tuple[int, ...], list[str]]:
-        """A question's words, their token ids, and the words that the model does not know."""
+    def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """Each word of the question, and a target's ``tokens`` without it."""
         ...
 
-    def question_gradients(self, A: Tensor, target: Target) -> Tensor | None:
-        """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L]; None if unknown."""
+    def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
+        """Gradient × embedding of each word of the target's question about one picture, [words]; None if unknown."""
+        ...
+
+
+@runtime_checkable
+class Mixes(Protocol):
+    """Optional: a single-stream model, whose feature map is what its cells hold after they have met the text."""
+
+    def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
+        """Features of B pictures as `features` gives them, and R pairs (row, a target's tokens) → features of R rows.
+
+        The layer may be another one: `scores`, `attend` and gradients are taken at the mixed features.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """How the words that N targets read looked at the picture, in one graph with the targets' scores.
+
+    ``scores`` [N]; ``layers``: attention probabilities [R, heads, queries, keys], first layer first; ``runs``: which of
+    the R rows target n reads; ``queries`` [N, queries]: weights of the queries whose looking counts for target n;
+    ``cells`` [h, w]: which key each cell of the picture is. ``A`` [M, K, h, w] is the feature map in that graph, None
+    when it is the one that `Attends.attend` was given.
+    """
+
+    scores: Tensor
+    layers: tuple[Tensor, ...]
+    runs: tuple[int, ...]
+    queries: Tensor
+    cells: Tensor
+    A: Tensor | None = None
+
+
+@runtime_checkable
+class Attends(Protocol):
+    """Optional: a model with attention from its text to the picture: attention as a feature map of its own."""
+
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+        """As `Task.scores`, and the attention probabilities on the way, differentiable."""
         ...
 
 
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
-    """The target that asks for one word of a prediction; a margin is taken to the likeliest other word."""
+    """The target that asks for one word of a prediction.
+
+    A margin is taken to the likeliest other word; of a word of several tokens it is that of the first one.
+    """
     word = prediction.words[position]
     terms = word.terms
-    if kind == "margin" and len(terms) == 1:
-        rival = next((a.token for a in word.alternatives if a.token != terms[0].token), None)
+    if kind == "margin" and not word.is_contrast:
+        first = terms[0]
+        rival = next((a.token for a in word.alternatives if not a.terms and a.token != first.token), None)
         if rival is not None:
-            terms = (*terms, replace(terms[0], token=rival, weight=-terms[0].weight))
+            terms = (first, replace(first, token=rival, weight=-first.weight))
     return Target(row, word.label, terms, kind, prediction.tokens)
 
 

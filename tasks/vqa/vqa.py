@@ -103,7 +103,7 @@ class CnnLstmVqa(CnnVision):
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
         return logits.float() if logits.dtype in HALVES else logits
 
-    def question_gradients(self, A: Tensor, target: Target) -> Tensor | None:
+    def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
         """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
 
         None for a head without the halves ``embed`` and ``answer``.
@@ -135,6 +135,11 @@ class CnnLstmVqa(CnnVision):
         if missing and self.unknown is None:
             raise UnknownWords(unknown_words(self.name, missing, self._index))
         return words, tuple(self.unknown if token is None else token for token in found), missing  # type: ignore[misc]
+
+    def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """Each word of the question, and the question's ``tokens`` without it; see `vlx.task.Hears`."""
+        words, _, _ = self.tokens(question)
+        return [(word, tokens[:n] + tokens[n + 1 :] or (PADDING,)) for n, word in enumerate(words)]
 
     def _predicted(self, logprobs: Tensor, query: Query, tokens: tuple[int, ...], missing: Sequence[str]) -> Prediction:
         number = int(logprobs.argmax()) if query.answer is None else self._answer(query.answer)
