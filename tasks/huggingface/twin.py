@@ -1,0 +1,57 @@
+"""A model of transformers without its vision tower: what is behind the feature map, run as the library runs it.
+
+`Twin` copies the modules but not the weights. In the copy the tower is a module that hands on features which were
+computed before, so that stock ``forward`` and ``generate`` take any feature map, differentiably, and the tower is not
+run again. The user's model is neither hooked nor changed, and threads cannot meet.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Given(nn.Module):
+    """Stands for a vision tower: its tokens [B, T, D] come in as pixels [B, 1, T, D]."""
+
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, pixel_values: Tensor, **_: Any) -> Any:
+        """The features, as a tower's output."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return BaseModelOutput(last_hidden_state=pixel_values[:, 0])
+
+
+class Twin:
+    """The twin of ``model``, whose submodule called ``tower`` is `Given`; made again when the weights move.
+
+    Its weights are those of ``model``, in place, and need no gradient; its attention is computed in plain steps
+    ("eager"), which shows the probabilities and can be differentiated for many targets at once.
+    """
+
+    def __init__(self, model: nn.Module, tower: str) -> None:
+        self.model, self.tower = model, tower
+        self._made_of: tuple[int, ...] = ()
+        self._twin: nn.Module | None = None
+
+    def __call__(self) -> Any:
+        """The twin, in eval mode."""
+        places = tuple(tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers()))
+        if self._twin is None or places != self._made_of:
+            self._twin, self._made_of = _twin(self.model, self.tower), places
+        return self._twin
+
+
+def _twin(model: nn.Module, tower: str) -> nn.Module:
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    memo |= {id(buffer): buffer for buffer in model.buffers()}
+    replaced = model.get_submodule(tower)
+    memo[id(replaced)] = Given(getattr(replaced, "config", None))
+    copied: Any = deepcopy(model, memo)
+    copied.set_attn_implementation("eager")
+    return copied.eval()  # type: ignore[no-any-return]
