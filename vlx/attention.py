@@ -115,10 +115,10 @@ def _attributed(
                 f"{method.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
             )
         source = leaf if seen.A is None else seen.A
-        slots = engine.slots_of(seen.runs)
+        slots = engine.slots_of([target.row for target in targets])
         pulled = engine.pull([seen.scores], [source, *seen.layers], [engine.one_hot(seen.scores, slots)])
     engine.check_finite(task, "score", seen.scores, targets)
-    rows = list(seen.runs) if len(source) == len(seen.layers[0]) else [target.row for target in targets]
+    rows = [target.row for target in targets] if seen.A is None else list(seen.runs)
     gradient = pulled[0][slots, rows]
     weights = importance_weights(gradient)
     engine.check_finite(task, "gradient", weights.sum(1), targets)

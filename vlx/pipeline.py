@@ -203,10 +203,11 @@ def _explain_one(task: Task, shown: Shown, seen: Features, prediction: Predictio
     placement = Placement(features.grid, shown.frame)
     if not asked:
         return assembly.nothing(task, shown, features, prediction, placement, _provenance(task, features, shown, wish))
-    found = assembly.arrays(_attributed(task, features, asked, len(targets), wish))
+    words = len(targets) if task.kind == "captioning" else 0  # answers are one score
+    found = assembly.arrays(_attributed(task, features, asked, words, wish))
     found |= _probed(task, shown, features, prediction, asked, found["signed"], wish)
-    if isinstance(task, Hears) and wish.query.question is not None:
-        found["question_words"] = question_words(task, seen, wish.query.question, asked[0], _likely(prediction)[0])
+    if isinstance(task, Hears) and wish.query.text is not None:
+        found["question_words"] = question_words(task, seen, wish.query.text, asked[0], _likely(prediction)[0])
     return assembly.explanation(
         task, shown, features, prediction, rivals, found, placement, _provenance(task, features, shown, wish)
     )
@@ -354,7 +355,7 @@ def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dic
         "prepared": list(shown.inputs.shape),
         "geometry": features.grid.source,
         "image": shown.picture.name,
-        **({} if wish.query.question is None else {"question": wish.query.question}),
+        **({} if task.kind != "vqa" or wish.query.text is None else {"question": wish.query.text}),
         "beams": wish.query.beams,
         **({} if wish.query.prompt is None else {"prompt": wish.query.prompt}),
         **({} if wish.naming is None else {"names": wish.naming.origin}),

@@ -64,14 +64,14 @@ class TransformerCaptioner(TransformerVision):
         super().__init__(
             model,
             processor,
+            tokenizer,
             tower=family.tower,
             prefix=family.prefix,
             name=name,
             revision=revision,
             notes=family.notes,
         )
-        self.tokenizer, self.family, self.defaults = tokenizer, family, family.defaults
-        self.longest = longest
+        self.family, self.defaults, self.longest = family, family.defaults, longest
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.

@@ -1,4 +1,4 @@
-"""VisionEncoderDecoder captioners: a ViT or Swin whose tokens a GPT-2, BERT or other decoder reaches by cross-attention."""
+"""VisionEncoderDecoder captioners: a ViT or Swin whose tokens GPT-2, BERT or another decoder attends to."""
 
 from typing import Any
 

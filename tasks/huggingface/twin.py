@@ -5,6 +5,7 @@ computed before, so that stock ``forward`` and ``generate`` take any feature map
 run again. The user's model is neither hooked nor changed, and threads cannot meet.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -28,14 +29,15 @@ class Given(nn.Module):
 
 
 class Twin:
-    """The twin of ``model``, whose submodule called ``tower`` is `Given`; made again when the weights move.
+    """The twin of ``model`` with other modules in some places; made again when the weights move.
 
-    Its weights are those of ``model``, in place, and need no gradient; its attention is computed in plain steps
-    ("eager"), which shows the probabilities and can be differentiated for many targets at once.
+    ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``,
+    in place, and need no gradient; its attention is computed in plain steps ("eager"), which shows the probabilities and
+    can be differentiated for many targets at once.
     """
 
-    def __init__(self, model: nn.Module, tower: str) -> None:
-        self.model, self.tower = model, tower
+    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> None:
+        self.model, self.stand_ins = model, dict(stand_ins)
         self._made_of: tuple[int, ...] = ()
         self._twin: nn.Module | None = None
 
@@ -43,15 +45,15 @@ class Twin:
         """The twin, in eval mode."""
         places = tuple(tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers()))
         if self._twin is None or places != self._made_of:
-            self._twin, self._made_of = _twin(self.model, self.tower), places
+            self._twin, self._made_of = _twin(self.model, self.stand_ins), places
         return self._twin
 
 
-def _twin(model: nn.Module, tower: str) -> nn.Module:
+def _twin(model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> nn.Module:
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
     memo |= {id(buffer): buffer for buffer in model.buffers()}
-    replaced = model.get_submodule(tower)
-    memo[id(replaced)] = Given(getattr(replaced, "config", None))
+    memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in stand_ins.items()}
     copied: Any = deepcopy(model, memo)
     copied.set_attn_implementation("eager")
-    return copied.eval()  # type: ignore[no-any-return]
+    found: nn.Module = copied.eval()
+    return found

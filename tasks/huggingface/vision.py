@@ -12,48 +12,40 @@ from vlx.errors import ImageError, ModelError
 from vlx.frames import mean_colour
 from vlx.geometry import Grid
 from vlx.task import Features
-from vlx.tasks.huggingface.twin import Twin
+from vlx.tasks.huggingface.twin import Given, Twin
 
 PATCHES = "patches"
 
 
-class TransformerVision:
-    """A = the last tokens [B, T, D] of the submodule called ``tower``, without its first ``prefix`` tokens, [B, D, h, w].
+class TransformerTask:
+    """What all adapters for transformers have: the model, its image processor and tokenizer, and the user's picture.
 
-    ``rest`` holds the tokens that are no cells of the picture (a class token). ``processor`` is the model's image
-    processor.
+    Raises ModelError for a tokenizer with more tokens than the model.
     """
 
     def __init__(
         self,
         model: nn.Module,
         processor: Any,
+        tokenizer: Any,
         *,
-        tower: str,
-        prefix: int,
         name: str,
-        revision: str | None,
+        revision: str | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.model, self.processor = model, processor
-        self.layer, self.prefix = tower, prefix
+        self.model, self.processor, self.tokenizer = model, processor, tokenizer
         self.name, self.revision, self.notes = name, revision, tuple(notes)
-        self.twin = Twin(model, tower)
-        self._digest, self._blank = Digest(), None if processor is None else mean_colour(self.prepare)
+        self._digest, self._blank = Digest(), mean_colour(self._prepare)
 
     @property
     def blank(self) -> tuple[float, float, float]:
         """RGB in [0, 1] of a picture that shows nothing: the colour that the processor turns into zeros."""
-        assert self._blank is not None
         return self._blank
 
     @property
     def prepare(self) -> Callable[[Image.Image], Tensor]:
         """PIL RGB → [3, H, W], by the model's own image processor."""
         return self._prepare
-
-    def _prepare(self, image: Image.Image) -> Tensor:
-        return prepared(self.processor, image)
 
     def place(self, inputs: Tensor) -> Tensor:
         """Move prepared pictures [B, 3, H, W] to the model's device and dtype."""
@@ -64,6 +56,39 @@ class TransformerVision:
         """Changes whenever a weight changes in place or is replaced."""
         tensors = (*self.model.parameters(), *self.model.buffers())
         return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+
+    def refuse_training(self) -> None:
+        """Raises ModelError when a part of the model is in training mode."""
+        training = next((name for name, module in self.model.named_modules() if module.training), None)
+        if training is not None:
+            part = f"its module {training!r}" if training else "it"
+            raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
+
+    def _prepare(self, image: Image.Image) -> Tensor:
+        return prepared(self.processor, image)
+
+
+class TransformerVision(TransformerTask):
+    """A task split behind its vision tower: A = the tower's last tokens without its first ``prefix``, [B, D, h, w].
+
+    ``tower`` is the tower's name in the model. ``rest`` holds the tokens that are no cells (a class token).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        tokenizer: Any,
+        *,
+        tower: str,
+        prefix: int,
+        name: str,
+        revision: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
+        self.layer, self.prefix = tower, prefix
+        self.twin = Twin(model, {tower: Given(self._tower.config)})
 
     def digest(self) -> str:
         """A hash of the tower's weights; see `vlx.task.Identified`."""
@@ -76,23 +101,22 @@ class TransformerVision:
         """
         self.refuse_training()
         with torch.inference_mode(False), torch.no_grad():
-            tokens = self._tower(self._clean(inputs)).last_hidden_state
-        if not torch.isfinite(tokens).all():
-            raise ModelError(f"{self.name}: {self.layer} gives NaN or infinite features; check its weights and dtype")
+            tokens = self._tower(unbound(inputs)).last_hidden_state
+        check_features(tokens, self.name, self.layer)
         A, others = self._split(tokens, inputs)
         size = (inputs.shape[-2], inputs.shape[-1])
         grid = Grid.half_pixel((A.shape[-2], A.shape[-1]), size, PATCHES)
         return Features({self.layer: A}, self.layer, grid, {"others": others})
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`."""
+        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on (`vlx.task.Sees`)."""
         self.refuse_training()
         return self._split(self._tower(inputs).last_hidden_state, inputs)[0]
 
     def shallow(self, inputs: Tensor) -> Tensor:
         """Pictures → the tokens of the earliest block with as many as A, arranged as A is; see `vlx.task.Shallow`."""
         with torch.no_grad():
-            output = self._tower(self._clean(inputs), output_hidden_states=True)
+            output = self._tower(unbound(inputs), output_hidden_states=True)
         count = output.last_hidden_state.shape[1]
         early = next(tokens for tokens in output.hidden_states[1:] if tokens.shape[1] == count)
         return self._split(early, inputs)[0]
@@ -110,25 +134,15 @@ class TransformerVision:
         h, w = A.shape[-2:]
         return first + torch.arange(h * w, device=A.device).view(h, w)
 
-    def refuse_training(self) -> None:
-        """Raises ModelError when a part of the model is in training mode."""
-        training = next((name for name, module in self.model.named_modules() if module.training), None)
-        if training is not None:
-            part = f"its module {training!r}" if training else "it"
-            raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
-
     @property
     def _tower(self) -> Any:
         return self.model.get_submodule(self.layer)
-
-    def _clean(self, inputs: Tensor) -> Tensor:
-        return inputs.clone() if inputs.is_inference() else inputs
 
     def _split(self, tokens: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, T, D] → cells [B, D, h, w] and the others [B, prefix, D]."""
         others, cells = tokens[:, : self.prefix], tokens[:, self.prefix :]
         h, w = grid_shape(cells.shape[1], (inputs.shape[-2], inputs.shape[-1]), self.name)
-        return cells.transpose(1, 2).unflatten(2, (h, w)).contiguous(), others
+        return cells.transpose(1, 2).reshape(len(cells), -1, h, w), others
 
 
 def prepared(processor: Any, image: Image.Image) -> Tensor:
@@ -141,6 +155,17 @@ def prepared(processor: Any, image: Image.Image) -> Tensor:
             f"({error}); cut it to a less extreme shape"
         ) from None
     return pixels
+
+
+def unbound(inputs: Tensor) -> Tensor:
+    """The pictures, free of ``torch.inference_mode``."""
+    return inputs.clone() if inputs.is_inference() else inputs
+
+
+def check_features(features: Tensor, name: str, layer: str) -> None:
+    """Raises ModelError for features that hold NaN or infinite numbers."""
+    if not torch.isfinite(features).all():
+        raise ModelError(f"{name}: {layer} gives NaN or infinite features; check its weights and dtype")
 
 
 def grid_shape(cells: int, size: tuple[int, int], name: str) -> tuple[int, int]:

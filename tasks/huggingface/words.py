@@ -1,6 +1,7 @@
 """From tokens to words: which of a text's tokens make each of its words."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from vlx.language import word_spans
@@ -41,7 +42,7 @@ def _token_spans(tokenizer: Any, tokens: Sequence[int]) -> list[tuple[int, int]]
     for n in range(len(tokens)):
         decoded = _plain(tokenizer, tokens[: n + 1])
         lengths.append(max(sum(not letter.isspace() for letter in decoded), lengths[-1]))
-    return list(zip(lengths, lengths[1:], strict=False))
+    return list(pairwise(lengths))
 
 
 def _places(text: str) -> list[int]:
