@@ -31,9 +31,9 @@ class Given(nn.Module):
 class Twin:
     """The twin of ``model`` with other modules in some places; made again when the weights move.
 
-    ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``,
-    in place, and need no gradient; its attention is computed in plain steps ("eager"), which shows the probabilities and
-    can be differentiated for many targets at once.
+    ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``, in place,
+    and need no gradient; attention is computed in plain steps ("eager"), which shows the probabilities and can be
+    differentiated for many targets at once.
     """
 
     def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> None:
