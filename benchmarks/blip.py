@@ -6,6 +6,7 @@ caption of 12 tokens. "Caption alone" is transformers' own ``generate``. All way
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import click
 import torch
@@ -37,7 +38,7 @@ def subject() -> TransformerCaptioner:
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.BlipConfig()
+    config: Any = transformers.BlipConfig()
     model = transformers.BlipForConditionalGeneration(config).eval()
     model.text_decoder.generation_config.min_new_tokens = TOKENS
     ids = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102, "[UNK]": 100}
