@@ -39,7 +39,8 @@ def subject() -> TransformerCaptioner:
 
     torch.manual_seed(0)
     config: Any = transformers.BlipConfig()
-    model = transformers.BlipForConditionalGeneration(config).eval()
+    model: Any = transformers.BlipForConditionalGeneration(config)
+    model.eval()
     model.text_decoder.generation_config.min_new_tokens = TOKENS
     ids = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102, "[UNK]": 100}
     words = {f"w{n}": n for n in range(config.text_config.vocab_size) if n not in ids.values()}
