@@ -25,14 +25,14 @@ MAX_LINES = 400
 ROWS = (
     "_checkout digest errors files geometry kept nested",
     "following frames images language relu_rules task tracing weighting",
-    "engine pixels ablation attention methods subwords selftest",
+    "engine pixels ablation attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",
     "reasons",
     "explanation probes question occlusion because storage evaluation assembly",
     "report",
     "models pipeline",
     "",
-    "cli cli_dissect cli_names __main__",
+    "cli cli_dissect cli_models cli_names __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

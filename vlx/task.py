@@ -221,6 +221,22 @@ class Sees(Protocol):
 
 
 @runtime_checkable
+class Shallow(Protocol):
+    """Optional: a map that has not yet mixed its cells, so that the self-test can see which cell is which place."""
+
+    def shallow(self, inputs: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] → the map of an early layer, [B, K, h, w], its cells in the same arrangement as A's."""
+        ...
+
+
+@runtime_checkable
+class Worded(Protocol):
+    """Optional: a task that knows these words and may refuse others; ``vocabulary`` is in the order of token ids."""
+
+    vocabulary: Sequence[str]
+
+
+@runtime_checkable
 class Identified(Protocol):
     """Optional: a task whose vision part can be told from others; names of units are valid for one network only."""
 
