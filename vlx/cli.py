@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vlx.explanation import Explanation
 
-METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout")
+METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 WIDE = 130
 TARGETS = ("logprob", "logit", "prob", "margin")
 OUT = click.option(

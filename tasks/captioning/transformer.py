@@ -27,7 +27,7 @@ class Family:
     ``logits(twin, tokens [R, T, D], ids [R, L], attentions)`` → logits [R, L, V] and the layers' attention
     probabilities [R, heads, queries, keys]; a text's first query is number ``first_query(tokens)`` of them, the
     picture's first cell key ``prefix``. ``generate(twin, tokens [B, T, D], ids [B, P], options)`` → what transformers'
-    ``generate`` gives.
+    ``generate`` gives. ``eager``: see `vlx.tasks.huggingface.twin.Twin`.
     """
 
     tower: str
@@ -40,6 +40,7 @@ class Family:
     defaults: Defaults
     first_query: Callable[[Tensor], int] = lambda tokens: 0
     notes: tuple[str, ...] = ()
+    eager: bool = False
 
 
 class TransformerCaptioner(TransformerVision):
@@ -70,6 +71,7 @@ class TransformerCaptioner(TransformerVision):
             name=name,
             revision=revision,
             notes=family.notes,
+            eager=family.eager,
         )
         self.family, self.defaults, self.longest = family, family.defaults, longest
 

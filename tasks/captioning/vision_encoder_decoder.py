@@ -80,5 +80,6 @@ def adapter(
         logits=_logits,
         generate=_generate,
         defaults=Defaults("gradattention", "logprob", "batched"),
+        eager=True,
     )
     return TransformerCaptioner(model, processor, tokenizer, family, name=name, revision=revision)

@@ -31,13 +31,13 @@ class Given(nn.Module):
 class Twin:
     """The twin of ``model`` with other modules in some places; made again when the weights move.
 
-    ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``,
-    in place, and need no gradient; its attention is computed in plain steps ("eager"), which shows the probabilities and
-    can be differentiated for many targets at once.
+    ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``, in place,
+    and need no gradient. ``eager``: attention is to be computed in plain steps, which show the probabilities and can be
+    differentiated for many targets at once; for models that know other ways.
     """
 
-    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> None:
-        self.model, self.stand_ins = model, dict(stand_ins)
+    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module], *, eager: bool = False) -> None:
+        self.model, self.stand_ins, self.eager = model, dict(stand_ins), eager
         self._made_of: tuple[int, ...] = ()
         self._twin: nn.Module | None = None
 
@@ -45,15 +45,16 @@ class Twin:
         """The twin, in eval mode."""
         places = tuple(tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers()))
         if self._twin is None or places != self._made_of:
-            self._twin, self._made_of = _twin(self.model, self.stand_ins), places
+            self._twin, self._made_of = self._make(), places
         return self._twin
 
-
-def _twin(model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> nn.Module:
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
-    memo |= {id(buffer): buffer for buffer in model.buffers()}
-    memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in stand_ins.items()}
-    copied: Any = deepcopy(model, memo)
-    copied.set_attn_implementation("eager")
-    found: nn.Module = copied.eval()
-    return found
+    def _make(self) -> nn.Module:
+        model = self.model
+        memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+        memo |= {id(buffer): buffer for buffer in model.buffers()}
+        memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in self.stand_ins.items()}
+        copied: Any = deepcopy(model, memo)
+        if self.eager:
+            copied.set_attn_implementation("eager")
+        found: nn.Module = copied.eval()
+        return found

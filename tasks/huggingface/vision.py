@@ -71,7 +71,8 @@ class TransformerTask:
 class TransformerVision(TransformerTask):
     """A task split behind its vision tower: A = the tower's last tokens without its first ``prefix``, [B, D, h, w].
 
-    ``tower`` is the tower's name in the model. ``rest`` holds the tokens that are no cells (a class token).
+    ``tower`` is the tower's name in the model. ``rest`` holds the tokens that are no cells (a class token). ``eager``:
+    see `Twin`.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class TransformerVision(TransformerTask):
         name: str,
         revision: str | None = None,
         notes: Sequence[str] = (),
+        eager: bool = False,
     ) -> None:
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
-        self.twin = Twin(model, {tower: Given(self._tower.config)})
+        self.twin = Twin(model, {tower: Given(self._tower.config)}, eager=eager)
 
     def digest(self) -> str:
         """A hash of the tower's weights; see `vlx.task.Identified`."""
