@@ -15,15 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.tasks.huggingface.quiet import quiet
+from vlx.tasks.huggingface.tiny_fit import COUNT, Logits, fit, saying
+from vlx.tasks.huggingface.tiny_fit import questions as table
 from vlx.tasks.huggingface.tiny_words import byte_pairs, captions, questions, word_pieces
 
 SEED = 5
 PATCH = 8
-PATTERNS, STEPS = 24, 120  # pictures that a decoder is fitted to, and steps of that
 BLIP_MARKS = 2  # rows of BLIP's word table beyond the tokenizer: [DEC], which starts a text, and [ENC]
 ANSWERS = ("yes", "no", "red", "green", "blue", "white", "one", "two", "three", "house", "boat", "tree")
 
@@ -33,7 +35,6 @@ SPREAD = 0.06  # of random weights; the usual 0.02 leaves tiny models all but bl
 COLOURS = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 
 Parts = tuple[Any, Any, Any]  # model, image processor, tokenizer
-Logits = Callable[[Tensor, Tensor, Tensor], Tensor]  # pictures [N, 3, H, W], questions [N, Q], ids [N, L] → [N, L, V]
 
 
 def save(family: str, folder: str | Path) -> Path:
@@ -66,8 +67,12 @@ def _blip(model_class: str, size: int) -> Parts:
     import transformers as hf
 
     tokenizer = word_pieces()
-    vision = {**VISION, "image_size": size, "patch_size": PATCH, "initializer_range": SPREAD}
-    text = {**TEXT, "vocab_size": len(tokenizer) + BLIP_MARKS, "encoder_hidden_size": VISION["hidden_size"]}
+    vision: dict[str, Any] = {**VISION, "image_size": size, "patch_size": PATCH, "initializer_range": SPREAD}
+    text: dict[str, Any] = {
+        **TEXT,
+        "vocab_size": len(tokenizer) + BLIP_MARKS,
+        "encoder_hidden_size": VISION["hidden_size"],
+    }
     text |= {"bos_token_id": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "eos_token_id": 2}
     text |= {"sep_token_id": tokenizer.sep_token_id, "max_position_embeddings": 64, "initializer_range": SPREAD}
     text |= {"projection_dim": 16}
@@ -84,7 +89,7 @@ def _blip_captioning() -> Parts:
         found: Tensor = model.text_decoder(input_ids=ids, encoder_hidden_states=seen, use_cache=False).logits
         return found
 
-    _fit(model, "vision_model", logits, tokenizer, len(tokenizer), captions())
+    fit(model, "vision_model", 48, saying(logits, tokenizer, len(tokenizer), captions()))
     return model, processor, tokenizer
 
 
@@ -100,13 +105,22 @@ def _blip_vqa() -> Parts:
         ).logits
         return found
 
-    _fit(model, "vision_model", logits, tokenizer, len(tokenizer), questions())
+    fit(model, "vision_model", 32, saying(logits, tokenizer, len(tokenizer), questions()))
     return model, processor, tokenizer
 
 
 def _blip_itm() -> Parts:
     model, processor, tokenizer = _blip("BlipForImageTextRetrieval", 40)
-    return _sharpened(model), processor, tokenizer
+    texts = table(tokenizer, [captions()[n][1] for n in torch.randperm(len(captions()))[:COUNT].tolist()])
+    mask, matches = (texts != tokenizer.pad_token_id).long(), torch.tensor([1] * COUNT + [0] * COUNT)
+
+    def loss(known: Tensor, strange: Tensor) -> Tensor:
+        seen = torch.cat([known, known.roll(1, 0)])
+        found = model(pixel_values=seen, input_ids=texts.repeat(2, 1), attention_mask=mask.repeat(2, 1))
+        return cross_entropy(found.itm_score, matches)
+
+    fit(model, "vision_model", 40, loss)
+    return model, processor, tokenizer
 
 
 def _vit_gpt2() -> Parts:
@@ -115,11 +129,18 @@ def _vit_gpt2() -> Parts:
     tokenizer = byte_pairs()
     end = tokenizer.eos_token_id  # start, end and padding are one token, as in the models of the hub
     decoder = hf.GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=end, eos_token_id=end
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=64,
+        initializer_range=SPREAD,
+        bos_token_id=end,
+        eos_token_id=end,
     )
     encoder = hf.ViTConfig(**VISION, image_size=32, patch_size=PATCH, initializer_range=SPREAD)
     model = _encoder_decoder(encoder, decoder, start=end, end=end, padding=end)
-    _fit(model, "encoder", _forward(model), tokenizer, end, captions())
+    fit(model, "encoder", 32, saying(_forward(model), tokenizer, end, captions()))
     return model, hf.ViTImageProcessor(size={"height": 32, "width": 32}), tokenizer
 
 
@@ -136,7 +157,7 @@ def _swin_bert() -> Parts:
         initializer_range=SPREAD,
     )  # fmt: skip
     model = _encoder_decoder(encoder, decoder, start=start, end=end, padding=padding)
-    _fit(model, "encoder", _forward(model), tokenizer, start, captions())
+    fit(model, "encoder", 64, saying(_forward(model), tokenizer, start, captions()))
     return model, hf.ViTImageProcessor(size={"height": 64, "width": 64}), tokenizer
 
 
@@ -174,7 +195,7 @@ def _git() -> Parts:
         found: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits[:, -ids.shape[1] :]
         return found
 
-    _fit(model, "git.image_encoder", logits, tokenizer, start, captions())
+    fit(model, "git.image_encoder", 48, saying(logits, tokenizer, start, captions()))
     sizes = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
     return model, hf.CLIPImageProcessor(**sizes), tokenizer
 
@@ -191,7 +212,17 @@ def _vilt() -> Parts:
     for zeros in (embeddings.position_embeddings, embeddings.cls_token):
         nn.init.normal_(zeros, std=0.5)
     processor = hf.ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=PATCH)
-    return _sharpened(model), processor, tokenizer
+    pairs = [(question, ANSWERS.index(answer)) for question, answer in questions() if answer in ANSWERS]
+    pairs = [pairs[n] for n in torch.randperm(len(pairs))[:COUNT].tolist()]
+    asked, answers = table(tokenizer, [text for text, _ in pairs]), torch.tensor([answer for _, answer in pairs])
+    mask = (asked != tokenizer.pad_token_id).long()
+
+    def loss(known: Tensor, strange: Tensor) -> Tensor:
+        found = [model(input_ids=asked, attention_mask=mask, pixel_values=seen).logits for seen in (known, strange)]
+        return cross_entropy(torch.cat(found), answers.repeat(2))
+
+    fit(model, "vilt.embeddings.patch_embeddings", 32, loss)
+    return model, processor, tokenizer
 
 
 _BUILDERS: dict[str, Callable[[], Parts]] = {
@@ -204,48 +235,3 @@ _BUILDERS: dict[str, Callable[[], Parts]] = {
     "vilt": _vilt,
 }
 FAMILIES = tuple(_BUILDERS)
-
-
-def _sharpened(model: Any) -> Any:
-    """Twice the weights of matrices, so that a random model's answers differ from picture to picture."""
-    for weight in model.parameters():
-        if weight.dim() >= 2:
-            weight.data.mul_(2.0)
-    return model
-
-
-def _fit(model: Any, tower: str, logits: Logits, tokenizer: Any, start: int, texts: list[Any]) -> None:
-    """Teach all but the tower some of the texts (or pairs question, answer), each with a pattern of colours."""
-    chosen = [texts[n] for n in torch.randperm(len(texts))[:PATTERNS].tolist()]
-    pairs = [text if isinstance(text, tuple) else ("", text) for text in chosen]
-    asked = _table([tokenizer(question)["input_ids"] for question, _ in pairs], tokenizer.pad_token_id)
-    said = [tokenizer(text, add_special_tokens=False)["input_ids"] for _, text in pairs]
-    end = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-    ids = _table([[start, *text] for text in said], tokenizer.pad_token_id)
-    wanted = _table([[*text, end] for text in said], -100)
-    pictures = _patterns(len(pairs), _side(model))
-    model.get_submodule(tower).requires_grad_(False)
-    optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=1e-2)
-    with torch.enable_grad():
-        for _ in range(STEPS):
-            loss = nn.functional.cross_entropy(logits(pictures, asked, ids).flatten(0, 1), wanted.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    optimizer.zero_grad()
-
-
-def _patterns(count: int, side: int) -> Tensor:
-    """Pictures of random 4 × 4 squares of colour, as a processor gives them, [N, 3, side, side]."""
-    squares = torch.randn(count, 3, 4, 4)
-    return nn.functional.interpolate(squares, size=(side, side), mode="nearest")
-
-
-def _side(model: Any) -> int:
-    vision = getattr(model.config, "vision_config", None) or model.config.encoder
-    return int(vision.image_size)
-
-
-def _table(rows: list[list[int]], fill: int) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
