@@ -40,7 +40,7 @@ class Family:
     defaults: Defaults
     first_query: Callable[[Tensor], int] = lambda tokens: 0
     notes: tuple[str, ...] = ()
-    eager: bool = False
+    eager: str | None = None
 
 
 class TransformerCaptioner(TransformerVision):

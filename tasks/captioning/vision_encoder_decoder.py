@@ -80,6 +80,6 @@ def adapter(
         logits=_logits,
         generate=_generate,
         defaults=Defaults("gradattention", "logprob", "batched"),
-        eager=True,
+        eager="decoder",
     )
     return TransformerCaptioner(model, processor, tokenizer, family, name=name, revision=revision)

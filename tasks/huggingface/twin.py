@@ -32,11 +32,11 @@ class Twin:
     """The twin of ``model`` with other modules in some places; made again when the weights move.
 
     ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``, in place,
-    and need no gradient. ``eager``: attention is to be computed in plain steps, which show the probabilities and can be
-    differentiated for many targets at once; for models that know other ways.
+    and need no gradient. ``eager``: the submodule whose attention is to be computed in plain steps, which show the
+    probabilities and can be differentiated for many targets at once; for models that know other ways.
     """
 
-    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module], *, eager: bool = False) -> None:
+    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module], *, eager: str | None = None) -> None:
         self.model, self.stand_ins, self.eager = model, dict(stand_ins), eager
         self._made_of: tuple[int, ...] = ()
         self._twin: nn.Module | None = None
@@ -54,7 +54,7 @@ class Twin:
         memo |= {id(buffer): buffer for buffer in model.buffers()}
         memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in self.stand_ins.items()}
         copied: Any = deepcopy(model, memo)
-        if self.eager:
-            copied.set_attn_implementation("eager")
+        if self.eager is not None:
+            copied.get_submodule(self.eager).set_attn_implementation("eager")
         found: nn.Module = copied.eval()
         return found

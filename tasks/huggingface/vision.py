@@ -11,6 +11,7 @@ from vlx.digest import Digest
 from vlx.errors import ImageError, ModelError
 from vlx.frames import mean_colour
 from vlx.geometry import Grid
+from vlx.selftest import SelfTest, self_test
 from vlx.task import Features
 from vlx.tasks.huggingface.twin import Given, Twin
 
@@ -64,6 +65,10 @@ class TransformerTask:
             part = f"its module {training!r}" if training else "it"
             raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
 
+    def self_test(self, image: Any, **options: Any) -> SelfTest:
+        """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.self_test`."""
+        return self_test(self, image, **options)  # type: ignore[arg-type]
+
     def _prepare(self, image: Image.Image) -> Tensor:
         return prepared(self.processor, image)
 
@@ -86,7 +91,7 @@ class TransformerVision(TransformerTask):
         name: str,
         revision: str | None = None,
         notes: Sequence[str] = (),
-        eager: bool = False,
+        eager: str | None = None,
     ) -> None:
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
