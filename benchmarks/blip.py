@@ -4,6 +4,7 @@ BLIP-base's configuration (86 M parameters see 384 × 384 pixels in 24 × 24 pat
 caption of 12 tokens. "Caption alone" is transformers' own ``generate``. All ways take the same picture.
 """
 
+import resource
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -118,6 +119,8 @@ def main(rounds: int) -> None:
     cost, gain = times[OURS].median / base, times[LOOPED].median / times[BATCHED].median
     console.print(f"caption + maps ÷ caption: {cost:.2f} (≤ {LIMIT}: {'pass' if cost <= LIMIT else 'FAIL'})")
     console.print(f"a loop over words ÷ Grad-CAM: {gain:.2f} (≥ {GAIN}: {'pass' if gain >= GAIN else 'FAIL'})")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    console.print(f"peak memory of the process, weights included: {peak:.1f} GB")
     if added is not None:
         console.print(f"peak memory that the maps add to the caption's: {added:.0f} MB")
 

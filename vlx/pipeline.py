@@ -365,6 +365,7 @@ def _guided(task: Task, shown: Shown, features: Features, asked: Sequence[Target
 def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dict[str, Any]:
     return {
         "model": task.name,
+        **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
         "layer": features.layer,
         "method": wish.method.name,
         "target": wish.kind,

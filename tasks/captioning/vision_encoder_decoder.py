@@ -8,7 +8,7 @@ from vlx.errors import ModelError
 from vlx.task import Defaults
 from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
 
-CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1, "trocr": 1}
+CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1}
 CONTEXTS = ("max_position_embeddings", "n_positions")
 
 
