@@ -44,6 +44,14 @@ def label_map(path: Path, *, packed: bool = False) -> Labels:
     return values.astype(np.int32)
 
 
+def lines(path: Path) -> list[str]:
+    """The lines of a text file; raises InputError when it cannot be read as UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not text in UTF-8 that can be read ({error})") from None
+
+
 def rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
     """The rows of a CSV file; raises InputError when it is missing, empty or lacks a column."""
     try:
