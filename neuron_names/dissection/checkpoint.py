@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from vlx.errors import InputError
+from vlx.files import require_place
 
 EVERY = 30.0  # seconds between two savings
 
@@ -19,12 +20,14 @@ State = dict[str, Any]  # arrays by name, and "done", "phase": numbers
 class Checkpoint:
     """What was counted so far, in one .npz file; ``settings`` tell one dissection from another.
 
-    Without a path nothing is kept.
+    Without a path nothing is kept. Raises OutputError for one where nothing can be put.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
         self.path, self._settings = path, json.dumps(settings, sort_keys=True)
         self._saved = monotonic()
+        if self.path is not None:
+            require_place(self.path)
 
     def load(self) -> State | None:
         """What was saved, or None; raises InputError for a file of another dissection, or that is none."""
