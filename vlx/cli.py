@@ -357,7 +357,9 @@ def _show(why: "Explanation") -> None:
 
 
 def _because(why: "Explanation") -> None:
-    """Every word's reasons as sentences, each with what the experiment says of it."""
+    """Every word's reasons as sentences, each with what the experiment says of it; `_show` says it of a single one."""
+    if len(why) == 1:
+        return
     console = _console()
     for word in why.words:
         if word.because is not None:
