@@ -115,6 +115,12 @@ def test_text_of_a_table_is_no_markup(tmp_path: Path) -> None:
     assert "[bold]dog[/nothing]" in run("names", "show", path).output
 
 
+def test_text_of_a_table_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("unit,concept,iou\n0,\x1b[31mdog\x07,0.5\n", encoding="utf-8")
+    assert "\x1b[31mdog" not in run("names", "show", path).output
+
+
 def test_other_endings_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     result = run("names", "import", tmp_path / "none.csv", "-o", tmp_path / "x.csv")
     assert result.exit_code == 2

@@ -164,7 +164,12 @@ def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: P
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     pictures = open_data(data)
     units.require_data(found, pictures)
-    for note in units.save(vlx.load(name), found, pictures, unit, out):
+    try:
+        task = vlx.load(name)
+    except vlx.VlxError as error:
+        asked = "" if model else "; the table names it so: give --model, a name or a bundle folder"
+        raise click.ClickException(f"{error}{asked}") from None
+    for note in units.save(task, found, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out
 
@@ -193,7 +198,10 @@ def _rows(found: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
 def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
     from rich.markup import escape
 
-    cells = {"unit": str(name.unit), "name": escape(name.concept), "category": escape(name.category)}
+    from vlx.report.text import clean
+
+    told = (escape(clean(text)) for text in (name.concept, name.category))
+    cells = {"unit": str(name.unit), **dict(zip(("name", "category"), told, strict=True))}
     if name.iou == name.iou:
         cells["IoU"] = f"{name.iou:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
     elif name.score == name.score:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Kind = Literal["because", "despite", "absence"]
 SAID = 3  # reasons of a kind that a sentence names
 ABSENT = 2  # absences
+TINY = 1e-6  # a share that is none, but for rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,11 @@ class Check:
     floor: float
     predicted: float
     contrast: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What is lost."""
+        return "lead" if self.contrast else "log-odds"
 
     @property
     def rank(self) -> int:
@@ -230,6 +236,9 @@ def _joined(parts: list[str]) -> str:
 
 
 def _percent(share: float) -> str:
+    """In percent; neither 0 nor 100 where it only rounds to it."""
+    if TINY < share < 0.005 or 0.995 <= share < 1 - TINY:
+        return "< 1 %" if share < 0.5 else "> 99 %"
     return f"{100 * share:.0f} %"
 
 
