@@ -96,6 +96,8 @@ def test_broden_keeps_concepts_of_enough_pictures_and_one_split(tmp_path: Path) 
         ("index.csv", "image,split,object,part\na.jpg,train,,\n", r"index.csv: no column scene"),
         ("index.csv", "image,split,object,part,scene\na.jpg,train,,,99\n", r"index.csv, line 2: label 99 is not in"),
         ("index.csv", "image,split,object,part,scene\n", r"index.csv: no rows"),
+        ("index.csv", "image,split,object,part,scene\na.jpg,tr", r"index.csv: the row of a.jpg is cut off"),
+        ("c_part.csv", "code,number,name,frequency\n1,1,wheel,inf\n", r"c_part.csv: 'inf' is not a number"),
         ("label.csv", "number,name\n1,wheel\n2,sky\n7,s\n", r"c_object.csv: label 300 is not in label.csv"),
         ("c_part.csv", "code,number\n1,x\n", r"c_part.csv: 'x' is not a number"),
         ("category.csv", "first\n1\n", r"category.csv: no column name"),
@@ -183,6 +185,15 @@ def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "labels.csv").unlink()
     (tmp_path / "labels.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(InputError, match=r"labels.txt: not text in UTF-8"):
+        open_data(tmp_path)
+
+
+def test_maps_of_other_names_than_the_pictures_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for maps in tmp_path.glob("labels*"):
+        for file in maps.glob("*.png") if maps.is_dir() else ():
+            file.rename(file.with_name(f"{file.stem}_seg.png"))
+    with pytest.raises(InputError, match=r"no label map has a picture's name; images/.* goes with labels/.*\.png"):
         open_data(tmp_path)
 
 

@@ -360,10 +360,9 @@ def _because(why: "Explanation") -> None:
     """Every word's reasons as sentences, each with what the experiment says of it; `_show` says it of a single one."""
     from vlx.report import text
 
-    console = _console()
     for because in [word.because for word in why.words if word.because is not None and len(why) > 1]:
         for line, style in ((because.sentence, ""), (f"  {because.verdict}", "dim")):
-            console.print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
+            _console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _require(task: Any, kind: str, name: str) -> None:

@@ -45,6 +45,11 @@ class LabelledFolder:
         self._pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in ENDINGS)
         if not self._pictures or not self._maps:
             raise InputError(f"{folder}: needed are pictures in images/ and label maps in labels/")
+        if not any((one / f"{path.stem}.png").is_file() for path in self._pictures for one in self._maps):
+            raise InputError(
+                f"{folder}: no label map has a picture's name; images/{self._pictures[0].name} goes with "
+                f"{self._maps[0].name}/{self._pictures[0].stem}.png"
+            )
 
     def __len__(self) -> int:
         return len(self._pictures)
