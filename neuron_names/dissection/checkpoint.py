@@ -36,8 +36,8 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 state = {name: file[name] for name in file.files}
-        except (OSError, ValueError, BadZipFile, EOFError, KeyError) as error:
-            raise InputError(f"{self.path} is no dissection to go on with ({error}); delete it to start anew") from None
+        except (OSError, ValueError, BadZipFile, EOFError, KeyError):  # numpy would advise to unpickle it
+            raise InputError(f"{self.path} is no dissection to go on with; delete it to start anew") from None
         if str(state.pop("settings", "")) != self._settings:
             raise InputError(
                 f"{self.path} was begun with another model, other pictures or other settings; delete it to start anew"
