@@ -197,6 +197,7 @@ def _notes(
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
+    notes += [note for word in words if word.because is not None for note in word.because.notes]
     unused = [word.label for word in words if UNUSED in word.notes]
     if unused:
         notes.append(f"{UNUSED} ({', '.join(unused)})")

@@ -357,12 +357,12 @@ def _show(why: "Explanation") -> None:
 
 
 def _because(why: "Explanation") -> None:
-    """Every word's reasons as sentences, each with what the experiment says of it."""
-    console = _console()
-    for word in why.words:
-        if word.because is not None:
-            console.print(word.because.sentence, highlight=False, soft_wrap=True, markup=False)
-            console.print(f"  {word.because.verdict}", style="dim", highlight=False, soft_wrap=True, markup=False)
+    """Every word's reasons as sentences, each with what the experiment says of it; `_show` says it of a single one."""
+    from vlx.report import text
+
+    for because in [word.because for word in why.words if word.because is not None and len(why) > 1]:
+        for line, style in ((because.sentence, ""), (f"  {because.verdict}", "dim")):
+            _console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _require(task: Any, kind: str, name: str) -> None:

@@ -128,7 +128,7 @@ class Strip:
 
         left, right = check.interval
         said = (
-            f"log-odds lost: {figure(check.effect)} with the named units off; {len(known)} random sets "
+            f"{check.measure} lost: {figure(check.effect)} with the named units off; {len(known)} random sets "
             f"{figure(min(known))} to {figure(max(known))}, 95 % of them from {figure(left)} to {figure(right)}; "
             f"at least {figure(check.floor)} must be lost"
         )
@@ -173,6 +173,11 @@ class Told:
     def tried(self) -> str:
         """The same without the words of the badge."""
         return bound(wording.sentence(self.because.verdict.partition(": ")[2]))
+
+    @property
+    def measure(self) -> str:
+        """What the word loses when units are switched off."""
+        return "log-odds" if self.because.check is None else self.because.check.measure
 
     @property
     def strip(self) -> Strip | None:
