@@ -12,7 +12,7 @@ from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, 
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
 
-LONGEST = 20  # tokens of an answer that is generated
+LONGEST = 10  # tokens of an answer that is generated, as in BLIP's own code
 BEAMS = 6  # answers that are compared
 
 
@@ -165,7 +165,8 @@ class BlipVqa(TransformerVision):
         return answer, sum(float(logprobs[step, token]) for step, token in enumerate(answer))
 
     def _beams(self, tokens: Tensor, question: tuple[int, ...]) -> list[tuple[int, ...]]:
-        found = self._generate(tokens, question, num_beams=BEAMS, num_return_sequences=BEAMS)
+        """The likeliest answers; no longer one is preferred for its length."""
+        found = self._generate(tokens, question, num_beams=BEAMS, num_return_sequences=BEAMS, length_penalty=0.0)
         return [self._ended(answer) for answer in found.sequences[:, 1:].tolist()]
 
     def _generate(self, tokens: Tensor, question: tuple[int, ...], **options: Any) -> Any:
