@@ -26,7 +26,7 @@ def table(why: Explanation) -> Group:
         rows.add_row(*_row(word, top, why.instead_of if word in why.words else None))
     said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
     title = Text.assemble((said + " ", "dim"), (clean(answers.title(why)) or "(nothing)", "bold"))
-    unit = f" · peak of the map in {wording.unit(why.words[0].target)}" if why.words else ""
+    unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
     foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
     return Group(*_question(why), title, *([rows] if why.words else []), foot, *_reasons(why), *_probes(why), *notes)
@@ -143,7 +143,7 @@ def markdown(why: Explanation) -> str:
     from vlx.report import figure, pictures
 
     model = _plain(str(why.provenance.get("model", "the model")))
-    unit = f" Peaks are in {_plain(wording.unit(why.words[0].target))}." if why.words else ""
+    unit = f" Peaks are in {_plain(wording.unit(why.words[0]))}." if why.words else ""
     noun = "word" if why.question is None else "answer"
     made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
     lines = [
