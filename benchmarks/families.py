@@ -18,17 +18,18 @@ from vlx.tasks.huggingface import tiny
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 HEAD = """# Families of Hugging Face models
 
-What `python -m benchmarks.families --write` found: the tiny model of each family (`vlx.tasks.huggingface.tiny`), loaded
-from a folder as one from the hub is, and `task.self_test(picture)` on a picture of 256 × 180 pixels. A tiny random model
-proves plumbing, not the quality of a map: run `vlx models --check hf:NAME` once for the model you explain.
+What `python -m benchmarks.families --write` found: the tiny model of each family (`vlx.tasks.huggingface.tiny`),
+loaded from a folder as one from the hub is, and `task.self_test(picture)` on a picture of 256 × 180 pixels. A tiny model proves
+plumbing, not the quality of a map: run `vlx models --check hf:NAME` once for the model you explain.
 
 | family | class | layer | grid here | default method | forced = generated | gradients agree | patches found | self-test |
 |---|---|---|---|---|---|---|---|---|
 """
 NOTES = """
-*forced = generated*: largest difference, in nats, between the log-probability of a word (an answer) under teacher forcing
-at the feature map and what generation saw. *gradients agree*: largest relative difference of the vectorised gradients from
-a loop. *patches found*: patches painted on the picture that change the right cell most, on this picture and on one of 3:2.
+*forced = generated*: largest difference, in nats, between the log-probability of a word (an answer) under teacher
+forcing at the feature map and what generation saw. *gradients agree*: largest relative difference of the vectorised
+gradients from a loop. *patches found*: patches painted on the picture that change the right cell most, on this picture
+and on one of 3:2.
 """
 
 
