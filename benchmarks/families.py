@@ -18,11 +18,11 @@ from vlx.tasks.huggingface import tiny
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 HEAD = """# Families of Hugging Face models
 
-What `python -m benchmarks.families --write` found: the tiny model of each family (`vlx.tasks.huggingface.tiny`),
-loaded from a folder as one from the hub is, and `task.self_test(picture)` on a picture of 256 × 180 pixels. A tiny model proves
+What `python -m benchmarks.families --write` found: the tiny model of each family (`vlx.tasks.huggingface.tiny`) is
+loaded from a folder as one from the hub is, and tests itself on a picture of 256 × 180 pixels. A tiny model proves
 plumbing, not the quality of a map: run `vlx models --check hf:NAME` once for the model you explain.
 
-| family | class | layer | grid here | default method | forced = generated | gradients agree | patches found | self-test |
+| family | class | layer | grid here | default | forced = generated | gradients agree | patches found | self-test |
 |---|---|---|---|---|---|---|---|---|
 """
 NOTES = """

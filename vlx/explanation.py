@@ -62,8 +62,8 @@ class Occlusion:
 class WordExplanation:
     """Why the model said one word, one phrase, one answer or the whole text.
 
-    ``score`` is in the unit of ``target`` (nats for ``logprob``), ``method`` made the maps, ``weights`` is α [K], the mean gradient per unit
-    (paper, eq. 1), ``signed`` the method's map S [h, w] before the ReLU, ``opposed`` the map of the negated score:
+    ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
+    (paper, eq. 1), ``signed`` the map S [h, w] of ``method`` before the ReLU, ``opposed`` that of the negated score:
     −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
     ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
     score × gradient, not normalised; None when it was not asked for.
