@@ -1,5 +1,23 @@
 """What every test shares. Tests that need a file of ../shared skip with the reason when it is absent."""
 
 import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # no window, on any machine
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny model of transformers, by its family; made once. Not to be written to."""
+
+    @cache
+    def folder(family: str) -> Path:
+        from vlx.tasks.huggingface import tiny
+
+        return tiny.save(family, tmp_path_factory.mktemp(family))
+
+    return folder

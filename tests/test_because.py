@@ -139,6 +139,25 @@ def test_the_papers_rule_takes_five_units_from_either_end_of_alpha() -> None:
     assert {k for r in why.of("despite") for k in r.units} == set(order[:5])
 
 
+def test_units_taken_by_alpha_that_contribute_to_the_other_side_carry_nothing() -> None:
+    class Uneven(Pooled):
+        def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
+            weights = torch.ones_like(A)
+            weights[:, 0] = torch.tensor([3.0 if cell % 2 else -1.0 for cell in range(30)]).reshape(CELLS)
+            return super().scores(A * weights, targets, rest)
+
+    task, features = world()
+    uneven = Uneven(task.W)
+    uneven.W[1, 0] = 9.0
+    features.A[0, 0] = torch.tensor([0.0 if cell % 2 else 2.0 for cell in range(30)]).reshape(CELLS)
+    why = explain(uneven, features, table(["odd", *NAMES[1:]]), rule="alpha", check=False)
+    odd = next(reason for reason in why.of("because") if reason.concept == "odd")
+    assert odd.weight > 0 > odd.contribution
+    assert odd.portion == 0
+    assert 0 <= why.coverage <= 1
+    assert sum(reason.portion for reason in why.of("because")) == pytest.approx(why.coverage)
+
+
 def test_a_planted_reason_is_confirmed_and_a_planted_rumour_is_not() -> None:
     task, features = world()
     task.W.mul_(0.05)
@@ -189,6 +208,8 @@ def test_a_contrast_is_judged_by_how_far_it_leads() -> None:
     off = features.A.clone()
     off[0, list(why.check.units)] = 0
     assert why.check.effect == pytest.approx(lead - task.scores(off, [contrast]).item())
+    assert "its lead goes from" in str(why.check)
+    assert "log p" not in str(why.check)
 
 
 def test_the_check_is_the_same_every_time() -> None:
@@ -202,7 +223,7 @@ def test_the_check_is_the_same_every_time() -> None:
     ("about", "names", "message"),
     [
         ({}, ["x"] * 39, r"has 39 units, layer 'conv' of .* has 40.*vlx dissect"),
-        ({"layer": "conv4", "model_hash": "1"}, ["x"] * K, r"is for layer 'conv4'.*explained at 'conv'"),
+        ({"layer": "conv4", "model_hash": "1"}, ["x"] * K, r"is for layer 'conv4'.*explained at 'conv': vlx dissect"),
     ],
 )
 def test_another_table_is_refused(about: dict[str, Any], names: list[str], message: str) -> None:
@@ -220,9 +241,11 @@ def test_other_weights_are_refused_and_a_table_without_a_hash_is_noted() -> None
     own = vlx.explain(task, picture(), names=NeuronNames(tuple(names), {**about, "model_hash": task.digest()}))
     assert own[0].because is not None
     assert own[0].because.notes == ()
+    assert not any("cannot be told" in note for note in own.notes)
     other = vlx.explain(task, picture(), names=NeuronNames(tuple(names), {}))
     assert other[0].because is not None
     assert "cannot be told" in other[0].because.notes[0]
+    assert sum("cannot be told" in note for note in other.notes) == 1
 
 
 def test_every_word_has_its_because_and_files_keep_them(tmp_path: Path) -> None:
@@ -248,6 +271,9 @@ def test_every_word_has_its_because_and_files_keep_them(tmp_path: Path) -> None:
         ({"names": "shipped", "by": "size"}, r"by='size'; known are contribution, pooled, alpha"),
         ({"names": "shipped", "off": "half"}, r"off='half'; known are zero, mean"),
         ({"names": "no/such.h5"}, r"no/such.h5"),
+        ({"names": True}, r"names=True; give a table of names, the path of one, 'shipped', or None"),
+        ({"names": ["a.h5"]}, r"names=\['a.h5'\]; give a table"),
+        ({"names": ""}, r"names=''; give a table"),
         ({"names": "shipped"}, r"no table of names came with tiny.*vlx dissect tiny"),
     ],
 )

@@ -297,6 +297,7 @@ def test_answer_explains_the_answer_to_a_question(tmp_path: Path) -> None:
     result = run("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert asked.answer in result.output
+    assert result.output.count("named units switched") == 1
     page = (tmp_path / "out" / "scene.html").read_text(encoding="utf-8")
     assert asked.answer in page
     rival = "red" if asked.answer != "red" else "blue"

@@ -66,6 +66,7 @@ def test_show_asks_for_other_categories_and_iou(table: Path) -> None:
     assert f"{len(names.detectors(0))} detectors above 0" in result.output
     assert "0 detectors above 1" in run("names", "show", table, "--iou", "1").output
     refused("no unit has a name of category 'prt'; there are: part", "names", "show", table, "--categories", "prt")
+    assert "name one at least, as in object,part" in run("names", "show", table, "--categories", " ,").stderr
 
 
 def test_show_lists_all_names_of_a_unit(table: Path) -> None:
@@ -94,15 +95,30 @@ def test_import_takes_format_base_and_units(tmp_path: Path) -> None:
     path = tmp_path / "names.csv"
     path.write_text("unit,concept\n1,dog\n2,cat\n", encoding="utf-8")
     out = tmp_path / "names.h5"
-    refused("give base=1 if this file counts from 1", "names", "import", path, "-o", out)
+    refused("give --base 1 if this file counts from 1", "names", "import", path, "-o", out)
+    refused(r"give --base 1 .* \(options of vlx names import\)", "names", "show", path)
     assert run("names", "import", path, "-o", out, "--base", "1", "--units", "3", "--format", "csv").exit_code == 0
     assert [name.concept for name in load(out)] == ["dog", "cat", ""]
+
+
+def test_a_summary_says_nothing_of_what_a_table_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("unit,concept\n0,dog\n", encoding="utf-8")
+    assert run("names", "show", path).output.endswith("1 units, no IoU in this table\n")
+    path.write_text("unit,concept,iou\n0,dog,0.5\n", encoding="utf-8")
+    assert run("names", "show", path).output.endswith("1 by every category's best (none 1)\n")
 
 
 def test_text_of_a_table_is_no_markup(tmp_path: Path) -> None:
     path = tmp_path / "names.csv"
     path.write_text("unit,concept,iou\n0,[bold]dog[/nothing],0.5\n", encoding="utf-8")
     assert "[bold]dog[/nothing]" in run("names", "show", path).output
+
+
+def test_text_of_a_table_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("unit,concept,iou\n0,\x1b[31mdog\x07,0.5\n", encoding="utf-8")
+    assert "\x1b[31mdog" not in run("names", "show", path).output
 
 
 def test_other_endings_are_refused_before_anything_is_read(tmp_path: Path) -> None:

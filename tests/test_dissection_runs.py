@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 import vlx
 from tests.dissections import COUNTED, Given, Made, made, rectified, same
 from tests.fakes import TinyCnn
-from vlx.errors import InputError, ModelError
+from vlx.errors import InputError, ModelError, OutputError
 from vlx.geometry import Grid
 from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.datasets.scenes import SceneData
@@ -156,8 +157,37 @@ def test_a_model_that_only_claims_to_be_the_same_is_refused(tmp_path: Path) -> N
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"PK no zip")
-    with pytest.raises(InputError, match=r"is no dissection to go on with .* delete it to start anew"):
+    with pytest.raises(InputError, match=r"is no dissection to go on with; delete it to start anew"):
         run(given(), checkpoint=tmp_path / "part")
+
+
+def test_places_that_cannot_be_are_refused_before_the_model_runs(tmp_path: Path) -> None:
+    task = given()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"none: no such folder; make it first"):
+        run(task, checkpoint=tmp_path / "none" / "kept.part")
+    with pytest.raises(OutputError, match=r"file: no folder can be made there"):
+        run(task, spill=tmp_path / "file")
+    assert task.seen == []
+
+
+@pytest.mark.parametrize("quantile", ["0.1", None, [], ["0.1"], 0, 1.5, float("nan")])
+def test_quantiles_that_are_no_shares_are_refused(quantile: Any) -> None:
+    with pytest.raises(InputError, match=r"quantile=.*; give shares between 0 and 1, such as 0.005"):
+        run(given(), quantile=quantile)
+
+
+def test_pictures_may_be_given_by_name() -> None:
+    task = Classifier(Net().eval(), "relu", prepare=prepare)
+    same(dissect(task, "scenes:3", quantile=0.1), dissect(task, SceneData(3), quantile=0.1))
+
+
+def test_concepts_that_stand_twice_are_refused_before_the_model_runs() -> None:
+    data, task = made(N, (32, 32)), given()
+    data = replace(data, concepts=(*data.concepts, data.concepts[0]))
+    with pytest.raises(InputError, match=r"has concepts twice: dog \(object\)"):
+        run(task, data)
+    assert task.seen == []
 
 
 def test_with_a_spill_the_model_runs_once_a_picture(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -96,6 +96,8 @@ def test_broden_keeps_concepts_of_enough_pictures_and_one_split(tmp_path: Path) 
         ("index.csv", "image,split,object,part\na.jpg,train,,\n", r"index.csv: no column scene"),
         ("index.csv", "image,split,object,part,scene\na.jpg,train,,,99\n", r"index.csv, line 2: label 99 is not in"),
         ("index.csv", "image,split,object,part,scene\n", r"index.csv: no rows"),
+        ("index.csv", "image,split,object,part,scene\na.jpg,tr", r"index.csv: the row of a.jpg is cut off"),
+        ("c_part.csv", "code,number,name,frequency\n1,1,wheel,inf\n", r"c_part.csv: 'inf' is not a number"),
         ("label.csv", "number,name\n1,wheel\n2,sky\n7,s\n", r"c_object.csv: label 300 is not in label.csv"),
         ("c_part.csv", "code,number\n1,x\n", r"c_part.csv: 'x' is not a number"),
         ("category.csv", "first\n1\n", r"category.csv: no column name"),
@@ -170,6 +172,34 @@ def test_the_list_may_be_text_or_json(tmp_path: Path, name: str, text: str, want
     assert [(c.name, c.category) for c in data.concepts] == wanted
     with pytest.raises(InputError, match=rf"one.png: label 3(00)? is not in {name}"):
         data[0]
+
+
+def test_numbers_of_one_name_are_one_concept(tmp_path: Path) -> None:
+    (folder(tmp_path) / "labels.csv").write_text("number,name\n1,sky\n2,sky\n3,sky\n300,car\n")
+    data = open_data(tmp_path)
+    assert [concept.name for concept in data.concepts] == ["sky", "car"]
+    assert {int(number) for place in range(len(data)) for number in np.unique(data[place].labels)} <= {0, 1, 2}
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (folder(tmp_path) / "labels.csv").unlink()
+    (tmp_path / "labels.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(InputError, match=r"labels.txt: not text in UTF-8"):
+        open_data(tmp_path)
+
+
+def test_maps_of_other_names_than_the_pictures_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for maps in tmp_path.glob("labels*"):
+        for file in maps.glob("*.png") if maps.is_dir() else ():
+            file.rename(file.with_name(f"{file.stem}_seg.png"))
+    with pytest.raises(InputError, match=r"no label map has a picture's name; images/.* goes with labels/.*\.png"):
+        open_data(tmp_path)
+
+
+def test_what_is_no_labelled_pictures_is_refused() -> None:
+    with pytest.raises(InputError, match=r"None is no labelled pictures; give such data, or a name: scenes:COUNT"):
+        open_data(cast(Any, None))
 
 
 def test_broken_folders_are_named(tmp_path: Path) -> None:
@@ -249,6 +279,13 @@ def compressed(counts: list[int]) -> str:
         ({"images": []}, r"no pictures"),
         ({"categories": []}, r"annotation 1 has the unknown category 1"),
         ({"annotations": None}, r"not a COCO instance file"),
+        ({"annotations": ["x"]}, r"annotations\[0\] is no object but 'x'"),
+        ({"annotations": [{"id": 1, "category_id": 1}]}, r"annotations\[0\] lacks image_id"),
+        ({"annotations": [{"id": 1, "image_id": 4, "category_id": [1]}]}, r"unknown category \[1\]"),
+        ({"annotations": [{"image_id": 4, "category_id": 1, "parts": [{}]}]}, r"annotations\[0\] has parts without a"),
+        ({"categories": [{"id": 1}]}, r"categories\[0\] lacks name"),
+        ({"images": [{"id": 4, "file_name": "a.png", "width": 80}]}, r"images\[0\] lacks height"),
+        ({"images": [{"id": 4, "file_name": "a.png", "width": "x", "height": 64}]}, r"images\[0\] has width 'x'"),
     ],
 )
 def test_broken_instance_files_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -262,6 +299,11 @@ def test_broken_instance_files_are_named(tmp_path: Path, changes: dict[str, Any]
         ([], None),
         ([[1, 2, 3]], r"annotation 1: no polygons"),
         ({"size": [64, 80], "counts": [5, 5]}, r"add up to 10 pixels, not 5120"),
+        ([["a"] * 6], r"annotation 1: no polygons"),
+        ([[float("nan")] * 6], r"annotation 1: no polygons"),
+        ({"size": [64, 80], "counts": None}, r"run lengths are not whole numbers from 0"),
+        ({"size": [64, 80], "counts": [5130, -10]}, r"run lengths are not whole numbers from 0"),
+        ({"size": [64, 80], "counts": "abc"}, r"run lengths are cut off"),
         ({"size": [4, 4], "counts": [16]}, r"mask is of size \[4, 4\], the picture of \[64, 80\]"),
     ],
 )

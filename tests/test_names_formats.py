@@ -387,7 +387,7 @@ def test_a_table_counted_from_one_is_refused_where_zero_is_first(kind: str, tmp_
             "a,b\n1,2\n",
             r"has columns of no known format \(a, b\); give format=, one of netdissect, netdissect-lite, comp",
         ),
-        ("", "no known format"),
+        ("", "names.csv is empty"),
         ("unit,concept,neuron,concept_id,metric\n", r"fits invert and csv; give format="),
         ("unit,concept,concept\n0,a,b\n", "has columns twice: concept"),
         ("unit,concept,Concept\n0,a,b\n", "differ only in capitals"),

@@ -122,6 +122,7 @@ def test_both_ways_to_count_unique_detectors() -> None:
 def test_other_categories_change_the_best_name() -> None:
     names = listed().choose(categories=["object"])
     assert [name.concept for name in names] == ["car", "car", "bus", ""]
+    assert list(listed().choose(categories="object")) == list(names)
     with pytest.raises(InputError, match="no unit has a name of category 'objct'; there are: object"):
         listed().choose(categories=["objct"])
     with pytest.raises(InputError, match="no counts"):
@@ -136,6 +137,8 @@ def test_other_quantile_and_denominator_change_the_iou() -> None:
     assert chosen[1].iou == pytest.approx(tally.iou(1, "all")[1].max())
     with pytest.raises(InputError, match=r"quantile 0\.3 was not counted; this table has 0\.05, 0\.2"):
         names.choose(quantile=0.3)
+    with pytest.raises(InputError, match=r"denominator='half'; known are paper, lite, all"):
+        names.choose(denominator="half")
 
 
 # Hypernyms
@@ -187,6 +190,14 @@ def test_a_unit_of_two_animals_is_named_animal() -> None:
     assert (best.concept, best.hyponyms, best.category) == ("animal", ("bird", "butterfly"), "object")
     assert best.iou == 1.0
     assert best.score == pytest.approx(0.99)
+
+
+def test_a_lone_parent_is_one_name() -> None:
+    names = NeuronNames(tally=world(0).tally(), quantile=QUANTILES[0])
+    lone = {name: above[0] for name, above in PARENTS.items()}
+    assert hypernym_names(names, lone, penalty=-1.0) == hypernym_names(
+        names, {name: (above,) for name, above in lone.items()}, penalty=-1.0
+    )
 
 
 def test_of_names_with_the_same_concepts_the_narrowest_is_kept() -> None:

@@ -25,6 +25,19 @@ def test_a_confirmed_because_names_what_held_and_accounts_for_the_rest() -> None
     )
 
 
+def test_of_a_contrast_the_lead_is_told_and_no_probability() -> None:
+    assert str(replace(CHECK, contrast=True)).startswith(
+        "confirmed: with the 3 named units switched off its lead goes from 6.0 to −2.5 nats; 6 random sets"
+    )
+
+
+def test_a_share_that_is_there_is_not_called_none() -> None:
+    one = replace(some_reasons()[0], portion=0.004)
+    told = replace(said(one), coverage=0.004)
+    assert "because of fur 0 (< 1 %);" in told.sentence
+    assert told.sentence.endswith("unnamed units carry > 99 % of the evidence")
+
+
 def test_what_was_not_confirmed_is_only_perhaps_so() -> None:
     failed = [replace(one, confirmed=False) if one.effect is not None else one for one in some_reasons()]
     told = said(*failed, check=FAILED)

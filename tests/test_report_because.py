@@ -132,6 +132,9 @@ def test_a_contrast_is_called_by_both_answers() -> None:
     shown = plain(html.page(why))
     assert "“red” rather than “white” because of" in shown
     assert shown.count("“red” because of") == 2  # alone beside it, in its card and in the list
+    lead = reasoned(contrast_explanation(), check=replace(CHECK, contrast=True))
+    assert "lead lost: 8.5 without the named units" in " ".join(plain(html.page(lead)).split())
+    assert told(lead).strip.said.startswith("lead lost: 8.5 with the named units off")  # type: ignore[union-attr]
 
 
 def test_texts_from_tables_of_names_are_never_markup() -> None:

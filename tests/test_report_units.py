@@ -181,6 +181,9 @@ def test_show_refuses_what_makes_no_sense(names: NeuronNames, tmp_path: Path) ->
     refused(
         "does not tell which model its units are of; give --model", "names", "show", bare, "--unit", 1, "--data", "x"
     )
+    own = replace(names, about={**names.about, "model": "mine"}).save(tmp_path / "own.h5")
+    asked = ("names", "show", own, "--unit", 1, "--data", f"scenes:{COUNT}")
+    refused("no model 'mine'.*; the table names it so: give --model, a name or a bundle folder", *asked)
     slim = replace(dissected(), tally=replace(dissected().tally, examples=np.zeros((0, 0), np.int32)))  # type: ignore[type-var]
     path = slim.save(tmp_path / "slim.h5")
     refused("does not tell in which pictures its units", "names", "show", path, "--unit", 1, "--data", "scenes:6")

@@ -69,9 +69,9 @@ def explanation(
     provenance: dict[str, Any],
 ) -> Explanation:
     """The explanation of a prediction; ``found`` holds one entry a target: the words, the rivals, the sentence."""
-    kind = provenance["target"]
-    words = tuple(_word(prediction, n, found, placement, kind) for n in range(len(prediction.words)))
-    sentence = _sentence(prediction, found, placement) if task.kind == "captioning" else words[0]
+    kind, method = provenance["target"], provenance["method"]
+    words = tuple(_word(prediction, n, found, placement, kind, method) for n in range(len(prediction.words)))
+    sentence = _sentence(prediction, found, placement, method) if task.kind == "captioning" else words[0]
     why = _whole(task, shown, features, prediction, words, sentence, placement, provenance)
     others = tuple(_rival(why, rival, len(words) + n, found) for n, rival in enumerate(rivals))
     return replace(why, others=others, question_words=found.get("question_words", ()))
@@ -109,7 +109,7 @@ def _rival(why: Explanation, rival: Alternative, n: int, found: dict[str, Any]) 
     """Another answer to the same question about the same picture."""
     first = why.words[0]
     kind = "logit" if first.target == "margin" and why.instead_of is not None else first.target
-    word = _maps(n, found, why.placement, kind)
+    word = _maps(n, found, why.placement, kind, first.method)
     word = replace(word, label=rival.label, logprob=float(found["logprobs"][n]), alternatives=first.alternatives)
     return replace(
         why,
@@ -122,7 +122,7 @@ def _rival(why: Explanation, rival: Alternative, n: int, found: dict[str, Any]) 
     )
 
 
-def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str) -> WordExplanation:
+def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str, method: str) -> WordExplanation:
     """What is known of the n-th target, without its name."""
     signed, notes = found["signed"][n], []
     if not found["depends"][n]:
@@ -139,6 +139,7 @@ def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str) -> Wor
         opposed=found["opposed"][n],
         placement=placement,
         target=kind,
+        method=method,
         seen=found["owed"][n] if "owed" in found else None,
         looks=found["looks"][n] if "looks" in found else (),
         occlusion=found["occlusion"][n] if "occlusion" in found else None,
@@ -148,8 +149,10 @@ def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str) -> Wor
     )
 
 
-def _word(prediction: Prediction, n: int, found: dict[str, Any], placement: Placement, kind: str) -> WordExplanation:
-    word, known = prediction.words[n], _maps(n, found, placement, kind)
+def _word(
+    prediction: Prediction, n: int, found: dict[str, Any], placement: Placement, kind: str, method: str
+) -> WordExplanation:
+    word, known = prediction.words[n], _maps(n, found, placement, kind, method)
     return replace(
         known,
         label=word.label,
@@ -159,9 +162,9 @@ def _word(prediction: Prediction, n: int, found: dict[str, Any], placement: Plac
     )
 
 
-def _sentence(prediction: Prediction, found: dict[str, Any], placement: Placement) -> WordExplanation:
+def _sentence(prediction: Prediction, found: dict[str, Any], placement: Placement, method: str) -> WordExplanation:
     total = sum(word.logprob for word in prediction.words)
-    return replace(_maps(-1, found, placement, "logprob"), label=prediction.text, logprob=total)
+    return replace(_maps(-1, found, placement, "logprob", method), label=prediction.text, logprob=total)
 
 
 def _phrases(words: Sequence[WordExplanation]) -> tuple[WordExplanation, ...]:
@@ -197,6 +200,7 @@ def _notes(
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
+    notes += [note for word in words if word.because is not None for note in word.because.notes]
     unused = [word.label for word in words if UNUSED in word.notes]
     if unused:
         notes.append(f"{UNUSED} ({', '.join(unused)})")

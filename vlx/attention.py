@@ -24,12 +24,13 @@ class AttentionMethod:
     """``map(layers, gradients, queries) → [N, keys]`` from probabilities and gradients [N, heads, queries, keys].
 
     ``queries`` [N, queries] weighs the queries whose looking counts. ``linear`` says that the map of the negated score
-    is the negated map. ``paper`` is an arXiv id.
+    is the negated map, ``rolled`` that keys and queries must be the same tokens. ``paper`` is an arXiv id.
     """
 
     name: str
     map: Callable[[Layers, Layers, Tensor], Tensor]
     linear: bool
+    rolled: bool
     paper: str
     summary: str
 
@@ -62,10 +63,15 @@ ATTENTION_METHODS = {
     method.name: method
     for method in (
         AttentionMethod(
-            "gradattention", gradient_attention, True, "2107.07651", "gradient × cross-attention of the word"
+            "gradattention", gradient_attention, True, False, "2107.07651", "gradient × cross-attention of the word"
         ),
         AttentionMethod(
-            "gradrollout", gradient_rollout, False, "2103.15679", "gradient × attention, rolled out through the layers"
+            "gradrollout",
+            gradient_rollout,
+            False,
+            True,
+            "2103.15679",
+            "gradient × attention, rolled out through the layers",
         ),
     )
 }
@@ -104,11 +110,15 @@ def _attributed(
     with engine.differentiable():
         leaf = A.detach().clone().requires_grad_()
         seen = task.attend(leaf, targets, rest)
+        if method.rolled and seen.layers[0].shape[2] != seen.layers[0].shape[3]:
+            raise InputError(
+                f"{method.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
+            )
         source = leaf if seen.A is None else seen.A
-        slots = engine.slots_of(seen.runs)
+        slots = engine.slots_of([target.row for target in targets])
         pulled = engine.pull([seen.scores], [source, *seen.layers], [engine.one_hot(seen.scores, slots)])
     engine.check_finite(task, "score", seen.scores, targets)
-    rows = list(seen.runs) if len(source) == len(seen.layers[0]) else [target.row for target in targets]
+    rows = [target.row for target in targets] if seen.A is None else list(seen.runs)
     gradient = pulled[0][slots, rows]
     weights = importance_weights(gradient)
     engine.check_finite(task, "gradient", weights.sum(1), targets)

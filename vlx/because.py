@@ -66,8 +66,11 @@ class Naming:
             return None
         if isinstance(names, str) and names == SHIPPED:
             return cls(tables.shipped(task), check, rule, off)
-        table = names if isinstance(names, NeuronNames) else formats.read(Path(names))
-        return cls(table, check, rule, off)
+        if isinstance(names, NeuronNames):
+            return cls(names, check, rule, off)
+        if isinstance(names, str | PathLike) and str(names):
+            return cls(formats.read(Path(names)), check, rule, off)
+        raise InputError(f"names={names!r}; give a table of names, the path of one, {SHIPPED!r}, or None for none")
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -176,13 +179,13 @@ def _explained(evidence: _Evidence, named: Named, rule: str) -> Because:
     order = {"because": 0, "despite": 1, "absence": 2}
     reasons.sort(key=lambda reason: (order[reason.kind], -abs(reason.contribution)))
     carried = {
-        kind: sum(reason.contribution for reason in reasons if reason.kind == kind) for kind in ("because", "despite")
+        kind: sum(reason.portion for reason in reasons if reason.kind == kind) for kind in ("because", "despite")
     }
     return Because(
         evidence.target.label,
         tuple(reasons),
-        coverage=carried["because"] / total[0],
-        coverage_against=carried["despite"] / total[1],
+        coverage=carried["because"],
+        coverage_against=carried["despite"],
         unnamed=1 - sum(reason.share for reason in reasons),
         rule=rule,
     )
@@ -248,7 +251,7 @@ def _reason(
         weight=float(evidence.alpha[units].sum()),
         activation=float(named.mean[units].sum()),
         contribution=contribution,
-        portion=contribution / total[kind == "despite"] if kind != "absence" else 0.0,
+        portion=max(contribution / total[kind == "despite"], 0.0) if kind != "absence" else 0.0,
         share=float(part[there].sum()) / whole if whole > 0 else 0.0,
         on_map=float((mask & there).sum() / mask.sum()) if mask.any() else 0.0,
         map=part.astype(np.float32),
@@ -324,6 +327,7 @@ def _with_check(because: Because, carriers: _Carriers, target: Target, logprobs:
         before=float(standing[0]),
         effect=float(effects[1]),
         logprob=float(logprobs[0] - logprobs[1]),
+        contrast=len(target.terms) > 1,
         alone=float(standing[2]),
         random=tuple(effects[3 : 3 + SETS].tolist()),
         floor=max(FLOOR, LEAD * float(standing[0])),

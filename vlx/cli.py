@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vlx.explanation import Explanation
 
-METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout")
+METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 WIDE = 130
 TARGETS = ("logprob", "logit", "prob", "margin")
 OUT = click.option(
@@ -339,12 +339,12 @@ def _show(why: "Explanation") -> None:
 
 
 def _because(why: "Explanation") -> None:
-    """Every word's reasons as sentences, each with what the experiment says of it."""
-    console = _console()
-    for word in why.words:
-        if word.because is not None:
-            console.print(word.because.sentence, highlight=False, soft_wrap=True, markup=False)
-            console.print(f"  {word.because.verdict}", style="dim", highlight=False, soft_wrap=True, markup=False)
+    """Every word's reasons as sentences, each with what the experiment says of it; `_show` says it of a single one."""
+    from vlx.report import text
+
+    for because in [word.because for word in why.words if word.because is not None and len(why) > 1]:
+        for line, style in ((because.sentence, ""), (f"  {because.verdict}", "dim")):
+            _console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _require(task: Any, kind: str, name: str) -> None:

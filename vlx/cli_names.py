@@ -1,8 +1,9 @@
 """`vlx names`: tables of unit names on the command line."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -68,17 +69,15 @@ def show(
     """
     from rich.console import Console
 
-    from vlx.neuron_names import read
-
     if data is None and (model or out):
         raise click.UsageError("--model and --out are for drawing: give --data, and --unit")
     if data is not None and unit is None:
         raise click.UsageError("--data draws the pictures of one unit: give --unit too")
     if out is not None:
         _ending(out, ".png")
-    found = read(table)
+    found = _read(table)
     if categories is not None:
-        found = found.choose(categories=[name.strip() for name in categories.split(",") if name.strip()])
+        found = found.choose(categories=_listed(categories))
     console = Console()
     console = Console(width=max(console.width, WIDE))
     if unit is not None:
@@ -91,7 +90,7 @@ def show(
     measured = found.about.get("metric", "iou") == "iou"
     listed = list(found.detectors(iou).values()) if measured else [name for name in found if name.concept]
     console.print(_rows(found, sorted(listed, key=lambda name: -name.iou) if measured else listed))
-    console.print(_summary(found, iou if measured else None), highlight=False, markup=False)
+    console.print(_summary(found, iou if measured else None), highlight=False, markup=False, soft_wrap=True)
 
 
 @names.command("import")
@@ -110,10 +109,8 @@ def import_(file: Path, out: Path, kind: str | None, layer: str | None, units: i
     Example:  vlx names import tally.csv -o names.h5
               vlx names import descriptions.csv -o names.h5 --layer layer4
     """
-    from vlx.neuron_names import read
-
     _ending(out, ".h5")
-    found = read(file, kind, layer=layer, units=units, base=base)
+    found = _read(file, kind, layer=layer, units=units, base=base)
     click.echo(found.about.get("source", file.name), err=True)
     click.echo(found.save(out))
 
@@ -127,10 +124,30 @@ def export(table: Path, out: Path) -> None:
     \b
     Example:  vlx names export names.h5 -o names.csv
     """
+    _ending(out, ".csv", ".json")
+    click.echo(_read(table).save(out))
+
+
+def _read(path: Path, kind: str | None = None, **options: Any) -> "NeuronNames":
+    """The names in a file; what a message asks for is called as the options of ``vlx names import``."""
+    from vlx.errors import InputError
     from vlx.neuron_names import read
 
-    _ending(out, ".csv", ".json")
-    click.echo(read(table).save(out))
+    try:
+        return read(path, kind, **options)
+    except InputError as error:
+        asked = re.sub(
+            r"\b(format|layer|units|base)=(\d*)", lambda found: f"--{found[1]} {found[2]}".strip(), str(error)
+        )
+        missing = asked != str(error) and not options
+        raise InputError(asked + " (options of vlx names import)" * missing) from None
+
+
+def _listed(categories: str) -> list[str]:
+    found = [name.strip() for name in categories.split(",") if name.strip()]
+    if not found:
+        raise click.BadParameter("name one at least, as in object,part", param_hint="--categories")
+    return found
 
 
 def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: Path) -> Path:
@@ -147,7 +164,12 @@ def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: P
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     pictures = open_data(data)
     units.require_data(found, pictures)
-    for note in units.save(vlx.load(name), found, pictures, unit, out):
+    try:
+        task = vlx.load(name)
+    except vlx.VlxError as error:
+        asked = "" if model else "; the table names it so: give --model, a name or a bundle folder"
+        raise click.ClickException(f"{error}{asked}") from None
+    for note in units.save(task, found, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out
 
@@ -176,7 +198,10 @@ def _rows(found: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
 def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
     from rich.markup import escape
 
-    cells = {"unit": str(name.unit), "name": escape(name.concept), "category": escape(name.category)}
+    from vlx.report.text import clean
+
+    told = (escape(clean(text)) for text in (name.concept, name.category))
+    cells = {"unit": str(name.unit), **dict(zip(("name", "category"), told, strict=True))}
     if name.iou == name.iou:
         cells["IoU"] = f"{name.iou:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
     elif name.score == name.score:
@@ -196,8 +221,9 @@ def _summary(found: "NeuronNames", iou: float | None) -> str:
     about = " ".join(str(found.about[key]) for key in ("model", "layer", "dataset") if found.about.get(key))
     lead = f"{about or found.about.get('source', 'table')}: {len(found)} units"
     if iou is None:
-        return f"{lead}, no IoU in this table ({found.about.get('metric', 'none')} instead)"
-    split = ", ".join(f"{name} {len(own)}" for name, own in sorted(found.unique_by_category(iou).items()))
+        metric = str(found.about.get("metric", "none"))
+        return f"{lead}, no IoU in this table" + ("" if metric == "none" else f" ({metric} instead)")
+    split = ", ".join(f"{name or 'none'} {len(own)}" for name, own in sorted(found.unique_by_category(iou).items()))
     best, every = found.unique_detectors(iou, "best"), found.unique_detectors(iou, "published")
     return (
         f"{lead}, {len(found.detectors(iou))} detectors above {iou:g}\n"

@@ -62,7 +62,7 @@ class Occlusion:
 class WordExplanation:
     """Why the model said one word, one phrase, one answer or the whole text.
 
-    ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
+    ``score`` is in the unit of ``target`` (nats for ``logprob``), ``method`` made the maps, ``weights`` is α [K], the mean gradient per unit
     (paper, eq. 1), ``signed`` the method's map S [h, w] before the ReLU, ``opposed`` the map of the negated score:
     −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
     ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
@@ -80,6 +80,7 @@ class WordExplanation:
     opposed: Array
     placement: Placement
     target: str
+    method: str = ""
     seen: float | None = None
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None

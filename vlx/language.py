@@ -31,6 +31,11 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def word_spans(text: str) -> list[tuple[str, int, int]]:
+    """The words of a text as `split_words` cuts it, each with where it begins and ends in it."""
+    return [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
 def shortened(text: str, most: int = 60) -> str:
     """The text, or its beginning and "…" where it is longer than ``most`` characters: for messages."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,13 +1,26 @@
 """All ways of making a map, by name."""
 
+from dataclasses import dataclass
+
 from vlx.attention import ATTENTION_METHODS, AttentionMethod
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.weighting import METHODS, Method
 
-AnyMethod = Method | AttentionMethod
 
-_KNOWN: dict[str, AnyMethod] = {**METHODS, **ATTENTION_METHODS}
+@dataclass(frozen=True)
+class Hiding:
+    """Maps made by hiding parts of the picture; see `vlx.occlusion`."""
+
+    name: str
+    paper: str
+    summary: str
+
+
+AnyMethod = Method | AttentionMethod | Hiding
+
+OCCLUSION = Hiding("occlusion", "1311.2901", "how much the score falls when a part of the picture is hidden")
+_KNOWN: dict[str, AnyMethod] = {**METHODS, **ATTENTION_METHODS, OCCLUSION.name: OCCLUSION}
 _ALSO = {
     "gradientattention": "gradattention",
     "gradientxattention": "gradattention",
@@ -23,7 +36,7 @@ def choose(name: str | AnyMethod) -> AnyMethod:
 
     Raises InputError for an unknown name, with close matches and the list.
     """
-    if isinstance(name, Method | AttentionMethod):
+    if isinstance(name, Method | AttentionMethod | Hiding):
         return name
     plain = str(name).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
     plain = _ALSO.get(plain, plain)

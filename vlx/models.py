@@ -1,4 +1,4 @@
-"""`load`: a task by name, from the embedded models, a folder, torchvision, or another package's entry point."""
+"""`load`: a task by name, from the embedded models, a folder, torchvision, transformers, or a package's entry point."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,16 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import as_file, files
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from vlx.errors import ModelError
+from vlx.errors import InputError, ModelError
 from vlx.language import close_matches
 from vlx.task import Task
 
 GROUP = "vlx.tasks"
 PREFIX_TORCHVISION = "torchvision:"
+PREFIX_TRANSFORMERS = "hf:"
+OPTIONS = ("device", "dtype", "revision", "safetensors_only", "task", "trust_remote_code")  # of models of transformers
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,37 @@ EMBEDDED = {
 }
 
 
-def load(name: str | Path) -> Task:
-    """Open a model as a task, on the CPU, in eval mode.
+def load(name: str | Path, **options: Any) -> Task:
+    """Open a model as a task, in eval mode, on the CPU unless told otherwise.
 
-    ``name``: "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" (downloads its weights once), or
-    a name that an installed package offers under the entry point group "vlx.tasks".
+    ``name``: "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
+    "hf:Salesforce/blip-image-captioning-base" (both download their weights once), a folder of transformers, or a name
+    that an installed package offers under the entry point group "vlx.tasks".
 
-    Raises ModelError for an unknown name, with close matches, and for files that are missing, broken or foreign.
+    ``options``: for models of transformers only, see `vlx.tasks.huggingface.loading.load`: ``device``, ``dtype``,
+    ``revision``, ``safetensors_only``, ``task``, ``trust_remote_code``.
+
+    Raises ModelError for an unknown name, with close matches, and for files that are missing, broken or foreign;
+    InputError for options that the model does not have.
     """
     if not isinstance(name, str | PathLike):
         raise ModelError(
             f"load() takes a name or a folder, got {type(name).__name__}; wrap a module of your own in "
-            "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier"
+            "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier, "
+            "and a model of transformers by vlx.tasks.huggingface.loading.wrap"
         )
     text = str(name)
+    if text.startswith(PREFIX_TRANSFORMERS):
+        return _transformers(text.removeprefix(PREFIX_TRANSFORMERS), options)
+    path, plugins = Path(name), _plugins()
+    if text not in EMBEDDED and text not in plugins and _of_transformers(path):
+        return _transformers(text, options)
+    if options:
+        raise InputError(f"{text!r} takes no {', '.join(options)}; these are for models of transformers (hf:NAME)")
+    return _load(text, path, plugins)
+
+
+def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> Task:
     if text in EMBEDDED:
         with as_file(files("vlx.scenes") / "models" / text.removeprefix("scenes/")) as folder:
             return _bundle(folder, text)
@@ -55,13 +75,30 @@ def load(name: str | Path) -> Task:
         from vlx.tasks.classification import torchvision
 
         return torchvision.load(text.removeprefix(PREFIX_TORCHVISION))
-    plugins = _plugins()
     if text in plugins:
         return plugins[text]()
-    path = Path(name)
     if path.is_dir():
         return _bundle(path, text)
     raise ModelError(_unknown(text, path, plugins))
+
+
+def _of_transformers(path: Path) -> bool:
+    if not (path / "config.json").is_file():
+        return False
+    from vlx.tasks.huggingface.files import is_transformers
+
+    return is_transformers(path)
+
+
+def _transformers(name: str, options: dict[str, Any]) -> Task:
+    strange = [option for option in options if option not in OPTIONS]
+    if strange:
+        raise InputError(f"models of transformers take no {', '.join(strange)}; known are {', '.join(OPTIONS)}")
+    if not name:
+        raise ModelError('"hf:" lacks a name: hf:OWNER/NAME for a repository of the hub, or hf:./FOLDER')
+    from vlx.tasks.huggingface import loading
+
+    return loading.load(name, **options)
 
 
 def known() -> list[Known]:
@@ -69,6 +106,7 @@ def known() -> list[Known]:
     rows = [Known(name, kind, "embedded", "cnn") for name, kind in EMBEDDED.items()]
     rows.append(Known("FOLDER", "captioning, vqa", "a bundle: config.json, weights.safetensors", "cnn"))
     rows.append(Known("torchvision:NAME", "classification", "torchvision, downloaded once", "its last feature map"))
+    rows.append(Known("hf:NAME", "captioning, vqa", "transformers, downloaded once", "its vision tower"))
     rows += [Known(name, "", "entry point", "") for name in _plugins()]
     return rows
 
@@ -104,4 +142,11 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
     names = [*EMBEDDED, *plugins]
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
-    return f"no model {text!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME"
+    return f"no model {text!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
+
+
+def _hub(text: str) -> str:
+    """A hint for what looks like a name of the hub."""
+    owner, slash, rest = text.partition("/")
+    fits = slash and owner.isidentifier() and rest and "/" not in rest and owner != "scenes"
+    return f". For a model of the Hugging Face hub write hf:{text}" if fits else ""

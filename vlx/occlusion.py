@@ -1,4 +1,7 @@
-"""Occlusion: where hiding a part of the picture costs the score most, and whether the heat map says the same."""
+"""Occlusion: where hiding a part of the picture costs the score most, and whether the heat map says the same.
+
+It is a probe of other maps (`occlude`) and a way of making maps itself (`hidden_parts`), which needs no gradient.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,15 +13,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx import engine
+from vlx.engine import Attribution
 from vlx.errors import InputError
 from vlx.explanation import Array, Occlusion
 from vlx.geometry import Grid
 from vlx.task import Features, Target, Task
+from vlx.weighting import importance_weights
 
 PATCH = 2.0  # side of the patch in strides of A: neighbouring patches overlap by half
+PARTS = 8  # parts of the longer side when the map itself is made by hiding
 BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once; what the model makes of them is several times as much
 
 Box = tuple[int, int, int, int]
+
+
+def parts(size: tuple[int, int], most: int = PARTS) -> Grid:
+    """A picture of ``size`` (H, W) cut into nearly square parts, at most ``most`` along each side."""
+    rows, columns = (max(round(most * side / max(size)), 1) for side in size)
+    return Grid.half_pixel((rows, columns), size, "parts that are hidden")
+
+
+def hidden_parts(
+    task: Task,
+    inputs: Tensor,
+    blank: Tensor,
+    features: Features,
+    targets: Sequence[Target],
+    grid: Grid,
+    *,
+    budget: int = BUDGET,
+) -> Attribution:
+    """Maps [N, h, w] of how much each target's score falls when a part of the picture is hidden, in the target's unit.
+
+    ``inputs`` and ``blank`` are prepared pictures [3, H, W], ``features`` those of the first, ``grid`` the `parts`. The
+    importance weights are those of A (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3).
+    """
+    own = [replace(target, row=0) for target in targets]
+    found = [engine.gradients(task, features.A, chunk, features.rest) for chunk in engine.chunks(features.A, own)]
+    scores = torch.cat([score for score, _ in found])
+    weights = torch.cat([importance_weights(gradient) for _, gradient in found])
+    boxes = [_box(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
+    left = _without(task, inputs, blank, boxes, own, budget)
+    falls = (scores - left).T.reshape(len(own), *grid.shape).float()
+    return Attribution(scores, weights, falls, -falls, falls.flatten(1).any(1))
 
 
 def occlude(
@@ -46,14 +83,9 @@ def occlude(
     if not patch * min(grid.stride) >= 1:
         raise InputError(f"patch={patch} strides of {min(grid.stride):g} pixels hide nothing; it must be larger")
     boxes = [_box(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
-    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
     own = [replace(target, row=0) for target in targets]
     whole = engine.scores(task, features.A, own, features.rest)
-    falls = [
-        whole - _scores_without(task, inputs, blank, boxes[first : first + size], targets)
-        for first in range(0, len(boxes), size)
-    ]
-    table = torch.cat(falls).double().cpu().numpy()
+    table = (whole - _without(task, inputs, blank, boxes, targets, budget)).double().cpu().numpy()
     seen = np.array([_meet(box, window or (0, inputs.shape[1], 0, inputs.shape[2])) for box in boxes])
     side = round(patch * max(grid.stride))
     return [
@@ -64,6 +96,15 @@ def occlude(
         )
         for n, own_map in enumerate(maps)
     ]
+
+
+def _without(
+    task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target], budget: int
+) -> Tensor:
+    """Scores [boxes, targets] with each box hidden, in batches of ``budget`` bytes of pictures."""
+    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
+    chunks = [boxes[first : first + size] for first in range(0, len(boxes), size)]
+    return torch.cat([_scores_without(task, inputs, blank, chunk, targets) for chunk in chunks])
 
 
 def _scores_without(

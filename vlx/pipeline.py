@@ -16,13 +16,13 @@ from vlx.assembly import Shown
 from vlx.because import Naming, becauses
 from vlx.errors import InputError, ModelError
 from vlx.explanation import Array, Explanation
-from vlx.geometry import Frame, Placement
+from vlx.geometry import Frame, Grid, Placement
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
 from vlx.methods import AnyMethod
 from vlx.nested import nested
 from vlx.neuron_names.table import NeuronNames
-from vlx.occlusion import occlude
+from vlx.occlusion import hidden_parts, occlude, parts
 from vlx.pixels import guided_gradcam, pixel_gradients
 from vlx.question import question_words
 from vlx.reasons import Because
@@ -56,14 +56,14 @@ def explain(task: Task, image: Any, **options: Any) -> Explanation:
 
     ``image``: a path, PIL picture, uint8 [H, W, 3] array or float [3, H, W] tensor in [0, 1]. Options:
     ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer``, ``instead_of`` (contrast),
-    ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam; of models with attention gradattention and
-    gradrollout) and ``target`` (logprob, logit, prob, margin), by default the adapter's; ``subword_map`` (max, first,
-    sum): how the map of a word of several tokens comes from theirs; ``seen=False`` leaves out the blank-picture probe,
-    ``looks=True`` adds what the model makes of it blurred and of other pictures (``swaps``: pictures of your own for
-    that), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM (paper, section 3.2).
-    ``names``: a table of neuron names, a file of one, or "shipped" for the one that came with an embedded model; then
-    every word has its ``because``, each reason tried by experiment unless ``check=False`` (units are switched ``off``
-    to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7).
+    ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
+    gradattention and gradrollout) and ``target`` (logprob, logit, prob, margin), by default the adapter's;
+    ``subword_map`` (max, first, sum): how the map of a word of several tokens comes from theirs; ``seen=False`` leaves
+    out the blank-picture probe, ``looks=True`` adds what the model makes of it blurred and of other ones (``swaps``:
+    pictures of your own for that), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM
+    (paper, section 3.2). ``names``: a table of neuron names, a file of one, or "shipped" for the one that came with an
+    embedded model; then every word has its ``because``, each reason tried by experiment unless ``check=False`` (units
+    are switched ``off`` to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7).
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -116,6 +116,8 @@ def explain_many(
         guided,
         Naming.of(task, names, check, by, off),
     )
+    if isinstance(wish.method, methods.Hiding) and (occlusion or guided):
+        raise InputError("method='occlusion' is that probe, and makes no guided map; leave occlusion and guided out")
     source = iter(images)
     while batch := list(islice(source, batch_size)):
         shown = [_show(task, open_image(image)) for image in batch]
@@ -200,13 +202,14 @@ def _explain_one(task: Task, shown: Shown, seen: Features, prediction: Predictio
     asked = [*targets, *(_alone(prediction, rival, wish.kind) for rival in rivals)]
     if task.kind == "captioning" and targets:
         asked.append(sentence_target(prediction, 0))
-    placement = Placement(features.grid, shown.frame)
+    placement = Placement(_grid(features, shown, wish), shown.frame)
     if not asked:
         return assembly.nothing(task, shown, features, prediction, placement, _provenance(task, features, shown, wish))
-    found = assembly.arrays(_attributed(task, features, asked, len(targets), wish))
+    words = len(targets) if task.kind == "captioning" else 0  # answers are one score
+    found = assembly.arrays(_attributed(task, shown, features, asked, words, wish))
     found |= _probed(task, shown, features, prediction, asked, found["signed"], wish)
-    if isinstance(task, Hears) and wish.query.question is not None:
-        found["question_words"] = question_words(task, seen, wish.query.question, asked[0], _likely(prediction)[0])
+    if isinstance(task, Hears) and wish.query.text is not None:
+        found["question_words"] = question_words(task, seen, wish.query.text, asked[0], _likely(prediction)[0])
     return assembly.explanation(
         task, shown, features, prediction, rivals, found, placement, _provenance(task, features, shown, wish)
     )
@@ -217,11 +220,23 @@ def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
     return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
 
 
-def _attributed(task: Task, features: Features, asked: Sequence[Target], words: int, wish: Wish) -> engine.Attribution:
+def _grid(features: Features, shown: Shown, wish: Wish) -> Grid:
+    """The grid that the maps are on: A's, or the parts of the prepared picture that are hidden."""
+    hides = isinstance(wish.method, methods.Hiding)
+    return parts((shown.inputs.shape[1], shown.inputs.shape[2])) if hides else features.grid
+
+
+def _attributed(
+    task: Task, shown: Shown, features: Features, asked: Sequence[Target], words: int, wish: Wish
+) -> engine.Attribution:
     """Maps of all targets by the method wished for; the first ``words`` targets are words."""
     method = wish.method
 
     def explained(targets: Sequence[Target]) -> engine.Attribution:
+        if isinstance(method, methods.Hiding):
+            blank = task.prepare(probes.blank_picture(task, shown.size))
+            grid = _grid(features, shown, wish)
+            return hidden_parts(task, shown.inputs, blank, features, targets, grid)
         if isinstance(method, Method):
             return engine.attribute(task, features.A, targets, method, features.rest)
         return attention.attribute(task, features.A, targets, method, features.rest)
@@ -276,7 +291,8 @@ def _probed(
         found["owed"] = [there - gone for there, gone in zip(known, blind, strict=True)]
     if wish.occlusion:
         blank = task.prepare(probes.blank_picture(task, shown.size))
-        found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps), window=shown.frame.window)
+        window = shown.frame.window
+        found["occlusion"] = occlude(task, shown.inputs, blank, features, asked, list(maps), window=window)
     if wish.guided:
         found["guided"] = _guided(task, shown, features, asked, maps)
     if wish.naming is not None:
@@ -295,11 +311,11 @@ def _reasons(
     """Why each target asked, in concepts; a whole caption has no reasons of its own."""
     assert wish.naming is not None
     count = len(asked) - (task.kind == "captioning")
-    naming, found, method = wish.naming, list[Because | None](), wish.method
-    if not isinstance(method, Method):  # reasons are of units of A
+    naming, method = wish.naming, wish.method
+    if not isinstance(method, Method):  # a map that is not made of units
         method = METHODS["hirescam"]
         maps = engine.attribute(task, features.A, asked[:count], method, features.rest).signed.cpu().numpy()
-    found += becauses(
+    found = becauses(
         task,
         features,
         asked[:count],
@@ -311,7 +327,10 @@ def _reasons(
         check=naming.check,
         off=naming.off,
     )
-    return found + [None] * (len(asked) - count)
+    if method is not wish.method:
+        note = f"Shares are of the gradient × activation of units, not of the {wish.method.name} map."
+        found = [replace(one, shares_of=method.name, notes=(*one.notes, note)) for one in found]
+    return [*found, *[None] * (len(asked) - count)]
 
 
 def _plain(target: Target) -> tuple[Term, ...]:
@@ -346,6 +365,7 @@ def _guided(task: Task, shown: Shown, features: Features, asked: Sequence[Target
 def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dict[str, Any]:
     return {
         "model": task.name,
+        **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
         "layer": features.layer,
         "method": wish.method.name,
         "target": wish.kind,
@@ -354,7 +374,7 @@ def _provenance(task: Task, features: Features, shown: Shown, wish: Wish) -> dic
         "prepared": list(shown.inputs.shape),
         "geometry": features.grid.source,
         "image": shown.picture.name,
-        **({} if wish.query.question is None else {"question": wish.query.question}),
+        **({} if task.kind != "vqa" or wish.query.text is None else {"question": wish.query.text}),
         "beams": wish.query.beams,
         **({} if wish.query.prompt is None else {"prompt": wish.query.prompt}),
         **({} if wish.naming is None else {"names": wish.naming.origin}),

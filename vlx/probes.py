@@ -122,7 +122,8 @@ def _shown(word: WordExplanation) -> float:
 
 def _said(task: Task, features: Features, query: Query, prediction: Prediction, targets: int) -> list[tuple[str, ...]]:
     """What the model would say instead, for each target: the word after the same words, the caption, the answer."""
-    free = task.predict(features, [replace(query, caption=None, answer=None, instead_of=None)] * len(features.A))
+    own = replace(query, caption=None) if task.kind == "captioning" else query
+    free = task.predict(features, [replace(own, answer=None, instead_of=None)] * len(features.A))
     whole = tuple(one.text for one in free)
     if task.kind != "captioning":
         return [whole] * targets

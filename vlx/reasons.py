@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Kind = Literal["because", "despite", "absence"]
 SAID = 3  # reasons of a kind that a sentence names
 ABSENT = 2  # absences
+TINY = 1e-6  # a share that is none, but for rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,8 @@ class Reason:
     """One concept that speaks for a word (``because``), against it (``despite``), or for it by being absent.
 
     ``units`` are the units of that name. ``contribution`` is Σ gradient × activation over their cells, in the unit of
-    the target; ``portion`` what that is of all positive (of ``despite``: all negative) contributions, 0 to 1.
+    the target; ``portion`` what that is of all positive (of ``despite``: all negative) contributions, 0 to 1: 0 where
+    units that were taken by their α (``by="alpha"``) contribute to the other side.
     ``weight`` is the sum of their α (paper, eq. 1), ``activation`` of their mean activations. ``share`` is what of the
     heat map they own: over all reasons and what has no name it adds up to 1. ``map`` [h, w] is their part of the
     signed map, and ``on_map`` the share of their masks (cells above the threshold) where the heat map is positive.
@@ -60,11 +62,11 @@ class Reason:
 class Check:
     """What became of the word when the named units that speak for it were switched off, the text before it unchanged.
 
-    ``before`` are its log-odds in nats (of a contrast: how far it leads), ``effect`` what they lose, ``logprob`` what
-    its log-probability loses; ``alone`` are its log-odds with all other units switched off instead. ``random`` are the
-    effects of random sets of as many active units with as much activation; ``rank`` is 1 where none reaches the
-    effect. ``floor`` is the least effect that counts. ``predicted`` is what the contributions add up to, for
-    comparison: it is first-order, and in another unit where the target is not a logit.
+    ``before`` are its log-odds in nats (of a ``contrast``: how far it leads), ``effect`` what they lose, ``logprob``
+    what its log-probability loses (of a contrast: the lead); ``alone`` are its log-odds with all other units switched
+    off instead. ``random`` are the effects of random sets of as many active units with as much activation; ``rank`` is
+    1 where none reaches the effect. ``floor`` is the least effect that counts. ``predicted`` is what the contributions
+    add up to, for comparison: it is first-order, and in another unit where the target is not a logit.
     """
 
     units: tuple[int, ...]
@@ -75,6 +77,12 @@ class Check:
     random: tuple[float, ...]
     floor: float
     predicted: float
+    contrast: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What is lost."""
+        return "lead" if self.contrast else "log-odds"
 
     @property
     def rank(self) -> int:
@@ -101,9 +109,12 @@ class Check:
         of = "the named unit" if len(self.units) == 1 else f"the {len(self.units)} named units"
         mean, highest = (_figure(value) for value in (float(np.mean(self.random)), max(self.random)))
         before, after = _figure(self.before), _figure(self.before - self.effect)
+        what = f"its lead goes from {before} to {after} nats"
+        if not self.contrast:
+            changed = _figure(-self.logprob, 2)
+            what = f"its log-odds go from {before} to {after} (log p changes by {changed})"
         return (
-            f"{self.verdict}: with {of} switched off its log-odds go from {before} to {after} (log p changes by "
-            f"{_figure(-self.logprob, 2)}); {len(self.random)} random sets of like strength take off "
+            f"{self.verdict}: with {of} switched off {what}; {len(self.random)} random sets of like strength take off "
             f"{mean} on average, {highest} at most{self._short}"
         )
 
@@ -132,8 +143,8 @@ class Because:
     ``coverage`` is the share of the evidence for the word that named units carry, ``coverage_against`` the same of the
     evidence against it, both 0 to 1; what is left has no name. ``unnamed`` is what of the heat map the units own that
     no reason stands for: the reasons' shares and this add up to 1. ``rule`` says how units were weighed
-    (`vlx.because.RULES`). ``check`` is None where it was not asked for, or nothing
-    was named.
+    (`vlx.because.RULES`). ``check`` is None where it was not asked for, or nothing was named. ``shares_of`` names the
+    method of the map that the shares divide where it is not the word's own: a map that is not made of units.
     """
 
     word: str
@@ -144,6 +155,7 @@ class Because:
     rule: str = "contribution"
     check: Check | None = None
     notes: tuple[str, ...] = ()
+    shares_of: str = ""
 
     def of(self, kind: Kind) -> tuple[Reason, ...]:
         """The reasons of one kind."""
@@ -225,6 +237,9 @@ def _joined(parts: list[str]) -> str:
 
 
 def _percent(share: float) -> str:
+    """In percent; neither 0 nor 100 where it only rounds to it."""
+    if TINY < share < 0.005 or 0.995 <= share < 1 - TINY:
+        return "< 1 %" if share < 0.5 else "> 99 %"
     return f"{100 * share:.0f} %"
 
 

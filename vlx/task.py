@@ -62,6 +62,11 @@ class Query:
     beams: int = 1
     prompt: str | None = None
 
+    @property
+    def text(self) -> str | None:
+        """What a model that is asked about a text hears: the question, or the caption that is to be judged."""
+        return self.caption if self.question is None else self.question
+
 
 @dataclass(frozen=True)
 class Alternative:
@@ -270,9 +275,9 @@ class Attention:
     """How the words that N targets read looked at the picture, in one graph with the targets' scores.
 
     ``scores`` [N]; ``layers``: attention probabilities [R, heads, queries, keys], first layer first; ``runs``: which of
-    the R rows target n reads; ``queries`` [N, queries]: weights of the queries whose looking counts for target n;
-    ``cells`` [h, w]: which key each cell of the picture is. ``A`` [M, K, h, w] is the feature map in that graph, None
-    when it is the one that `Attends.attend` was given.
+    the R rows, each of one row of A, target n reads; ``queries`` [N, queries]: weights of the queries whose looking
+    counts for target n; ``cells`` [h, w]: which key each cell of the picture is. ``A`` [R, K, h, w] is the feature map
+    in that graph, None when it is the one that `Attends.attend` was given.
     """
 
     scores: Tensor

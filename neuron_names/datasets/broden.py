@@ -53,7 +53,7 @@ class BrodenData:
         self._known = set(names)
         self._rows = [
             self._row(row, line, categories)
-            for line, row in enumerate(rows(self.folder / "index.csv", ["image", *categories]), 2)
+            for line, row in enumerate(rows(self.folder / "index.csv", ["image", *categories], whole=True), 2)
             if split is None or row.get("split") == split
         ]
         if not self._rows:

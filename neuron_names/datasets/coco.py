@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vlx.errors import InputError
+from vlx.language import shortened
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.datasets.files import Labels, digest_of, picture, records
 from vlx.neuron_names.table.tally import Concept
 
 Mask = NDArray[np.bool_]
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "images": {"id": int | str, "file_name": str, "height": int, "width": int},
+    "categories": {"id": int | str, "name": str},
+    "annotations": {"image_id": int | str},
+}
 FINE = 4  # Pillow paints every pixel that a polygon touches: on a finer grid that matters less
 
 
@@ -35,14 +42,16 @@ class CocoData:
         parts = ("images", "annotations", "categories")
         if not isinstance(content, Mapping) or not all(isinstance(content.get(part), list) for part in parts):
             raise InputError(f"{path}: not a COCO instance file; it needs lists of {', '.join(parts)}")
-        self._names = {one["id"]: str(one["name"]) for one in content["categories"]}
+        for part in parts:
+            _require_records(self.path, part, content[part])
+        self._names = {one["id"]: one["name"] for one in content["categories"]}
         self._notes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for note in content["annotations"]:
-            if note.get("category_id") not in self._names:
+            if not isinstance(note.get("category_id"), int | str) or note["category_id"] not in self._names:
                 raise InputError(
                     f"{path}: annotation {note.get('id')} has the unknown category {note.get('category_id')!r}"
                 )
-            self._notes[note.get("image_id")].append(note)
+            self._notes[note["image_id"]].append(note)
         self._images = list(content["images"])
         if not self._images:
             raise InputError(f"{path}: no pictures")
@@ -55,7 +64,7 @@ class CocoData:
     def __getitem__(self, place: int) -> Labelled:
         record = self._images[place]
         image = picture(self._file(record))
-        size = (int(record["height"]), int(record["width"]))
+        size = (record["height"], record["width"])
         if (image.height, image.width) != size:
             raise InputError(
                 f"{self.path}: {record['file_name']} is {image.width}×{image.height}, its record says "
@@ -107,6 +116,20 @@ def _concepts(content: Mapping[str, Any], names: Mapping[Any, str]) -> Iterator[
                 yield Concept(str(part["color"]), "color")
 
 
+def _require_records(path: Path, part: str, found: Sequence[Any]) -> None:
+    """Raise InputError naming the first record that lacks something, or has it in another kind."""
+    for n, record in enumerate(found):
+        if not isinstance(record, Mapping):
+            raise InputError(f"{path}: {part}[{n}] is no object but {shortened(repr(record))}")
+        for name, kind in NEEDED[part].items():
+            if not isinstance(record.get(name), kind):
+                given = f"has {name} {shortened(repr(record[name]))}" if name in record else f"lacks {name}"
+                raise InputError(f"{path}: {part}[{n}] {given}; an instance file needs one for each of {part}")
+        own = record.get("parts", [])
+        if not isinstance(own, list) or not all(isinstance(one, Mapping) and one.get("name") for one in own):
+            raise InputError(f"{path}: {part}[{n}] has parts without a name")
+
+
 def _lay(channels: list[Labels], mask: Mask, number: int) -> None:
     """Write a concept into the first channel that is free at each pixel; not where the pixel carries it already."""
     left = mask & ~np.any([channel == number for channel in channels], axis=0)
@@ -126,10 +149,16 @@ def mask_of(segmentation: Any, size: tuple[int, int], where: str) -> Mask:
         if tuple(segmentation.get("size", size)) != size:
             raise InputError(f"{where}: its mask is of size {segmentation.get('size')}, the picture of {list(size)}")
         counts = segmentation["counts"]
-        return _runs(_unpacked(counts) if isinstance(counts, str) else counts, size, where)
-    if isinstance(segmentation, Sequence) and all(isinstance(one, Sequence) and len(one) >= 6 for one in segmentation):
+        return _runs(_unpacked(counts, where) if isinstance(counts, str) else counts, size, where)
+    if isinstance(segmentation, Sequence) and all(_is_polygon(one) for one in segmentation):
         return _polygons(segmentation, size)
     raise InputError(f"{where}: no polygons and no run lengths in its segmentation")
+
+
+def _is_polygon(flat: Any) -> bool:
+    """Whether it is three corners or more, x and y in turn, all of them finite."""
+    long = isinstance(flat, Sequence) and not isinstance(flat, str) and len(flat) >= 6
+    return long and all(isinstance(one, int | float) and isfinite(one) for one in flat)
 
 
 def _polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
@@ -142,21 +171,25 @@ def _polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mas
     return np.asarray(np.array(canvas.reduce(FINE)) >= 128)
 
 
-def _runs(counts: Sequence[int], size: tuple[int, int], where: str) -> Mask:
+def _runs(counts: Any, size: tuple[int, int], where: str) -> Mask:
     """Lengths of runs of 0 and 1 in turn, column by column."""
-    if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
+    if not isinstance(counts, Sequence) or not all(isinstance(one, int) and one >= 0 for one in counts):
+        raise InputError(f"{where}: its run lengths are not whole numbers from 0")
+    if sum(counts) != size[0] * size[1]:
         raise InputError(f"{where}: its run lengths add up to {sum(counts)} pixels, not {size[0] * size[1]}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.ascontiguousarray(flat.reshape(size[1], size[0]).T)
 
 
-def _unpacked(text: str) -> list[int]:
+def _unpacked(text: str, where: str) -> list[int]:
     """COCO's compressed run lengths: five bits a character; from the fourth run on less that of two runs before."""
     counts: list[int] = []
     place = 0
     while place < len(text):
         value, shift, more = 0, 0, True
         while more:
+            if place == len(text):
+                raise InputError(f"{where}: its run lengths are cut off")
             bits = ord(text[place]) - 48
             value |= (bits & 0x1F) << shift
             more = bool(bits & 0x20)

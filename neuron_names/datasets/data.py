@@ -1,7 +1,7 @@
 """What dissection asks of a set of pictures: each with the pixels of the concepts in it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ class Labelled:
     whole: tuple[int, ...] = ()
 
 
+@runtime_checkable
 class ConceptData(Protocol):
     """A sequence of `Labelled` pictures; concept number n is ``concepts[n − 1]``.
 

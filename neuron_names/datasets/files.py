@@ -44,15 +44,30 @@ def label_map(path: Path, *, packed: bool = False) -> Labels:
     return values.astype(np.int32)
 
 
-def rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file; raises InputError when it is missing, empty or lacks a column."""
+def lines(path: Path) -> list[str]:
+    """The lines of a text file; raises InputError when it cannot be read as UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not text in UTF-8 that can be read ({error})") from None
+
+
+def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict[str, str]]:
+    """The rows of a CSV file; raises InputError when it is missing, empty or lacks a column.
+
+    ``whole``: also when a row has fewer cells than there are columns.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            found = [{(k or ""): (v or "") for k, v in row.items()} for row in csv.DictReader(file)]
+            read = list(csv.DictReader(file))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the layout needs it") from None
     except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise InputError(f"{path}: not a CSV file that can be read ({error})") from None
+    short = next((row for row in read if whole and None in row.values()), None)
+    if short is not None:
+        raise InputError(f"{path}: the row of {next(iter(short.values()))} is cut off; write the file anew")
+    found = [{(k or ""): (v or "") for k, v in row.items()} for row in read]
     lacking = [name for name in needed if not found or name not in found[0]]
     if lacking:
         raise InputError(f"{path}: {'no rows' if not found else 'no column ' + ', '.join(lacking)}")
@@ -73,7 +88,7 @@ def number(text: str, where: str) -> int:
     """A whole number from 0; raises InputError saying ``where`` it was read."""
     try:
         value = int(float(text))
-    except ValueError:
+    except (OverflowError, ValueError):
         raise InputError(f"{where}: {text!r} is not a number") from None
     if value < 0 or value != float(text):
         raise InputError(f"{where}: {text!r} is not a whole number from 0")

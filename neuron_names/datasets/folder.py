@@ -6,6 +6,7 @@
       labels-material/0001.png …  more of them, where a pixel carries several concepts
       labels.csv                  number,name[,category]; or labels.json {"1": "sky", …}; or labels.txt, a name a line
 
+Numbers of one name and category are one concept.
 A picture may lack a map; a map may be smaller than its picture, but has its proportions.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.files import ENDINGS, Labels, digest_of, label_map, number, picture, records, rows
+from vlx.neuron_names.datasets.files import ENDINGS, Labels, digest_of, label_map, lines, number, picture, records, rows
 from vlx.neuron_names.table.tally import Concept
 
 LISTS = ("labels.csv", "labels.json", "labels.txt")
@@ -37,13 +38,18 @@ class LabelledFolder:
         named = _listed(self._list)
         if not named:
             raise InputError(f"{self._list}: no labels")
-        self.concepts = tuple(named.values())
-        self._number = {label: place for place, label in enumerate(named, 1)}
+        self.concepts = tuple(dict.fromkeys(named.values()))
+        self._number = {label: self.concepts.index(concept) + 1 for label, concept in named.items()}
         self._maps = [path for path in sorted(self.folder.glob("labels*")) if path.is_dir()]
         images = self.folder / "images"
         self._pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in ENDINGS)
         if not self._pictures or not self._maps:
             raise InputError(f"{folder}: needed are pictures in images/ and label maps in labels/")
+        if not any((one / f"{path.stem}.png").is_file() for path in self._pictures for one in self._maps):
+            raise InputError(
+                f"{folder}: no label map has a picture's name; images/{self._pictures[0].name} goes with "
+                f"{self._maps[0].name}/{self._pictures[0].stem}.png"
+            )
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -76,8 +82,8 @@ class LabelledFolder:
 def _listed(path: Path) -> dict[int, Concept]:
     """Number in the label maps → concept."""
     if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return {place: Concept(line.strip(), CATEGORY) for place, line in enumerate(lines, 1) if line.strip()}
+        named = enumerate(map(str.strip, lines(path)), 1)
+        return {place: Concept(name, CATEGORY) for place, name in named if name}
     if path.suffix == ".json":
         table = records(path)
         if not isinstance(table, Mapping):

@@ -22,8 +22,10 @@ def open_data(spec: "str | Path | ConceptData") -> ConceptData:
     ``spec``: "scenes:2000", "scenes:2000:FIRST" with the first seed, a folder in the Broden layout, a folder with
     ``images/``, ``labels/`` and a list of labels, a COCO instance file; or such data, which is handed back.
     """
-    if not isinstance(spec, str | Path):
+    if isinstance(spec, ConceptData):
         return spec
+    if not isinstance(spec, str | Path):
+        raise InputError(f"{spec!r} is no labelled pictures; give such data, or a name: {UNDERSTOOD}")
     if str(spec).startswith(PREFIX):
         return _scenes(str(spec))
     path = Path(spec)

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from vlx.errors import InputError
+from vlx.files import require_place
 
 EVERY = 30.0  # seconds between two savings
 
@@ -19,12 +20,14 @@ State = dict[str, Any]  # arrays by name, and "done", "phase": numbers
 class Checkpoint:
     """What was counted so far, in one .npz file; ``settings`` tell one dissection from another.
 
-    Without a path nothing is kept.
+    Without a path nothing is kept. Raises OutputError for one where nothing can be put.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
         self.path, self._settings = path, json.dumps(settings, sort_keys=True)
         self._saved = monotonic()
+        if self.path is not None:
+            require_place(self.path)
 
     def load(self) -> State | None:
         """What was saved, or None; raises InputError for a file of another dissection, or that is none."""
@@ -33,8 +36,8 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 state = {name: file[name] for name in file.files}
-        except (OSError, ValueError, BadZipFile, EOFError, KeyError) as error:
-            raise InputError(f"{self.path} is no dissection to go on with ({error}); delete it to start anew") from None
+        except (OSError, ValueError, BadZipFile, EOFError, KeyError):  # numpy would advise to unpickle it
+            raise InputError(f"{self.path} is no dissection to go on with; delete it to start anew") from None
         if str(state.pop("settings", "")) != self._settings:
             raise InputError(
                 f"{self.path} was begun with another model, other pictures or other settings; delete it to start anew"

@@ -40,6 +40,11 @@ class Pictures:
     ) -> None:
         if not len(data) or not data.concepts:
             raise InputError(f"{data.name} has {len(data)} pictures and {len(data.concepts)} concepts; both are needed")
+        twice = sorted({f"{one[0]} ({one[1]})" for one in data.concepts if data.concepts.count(one) > 1})
+        if twice:
+            raise InputError(
+                f"{data.name} has concepts twice: {', '.join(twice)}; give each one number, or other names"
+            )
         if batch_size < 1 or folds < 1 or min(labels or (1,)) < 1:
             raise InputError(f"batch_size={batch_size}, folds={folds} and labels={labels} must be 1 or more")
         self.task, self.data = task, data

@@ -8,7 +8,7 @@ from torch import nn
 
 from vlx import __version__
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import ConceptData
+from vlx.neuron_names.datasets import ConceptData, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.passes import Passes
@@ -27,8 +27,10 @@ def _silently(items: Iterable[Any], _label: str) -> Iterable[Any]:
     return items
 
 
-def dissect(task: Task, data: ConceptData, **options: Any) -> NeuronNames:
+def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> NeuronNames:
     """Name the units of ``task``'s feature map A by the concepts of ``data``: Network Dissection (1704.05796), exact.
+
+    ``data``: labelled pictures, or their name, as `vlx.neuron_names.open_data` takes it: "scenes:2000", a folder.
 
     A unit's mask is where its map lies above the value that a share ``quantile`` of its cells exceeds; its name the
     concept whose pixels overlap with the mask most (IoU). Options, with their defaults:
@@ -50,7 +52,7 @@ def dissect(task: Task, data: ConceptData, **options: Any) -> NeuronNames:
 
 def dissect_layers(
     task: Task,
-    data: ConceptData,
+    data: ConceptData | str | Path,
     layers: Mapping[str, nn.Module] | None,
     *,
     quantile: float | Sequence[float] = QUANTILE,
@@ -65,7 +67,7 @@ def dissect_layers(
     """As `dissect`, for several layers of the vision part (modules by name) in the same passes."""
     if compat not in (None, "lite"):
         raise InputError(f"compat={compat!r}; known is 'lite', or leave it out")
-    quantiles = _quantiles(quantile)
+    quantiles, data = _quantiles(quantile), open_data(data)
     pictures = Pictures(task, data, folds, batch_size, labels)
     settings = _settings(task, data, quantiles, pictures, layers, compat)
     passes = Passes(pictures, Layers(task, layers), quantiles, compat == "lite", Spill(spill, settings), progress)
@@ -83,9 +85,11 @@ def dissect_layers(
 
 
 def _quantiles(given: float | Sequence[float]) -> tuple[float, ...]:
-    quantiles = tuple(sorted({float(q) for q in ([given] if isinstance(given, int | float) else given)}))
+    several = [given] if isinstance(given, int | float) else given
+    known = isinstance(several, Iterable) and all(isinstance(q, int | float) for q in several)
+    quantiles = tuple(sorted({float(q) for q in several})) if known else ()
     if not quantiles or not all(0 < q < 1 for q in quantiles):
-        raise InputError(f"quantile={given}; give shares between 0 and 1, such as 0.005")
+        raise InputError(f"quantile={given!r}; give shares between 0 and 1, such as 0.005")
     return quantiles
 
 

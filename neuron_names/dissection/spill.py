@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlx.errors import OutputError
+
 
 class Spill:
     """Keeps, for every batch, the maps of the units that may exceed their thresholds there, in files of ``path``.
@@ -24,7 +26,10 @@ class Spill:
         self.path = None if path is None else Path(path)
         self._own = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         if self.path is not None:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"spill={self.path}: no folder can be made there ({error.strerror})") from None
 
     def add(self, layer: int, batch: int, A: Tensor, matters: Tensor) -> None:
         """Keep those of the maps [N, K, h, w] of a batch that ``matters`` [N, K] names."""

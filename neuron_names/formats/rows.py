@@ -93,6 +93,8 @@ def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
             rows.append(Row(place, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}); write the table anew") from None
+    if not any(header):
+        raise InputError(f"{path} is empty; write the table anew")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{path} has columns twice: {', '.join(twice)}; keep one of each")

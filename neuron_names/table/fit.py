@@ -18,7 +18,10 @@ def require_fit(table: NeuronNames, task: Task, layer: str, units: int) -> tuple
             f"this model: vlx dissect {task.name} DATASET -o TABLE.h5"
         )
     if about.get("layer") and about.get("model_hash") and about["layer"] != layer:
-        raise InputError(f"the table of names is for layer {about['layer']!r}; {task.name} is explained at {layer!r}")
+        raise InputError(
+            f"the table of names is for layer {about['layer']!r}; {task.name} is explained at {layer!r}: "
+            f"vlx dissect {task.name} DATASET -o TABLE.h5"
+        )
     if not about.get("model_hash") or not isinstance(task, Identified):
         return ("whether the names are for these very weights cannot be told: the table, or the model, has no hash",)
     if about["model_hash"] != task.digest():

@@ -16,7 +16,7 @@ from vlx.language import close_matches
 from vlx.neuron_names.table.names import NeuronNames
 from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Counts, Floats, Tally
 
-Parents = Mapping[str, Sequence[str]]
+Parents = Mapping[str, Sequence[str]]  # a lone name is one
 PENALTY = 0.01  # of IoU, for every doubling of the concepts that a name takes in
 
 # What the objects of the drawn scenes are (vlx.scenes), narrowest first.
@@ -135,9 +135,14 @@ def _above(concept: str, parents: Parents) -> dict[str, int]:
     found, level, distance = {concept: 0}, [concept], 0
     while level:
         distance += 1
-        level = [name for name in chain.from_iterable(parents.get(one, ()) for one in level) if name not in found]
+        level = [name for name in chain.from_iterable(_parents(one, parents) for one in level) if name not in found]
         found |= dict.fromkeys(level, distance)
     return found
+
+
+def _parents(name: str, parents: Parents) -> Sequence[str]:
+    found = parents.get(name, ())
+    return (found,) if isinstance(found, str) else found
 
 
 def wordnet_parents(concepts: Iterable[Concept]) -> Parents:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vlx.errors import InputError
 from vlx.language import close_matches
-from vlx.neuron_names.table.tally import Tally
+from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
 Rule = Literal["published", "best"]
@@ -91,15 +91,17 @@ class NeuronNames:
         quantile: float | None = None,
         denominator: str | None = None,
     ) -> "NeuronNames":
-        """The same table read otherwise: other categories, one quantile for all, another denominator of the IoU.
+        """The same table read otherwise: other categories or one, one quantile for all, another denominator of the IoU.
 
-        Raises InputError for a category that no concept has, for a quantile that was not counted, and for a table
-        without counts.
+        Raises InputError for a category that no concept has, for a quantile that was not counted, for an unknown
+        denominator, and where a table without counts is to be counted otherwise.
         """
         if (quantile is not None or denominator is not None) and self.tally is None:
             raise InputError("this table has no counts: its quantile and denominator cannot be changed; dissect anew")
         if quantile is not None and self.tally is not None:
             self.tally.quantile(quantile)
+        if denominator is not None and denominator not in DENOMINATORS:
+            raise InputError(f"denominator={denominator!r}; known are {', '.join(DENOMINATORS)}")
         return replace(
             self,
             categories=self._known_categories(categories) if categories is not None else self.categories,
@@ -110,6 +112,7 @@ class NeuronNames:
     def _known_categories(self, wanted: Collection[str]) -> tuple[str, ...]:
         everything = replace(self, categories=None)
         known = sorted({one.category for unit in everything._units for one in unit})
+        wanted = [wanted] if isinstance(wanted, str) else wanted
         for name in wanted:
             if name not in known:
                 near = ", ".join(close_matches(name, known)) or ", ".join(known)

@@ -49,7 +49,7 @@ class Item:
     @property
     def unit(self) -> str:
         """The unit of its map."""
-        return wording.unit(self.word.target)
+        return wording.unit(self.word)
 
     @property
     def remarks(self) -> list[str]:
@@ -212,7 +212,7 @@ class Panel:
     @property
     def unit(self) -> str:
         """The unit of the maps."""
-        return wording.unit(self.why.words[0].target if self.why.words else "logprob")
+        return wording.unit(self.why.words[0] if self.why.words else self.why.sentence)
 
     @property
     def said(self) -> str:

@@ -128,7 +128,7 @@ class Strip:
 
         left, right = check.interval
         said = (
-            f"log-odds lost: {figure(check.effect)} with the named units off; {len(known)} random sets "
+            f"{check.measure} lost: {figure(check.effect)} with the named units off; {len(known)} random sets "
             f"{figure(min(known))} to {figure(max(known))}, 95 % of them from {figure(left)} to {figure(right)}; "
             f"at least {figure(check.floor)} must be lost"
         )
@@ -175,6 +175,11 @@ class Told:
         return bound(wording.sentence(self.because.verdict.partition(": ")[2]))
 
     @property
+    def measure(self) -> str:
+        """What the word loses when units are switched off."""
+        return "log-odds" if self.because.check is None else self.because.check.measure
+
+    @property
     def strip(self) -> Strip | None:
         """The check as dots; None without one."""
         return None if self.because.check is None else Strip.of(self.because.check)
@@ -193,7 +198,9 @@ class Told:
         """Heading, what portions are of, and rows, by kind; what has no name last."""
         numbers = iter(range(len(self.because.reasons) + 1))
         found = [(*HEADS[kind], list(self._rows(kind, numbers))) for kind in HEADS]
-        rest = self.signed - np.sum([one.map for one in self.because.reasons], axis=0, dtype=np.float64)
+        rest = None
+        if not self.because.shares_of:
+            rest = self.signed - np.sum([one.map for one in self.because.reasons], axis=0, dtype=np.float64)
         unnamed = Row(UNNAMED, "because", 1 - self.because.coverage, self.because.unnamed, map=rest)
         found.append(("no name", "share of all evidence for it", [_numbered(unnamed, numbers)]))
         return [group for group in found if group[2]]
@@ -222,10 +229,13 @@ class Told:
         reasons = self.because.of(kind)
         listed, left = reasons[: SHOWN[kind]], reasons[SHOWN[kind] :]
         for one in listed:
-            yield _numbered(Row(one.concept, kind, one.portion, one.share, one, one.map), numbers)
+            own = None if self.because.shares_of else one.map
+            yield _numbered(Row(one.concept, kind, one.portion, one.share, one, own), numbers)
         if left:
             more = f"{len(left)} more concept{'s' * (len(left) > 1)}"
-            rest = np.asarray(np.sum([one.map for one in left], axis=0, dtype=np.float64))
+            rest = None
+            if not self.because.shares_of:
+                rest = np.asarray(np.sum([one.map for one in left], axis=0, dtype=np.float64))
             portion, share = sum(one.portion for one in left), sum(one.share for one in left)
             yield _numbered(Row(more, kind, portion, share, map=rest), numbers)
 

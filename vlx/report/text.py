@@ -25,10 +25,10 @@ def table(why: Explanation) -> Group:
     for word in answers.shown(why):
         rows.add_row(*_row(word, top, why.instead_of if word in why.words else None))
     said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
-    title = Text.assemble((said + " ", "dim"), (_clean(answers.title(why)) or "(nothing)", "bold"))
-    unit = f" · peak of the map in {wording.unit(why.words[0].target)}" if why.words else ""
+    title = Text.assemble((said + " ", "dim"), (clean(answers.title(why)) or "(nothing)", "bold"))
+    unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
     foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
-    notes = [Text(f"Note: {_clean(note)}", style="yellow") for note in why.notes]
+    notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
     return Group(*_question(why), title, *([rows] if why.words else []), foot, *_reasons(why), *_probes(why), *notes)
 
 
@@ -51,8 +51,8 @@ def _reasons(why: Explanation) -> list[Table | Text]:
     for name, style in (("", "bold"), ("", ""), ("because of", ""), ("despite", "dim")):
         rows.add_column(name, style=style)
     for word, because in told:
-        rows.add_row(*(Text(_clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
-    whole = [Text(_clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
+        rows.add_row(*(Text(clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
+    whole = [Text(clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
     where = "" if whole else "; whole sentences: in .md, .html and print(why[0].because)"
     signs = "✓ confirmed by switching units off, ✗ not confirmed, – not measured"
     return [*whole, rows, Text(signs + where, style="dim")]
@@ -68,8 +68,8 @@ def _question(why: Explanation) -> list[Text]:
         return []
     asked = Text("asked: ", style="dim")
     for piece in answers.pieces(why):
-        asked.append(_clean(piece.text) + " ", _tint(piece.strength))
-    figures = [Text(f"  {_clean(line)}", style="dim") for line in _question_figures(why)]
+        asked.append(clean(piece.text) + " ", _tint(piece.strength))
+    figures = [Text(f"  {clean(line)}", style="dim") for line in _question_figures(why)]
     return [asked, *figures]
 
 
@@ -96,7 +96,7 @@ def _question_figures(why: Explanation) -> list[str]:
 
 def _probes(why: Explanation) -> list[Text]:
     """The verdict, what other pictures give, and whether occlusion agrees."""
-    return [Text(_clean(line)) for word in why for line in _probed(why, word)]
+    return [Text(clean(line)) for word in why for line in _probed(why, word)]
 
 
 def _probed(why: Explanation, word: WordExplanation) -> list[str]:
@@ -120,7 +120,7 @@ def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> li
     peak = wording.strongest(word.signed)
     return [
         Text(
-            _clean(_label(word, instead_of)),
+            clean(_label(word, instead_of)),
             style="dim" if lost is not None and lost < 0.1 else "bold",
         ),
         Text(wording.share(word.logprob)),
@@ -128,7 +128,7 @@ def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> li
         Text(wording.seen(word)),
         Text(bar(peak / top if top > 0 else 0.0), style="dark_orange"),
         Text(wording.figure(peak)),
-        Text(_clean(wording.runners_up(word)), style="dim"),
+        Text(clean(wording.runners_up(word)), style="dim"),
     ]
 
 
@@ -143,7 +143,7 @@ def markdown(why: Explanation) -> str:
     from vlx.report import figure, pictures
 
     model = _plain(str(why.provenance.get("model", "the model")))
-    unit = f" Peaks are in {_plain(wording.unit(why.words[0].target))}." if why.words else ""
+    unit = f" Peaks are in {_plain(wording.unit(why.words[0]))}." if why.words else ""
     noun = "word" if why.question is None else "answer"
     made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
     lines = [
@@ -194,7 +194,7 @@ def _line(word: WordExplanation, instead_of: str | None = None) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text that cannot steer a terminal."""
     return strip_control_codes(re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text))
 

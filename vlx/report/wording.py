@@ -17,14 +17,24 @@ HARDLY = 0.25  # of p: what was said anyway hardly gained by the picture
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
-def unit(target: str) -> str:
-    """The unit of a map's values for a kind of target."""
-    return f"{UNITS.get(target, target)} per cell"
+FEATURES = ("Regions whose features", "features")
+WHAT = {
+    "occlusion": ("Parts of the picture that", "parts"),
+    "gradattention": ("Regions that, attended to,", "attended regions"),
+    "gradrollout": ("Regions that, attended to,", "attended regions"),
+}
+
+
+def unit(word: WordExplanation) -> str:
+    """The unit of the values of a word's map."""
+    if word.method == "gradrollout":
+        return "relevance"
+    return f"{UNITS.get(word.target, word.target)} per {'part' if word.method == 'occlusion' else 'cell'}"
 
 
 def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> str:
     """What a map of this word shows in a view ("for", "against", "signed", "occlusion" or "guided")."""
-    name = _short(word.label)
+    name, (what, few) = _short(word.label), WHAT.get(word.method, FEATURES)
     if view == "guided":
         return GUIDED if word.guided is not None else "Guided Grad-CAM was not asked for here."
     if view == "occlusion":
@@ -32,15 +42,15 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
     if instead_of is not None:
         other = _short(instead_of)
         return {
-            "for": f"Regions whose features speak most for “{name}” rather than “{other}”.",
-            "against": f"Regions whose features speak most for “{other}” rather than “{name}”.",
-            "signed": f"Warm: features that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
+            "for": f"{what} speak most for “{name}” rather than “{other}”.",
+            "against": f"{what} speak most for “{other}” rather than “{name}”.",
+            "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
         }[view]
-    what = f"{SCORES.get(word.target, 'the ' + word.target)} of “{name}”"
+    score = f"{SCORES.get(word.target, 'the ' + word.target)} of “{name}”"
     return {
-        "for": f"Regions whose features most raise {what}.",
-        "against": f"Regions whose features most lower {what}: the counterfactual.",
-        "signed": f"Warm: features that raise {what}. Blue: features that lower it.",
+        "for": f"{what} most raise {score}.",
+        "against": f"{what} most lower {score}: the counterfactual.",
+        "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.",
     }[view]
 
 

@@ -1,0 +1,192 @@
+"""`TransformerCaptioner`: captioners of transformers as tasks; what is particular to a family is data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlx.errors import InputError, ModelError
+from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tasks.huggingface.texts import check_length, likeliest, padded, written
+from vlx.tasks.huggingface.vision import TransformerVision
+from vlx.tasks.huggingface.words import words_of
+
+LONGEST = 30  # tokens that are generated at most
+
+Layers = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one family of captioners does in its own way.
+
+    ``tower``: its vision tower, whose first ``prefix`` tokens are no cells. ``start(model)``: the token before a
+    caption; ``end(model)``: those that end it; ``context(model)``: the most tokens of a text, START included.
+    ``logits(twin, tokens [R, T, D], ids [R, L], attentions)`` → logits [R, L, V] and the layers' attention
+    probabilities [R, heads, queries, keys]; a text's first query is number ``first_query(tokens)`` of them, the
+    picture's first cell key ``prefix``. ``generate(twin, tokens [B, T, D], ids [B, P], options)`` → what transformers'
+    ``generate`` gives. ``eager``: see `vlx.tasks.huggingface.twin.Twin`.
+    """
+
+    tower: str
+    prefix: int
+    start: Callable[[Any], int]
+    end: Callable[[Any], tuple[int, ...]]
+    context: Callable[[Any], int]
+    logits: Callable[[Any, Tensor, Tensor, bool], tuple[Tensor, Layers]]
+    generate: Callable[[Any, Tensor, Tensor, dict[str, Any]], Any]
+    defaults: Defaults
+    first_query: Callable[[Tensor], int] = lambda tokens: 0
+    notes: tuple[str, ...] = ()
+    eager: str | None = None
+
+
+class TransformerCaptioner(TransformerVision):
+    """A captioner of transformers, split behind its vision tower: A is what the tower hands to the text.
+
+    Raises ModelError for a tokenizer that has more tokens than the model.
+    """
+
+    kind = "captioning"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        tokenizer: Any,
+        family: Family,
+        *,
+        name: str,
+        revision: str | None = None,
+        longest: int = LONGEST,
+    ) -> None:
+        super().__init__(
+            model,
+            processor,
+            tokenizer,
+            tower=family.tower,
+            prefix=family.prefix,
+            name=name,
+            revision=revision,
+            notes=family.notes,
+            eager=family.eager,
+        )
+        self.family, self.defaults, self.longest = family, family.defaults, longest
+
+    def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
+        """A caption for each of the B pictures: generated, or the query's own when it has one.
+
+        Greedy search or, with ``beams`` above 1, beam search, in either case by transformers' ``generate`` from the
+        features that there are. ``prompt`` is how the caption begins; its words are not explained.
+
+        Raises InputError for a question or an answer, and for a text that is too long or holds special tokens.
+        """
+        if any(query.question or query.answer or query.instead_of for query in queries):
+            raise InputError("a captioner takes no question, answer or instead_of; force a text with caption=…")
+        with torch.inference_mode(False), torch.no_grad():
+            tokens = self.hidden(features.A, features.rest)
+            return [self._predicted(tokens[row : row + 1], query) for row, query in enumerate(queries)]
+
+    def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
+        """A [M, D, h, w] and N targets → [N]; texts that several targets share are run once."""
+        return self._scored(A, targets, rest, False)[0]
+
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+        """As `scores`, with the attention from the text to the picture; see `vlx.task.Attends`."""
+        scores, layers, runs = self._scored(A, targets, rest, True)
+        first = self.family.first_query(self.hidden(A[:1], rest))
+        queries = scores.new_zeros(len(targets), layers[0].shape[2])
+        for n, target in enumerate(targets):
+            queries[n, [first + term.step for term in target.terms]] = 1
+        return Attention(scores, layers, runs, queries, self.cells(A, self.prefix))
+
+    def _scored(
+        self, A: Tensor, targets: Sequence[Target], rest: Any, attentions: bool
+    ) -> tuple[Tensor, Layers, tuple[int, ...]]:
+        """Scores [N], attention layers [R, …] and the run that each target reads."""
+        self.refuse_training()
+        steps: dict[tuple[int, tuple[int, ...]], int] = {}
+        for target in targets:
+            text = (target.row, target.tokens)
+            steps[text] = max(steps.get(text, 0), target.last_step)
+        number = {text: run for run, text in enumerate(steps)}
+        runs = tuple(number[target.row, target.tokens] for target in targets)
+        rows = [row for row, _ in steps]
+        own = self.hidden(A, rest)
+        own = own if rows == list(range(len(A))) else own[rows]
+        start = self.family.start(self.model)
+        ids = padded([(start, *tokens[:last]) for (_, tokens), last in steps.items()], A.device)
+        logits, layers = self.family.logits(self.twin(), own, ids, attentions)
+        reads = Reads.of(targets)
+        return (
+            reads.combine(logits[[runs[n] for n, _ in reads.pairs], [step for _, step in reads.pairs]].float()),
+            layers,
+            runs,
+        )
+
+    def _predicted(self, tokens: Tensor, query: Query) -> Prediction:
+        """The caption of one picture, from the tower's tokens [1, T, D]."""
+        prompt = () if query.prompt is None else written(self.tokenizer, query.prompt, "prompt", self.name)
+        context = self.family.context(self.model) - 1
+        if query.caption is not None:
+            text = written(self.tokenizer, query.caption, "caption", self.name)
+            check_length(len(prompt) + len(text), context, "caption", self.name)
+            return self._prediction(prompt, text, self._forced(tokens, prompt + text), forced=True)
+        check_length(len(prompt) + 1, context, "prompt", self.name)
+        text, logprobs = self._generated(tokens, prompt, query.beams, min(self.longest, context - len(prompt)))
+        return self._prediction(prompt, text, logprobs, forced=False)
+
+    def _forced(self, tokens: Tensor, text: tuple[int, ...]) -> Tensor:
+        """Log-probabilities [L + 1, V] of what comes next at every place of a text, END included."""
+        ids = padded([(self.family.start(self.model), *text)], tokens.device)
+        return self.family.logits(self.twin(), tokens, ids, False)[0][0].float().log_softmax(-1)
+
+    def _generated(
+        self, tokens: Tensor, prompt: tuple[int, ...], beams: int, longest: int
+    ) -> tuple[tuple[int, ...], Tensor]:
+        """The tokens that generation adds to the prompt, without END, and the log-probabilities at all steps [≥ L, V].
+
+        Those of a beam search are taken again under teacher forcing: a beam's own are scattered over the beams.
+        """
+        ids = padded([(self.family.start(self.model), *prompt)], tokens.device)
+        options = {"num_beams": beams, "do_sample": False, "max_new_tokens": longest, "num_return_sequences": 1}
+        options |= {"return_dict_in_generate": True, "output_logits": beams == 1}
+        found = self.family.generate(self.twin(), tokens, ids, options)
+        text = found.sequences[0, ids.shape[1] :].tolist()
+        ends = set(self.family.end(self.model))
+        text = tuple(text[: next((n for n, token in enumerate(text) if token in ends), len(text))])
+        if beams > 1:
+            return text, self._forced(tokens, prompt + text)
+        said = torch.cat(found.logits).float().log_softmax(-1)
+        return text, torch.cat([said.new_zeros(len(prompt), said.shape[1]), said])
+
+    def _prediction(
+        self, prompt: tuple[int, ...], text: tuple[int, ...], logprobs: Tensor, *, forced: bool
+    ) -> Prediction:
+        """``logprobs`` [≥ prompt + text, V]: those of every token at its place."""
+        if not torch.isfinite(logprobs.logsumexp(-1)).all():
+            raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
+        tokens = prompt + text
+        whole, words = words_of(self.tokenizer, tokens)
+        own = [(label, places) for label, places in words if places[0] >= len(prompt)]
+        notes = []
+        if prompt:
+            notes.append(f"the model was given how the caption begins: {self.tokenizer.decode(list(prompt)).strip()}")
+        if not own:
+            notes.append("the model ended its caption before the first word")
+        elif not forced and len(logprobs) <= len(tokens):
+            notes.append(f"cut after {len(text)} tokens: the model had not ended its caption")
+        return Prediction(
+            whole,
+            tuple(self._word(label, places, tokens, logprobs) for label, places in own),
+            tokens,
+            forced,
+            tuple(notes),
+        )
+
+    def _word(self, label: str, places: tuple[int, ...], tokens: tuple[int, ...], logprobs: Tensor) -> Word:
+        terms = tuple(Term(place, tokens[place]) for place in places)
+        total = sum(float(logprobs[place, tokens[place]]) for place in places)
+        return Word(label, terms, total, likeliest(self.tokenizer, logprobs[places[0]]))

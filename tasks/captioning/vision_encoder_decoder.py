@@ -1,0 +1,85 @@
+"""VisionEncoderDecoder captioners: a ViT or Swin whose tokens GPT-2, BERT or another decoder attends to."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from vlx.errors import ModelError
+from vlx.task import Defaults
+from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+
+CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1}
+CONTEXTS = ("max_position_embeddings", "n_positions")
+
+
+def _outputs(tokens: Tensor) -> Any:
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return BaseModelOutput(last_hidden_state=tokens)
+
+
+def _logits(twin: Any, tokens: Tensor, ids: Tensor, attentions: bool) -> tuple[Tensor, Layers]:
+    output = twin(
+        encoder_outputs=_outputs(tokens),
+        decoder_input_ids=ids,
+        decoder_attention_mask=ids.new_ones(ids.shape),
+        use_cache=False,
+        output_attentions=attentions,
+    )
+    return output.logits, output.cross_attentions or ()
+
+
+def _generate(twin: Any, tokens: Tensor, ids: Tensor, options: dict[str, Any]) -> Any:
+    return twin.generate(pixel_values=tokens[:, None], decoder_input_ids=ids, **options)
+
+
+def _first(*values: int | None) -> int:
+    found = next((value for value in values if value is not None), None)
+    if found is None:
+        raise ModelError("the model's configuration names no decoder_start_token_id; set it as the model's card says")
+    return found
+
+
+def _start(model: Any) -> int:
+    return _first(
+        model.generation_config.decoder_start_token_id,
+        getattr(model.config, "decoder_start_token_id", None),
+        model.config.decoder.bos_token_id,
+    )
+
+
+def _end(model: Any) -> tuple[int, ...]:
+    configs = (model.generation_config, model.config, model.config.decoder)
+    ends = (getattr(config, "eos_token_id", None) for config in configs)
+    found = next((end for end in ends if end is not None), ())
+    return tuple(found) if isinstance(found, list | tuple) else (found,)
+
+
+def _context(model: Any) -> int:
+    config = model.config.decoder
+    return int(next((getattr(config, name) for name in CONTEXTS if hasattr(config, name)), 512))
+
+
+def adapter(
+    model: nn.Module, processor: Any, tokenizer: Any, *, name: str, revision: str | None = None
+) -> TransformerCaptioner:
+    """A ``VisionEncoderDecoderModel`` as a task.
+
+    Raises ModelError for an encoder whose class tokens are not known, and for a decoder without cross-attention.
+    """
+    config: Any = model.config
+    kind = config.encoder.model_type
+    if kind not in CLASS_TOKENS:
+        raise ModelError(f"{name}: its encoder is of type {kind!r}; known are {', '.join(CLASS_TOKENS)}")
+    family = Family(
+        tower="encoder",
+        prefix=CLASS_TOKENS[kind],
+        start=_start,
+        end=_end,
+        context=_context,
+        logits=_logits,
+        generate=_generate,
+        defaults=Defaults("gradattention", "logprob", "batched"),
+        eager="decoder",
+    )
+    return TransformerCaptioner(model, processor, tokenizer, family, name=name, revision=revision)

@@ -1,0 +1,1 @@
+"""What adapters for models of Hugging Face ``transformers`` share."""

@@ -1,0 +1,116 @@
+"""Which models of transformers vlx explains, and by which adapter: one table of lazy names."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from vlx.errors import InputError, ModelError
+from vlx.task import Task
+
+Key = tuple[str, str]  # config.model_type and the class of the model
+
+FAMILIES: dict[Key, str] = {
+    ("blip", "BlipForConditionalGeneration"): "vlx.tasks.captioning.blip:adapter",
+    ("blip", "BlipForQuestionAnswering"): "vlx.tasks.vqa.blip:adapter",
+    ("blip", "BlipForImageTextRetrieval"): "vlx.tasks.vqa.blip_matching:adapter",
+    ("vision-encoder-decoder", "VisionEncoderDecoderModel"): "vlx.tasks.captioning.vision_encoder_decoder:adapter",
+    ("git", "GitForCausalLM"): "vlx.tasks.captioning.git:adapter",
+    ("vilt", "ViltForQuestionAnswering"): "vlx.tasks.vqa.vilt:adapter",
+}
+
+TASKS = ("captioning", "vqa")
+VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the table: the class of the model, and what makes a task of it."""
+
+    architecture: str
+    maker: str
+
+    @property
+    def kind(self) -> str:
+        """The task it does, "captioning" or "vqa": its adapter's package."""
+        return self.maker.split(".")[2]
+
+    def adapter(self, *parts: Any, **options: Any) -> Task:
+        """The task of (model, image processor, tokenizer)."""
+        module, _, function = self.maker.partition(":")
+        make: Callable[..., Task] = getattr(import_module(module), function)
+        return make(*parts, **options)
+
+
+def find(config: Any, classes: Sequence[str], name: str, task: str | None = None) -> Family:
+    """The family of a model by its configuration and the ``classes`` that it may be, most particular first.
+
+    ``task``, "captioning" or "vqa", is what it has to be for; needed only if no class is named and several would do.
+
+    Raises InputError for another ``task``, and ModelError for a model that vlx cannot explain or that is for another
+    task.
+    """
+    if task is not None and task not in TASKS:
+        raise InputError(f"task={task!r} is no task of these models; known are {', '.join(TASKS)}")
+    known = {made: Family(made, maker) for (kind, made), maker in FAMILIES.items() if kind == config.model_type}
+    found = [known[made] for made in classes if made in known]
+    if not found and not classes:
+        found = [family for family in known.values() if task in (None, family.kind)]
+        if len(found) > 1:
+            raise ModelError(
+                f"{name}: its config.json does not say which of {', '.join(one.architecture for one in found)} it is; "
+                'add "architectures": ["…"] with the class that its card names'
+            )
+    if not found:
+        raise ModelError(_unknown(config, classes, name))
+    if task not in (None, found[0].kind):
+        raise ModelError(f"{name} is a {found[0].architecture}, which does {found[0].kind}, not {task}")
+    return found[0]
+
+
+def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
+    made = classes[0] if classes else "an unnamed class"
+    given = f"{name} is of type {config.model_type!r} ({made})"
+    known = ", ".join(f"{kind} ({made})" for kind, made in FAMILIES)
+    towers = vision_parts(config, classes)
+    if not towers and not _looks(config):
+        return f"{given}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
+    hint = ""
+    if towers:
+        hint = f" Its vision tower looks to be {' or '.join(towers)}, where an adapter of your own would split it."
+    return f"{given}, for which vlx has no adapter. It knows {known}.{hint}"
+
+
+def vision_parts(config: Any, classes: Sequence[str]) -> list[str]:
+    """Submodules of the model that look like a vision tower, outermost only; built without weights, or not at all."""
+    import torch
+    import transformers
+
+    model_class = next((getattr(transformers, made, None) for made in classes), None)
+    if model_class is None:
+        return []
+    try:
+        with torch.device("meta"):
+            model = model_class(config)
+    except Exception:  # a hint for an error message; a model that cannot be built has none
+        return []
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inner = any(name.startswith(f"{other}.") for other in found)
+        if name and not inner and _is_tower(name.rpartition(".")[2], module):
+            found.append(name)
+    return found
+
+
+def _is_tower(name: str, module: Any) -> bool:
+    """Whether it is called like one, or is a model that takes pixels and nothing of a text."""
+    if name in VISION_NAMES:
+        return True
+    return getattr(module, "main_input_name", None) == "pixel_values" and hasattr(module, "config")
+
+
+def _looks(config: Any) -> bool:
+    """Whether the configuration, or a part of it, speaks of pictures."""
+    parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
+    signs = ("vision_config", "image_size", "patch_size", "num_channels", "image_token_id", "image_token_index")
+    return any(getattr(part, sign, None) is not None for part in parts for sign in signs)

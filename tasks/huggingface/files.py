@@ -1,0 +1,85 @@
+"""A model's folder, as downloaded or saved: whether all its files are there, and which version it is."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from vlx.errors import ModelError
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+ADVICE = (
+    ". Copy all files of the repository, or write them with save_pretrained of the model, the image processor and the "
+    "tokenizer"
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_transformers(folder: Path) -> bool:
+    """Whether the folder's config.json is one of transformers (a bundle of vlx has none of its keys)."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and ("model_type" in found or "architectures" in found)
+
+
+def check_config(folder: Path) -> None:
+    """Raises ModelError for a folder whose config.json is missing, broken or no model's of transformers."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelError(f"{folder} is no model of transformers: it lacks {CONFIG}{ADVICE}")
+    if not is_transformers(folder):
+        raise ModelError(f'{path} is no configuration of transformers: it is not JSON with a "model_type"{ADVICE}')
+
+
+def check_files(folder: Path, *, safetensors_only: bool) -> None:
+    """Raises ModelError that names each missing file; for weights that are only there as a pickle, says what to do."""
+    there = {path.name for path in folder.iterdir()}
+    weights, pickles = bool(there & set(WEIGHTS)), sorted(there & set(PICKLES))
+    wanted: list[tuple[str, ...]] = (
+        [PROCESSORS, TOKENIZERS] if weights or pickles else [WEIGHTS, PROCESSORS, TOKENIZERS]
+    )
+    missing = [" or ".join(names) for names in wanted if not there & set(names)] + _missing_shards(folder, weights)
+    if missing:
+        raise ModelError(f"{folder} is not a whole model of transformers; it lacks {'; '.join(missing)}{ADVICE}")
+    if safetensors_only and not weights:
+        raise ModelError(f"{folder}: {pickled(pickles[0])}")
+
+
+def _missing_shards(folder: Path, safetensors: bool) -> list[str]:
+    """The files that the index of a sharded model names and that are not there."""
+    index = folder / (WEIGHTS if safetensors else PICKLES)[1]
+    if (folder / (WEIGHTS if safetensors else PICKLES)[0]).is_file() or not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError):
+        raise ModelError(f"{index}: not readable as an index of weights; copy or download it again") from None
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def pickled(file: str = PICKLES[0]) -> str:
+    """What to do about weights without safetensors."""
+    return (
+        f"its weights are there only as a pickle ({file}), which vlx opens only if told to: pass "
+        "safetensors_only=False (it is read by torch.load with weights_only=True), or save it anew as safetensors"
+    )
+
+
+def revision_of(folder: Path) -> str:
+    """The version of a folder: its commit in the hub's cache, else "local-" and a digest of its weights' bytes."""
+    place = folder.resolve()
+    if place.parent.name == "snapshots" and COMMIT.fullmatch(place.name):
+        return place.name
+    found: Any = hashlib.sha256()
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    for path in weights:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return f"local-{found.hexdigest()[:12]}"

@@ -1,0 +1,214 @@
+"""Models of Hugging Face transformers as tasks: `load` by name or folder, `wrap` what is in memory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlx.errors import InputError, ModelError
+from vlx.task import Task
+from vlx.tasks.huggingface.families import Family, find
+from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, revision_of
+from vlx.tasks.huggingface.matching import check_parts
+from vlx.tasks.huggingface.quiet import quiet
+from vlx.tasks.huggingface.refusals import explained
+
+OLDEST = 5  # major version of transformers
+DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+UNUSED = ("encoder.pooler.",)  # weights that a model has, many files lack and nothing reads
+NO_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
+
+
+def load(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool = False,
+    safetensors_only: bool = True,
+    task: str | None = None,
+) -> Task:
+    """Open a model of transformers with its image processor and tokenizer as a task, in eval mode.
+
+    ``name``: a repository of the hub ("Salesforce/blip-image-captioning-base", downloaded once) or a folder.
+    ``revision``: branch, tag or commit; all files are taken from that commit. ``device``: by default the CPU.
+    ``dtype``: a name in `DTYPES` or a torch.dtype; by default float32, whatever the file holds.
+    ``trust_remote_code``: run Python code from the repository. ``safetensors_only``: False also opens weights that are
+    only there as a pickle, by torch.load with weights_only=True. ``task``: "captioning" or "vqa", where config.json
+    leaves that open.
+
+        >>> load("Salesforce/blip-image-captioning-base", device="cuda", dtype="bfloat16")
+
+    Raises InputError for a device, dtype or task that there is not, and ModelError for a model that is unknown, cannot
+    be reached, lacks files, has no adapter, or does not fit its processor.
+    """
+    check_transformers()
+    place, kind = _device(device), _dtype(dtype)
+    text, folder = str(name), Path(name).expanduser()
+    local = folder.is_dir()
+    if local:
+        check_config(folder)
+        if revision is not None:
+            raise InputError(f"revision={revision!r} is for models of the hub; {text} is a folder, which has but one")
+    elif text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
+        raise ModelError(f"there is no folder {text!r}; give a model's folder, or a name of the hub (OWNER/NAME)")
+    source, options = str(folder) if local else text, {"revision": revision, "trust_remote_code": trust_remote_code}
+    with quiet():
+        config = _read("AutoConfig", source, "its config.json", options)
+        family = find(config, config.architectures or [], text, task)
+        if local:
+            check_files(folder, safetensors_only=safetensors_only)
+        else:
+            options["revision"] = revision = _commit(source, revision)
+        processor = _read("AutoImageProcessor", source, "its image processor", options)
+        tokenizer = _read("AutoTokenizer", source, "its tokenizer", options)
+        check_parts(config, processor, tokenizer, text)
+        use_safetensors = True if safetensors_only else None
+        model = _model(family, source, {"config": config, "dtype": kind, "use_safetensors": use_safetensors, **options})
+    own = text if local else f"hf:{text}"
+    version = revision_of(folder) if local else revision
+    return family.adapter(_moved(model.eval(), place), processor, tokenizer, name=own, revision=version)
+
+
+def wrap(
+    model: nn.Module,
+    processor: Any,
+    *,
+    name: str | None = None,
+    task: str | None = None,
+    revision: str | None = None,
+) -> Task:
+    """A model of transformers that is in memory as a task; the model itself is not changed.
+
+    ``processor``: what AutoProcessor gives, or the pair (image processor, tokenizer). ``name``: by default what the
+    model was loaded from. ``task`` as for `load`.
+
+    Raises InputError for a processor without one of its two parts, and ModelError for a model that is not of
+    transformers, has no adapter, or does not fit the processor.
+    """
+    check_transformers()
+    config = getattr(model, "config", None)
+    if not isinstance(model, nn.Module) or not isinstance(getattr(config, "model_type", None), str):
+        raise ModelError(
+            f"wrap() takes a model of transformers, got {type(model).__name__}; wrap a module of your own in "
+            "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier"
+        )
+    images, tokenizer = _two(processor)
+    called = name or getattr(config, "_name_or_path", "") or type(model).__name__
+    family = find(
+        config, [made.__name__ for made in type(model).__mro__ if made.__module__ != "builtins"], called, task
+    )
+    check_parts(config, images, tokenizer, called)
+    return family.adapter(model, images, tokenizer, name=called, revision=revision)
+
+
+def check_transformers() -> None:
+    """Raises ModelError when transformers is missing or too old."""
+    try:
+        from transformers import __version__ as version
+    except ImportError:
+        raise ModelError(
+            'models of Hugging Face need transformers, which is not installed: pip install "vlx[hf]"'
+        ) from None
+    if int(version.partition(".")[0]) < OLDEST:
+        raise ModelError(f'vlx needs transformers {OLDEST} or newer, found {version}: pip install -U "vlx[hf]"')
+
+
+def _read(reader: str, source: str, what: str, options: dict[str, Any]) -> Any:
+    import transformers
+
+    with explained(source, options["revision"], what):
+        return getattr(transformers, reader).from_pretrained(source, **options)
+
+
+def _commit(source: str, revision: str | None) -> str | None:
+    """The commit that a repository's config.json was just read from; ``revision`` where the cache does not say."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(source, "config.json", revision=revision)
+    commit = Path(file).parent.name if isinstance(file, str) else ""
+    return commit if COMMIT.fullmatch(commit) else revision
+
+
+def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:
+    """The model on the CPU. Raises ModelError where the files do not hold all of its weights."""
+    import transformers
+
+    model_class: Any = getattr(transformers, family.architecture)
+    with _no_conversion(), explained(source, options["revision"], "its weights"):
+        model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
+    lost = sorted(key for key in info["missing_keys"] if not key.startswith(UNUSED))
+    if lost:
+        raise ModelError(
+            f"{source}: its files lack {len(lost)} weights of {family.architecture} ({', '.join(lost[:3])}…), which "
+            "would be random; this is another model, or one that has not been trained for this task"
+        )
+    found: nn.Module = model
+    return found
+
+
+@contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Keep transformers from asking the hub, in a thread, to convert a repository's pickles."""
+    before = os.environ.get(NO_CONVERSION)
+    os.environ[NO_CONVERSION] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_CONVERSION]
+        else:
+            os.environ[NO_CONVERSION] = before
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    if dtype is None:
+        return torch.float32
+    found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError(f"dtype={dtype!r} is not one that a model runs in; known are {', '.join(DTYPES)}")
+    return found
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    """The device, if this machine has it."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError):
+        raise InputError(f'device={device!r} is no device of torch; write "cpu", "cuda", "cuda:1" or "mps"') from None
+    if found.type == "cpu":
+        return found
+    counts = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count, "xpu": torch.xpu.device_count}
+    count = counts.get(found.type, int)()
+    if (found.index or 0) >= count:
+        raise InputError(
+            f'device="{found}": torch finds {count} {found.type} devices on this machine; use "cpu", or install a '
+            "torch that is built for your hardware"
+        )
+    return found
+
+
+def _moved(model: nn.Module, device: torch.device) -> nn.Module:
+    try:
+        return model.to(device)
+    except torch.cuda.OutOfMemoryError:
+        raise ModelError(f'{device} has no room for this model; pass dtype="bfloat16", or device="cpu"') from None
+
+
+def _two(processor: Any) -> tuple[Any, Any]:
+    """(image processor, tokenizer) of a pair or of a combined processor."""
+    if isinstance(processor, Sequence) and not isinstance(processor, str) and len(processor) == 2:
+        images, tokenizer = processor
+    else:
+        images, tokenizer = getattr(processor, "image_processor", None), getattr(processor, "tokenizer", None)
+    if not callable(images) or not hasattr(tokenizer, "get_vocab") or hasattr(images, "get_vocab"):
+        raise InputError(
+            f"wrap() takes a processor with an image processor and a tokenizer, or the pair of them in that order; "
+            f"got {type(processor).__name__}"
+        )
+    return images, tokenizer

@@ -1,0 +1,55 @@
+"""Whether an image processor and a tokenizer belong to a model."""
+
+from typing import Any
+
+from vlx.errors import ModelError
+
+FLEXIBLE = ("vilt", "swin", "swinv2", "donut-swin", "dinov2", "dinov2_with_registers", "convnext")  # take any size
+
+
+def check_parts(config: Any, processor: Any, tokenizer: Any, name: str) -> None:
+    """Raises ModelError for pictures of a size that the model does not take, and for tokens that it does not have."""
+    _check_size(config, processor, name)
+    _check_tokens(config, tokenizer, name)
+
+
+def _check_size(config: Any, processor: Any, name: str) -> None:
+    vision = getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
+    wanted = _pair(getattr(vision, "image_size", None))
+    given = output_size(processor)
+    if vision.model_type in FLEXIBLE or wanted is None or given is None or given == wanted:
+        return
+    raise ModelError(
+        f"{name}: its image processor makes pictures of {given[0]} × {given[1]} pixels, the model takes "
+        f"{wanted[0]} × {wanted[1]}; take the processor of the same repository, or set its size to the model's"
+    )
+
+
+def output_size(processor: Any) -> tuple[int, int] | None:
+    """(height, width) of what an image processor makes of every picture; None where that depends on the picture."""
+    cropped = getattr(processor, "do_center_crop", None) and getattr(processor, "crop_size", None)
+    size = cropped or (getattr(processor, "size", None) if getattr(processor, "do_resize", True) else None)
+    if size is None or isinstance(size, int):
+        return _pair(size)
+    sides = dict(size)
+    height, width = sides.get("height"), sides.get("width")
+    return None if height is None or width is None else (int(height), int(width))
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _check_tokens(config: Any, tokenizer: Any, name: str) -> None:
+    text = getattr(config, "text_config", None) or getattr(config, "decoder", None) or config
+    numbers = tokenizer.get_vocab().values()
+    if len(numbers) <= len(tokenizer.all_special_ids):
+        raise ModelError(f"{name}: its tokenizer has no words, only special tokens; its vocabulary file is missing")
+    most, rows = max(numbers) + 1, int(text.vocab_size)
+    if most > rows:
+        raise ModelError(
+            f"{name}: its tokenizer has {most} tokens, the model knows {rows}; take the tokenizer of the same "
+            "repository, or call model.resize_token_embeddings after adding tokens"
+        )

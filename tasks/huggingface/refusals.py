@@ -1,0 +1,73 @@
+"""What transformers and the hub raise, said again with the name that was asked for and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safetensors import SafetensorError
+
+from vlx.errors import ModelError
+from vlx.tasks.huggingface.files import pickled
+
+LONGEST = 300  # characters of another library's message
+
+
+@contextmanager
+def explained(name: str, revision: str | None, what: str) -> Iterator[None]:
+    """Errors of loading ``what`` ("its configuration") inside become ModelError."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # each library below has a tree of its own
+        raise _explained(error, name, revision, what) from error
+
+
+def _explained(error: Exception, name: str, revision: str | None, what: str) -> ModelError:
+    from huggingface_hub import errors as hub
+
+    chain = list(_chain(error))
+
+    def among(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(one, kinds) for one in chain)
+
+    text = " ".join(" ".join(str(one) for one in chain).split())
+    if among(hub.GatedRepoError):
+        return ModelError(
+            f"{name} is a gated repository: accept its terms at https://huggingface.co/{name}, then run `hf auth login`"
+        )
+    if among(hub.RevisionNotFoundError):
+        return ModelError(f"{name} has no revision {revision!r}; give a branch, a tag or a commit of its repository")
+    if among(hub.RepositoryNotFoundError):
+        return ModelError(
+            f"the hub has no model {name!r}, or it is private: check the name; for a private one run `hf auth login`"
+        )
+    if among(hub.HFValidationError):
+        return ModelError(f"{name!r} is no name of the hub (OWNER/NAME), and there is no such folder; check the path")
+    if "trust_remote_code" in text:
+        return ModelError(
+            f"{name} brings Python code of its own, which vlx runs only if told to: read it, then pass "
+            "trust_remote_code=True"
+        )
+    if among(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError) or "couldn't connect" in text:
+        return ModelError(
+            f"{name} is not in the local cache, and the hub cannot be reached. On a machine with a network run "
+            f"`hf download {name}`, copy the folder here and give its path: hf:./{name.rpartition('/')[2]}"
+        )
+    if "cannot be loaded with `safetensors`" in text:
+        return ModelError(f"{name}: {pickled()}")
+    if among(SafetensorError):
+        return ModelError(f"{name}: not whole safetensors files ({_short(error)}); copy or download them again")
+    return ModelError(f"{name}: {what} cannot be loaded ({_short(error)})")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

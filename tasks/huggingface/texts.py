@@ -1,0 +1,76 @@
+"""Texts as tokens: written, checked, padded, and told apart where a target holds a question and several answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlx.errors import InputError, UnknownWords
+from vlx.language import shortened, split_words
+from vlx.task import Alternative
+
+BETWEEN = -1  # stands between the texts of one target; no token has this number
+ALTERNATIVES = 5
+
+
+def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
+    """A user's text as tokens, without any that the tokenizer adds.
+
+    Raises InputError for a text without a word and for special tokens in it, UnknownWords for signs without a token.
+    """
+    if not split_words(text):
+        raise InputError(f"the {what} {shortened(text)!r} holds no word; give at least one")
+    tokens = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    special = set(tokenizer.all_special_ids)
+    if tokenizer.unk_token_id in tokens and tokenizer.unk_token not in text:
+        raise UnknownWords(f"{name} has no tokens for some signs of the {what} {shortened(text)!r}; write it otherwise")
+    found = sorted({tokenizer.convert_ids_to_tokens(token) for token in tokens if token in special})
+    if found:
+        raise InputError(f"the {what} holds special tokens ({', '.join(found)}); leave them out")
+    return tokens
+
+
+def check_length(count: int, longest: int, what: str, name: str) -> None:
+    """Raises InputError for a text of more tokens than the model's context takes."""
+    if count > longest:
+        raise InputError(f"the {what} has {count} tokens, {name} takes at most {longest}; shorten it")
+
+
+def padded(texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Token numbers → int64 [R, L], filled with 0 behind; a causal model does not see what is behind."""
+    table = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
+    for row, tokens in zip(table, texts, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+    return table.to(device)
+
+
+def packed(*texts: Sequence[int]) -> tuple[int, ...]:
+    """Several texts as the tokens of one target."""
+    found = list(texts[0])
+    for text in texts[1:]:
+        found += [BETWEEN, *text]
+    return tuple(found)
+
+
+def unpacked(tokens: Sequence[int]) -> list[tuple[int, ...]]:
+    """The texts that were `packed`."""
+    texts: list[list[int]] = [[]]
+    for token in tokens:
+        if token == BETWEEN:
+            texts.append([])
+        else:
+            texts[-1].append(token)
+    return [tuple(text) for text in texts]
+
+
+def likeliest(tokenizer: Any, logprobs: Tensor, count: int = ALTERNATIVES) -> tuple[Alternative, ...]:
+    """The likeliest tokens at one step [V] that can be read, best first."""
+    special = set(tokenizer.all_special_ids)
+    values, tokens = logprobs.float().topk(min(count + len(special), len(logprobs)))
+    found = [
+        Alternative(tokenizer.decode([token]).strip(), token, value)
+        for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
+        if token not in special
+    ]
+    return tuple(found[:count])

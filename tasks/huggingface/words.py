@@ -1,0 +1,53 @@
+"""From tokens to words: which of a text's tokens make each of its words."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from vlx.language import word_spans
+
+
+def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
+    """A text's tokens → the text, and each word with the positions of its tokens; punctuation is no word.
+
+    Works for every tokenizer that decodes: tokens are laid on the text by the characters that decoding one more of them
+    adds, spaces left out, so that neither "##ish" nor "Ġis" nor a letter cut into bytes is misplaced.
+    """
+    special = set(tokenizer.all_special_ids)
+    spans = _token_spans(tokenizer, tokens)
+    text = tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
+    if sum(not letter.isspace() for letter in text) != (spans[-1][1] if spans else 0):
+        text = _plain(tokenizer, tokens).strip()
+    place = _places(text)
+    words = []
+    for word, first, stop in word_spans(text):
+        begin, end = place[first], place[stop]
+        own = tuple(
+            n
+            for n, (low, high) in enumerate(spans)
+            if tokens[n] not in special and (max(low, begin) < min(high, end) or (low == high and begin < low < end))
+        )
+        words.append((word, own))
+    return text, [(word, own) for word, own in words if own]
+
+
+def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:
+    text: str = tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text
+
+
+def _token_spans(tokenizer: Any, tokens: Sequence[int]) -> list[tuple[int, int]]:
+    """Where each token's characters begin and end, counted without spaces; nothing for special tokens."""
+    lengths = [0]
+    for n in range(len(tokens)):
+        decoded = _plain(tokenizer, tokens[: n + 1])
+        lengths.append(max(sum(not letter.isspace() for letter in decoded), lengths[-1]))
+    return list(pairwise(lengths))
+
+
+def _places(text: str) -> list[int]:
+    """For each character of the text, and its end, how many before it are no spaces."""
+    places = [0]
+    for letter in text:
+        places.append(places[-1] + (not letter.isspace()))
+    return places

@@ -1,0 +1,80 @@
+"""Questions put to transformers: as tokens, without one of their words, and in batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.language import shortened
+from vlx.task import Query
+from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
+from vlx.tasks.huggingface.words import words_of
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions as the model's tokenizer writes them, its own special tokens around; at most ``longest`` tokens."""
+
+    tokenizer: Any
+    longest: int
+    name: str
+
+    def asked(self, query: Query) -> tuple[int, ...]:
+        """The tokens of a query's question, or of the text that is to be judged.
+
+        Raises InputError without one, and for one that is empty, too long or holds special tokens.
+        """
+        if query.text is None:
+            raise InputError(f"{self.name} needs a question; give question=…")
+        if query.question is not None and query.caption is not None:
+            raise InputError("give a question or a caption, not both")
+        if query.prompt is not None:
+            raise InputError("a prompt is how a caption begins; a model that is asked takes none")
+        written(self.tokenizer, query.text, "question", self.name)
+        tokens = tuple(self.tokenizer(query.text)["input_ids"])
+        check_length(len(tokens), self.longest, "question", self.name)
+        return tokens
+
+    def words(self, tokens: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+        """Each word of a question and the places of its tokens."""
+        return words_of(self.tokenizer, tokens)[1]
+
+    def without_each(self, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """Each word of the question in a target's tokens, and those tokens without it; see `vlx.task.Hears`."""
+        question, *answers = unpacked(tokens)
+        return [
+            (word, packed([token for n, token in enumerate(question) if n not in places], *answers))
+            for word, places in self.words(question)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """R distinct pairs (row of A, text) that N targets ask about, padded: ``ids`` and ``mask`` int64 [R, L]."""
+
+    rows: tuple[int, ...]
+    of: tuple[int, ...]
+    ids: Tensor
+    mask: Tensor
+
+    @classmethod
+    def make(cls, asked: Sequence[tuple[int, tuple[int, ...]]], device: torch.device) -> "Runs":
+        """From a pair (row, text) for each target."""
+        number = {pair: run for run, pair in enumerate(dict.fromkeys(asked))}
+        texts = [text for _, text in number]
+        lengths = torch.tensor([len(text) for text in texts])
+        ids = padded(texts, device)
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(device)
+        return cls(tuple(row for row, _ in number), tuple(number[pair] for pair in asked), ids, mask)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The rows of a tensor [M, …] that the runs read, [R, …]; not copied when they are what it holds."""
+        return rows if self.rows == tuple(range(len(rows))) else rows[list(self.rows)]
+
+
+def no_such_answer(answer: str, count: int, name: str, hint: str) -> InputError:
+    """The error for an answer that the model cannot give."""
+    return InputError(f"{shortened(answer)!r} is not among the {count} answers of {name}; {hint}")
