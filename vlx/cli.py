@@ -12,6 +12,7 @@ import click
 
 from vlx import __version__
 from vlx.cli_dissect import dissect
+from vlx.cli_models import models
 from vlx.cli_names import names
 from vlx.errors import OutputError, VlxError
 
@@ -64,6 +65,7 @@ def main() -> None:
 
 
 main.add_command(dissect)
+main.add_command(models)
 main.add_command(names)
 
 
@@ -283,26 +285,6 @@ def draw(count: int, out: Path, first: int, size: int) -> None:
     from vlx.scenes.export import export
 
     click.echo(export(count, out, first, size, _progress("drawing")))
-
-
-@main.command()
-def models() -> None:
-    """List what can be loaded, from where, and the layer that is explained.
-
-    \b
-    Example:  vlx models
-    """
-    from rich.table import Table
-
-    from vlx.models import known
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("name", no_wrap=True)
-    for name in ("task", "from", "layer"):
-        table.add_column(name)
-    for row in known():
-        table.add_row(row.name, row.kind, row.source, row.layer)
-    _console().print(table)
 
 
 def _table(task: Any, names: str | None) -> str | None:

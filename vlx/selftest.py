@@ -24,7 +24,7 @@ from vlx.verdict import Row, SelfTest, idle
 __all__ = ["Row", "SelfTest", "self_test"]
 
 QUESTION = "what is in the picture?"
-WIDE = (192, 288)  # (H, W) of the picture that shows whether height and width were swapped
+WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
 
 
 def self_test(
@@ -111,26 +111,22 @@ def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) 
 
     found = patches.probe(task.prepare, task.place, look, locate, size, cells, seed)
     if found is None:
-        return idle(name, "no cell is wholly in the part that the model sees, or cells are smaller than two pixels")
-    value, limit = (
-        (found.near, patches.NEAR)
-        if found.overlapping and found.hits < 1 and found.shift is None
-        else (found.hits, 1.0)
-    )
+        return idle(name, "no cell is wholly in the part that the model sees, or cells are smaller than four pixels")
+    value, limit = found.judged
     return Row(name, value, limit, found.passed, _found(found), at_least=True)
 
 
 def _found(found: patches.Probe) -> str:
-    chance = f"{found.count} patches on a picture; {found.hits:.0%} change the cell they are painted on most"
-    if found.passed and found.hits == 1:
-        return chance
-    chance += f", {found.near:.0%} that or one beside it"
+    told = f"{found.count} cells painted; {found.hits:.0%} are changed most by their own patch"
+    if found.hits == 1:
+        return told
+    told += f", {found.near:.0%} it or one beside it"
     if found.passed:
-        return f"{chance}: enough where cells see much of each other (one has {found.peak:.0%} of the change)"
-    if found.shift is not None:
+        return f"{told}: enough where cells see parts of the same ({found.peak:.0%} of a patch's change is in one cell)"
+    if found.shift is not None and found.near >= patches.NEAR:
         y, x = found.shift
-        return f"{chance}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
+        return f"{told}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
     return (
-        f"{chance}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
+        f"{told}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
         "cells that have mixed (then give the task `shallow`)"
     )

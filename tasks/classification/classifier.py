@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
@@ -134,6 +135,10 @@ class Classifier:
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         reads = Reads.of(targets)
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
+
+    def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
+        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
+        return selftest.self_test(self, image, **options)
 
     def _predicted(self, logprobs: Tensor, query: Query) -> Prediction:
         if query.caption is not None or query.question is not None:

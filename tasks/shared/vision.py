@@ -3,15 +3,16 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import ModelError
-from vlx.task import Features
+from vlx.task import Features, Task
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
@@ -79,6 +80,10 @@ class CnnVision:
         """
         self._refuse_training()
         return getattr(self.cnn, "_orig_mod", self.cnn)(inputs)  # a compiled CNN hides its ReLUs
+
+    def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
+        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
+        return selftest.self_test(cast(Task, self), image, **options)
 
     def _parts(self) -> dict[str, Any]:
         """The parts of the model by name, the CNN first."""

@@ -1,0 +1,77 @@
+"""``vlx models``: what can be loaded, and whether a model's explanations can be trusted."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vlx.selftest import SelfTest
+
+SCENE = 10_000_021
+WIDTH = 110
+STYLES = {True: "green", False: "bold red", None: "dim"}
+
+
+@click.command()
+@click.option("--check", metavar="MODEL", help="Run the self-test of this model instead; ends with 1 when it fails.")
+@click.option("--image", type=click.Path(path_type=Path), help="Picture to test with; default: a drawn scene.")
+@click.option("--question", help="Question to test with, for models that are asked.")
+def models(check: str | None, image: Path | None, question: str | None) -> None:
+    """List what can be loaded, from where, and the layer that is explained.
+
+    With --check, find out whether explanations of a model can be trusted.
+
+    \b
+    Example:  vlx models
+              vlx models --check scenes/captioner --image photo.jpg
+    """
+    if check is None and (image is not None or question is not None):
+        raise click.UsageError("--image and --question go with --check MODEL")
+    from rich.console import Console
+
+    console = Console()
+    if check is None:
+        console.print(_list())
+        return
+    from vlx import load, scenes
+    from vlx.selftest import self_test
+
+    picture = image or scenes.draw(SCENE, size=512).image
+    found = self_test(load(check), picture, question=question)
+    Console(width=max(console.width, WIDTH)).print(_rows(found))
+    if not found.passed:
+        sys.exit(1)
+
+
+def _list() -> "Table":
+    from rich.table import Table
+
+    from vlx.models import known
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("name", no_wrap=True)
+    for name in ("task", "from", "layer"):
+        table.add_column(name)
+    for row in known():
+        table.add_row(row.name, row.kind, row.source, row.layer)
+    return table
+
+
+def _rows(found: "SelfTest") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{found.model}: self-test {'passed' if found.passed else 'FAILED'}")
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
+    for name in ("check", "value", "limit", ""):
+        table.add_column(name, no_wrap=True)
+    table.add_column("remark")
+    for row in found:
+        cells = [Text(cell) for cell in row.cells]
+        cells[3].stylize(STYLES[row.passed])
+        table.add_row(*cells)
+    return table
