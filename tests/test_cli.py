@@ -16,7 +16,8 @@ from torch import nn
 import vlx
 from tests.fakes import TinyCnn, picture, prepare, tiny_bundle
 from vlx import methods, models
-from vlx.cli import METHODS, TARGETS, main
+from vlx.cli import main
+from vlx.cli_options import METHODS, TARGETS
 from vlx.scenes import draw
 from vlx.task import TARGET_KINDS
 from vlx.tasks.classification import Classifier
@@ -121,7 +122,8 @@ def test_caption_passes_its_options_on(
     monkeypatch.setattr(vlx, "explain", listening)
     options = ("--method", "layercam", "--target", "margin", "--beams", "2")
     assert run("caption", shown, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
-    assert asked == [{"caption": None, "beams": 2, "method": "layercam", "target": "margin", "names": None}]
+    wanted = {"caption": None, "prompt": None, "beams": 2, "method": "layercam", "target": "margin", "names": None}
+    assert asked == [wanted]
 
 
 def test_one_broken_picture_does_not_stop_the_others(model: Path, shown: Path, tmp_path: Path) -> None:

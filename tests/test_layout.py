@@ -32,7 +32,7 @@ ROWS = (
     "report",
     "models pipeline",
     "",
-    "cli cli_dissect cli_models cli_names __main__",
+    "cli cli_dissect cli_models cli_names cli_options __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

@@ -130,7 +130,12 @@ def test_a_head_of_ones_own_needs_no_more_than_a_call() -> None:
         ({"question": " ?! "}, InputError, r"holds no word; ask something"),
         ({"question": "a " * 5000}, InputError, r"5000 words, at most 60"),
         ({"question": 3}, InputError, r"question must be a text, got int"),
-        ({"question": QUESTION, "caption": "a dog"}, InputError, r"takes no caption; ask it with question=…"),
+        (
+            {"question": QUESTION, "caption": "a dog"},
+            InputError,
+            r"takes no caption and no prompt; ask it with question=…",
+        ),
+        ({"question": QUESTION, "prompt": "a"}, InputError, r"takes no caption and no prompt"),
         ({"question": QUESTION, "answer": "rod"}, InputError, r"'rod' is not among the 5 answers of tiny; close: red"),
         ({"question": QUESTION, "answer": "zzz"}, InputError, r"some of them: yes, no, red"),
         (

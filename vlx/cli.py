@@ -14,6 +14,7 @@ from vlx import __version__
 from vlx.cli_dissect import dissect
 from vlx.cli_models import models
 from vlx.cli_names import names
+from vlx.cli_options import LOADING, METHOD, NAMES, OUT, TARGET
 from vlx.errors import OutputError, VlxError
 
 if TYPE_CHECKING:
@@ -21,25 +22,7 @@ if TYPE_CHECKING:
 
     from vlx.explanation import Explanation
 
-METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 WIDE = 130
-TARGETS = ("logprob", "logit", "prob", "margin")
-OUT = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("vlx-report"),
-    show_default=True,
-    help="Folder for the reports.",
-)
-METHOD = click.option(
-    "--method", type=click.Choice(METHODS), help="Weighting; default: the model's, chosen by measurement."
-)
-NAMES = click.option(
-    "--names",
-    metavar="TABLE",
-    help="Table of neuron names for because sentences; default: the one that came with an embedded model; none: none.",
-)
-TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
 
 
 class _Group(click.Group):
@@ -110,19 +93,23 @@ def demo(out: Path, seed: int) -> None:
     "--model", default="scenes/captioner", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
 )
 @click.option("--caption", "text", help="Explain this caption instead of the model's own.")
+@click.option("--prompt", help="How the caption begins (hf: models).")
 @click.option("--beams", default=1, show_default=True, help="Beam width of the search.")
 @NAMES
 @METHOD
 @TARGET
+@LOADING
 @OUT
 def caption(
     images: tuple[Path, ...],
     model: str,
     text: str | None,
+    prompt: str | None,
     beams: int,
     names: str | None,
     method: str | None,
     target: str | None,
+    loading: dict[str, str],
     out: Path,
 ) -> None:
     """Caption pictures and explain every word.
@@ -130,14 +117,16 @@ def caption(
     \b
     Example:  vlx caption photo.jpg --out report
               vlx caption scene.png --caption "a red house at night"
+              vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
     """
     import vlx
 
-    task = vlx.load(model)
+    task = vlx.load(model, **loading)
     _require(task, "captioning", model)
     _writable(out)
-    options = {"caption": text, "beams": beams, "names": _table(task, names), "method": method, "target": target}
-    asked = _asked("caption", {"model": model, **options})
+    options = {"caption": text, "prompt": prompt, "beams": beams, "method": method, "target": target}
+    options["names"] = _table(task, names)
+    asked = _asked("caption", {"model": model, **loading, **options})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
 
@@ -158,6 +147,7 @@ def caption(
 @NAMES
 @METHOD
 @TARGET
+@LOADING
 @OUT
 def answer(
     image: Path,
@@ -169,6 +159,7 @@ def answer(
     names: str | None,
     method: str | None,
     target: str | None,
+    loading: dict[str, str],
     out: Path,
 ) -> None:
     """Ask a QUESTION about a picture and explain the answer.
@@ -176,21 +167,18 @@ def answer(
     \b
     Example:  vlx answer scene.png "what color is the car?"
               vlx answer scene.png "what color is the car?" --answer red --instead-of blue
+              vlx answer photo.jpg "how many dogs?" --model hf:dandelin/vilt-b32-finetuned-vqa
     """
     import vlx
 
-    task = vlx.load(model)
+    task = vlx.load(model, **loading)
     _require(task, "vqa", model)
     _writable(out)
-    options = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
+    options: dict[str, Any] = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
     options["names"] = _table(task, names)
-    asked = _asked("answer", {"model": model, **options}, question)
-    _explain_all(
-        [image],
-        out,
-        asked,
-        lambda one: vlx.explain(task, one, question=question, looks=probes, occlusion=probes, **options),
-    )
+    asked = _asked("answer", {"model": model, **loading, **options}, question)
+    options |= {"question": question, "looks": probes, "occlusion": probes and method != "occlusion"}
+    _explain_all([image], out, asked, lambda one: vlx.explain(task, one, **options))
 
 
 @main.command()

@@ -64,6 +64,8 @@ class CnnLstmCaptioner(CnnVision):
         """
         if any(query.question or query.answer or query.instead_of for query in queries):
             raise InputError("a captioner takes no question, answer or instead_of; force a text with caption=…")
+        if any(query.prompt is not None for query in queries):
+            raise InputError("this captioner takes no prompt; force the whole text with caption=…")
         with torch.no_grad():
             self._check_state(features.A)
             state = self.decoder.start(features.A.clone())  # a decoder may work in place

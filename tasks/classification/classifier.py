@@ -141,8 +141,8 @@ class Classifier:
         return selftest.self_test(self, image, **options)
 
     def _predicted(self, logprobs: Tensor, query: Query) -> Prediction:
-        if query.caption is not None or query.question is not None:
-            raise InputError("a classifier takes no caption and no question; name a class with answer=…")
+        if query.caption is not None or query.question is not None or query.prompt is not None:
+            raise InputError("a classifier takes no caption, question or prompt; name a class with answer=…")
         count = len(logprobs)
         number = int(logprobs.argmax()) if query.answer is None else self.labels.find(query.answer, count)
         terms: tuple[Term, ...] = (Term(0, number),)

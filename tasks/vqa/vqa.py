@@ -185,8 +185,8 @@ def padded(questions: Sequence[tuple[int, ...]], device: torch.device | None = N
 
 
 def _question(query: Query) -> str:
-    if query.caption is not None:
-        raise InputError("a VQA model takes no caption; ask it with question=…")
+    if query.caption is not None or query.prompt is not None:
+        raise InputError("a VQA model takes no caption and no prompt; ask it with question=…")
     if query.question is None:
         raise InputError("a VQA model needs a question; give question=…")
     return query.question

@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+
+METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
+TARGETS = ("logprob", "logit", "prob", "margin")
+OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("vlx-report"),
+    show_default=True,
+    help="Folder for the reports.",
+)
+METHOD = click.option(
+    "--method", type=click.Choice(METHODS), help="Weighting; default: the model's, chosen by measurement."
+)
+NAMES = click.option(
+    "--names",
+    metavar="TABLE",
+    help="Table of neuron names for because sentences; default: the one that came with an embedded model; none: none.",
+)
+TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
+_LOADING = (
+    click.option("--device", help="For hf: models, where to run: cpu, cuda, cuda:1, mps."),
+    click.option("--dtype", help="For hf: models, numbers to run in: float32, bfloat16, float16."),
+    click.option("--revision", help="For hf: models, the commit, branch or tag on the hub."),
+)
+
+
+def LOADING(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (stands among the options)
+    """``--device``, ``--dtype`` and ``--revision``; the command is given the ones that were set as ``loading``."""
+
+    def told(**options: Any) -> Any:
+        loading = {name: options.pop(name) for name in ("device", "dtype", "revision")}
+        return command(**options, loading={name: value for name, value in loading.items() if value is not None})
+
+    told.__name__, told.__doc__ = command.__name__, command.__doc__
+    told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    return reduce(lambda found, option: option(found), reversed(_LOADING), told)
