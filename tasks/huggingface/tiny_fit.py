@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COUNT, STEPS, RATE = 24, 100, 1e-2
+COUNT, STEPS, RATE = 16, 80, 1e-2
 IGNORED = -100
 
 Logits = Callable[[Tensor, Tensor, Tensor], Tensor]  # pictures [N, 3, H, W], questions [N, Q], ids [N, L] → [N, L, V]
