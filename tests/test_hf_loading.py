@@ -503,12 +503,14 @@ def test_a_folder_has_no_other_revision(tiny_folder: Folder) -> None:
 def test_without_transformers_the_error_says_what_to_install(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transformers, "__version__", "4.57.1")
+    folder = tiny_folder("vilt")
+    # Not the module imported above: transformers puts another in its place while it is imported.
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "4.57.1")
     with pytest.raises(ModelError, match=r'needs transformers 5 or newer, found 4\.57\.1: pip install -U "vlx\[hf\]"$'):
-        load(tiny_folder("vilt"))
+        load(folder)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match=r'which is not installed: pip install "vlx\[hf\]"$'):
-        vlx.load(tiny_folder("vilt"))
+        vlx.load(folder)
 
 
 # vlx.load
