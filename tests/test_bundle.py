@@ -186,7 +186,7 @@ def test_nan_weights(copied: Path, bad: float) -> None:
         (b"\xff\xfe\x00\x01", r"config\.json: not readable as JSON"),
         (b"[1, 2]", r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
         (b"null", r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
-        (b'{"model_type": "blip"}', r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
+        (b'{"kind": "blip"}', r"config\.json: this is not the configuration of a vlx model \(task=None\)"),
         (b'{"task": "vqa", "schema": 1}', r"config\.json: .*vocabulary"),
         (b'{"task": "chess", "schema": 1}', r"config\.json: task='chess'; this vlx knows captioning, vqa"),
         (b'{"task": "captioning", "schema": 1}', r"config\.json: .*vocabulary"),

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.tasks.huggingface.quiet import quiet
-from vlx.tasks.huggingface.tiny_fit import COUNT, Logits, fit, saying
+from vlx.tasks.huggingface.tiny_fit import COUNT, STEPS, Logits, fit, saying
 from vlx.tasks.huggingface.tiny_fit import questions as table
 from vlx.tasks.huggingface.tiny_words import byte_pairs, captions, questions, word_pieces
 
@@ -32,7 +32,6 @@ ANSWERS = ("yes", "no", "red", "green", "blue", "white", "one", "two", "three", 
 VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SPREAD = 0.06  # of random weights; the usual 0.02 leaves tiny models all but blind
-COLOURS = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 
 Parts = tuple[Any, Any, Any]  # model, image processor, tokenizer
 
@@ -119,7 +118,7 @@ def _blip_itm() -> Parts:
         found = model(pixel_values=seen, input_ids=texts.repeat(2, 1), attention_mask=mask.repeat(2, 1))
         return cross_entropy(found.itm_score, matches)
 
-    fit(model, "vision_model", 40, loss)
+    fit(model, "vision_model", 40, loss, steps=2 * STEPS)
     return model, processor, tokenizer
 
 

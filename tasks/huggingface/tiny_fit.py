@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COUNT, STEPS, RATE = 24, 100, 1e-2
+COUNT, STEPS, RATE = 16, 80, 1e-2
 IGNORED = -100
 
 Logits = Callable[[Tensor, Tensor, Tensor], Tensor]  # pictures [N, 3, H, W], questions [N, Q], ids [N, L] → [N, L, V]
 
 
-def fit(model: nn.Module, fixed: str, side: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def fit(model: nn.Module, fixed: str, side: int, loss: Callable[[Tensor, Tensor], Tensor], steps: int = STEPS) -> None:
     """Lessen ``loss(known, strange)``: pictures [COUNT, 3, side, side], the same ones and new ones in every step.
 
     The weights of the submodule ``fixed`` stay random.
@@ -22,7 +22,7 @@ def fit(model: nn.Module, fixed: str, side: int, loss: Callable[[Tensor, Tensor]
     optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=RATE)
     known = _patterns(side)
     with torch.enable_grad():
-        for _ in range(STEPS):
+        for _ in range(steps):
             optimizer.zero_grad()
             torch.autograd.backward(loss(known, _patterns(side)))
             optimizer.step()
