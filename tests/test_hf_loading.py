@@ -190,6 +190,46 @@ def test_loading_prints_nothing(tiny_folder: Folder, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+def test_loading_leaves_the_random_state_and_takes_gradients(tiny_folder: Folder, received: dict[str, Any]) -> None:
+    folder = tiny_folder("blip-itm")
+    before = torch.random.get_rng_state()
+    with torch.inference_mode():
+        load(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not any(weight.is_inference() for weight in received["model"].parameters())
+
+
+def test_folders_of_older_versions_are_read(copy: Folder, received: dict[str, Any]) -> None:
+    folder = copy("vit-gpt2")
+    found = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (folder / "vocab.json").write_text(json.dumps(found["vocab"]))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in found["merges"])]))
+    (folder / "tokenizer.json").unlink()
+    start = json.loads((folder / "generation_config.json").read_text())["decoder_start_token_id"]
+    (folder / "generation_config.json").unlink()
+    change(folder, decoder_start_token_id=start, pad_token_id=start, eos_token_id=start)
+    older = {"feature_extractor_type": "ViTFeatureExtractor", "size": 32, "do_resize": True, "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(older | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    )
+    load(folder)
+    assert type(received["processor"]).__name__ == "ViTImageProcessor"
+    assert received["tokenizer"].tokenize("a green boat") == ["a", "Ġgreen", "Ġboat"]
+    assert received["model"].generation_config.decoder_start_token_id == start
+
+
+def test_a_vocabulary_in_plain_text_is_read(copy: Folder, received: dict[str, Any]) -> None:
+    folder = copy("git")
+    found = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    (folder / "vocab.txt").write_text("\n".join(sorted(found, key=found.__getitem__)), encoding="utf-8")
+    (folder / "tokenizer.json").unlink()
+    load(folder)
+    assert received["tokenizer"].tokenize("greenish") == ["green", "##ish"]
+    (folder / "vocab.txt").write_text("", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"its tokenizer "):
+        load(folder)
+
+
 # What is in memory
 
 
@@ -325,11 +365,7 @@ def test_pickled_weights_are_opened_only_when_told_to(
 
 def test_a_repository_with_pickled_weights_is_refused_too(hub: Path) -> None:
     pickle_weights(hub)
-    refs = hub.parents[1] / ".no_exist" / COMMIT
-    refs.mkdir(parents=True)
-    for missing in ("model.safetensors", "model.safetensors.index.json"):
-        (refs / missing).touch()
-    with pytest.raises(ModelError, match=rf"^{NAME}: its weights are there only as a pickle"):
+    with pytest.raises(ModelError, match=rf"{COMMIT}: its weights are there only as a pickle"):
         load(NAME)
 
 
@@ -375,9 +411,29 @@ def test_a_model_that_is_not_in_the_cache_says_how_to_bring_it(hub: Path) -> Non
     with pytest.raises(ModelError) as caught:
         load("someone/else")
     assert str(caught.value) == (
-        "someone/else is not in the local cache, and the hub cannot be reached. On a machine with a network run "
-        "`hf download someone/else`, copy the folder here and give its path: hf:./else"
+        "someone/else: its config.json is not in the local cache, and the hub cannot be reached. On a machine with a "
+        "network run `hf download someone/else --local-dir else`, copy that folder here and give its path: hf:./else"
     )
+    with pytest.raises(ModelError, match=rf"not in the local cache at revision 'v2', .* {NAME} --revision v2 --local"):
+        load(NAME, revision="v2")
+
+
+@pytest.mark.parametrize("name", ["two words", "owner/..name"])
+def test_what_is_no_name_of_the_hub_is_refused(hub: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=r"is no name of the hub \(OWNER/NAME\), and there is no such folder; check"):
+        load(name)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "preprocessor_config.json", "tokenizer.json"])
+def test_a_cache_that_holds_but_a_part_is_told(hub: Path, file: str) -> None:
+    (hub / file).unlink()
+    with pytest.raises(ModelError, match=rf"{COMMIT} is not a whole model of .* it lacks {file}.*`hf download NAME"):
+        load(NAME)
+
+
+def raise_as_transformers_does() -> None:
+    with refusals.explained(NAME, None, "its weights"):
+        raise OSError("x does not appear to have a file named y and thus cannot be loaded with `safetensors`. Please")
 
 
 def test_what_the_hub_refuses_is_said_with_a_remedy() -> None:
@@ -392,7 +448,11 @@ def test_what_the_hub_refuses_is_said_with_a_remedy() -> None:
     refused(errors.GatedRepoError, rf"^{NAME} is a gated repository: accept its terms at https://.*{NAME}, then run")
     refused(errors.RepositoryNotFoundError, rf"^the hub has no model '{NAME}', or it is private: .*hf auth login")
     refused(errors.RevisionNotFoundError, rf"^{NAME} has no revision 'v9'; give a branch, a tag or a commit")
-    refused(errors.LocalEntryNotFoundError, rf"^{NAME} is not in the local cache, .*`hf download {NAME}`")
+    refused(
+        errors.LocalEntryNotFoundError, r"config\.json is not in the local cache at revision 'v9', .* --revision v9"
+    )
+    with pytest.raises(ModelError, match=rf"^{NAME}: its weights are there only as a pickle \(pytorch_model\.bin\)"):
+        raise_as_transformers_does()
     refused(ZeroDivisionError, rf"^{NAME}: its config\.json cannot be loaded \(You are trying\)$")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from vlx.errors import InputError, ModelError
 from vlx.task import Task
+from vlx.tasks.huggingface.quiet import quiet
 
 Key = tuple[str, str]  # config.model_type and the class of the model
 
@@ -90,7 +91,7 @@ def vision_parts(config: Any, classes: Sequence[str]) -> list[str]:
     if model_class is None:
         return []
     try:
-        with torch.device("meta"):
+        with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
             model = model_class(config)
     except Exception:  # a hint for an error message; a model that cannot be built has none
         return []

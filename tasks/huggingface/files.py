@@ -14,8 +14,8 @@ PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 ADVICE = (
-    ". Copy all files of the repository, or write them with save_pretrained of the model, the image processor and the "
-    "tokenizer"
+    ". Copy all files of the repository (`hf download NAME --local-dir FOLDER` brings them), or write them with "
+    "save_pretrained of the model, the image processor and the tokenizer"
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -50,26 +50,21 @@ def load(
     check_transformers()
     place, kind = _device(device), _dtype(dtype)
     text, folder = str(name), Path(name).expanduser()
-    local = folder.is_dir()
-    if local:
-        check_config(folder)
-        if revision is not None:
-            raise InputError(f"revision={revision!r} is for models of the hub; {text} is a folder, which has but one")
-    elif text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
-        raise ModelError(f"there is no folder {text!r}; give a model's folder, or a name of the hub (OWNER/NAME)")
+    local = _is_folder(folder, text, revision)
     source, options = str(folder) if local else text, {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():
         config = _read("AutoConfig", source, "its config.json", options)
         family = find(config, config.architectures or [], text, task)
-        if local:
-            check_files(folder, safetensors_only=safetensors_only)
-        else:
+        if not local:
             options["revision"] = revision = _commit(source, revision)
+        whole = folder if local else _offline(source, revision)
+        if whole is not None:
+            check_files(whole, safetensors_only=safetensors_only)
         processor = _read("AutoImageProcessor", source, "its image processor", options)
         tokenizer = _read("AutoTokenizer", source, "its tokenizer", options)
         check_parts(config, processor, tokenizer, text)
-        use_safetensors = True if safetensors_only else None
-        model = _model(family, source, {"config": config, "dtype": kind, "use_safetensors": use_safetensors, **options})
+        options |= {"config": config, "dtype": kind, "use_safetensors": safetensors_only or None}
+        model = _model(family, source, options)
     own = text if local else f"hf:{text}"
     version = revision_of(folder) if local else revision
     return family.adapter(_moved(model.eval(), place), processor, tokenizer, name=own, revision=version)
@@ -119,6 +114,18 @@ def check_transformers() -> None:
         raise ModelError(f'vlx needs transformers {OLDEST} or newer, found {version}: pip install -U "vlx[hf]"')
 
 
+def _is_folder(folder: Path, text: str, revision: str | None) -> bool:
+    """Whether a folder of transformers is meant, or a name of the hub. Raises for what is neither."""
+    if not folder.is_dir():
+        if text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
+            raise ModelError(f"there is no folder {text!r}; give a model's folder, or a name of the hub (OWNER/NAME)")
+        return False
+    check_config(folder)
+    if revision is not None:
+        raise InputError(f"revision={revision!r} is for models of the hub; {text} is a folder, which has but one")
+    return True
+
+
 def _read(reader: str, source: str, what: str, options: dict[str, Any]) -> Any:
     import transformers
 
@@ -128,11 +135,22 @@ def _read(reader: str, source: str, what: str, options: dict[str, Any]) -> Any:
 
 def _commit(source: str, revision: str | None) -> str | None:
     """The commit that a repository's config.json was just read from; ``revision`` where the cache does not say."""
+    commit = _snapshot(source, revision).name
+    return commit if COMMIT.fullmatch(commit) else revision
+
+
+def _offline(source: str, revision: str | None) -> Path | None:
+    """The folder of a repository in the cache, if nothing can be added to it."""
+    from huggingface_hub import constants
+
+    return _snapshot(source, revision) if constants.HF_HUB_OFFLINE else None
+
+
+def _snapshot(source: str, revision: str | None) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     file = try_to_load_from_cache(source, "config.json", revision=revision)
-    commit = Path(file).parent.name if isinstance(file, str) else ""
-    return commit if COMMIT.fullmatch(commit) else revision
+    return Path(file).parent if isinstance(file, str) else Path()
 
 
 def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:
@@ -140,7 +158,7 @@ def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:
     import transformers
 
     model_class: Any = getattr(transformers, family.architecture)
-    with _no_conversion(), explained(source, options["revision"], "its weights"):
+    with _no_conversion(), explained(source, options["revision"], "its weights"), _apart():
         model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     lost = sorted(key for key in info["missing_keys"] if not key.startswith(UNUSED))
     if lost:
@@ -150,6 +168,13 @@ def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:
         )
     found: nn.Module = model
     return found
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Without the caller's random state, and with weights that can be differentiated whatever the caller is in."""
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+        yield
 
 
 @contextmanager

@@ -43,15 +43,18 @@ def _explained(error: Exception, name: str, revision: str | None, what: str) -> 
         )
     if among(hub.HFValidationError):
         return ModelError(f"{name!r} is no name of the hub (OWNER/NAME), and there is no such folder; check the path")
-    if "trust_remote_code" in text:
+    if "custom code" in text and "trust_remote_code" in text:
         return ModelError(
             f"{name} brings Python code of its own, which vlx runs only if told to: read it, then pass "
             "trust_remote_code=True"
         )
     if among(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError) or "couldn't connect" in text:
+        at, option = ("", "") if revision is None else (f" at revision {revision!r}", f" --revision {revision}")
+        folder = name.rpartition("/")[2]
         return ModelError(
-            f"{name} is not in the local cache, and the hub cannot be reached. On a machine with a network run "
-            f"`hf download {name}`, copy the folder here and give its path: hf:./{name.rpartition('/')[2]}"
+            f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. On a machine with a network "
+            f"run `hf download {name}{option} --local-dir {folder}`, copy that folder here and give its "
+            f"path: hf:./{folder}"
         )
     if "cannot be loaded with `safetensors`" in text:
         return ModelError(f"{name}: {pickled()}")
