@@ -22,7 +22,7 @@ import vlx
 from benchmarks.clock import console_for_tables
 from vlx import engine
 from vlx.evaluation import wilson
-from vlx.evaluation.pointing import _peaks
+from vlx.evaluation.pointing import peaks_of
 from vlx.geometry import Placement
 from vlx.task import Query, Task, word_target
 from vlx.tasks.vqa.answers import accuracies
@@ -55,7 +55,7 @@ def hits(task: Task, root: Path, count: int) -> dict[tuple[str, str], list[tuple
             target = word_target(prediction, 0, 0, task.defaults.target)
             _, gradient = engine.gradients(task, features.A, [target], features.rest)
             for method in METHODS.values():
-                peak = _peaks(method.map(features.A, gradient))[0]
+                peak = peaks_of(method.map(features.A, gradient))[0]
                 place = None if peak is None else placement.centre_of(*peak)
                 found[easy_kind(text), method.name].append(_hit(mask, place))
             found[easy_kind(text), "centre"].append(_hit(mask, (mask.shape[0] // 2, mask.shape[1] // 2)))

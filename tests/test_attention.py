@@ -28,7 +28,7 @@ def test_gradient_attention_sums_layers_heads_and_the_words_own_queries() -> Non
     for n in range(3):
         for key in range(5):
             wanted = sum(
-                float(queries[n, q] * p[n, head, q, key] * g[n, head, q, key])
+                float(queries[n, q] * p[n, head, q, key]) * max(float(g[n, head, q, key]), 0.0)
                 for p, g in zip(layers, gradients, strict=True)
                 for head in range(2)
                 for q in range(4)

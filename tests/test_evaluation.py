@@ -9,7 +9,7 @@ from vlx import scenes
 from vlx.evaluation import evaluate, wilson
 from vlx.evaluation.captions import caption_quality
 from vlx.evaluation.cases import WORDS, Case
-from vlx.evaluation.pointing import _hit, _peaks
+from vlx.evaluation.pointing import hit, peaks_of
 from vlx.geometry import Frame, Grid, Placement
 from vlx.scenes.vocabulary import caption_vocabulary
 from vlx.task import Prediction, Target, Term, Word
@@ -40,16 +40,16 @@ def test_a_hit_is_a_peak_centred_on_the_very_object() -> None:
     assert mask is not None and elsewhere is not None
     ys, xs = np.nonzero(mask)
     cell = next((int(y) // 8, int(x) // 8) for y, x in zip(ys, xs, strict=True) if y % 8 == 0 and x % 8 == 0)
-    assert _hit(case(mask), cell, placement()) == 1.0
-    assert _hit(case(elsewhere), cell, placement()) == 0.0
-    assert _hit(case(mask), None, placement()) == 0.0
+    assert hit(case(mask), cell, placement()) == 1.0
+    assert hit(case(elsewhere), cell, placement()) == 0.0
+    assert hit(case(mask), None, placement()) == 0.0
 
 
 def test_a_map_without_a_positive_cell_has_no_peak() -> None:
     maps = torch.zeros(3, 2, 3)
     maps[1, 1, 2] = 5.0
     maps[2] = -1.0
-    assert _peaks(maps) == [None, (1, 2), None]
+    assert peaks_of(maps) == [None, (1, 2), None]
 
 
 def test_wilson_interval_is_the_published_one() -> None:

@@ -39,7 +39,7 @@ FAMILY = Family(
     context=lambda model: int(model.config.max_position_embeddings),
     logits=_logits,
     generate=_generate,
-    first_query=lambda tokens: tokens.shape[1],
+    first_query=lambda count: count,
     defaults=Defaults("gradrollout", "logprob", "batched"),
 )
 

@@ -25,7 +25,7 @@ class Family:
     ``tower``: its vision tower, whose first ``prefix`` tokens are no cells. ``start(model)``: the token before a
     caption; ``end(model)``: those that end it; ``context(model)``: the most tokens of a text, START included.
     ``logits(twin, tokens [R, T, D], ids [R, L], attentions)`` → logits [R, L, V] and the layers' attention
-    probabilities [R, heads, queries, keys]; a text's first query is number ``first_query(tokens)`` of them, the
+    probabilities [R, heads, queries, keys]; a text's first query is number ``first_query(T)`` of them, the
     picture's first cell key ``prefix``. ``generate(twin, tokens [B, T, D], ids [B, P], options)`` → what transformers'
     ``generate`` gives. ``eager``: see `vlx.tasks.huggingface.twin.Twin`.
     """
@@ -38,7 +38,7 @@ class Family:
     logits: Callable[[Any, Tensor, Tensor, bool], tuple[Tensor, Layers]]
     generate: Callable[[Any, Tensor, Tensor, dict[str, Any]], Any]
     defaults: Defaults
-    first_query: Callable[[Tensor], int] = lambda tokens: 0
+    first_query: Callable[[int], int] = lambda count: 0
     notes: tuple[str, ...] = ()
     eager: str | None = None
 
@@ -96,7 +96,7 @@ class TransformerCaptioner(TransformerVision):
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
         """As `scores`, with the attention from the text to the picture; see `vlx.task.Attends`."""
         scores, layers, runs = self._scored(A, targets, rest, True)
-        first = self.family.first_query(self.hidden(A[:1], rest))
+        first = self.family.first_query(self.prefix + A[0, 0].numel())
         queries = scores.new_zeros(len(targets), layers[0].shape[2])
         for n, target in enumerate(targets):
             queries[n, [first + term.step for term in target.terms]] = 1

@@ -113,9 +113,9 @@ def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool
         targets = [case.target(kind) for case in cases]
         _, gradient = engine.gradients(task, features.A, targets, features.rest)
         for method in METHODS.values():
-            peaks = _peaks(method.map(features.A[rows], gradient))
+            peaks = peaks_of(method.map(features.A[rows], gradient))
             for case, peak in zip(cases, peaks, strict=True):
-                tally.hits[case.group, method.name, kind].append(_hit(case, peak, placement))
+                tally.hits[case.group, method.name, kind].append(hit(case, peak, placement))
             if occlusion:
                 falls = _falls(task, images, targets, peaks, placement)
                 for case, fall in zip(cases, falls, strict=True):
@@ -124,7 +124,7 @@ def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool
         _count_random_falls(task, images, cases, features, placement, tally)
 
 
-def _peaks(maps: Tensor) -> list[tuple[int, int] | None]:
+def peaks_of(maps: Tensor) -> list[tuple[int, int] | None]:
     """The highest cell of each map [N, h, w]; None where no cell is positive."""
     width = maps.shape[2]
     best, place = maps.flatten(1).max(1)
@@ -135,10 +135,11 @@ def _other_peaks(task: Task, features: Features, cases: Sequence[Case]) -> list[
     """The peak of each case's other map, under the task's own method: what a map owes to its own word or question."""
     method = METHODS[task.defaults.method]
     found = engine.attribute(task, features.A, [case.other for case in cases], method, features.rest)
-    return _peaks(found.signed)
+    return peaks_of(found.signed)
 
 
-def _hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> float:
+def hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> float:
+    """1 where the peak's cell is centred on what the case's word speaks of, else 0; of parts within half a cell."""
     if peak is None:
         return 0.0
     y, x = placement.centre_of(*peak)
@@ -166,7 +167,7 @@ def _count_baselines(
         height, width = case.mask.shape
         tally.baselines[case.group, "pointing random"].append(float(case.mask.mean()))
         tally.baselines[case.group, "pointing centre"].append(float(case.mask[height // 2, width // 2]))
-        tally.baselines[case.group, "pointing same"].append(_hit(case, peak, placement))
+        tally.baselines[case.group, "pointing same"].append(hit(case, peak, placement))
 
 
 WINDOW = 12  # half the side, in prepared pixels, of the square that is blanked around a peak
