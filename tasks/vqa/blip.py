@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.task import Alternative, Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
-from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
+from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
 
@@ -102,19 +102,19 @@ class BlipVqa(TransformerVision):
             ],
             A.device,
         )
-        logits = twin.text_decoder(
+        decoded = twin.text_decoder(
             input_ids=said.ids,
             attention_mask=said.ids.new_ones(said.ids.shape),
             encoder_hidden_states=said.take(output.last_hidden_state),
             encoder_attention_mask=said.take(heard.mask),
             use_cache=False,
-        ).logits.float()
+        )
         reads, first = Reads.of(targets), [0]
         for text in texts:
             first.append(first[-1] + len(text) - 1)
         places = [_place(texts[n], step) for n, step in reads.pairs]
         picked = [said.of[first[n] + answer] for (n, _), (answer, _) in zip(reads.pairs, places, strict=True)]
-        values = reads.combine(logits[picked, [place for _, place in places]])
+        values = reads.combine(exact(decoded.logits[picked, [place for _, place in places]]))
         return values, output.cross_attentions if attentions else (), heard
 
     def _predicted(
@@ -159,7 +159,7 @@ class BlipVqa(TransformerVision):
         answer = self._ended(found.sequences[0, 1:].tolist())
         if beams > 1:
             return answer, float("nan")
-        logprobs = torch.cat(found.logits).float().log_softmax(-1)
+        logprobs = exact(torch.cat(found.logits)).log_softmax(-1)
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
         return answer, sum(float(logprobs[step, token]) for step, token in enumerate(answer))
