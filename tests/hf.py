@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.tasks.huggingface.loading import load, wrap
-from vlx.tasks.vqa.questions import Questions
 
 CAPTIONERS = ("blip-captioning", "vit-gpt2", "swin-bert", "git")
 ASKED = ("blip-vqa", "blip-itm", "vilt")
@@ -75,7 +74,8 @@ def ids(*tokens: int) -> Tensor:
 
 def asked(task: Any, question: str = QUESTION) -> dict[str, Tensor]:
     """A question as the tokenizer makes it."""
-    return dict(task.tokenizer(question, return_tensors="pt"))
+    found = task.tokenizer(question, return_tensors="pt")
+    return {name: found[name] for name in ("input_ids", "attention_mask")}
 
 
 def start(family: str, model: Any) -> int:
@@ -153,8 +153,12 @@ def leaf(task: Any, family: str) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def placed(model: Any) -> Iterator[list[tuple[Tensor, tuple[int, int]]]]:
-    """While inside, ViLT's own record of where its shuffled patches belong is kept."""
-    embeddings, kept = model.vilt.embeddings, []
+    """While inside, ViLT's own record of where its shuffled patches belong is kept; nothing of other models."""
+    kept: list[tuple[Tensor, tuple[int, int]]] = []
+    if not hasattr(model, "vilt"):
+        yield kept
+        return
+    embeddings = model.vilt.embeddings
     original = embeddings.visual_embed
 
     def recorded(*args: Any, **more: Any) -> Any:
@@ -167,6 +171,37 @@ def placed(model: Any) -> Iterator[list[tuple[Tensor, tuple[int, int]]]]:
         yield kept
     finally:
         del embeddings.visual_embed
+
+
+@contextmanager
+def louder(shape: tuple[int, int], queries: Sequence[int], key: int, by: float) -> Iterator[None]:
+    """While inside, attention probabilities [B, heads, *shape] of some queries to one key are 1 + ``by`` times theirs.
+
+    Eager attention hands its probabilities to dropout, which does nothing else in eval mode.
+    """
+    original = torch.nn.functional.dropout
+
+    def changed(values: Tensor, *args: Any, **more: Any) -> Tensor:
+        values = original(values, *args, **more)
+        if values.ndim == 4 and tuple(values.shape[2:]) == shape:
+            values = values.clone()
+            values[:, :, list(queries), key] *= 1 + by
+        return values
+
+    functional: Any = torch.nn.functional
+    functional.dropout = changed
+    try:
+        yield
+    finally:
+        functional.dropout = original
+
+
+def rolled_out(layers: Sequence[Tensor], gradients: Sequence[Tensor], queries: Sequence[int]) -> Tensor:
+    """Relevance of all tokens to some queries, by the whole matrix: layers and gradients [heads, T, T] → [T]."""
+    relevance = torch.eye(layers[0].shape[-1], dtype=layers[0].dtype)
+    for p, g in zip(layers, gradients, strict=True):
+        relevance = relevance + (p * g).clamp(min=0).mean(0) @ relevance
+    return relevance[list(queries)].mean(0)
 
 
 def raster(tokens: Tensor, place: tuple[Tensor, tuple[int, int]]) -> Tensor:
@@ -187,7 +222,3 @@ def grid(task: Any, family: str, tokens: Tensor, shown: Tensor) -> Tensor:
     for n in range(count):
         cells[:, n // w, n % w] = tokens[0, PREFIX[family] + n]
     return cells
-
-
-def questions(task: Any) -> Questions:
-    return cast(Questions, task.questions)
