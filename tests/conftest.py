@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,3 +22,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return tiny.save(family, tmp_path_factory.mktemp(family))
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_folder: Callable[[str], Path]) -> Any:
+    """Tasks of tiny models of transformers; see `tests.hf.Tiny`."""
+    from tests.hf import Tiny
+
+    return Tiny(tiny_folder)

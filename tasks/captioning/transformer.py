@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
-from vlx.tasks.huggingface.texts import check_length, likeliest, padded, written
+from vlx.tasks.huggingface.texts import check_length, exact, likeliest, padded, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.huggingface.words import words_of
 
@@ -121,7 +121,7 @@ class TransformerCaptioner(TransformerVision):
         logits, layers = self.family.logits(self.twin(), own, ids, attentions)
         reads = Reads.of(targets)
         return (
-            reads.combine(logits[[runs[n] for n, _ in reads.pairs], [step for _, step in reads.pairs]].float()),
+            reads.combine(exact(logits[[runs[n] for n, _ in reads.pairs], [step for _, step in reads.pairs]])),
             layers,
             runs,
         )
@@ -141,7 +141,7 @@ class TransformerCaptioner(TransformerVision):
     def _forced(self, tokens: Tensor, text: tuple[int, ...]) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of a text, END included."""
         ids = padded([(self.family.start(self.model), *text)], tokens.device)
-        return self.family.logits(self.twin(), tokens, ids, False)[0][0].float().log_softmax(-1)
+        return exact(self.family.logits(self.twin(), tokens, ids, False)[0][0]).log_softmax(-1)
 
     def _generated(
         self, tokens: Tensor, prompt: tuple[int, ...], beams: int, longest: int
@@ -159,7 +159,7 @@ class TransformerCaptioner(TransformerVision):
         text = tuple(text[: next((n for n, token in enumerate(text) if token in ends), len(text))])
         if beams > 1:
             return text, self._forced(tokens, prompt + text)
-        said = torch.cat(found.logits).float().log_softmax(-1)
+        said = exact(torch.cat(found.logits)).log_softmax(-1)
         return text, torch.cat([said.new_zeros(len(prompt), said.shape[1]), said])
 
     def _prediction(

@@ -9,6 +9,7 @@ from torch import Tensor
 from vlx.errors import InputError, UnknownWords
 from vlx.language import shortened, split_words
 from vlx.task import Alternative
+from vlx.weighting import HALVES
 
 BETWEEN = -1  # stands between the texts of one target; no token has this number
 ALTERNATIVES = 5
@@ -43,6 +44,11 @@ def padded(texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     for row, tokens in zip(table, texts, strict=True):
         row[: len(tokens)] = torch.tensor(tokens, dtype=torch.long)
     return table.to(device)
+
+
+def exact(logits: Tensor) -> Tensor:
+    """Logits in at least float32."""
+    return logits.float() if logits.dtype in HALVES else logits
 
 
 def packed(*texts: Sequence[int]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.task import Alternative, Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
-from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
+from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
 
@@ -86,8 +86,7 @@ class BlipVqa(TransformerVision):
         texts = [unpacked(target.tokens) for target in targets]
         heard = Runs.make([(target.row, text[0]) for target, text in zip(targets, texts, strict=True)], A.device)
         seen = heard.take(self.hidden(A, rest))
-        twin = self.twin()
-        output = twin.text_encoder(
+        output = self.twin().text_encoder(
             attention_mask=heard.mask,
             encoder_hidden_states=seen,
             encoder_attention_mask=heard.mask.new_ones(seen.shape[:2]),
@@ -102,20 +101,36 @@ class BlipVqa(TransformerVision):
             ],
             A.device,
         )
-        logits = twin.text_decoder(
-            input_ids=said.ids,
-            attention_mask=said.ids.new_ones(said.ids.shape),
-            encoder_hidden_states=said.take(output.last_hidden_state),
-            encoder_attention_mask=said.take(heard.mask),
-            use_cache=False,
-        ).logits.float()
+        logits = self._decoded(output.last_hidden_state, heard.mask.sum(1).tolist(), said)
         reads, first = Reads.of(targets), [0]
         for text in texts:
             first.append(first[-1] + len(text) - 1)
         places = [_place(texts[n], step) for n, step in reads.pairs]
         picked = [said.of[first[n] + answer] for (n, _), (answer, _) in zip(reads.pairs, places, strict=True)]
-        values = reads.combine(logits[picked, [place for _, place in places]])
+        values = reads.combine(
+            exact(torch.stack([logits[run][place] for run, (_, place) in zip(picked, places, strict=True)]))
+        )
         return values, output.cross_attentions if attentions else (), heard
+
+    def _decoded(self, hidden: Tensor, lengths: Sequence[int], said: Runs) -> dict[int, Tensor]:
+        """Logits [L, V] of each of R answers to questions that were heard as ``hidden`` [Q, L, D].
+
+        Questions of one ``lengths`` are answered together: BLIP's cross-attention in transformers 5 looks at padding.
+        """
+        groups: dict[int, list[int]] = {}
+        for run, row in enumerate(said.rows):
+            groups.setdefault(lengths[row], []).append(run)
+        logits: dict[int, Tensor] = {}
+        for length, own in groups.items():
+            ids = said.ids[own]
+            decoded = self.twin().text_decoder(
+                input_ids=ids,
+                attention_mask=ids.new_ones(ids.shape),
+                encoder_hidden_states=hidden[[said.rows[run] for run in own], :length],
+                use_cache=False,
+            )
+            logits |= dict(zip(own, decoded.logits, strict=True))
+        return logits
 
     def _predicted(
         self, features: Features, row: int, tokens: Tensor, query: Query, question: tuple[int, ...]
@@ -159,7 +174,7 @@ class BlipVqa(TransformerVision):
         answer = self._ended(found.sequences[0, 1:].tolist())
         if beams > 1:
             return answer, float("nan")
-        logprobs = torch.cat(found.logits).float().log_softmax(-1)
+        logprobs = exact(torch.cat(found.logits)).log_softmax(-1)
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
         return answer, sum(float(logprobs[step, token]) for step, token in enumerate(answer))

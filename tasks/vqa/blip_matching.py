@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.questions import Questions, Runs
@@ -87,7 +88,7 @@ class BlipMatcher(TransformerVision):
             output_attentions=attentions,
             **({"input_ids": runs.ids} if embedded is None else {"inputs_embeds": embedded.clone()}),
         )
-        logits = twin.itm_head(output.last_hidden_state[:, 0]).float()
+        logits = exact(twin.itm_head(output.last_hidden_state[:, 0]))
         return logits, output.cross_attentions if attentions else ()
 
 

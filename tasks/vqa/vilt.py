@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vlx.geometry import Grid
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
 from vlx.tasks.vqa.labelled import predicted
@@ -115,10 +116,10 @@ class ViltVqa(TransformerTask):
         reads = Reads.of(targets)
         if "mask" not in rest:
             runs = Runs.make([(target.row, target.tokens) for target in targets], A.device)
-            logits = self._run(runs, runs.take(_tokens(A, rest["others"]))).logits.float()
+            logits = exact(self._run(runs, runs.take(_tokens(A, rest["others"]))).logits)
             return reads.combine(logits[[runs.of[n] for n, _ in reads.pairs]])
         others, mask = (rest[name].expand(len(A), *rest[name].shape[1:]) for name in ("others", "mask"))
-        logits = self._tail(A, others, mask).logits.float()
+        logits = exact(self._tail(A, others, mask).logits)
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
@@ -135,7 +136,7 @@ class ViltVqa(TransformerTask):
         last = self._tail(met, middle[:, :length], runs.mask, attentions=True)
         layers = (*first.attentions[: self.block + 1], *last.attentions)
         reads = Reads.of(targets)
-        scores = reads.combine(last.logits.float()[[of[n] for n, _ in reads.pairs]])
+        scores = reads.combine(exact(last.logits)[[of[n] for n, _ in reads.pairs]])
         queries = scores.new_zeros(len(targets), layers[0].shape[2])
         queries[:, 0] = 1
         cells = length + torch.arange(A[0, 0].numel(), device=A.device).view(A.shape[-2:])
