@@ -133,6 +133,7 @@ def test_all_files_come_from_the_commit_of_the_configuration(
 
         def read(source: str, **options: Any) -> Any:
             seen[reader] = options["revision"]
+            assert options.get("use_safetensors", True) is True
             return original(source, **options)
 
         return read
@@ -174,7 +175,10 @@ def test_the_settings_of_transformers_are_left(tiny_folder: Folder, monkeypatch:
     from transformers.utils import logging
 
     monkeypatch.delenv(loading.NO_CONVERSION, raising=False)
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), dict(os.environ)
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    before = logging.INFO, True, dict(os.environ)
     load(tiny_folder("blip-itm"))
     with pytest.raises(ModelError, match="does vqa, not captioning"):
         load(tiny_folder("blip-itm"), task="captioning")
@@ -183,6 +187,9 @@ def test_the_settings_of_transformers_are_left(tiny_folder: Folder, monkeypatch:
         assert not logging.is_progress_bar_enabled()
         raise KeyError
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before[:2]
+    logging.set_verbosity(level)
+    if not bars:
+        logging.disable_progress_bar()
 
 
 def test_loading_prints_nothing(tiny_folder: Folder, capfd: pytest.CaptureFixture[str]) -> None:
@@ -485,6 +492,11 @@ def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path
     assert text.startswith(f"{folder} is of type 'llava' (LlavaForConditionalGeneration), for which vlx has no adapter")
     assert all(f"{kind} ({made})" in text for kind, made in FAMILIES)
     assert "Its vision tower looks to be model.vision_tower, where an adapter of your own" in text
+
+
+def test_a_model_that_cannot_be_built_is_still_known_to_see(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"\(LlavaOfMine\), for which vlx has no adapter\. It knows [^:]*\.$"):
+        load(saved(tmp_path, transformers.LlavaConfig(), "LlavaOfMine"))
 
 
 def test_a_class_without_the_words_is_not_taken_for_one_with_them(tmp_path: Path) -> None:

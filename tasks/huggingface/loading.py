@@ -51,7 +51,8 @@ def load(
     place, kind = _device(device), _dtype(dtype)
     text, folder = str(name), Path(name).expanduser()
     local = _is_folder(folder, text, revision)
-    source, options = str(folder) if local else text, {"revision": revision, "trust_remote_code": trust_remote_code}
+    source = str(folder) if local else text
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():
         config = _read("AutoConfig", source, "its config.json", options)
         family = find(config, config.architectures or [], text, task)

@@ -59,7 +59,7 @@ def build(family: str) -> Parts:
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.manual_seed(SEED)
         model, processor, tokenizer = _BUILDERS[family]()
-    return model.requires_grad_(True).eval(), processor, tokenizer
+    return model.eval(), processor, tokenizer
 
 
 def _blip(model_class: str, size: int) -> Parts:
