@@ -128,15 +128,22 @@ class TransformerCaptioner(TransformerVision):
 
     def _predicted(self, tokens: Tensor, query: Query) -> Prediction:
         """The caption of one picture, from the tower's tokens [1, T, D]."""
-        prompt = () if query.prompt is None else written(self.tokenizer, query.prompt, "prompt", self.name)
+        begun = "" if query.prompt is None else query.prompt.rstrip()
+        prompt = () if query.prompt is None else written(self.tokenizer, begun, "prompt", self.name)
         context = self.family.context(self.model) - 1
         if query.caption is not None:
             text = written(self.tokenizer, query.caption, "caption", self.name)
+            text = self._after(begun, prompt, query.caption) or text
             check_length(len(prompt) + len(text), context, "caption", self.name)
             return self._prediction(prompt, text, self._forced(tokens, prompt + text), forced=True)
         check_length(len(prompt) + 1, context, "prompt", self.name)
         text, logprobs = self._generated(tokens, prompt, query.beams, min(self.longest, context - len(prompt)))
         return self._prediction(prompt, text, logprobs, forced=False)
+
+    def _after(self, begun: str, prompt: tuple[int, ...], caption: str) -> tuple[int, ...]:
+        """The caption's tokens behind the prompt, where a space may belong to them; () where they differ."""
+        whole = tuple(self.tokenizer(f"{begun} {caption.lstrip()}", add_special_tokens=False)["input_ids"])
+        return whole[len(prompt) :] if prompt and whole[: len(prompt)] == prompt else ()
 
     def _forced(self, tokens: Tensor, text: tuple[int, ...]) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of a text, END included."""

@@ -13,6 +13,7 @@ from vlx.weighting import HALVES
 
 BETWEEN = -1  # stands between the texts of one target; no token has this number
 ALTERNATIVES = 5
+UNREADABLE = 20  # likely tokens that may be no text: spaces, rows of the model beyond its tokenizer
 
 
 def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
@@ -73,10 +74,10 @@ def unpacked(tokens: Sequence[int]) -> list[tuple[int, ...]]:
 def likeliest(tokenizer: Any, logprobs: Tensor, count: int = ALTERNATIVES) -> tuple[Alternative, ...]:
     """The likeliest tokens at one step [V] that can be read, best first."""
     special = set(tokenizer.all_special_ids)
-    values, tokens = logprobs.float().topk(min(count + len(special), len(logprobs)))
+    values, tokens = logprobs.float().topk(min(count + len(special) + UNREADABLE, len(logprobs)))
     found = [
-        Alternative(tokenizer.decode([token]).strip(), token, value)
+        Alternative(text, token, value)
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
-        if token not in special
+        if token not in special and (text := tokenizer.decode([token]).strip())
     ]
     return tuple(found[:count])

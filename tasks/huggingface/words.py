@@ -1,10 +1,11 @@
 """From tokens to words: which of a text's tokens make each of its words."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from vlx.language import word_spans
+
+CUT = "\ufffd"  # stands at the end of a decoded text for a letter whose last bytes are missing
 
 
 def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
@@ -16,16 +17,14 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str
     special = set(tokenizer.all_special_ids)
     spans = _token_spans(tokenizer, tokens)
     text = tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
-    if sum(not letter.isspace() for letter in text) != (spans[-1][1] if spans else 0):
+    if _letters(text) != (spans[-1][1] if spans else 0):
         text = _plain(tokenizer, tokens).strip()
     place = _places(text)
     words = []
     for word, first, stop in word_spans(text):
         begin, end = place[first], place[stop]
         own = tuple(
-            n
-            for n, (low, high) in enumerate(spans)
-            if tokens[n] not in special and (max(low, begin) < min(high, end) or (low == high and begin < low < end))
+            n for n, (low, high) in enumerate(spans) if tokens[n] not in special and max(low, begin) < min(high, end)
         )
         words.append((word, own))
     return text, [(word, own) for word, own in words if own]
@@ -37,12 +36,20 @@ def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:
 
 
 def _token_spans(tokenizer: Any, tokens: Sequence[int]) -> list[tuple[int, int]]:
-    """Where each token's characters begin and end, counted without spaces; nothing for special tokens."""
-    lengths = [0]
+    """Where each token's characters begin and end, counted without spaces; nothing for special tokens.
+
+    A letter that is cut into bytes belongs to all of their tokens.
+    """
+    spans, whole = [], 0
     for n in range(len(tokens)):
         decoded = _plain(tokenizer, tokens[: n + 1])
-        lengths.append(max(sum(not letter.isspace() for letter in decoded), lengths[-1]))
-    return list(pairwise(lengths))
+        begin, whole = whole, max(_letters(decoded.rstrip(CUT)), whole)
+        spans.append((begin, max(whole, begin + 1) if decoded.endswith(CUT) else whole))
+    return spans
+
+
+def _letters(text: str) -> int:
+    return sum(not letter.isspace() for letter in text)
 
 
 def _places(text: str) -> list[int]:

@@ -29,7 +29,7 @@ class BlipMatcher(TransformerVision):
     ) -> None:
         super().__init__(model, processor, tokenizer, tower="vision_model", prefix=1, name=name, revision=revision)
         config: Any = model.config
-        self.questions = Questions(tokenizer, config.text_config.max_position_embeddings, name)
+        self.questions = Questions(tokenizer, config.text_config.max_position_embeddings, name, judged=True)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """Whether each query's text matches its picture, or its ``answer``; ``instead_of`` makes a contrast."""

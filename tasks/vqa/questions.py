@@ -16,11 +16,15 @@ from vlx.tasks.huggingface.words import words_of
 
 @dataclass(frozen=True)
 class Questions:
-    """Questions as the model's tokenizer writes them, its own special tokens around; at most ``longest`` tokens."""
+    """Questions as the model's tokenizer writes them, its own special tokens around; at most ``longest`` tokens.
+
+    ``judged``: the text may also come as a caption that is to be judged.
+    """
 
     tokenizer: Any
     longest: int
     name: str
+    judged: bool = False
 
     def asked(self, query: Query) -> tuple[int, ...]:
         """The tokens of a query's question, or of the text that is to be judged.
@@ -29,6 +33,8 @@ class Questions:
         """
         if query.text is None:
             raise InputError(f"{self.name} needs a question; give question=…")
+        if query.caption is not None and not self.judged:
+            raise InputError(f"{self.name} takes no caption; ask it with question=…")
         if query.question is not None and query.caption is not None:
             raise InputError("give a question or a caption, not both")
         if query.prompt is not None:
