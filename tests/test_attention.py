@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlx import attention, engine, methods, subwords
+import vlx
+from vlx import attention, engine, methods, neuron_names, scenes, subwords
+from vlx.ablation import log_odds
 from vlx.attention import gradient_attention, gradient_rollout
 from vlx.engine import Attribution
 from vlx.errors import InputError
@@ -120,3 +122,18 @@ def test_sums_and_differences_stay_one_score() -> None:
 
 def test_targets_of_different_rows_share_a_backward() -> None:
     assert engine.slots_of([0, 1, 0, 2, 1, 0]) == [0, 0, 1, 0, 1, 2]
+
+
+def test_reasons_of_a_word_of_two_tokens_are_tried_on_its_log_odds() -> None:
+    pytest.importorskip("transformers")
+    from vlx.tasks.captioning.blip import adapter
+    from vlx.tasks.huggingface import tiny
+
+    task = adapter(*tiny.build("blip-captioning"), name="blip")
+    table = neuron_names.dissect(task, neuron_names.open_data("scenes:6"), quantile=(0.05,))
+    why = vlx.explain(task, scenes.draw(10_000_021, size=64).image, caption="a greenish house", names=table)
+    because = why["greenish"].because
+    assert because is not None
+    assert because.check is not None, "nothing was named"
+    assert not because.check.contrast
+    assert because.check.before == pytest.approx(float(log_odds(np.array(why["greenish"].logprob))), rel=1e-4)

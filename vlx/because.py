@@ -320,14 +320,15 @@ def _measured(because: Because) -> list[Reason]:
 def _with_check(because: Because, carriers: _Carriers, target: Target, logprobs: Array) -> Because:
     if not carriers.units:
         return because
-    standing = log_odds(logprobs) if len(target.terms) == 1 else logprobs
+    contrast = any(term.weight < 0 for term in target.terms)
+    standing = logprobs if contrast else log_odds(logprobs)
     effects = standing[0] - standing
     check = Check(
         units=tuple(sorted(carriers.units)),
         before=float(standing[0]),
         effect=float(effects[1]),
         logprob=float(logprobs[0] - logprobs[1]),
-        contrast=len(target.terms) > 1,
+        contrast=contrast,
         alone=float(standing[2]),
         random=tuple(effects[3 : 3 + SETS].tolist()),
         floor=max(FLOOR, LEAD * float(standing[0])),
