@@ -57,7 +57,7 @@ def picture(seed: int = 1, width: int = 60, height: int = 40) -> Image.Image:
     return Image.fromarray(squares).resize((width, height), Image.Resampling.NEAREST)
 
 
-def options(family: str, text: str = QUESTION) -> dict[str, str]:
+def options(family: str, text: str = QUESTION) -> dict[str, Any]:
     """What `vlx.explain` must be told about a model of this family."""
     return {"question": text} if family in ASKED else {}
 

@@ -1,6 +1,7 @@
 """The self-test on models of transformers: it passes, and each trap that is sprung on purpose makes it fail."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from vlx import engine
 from vlx.selftest import SelfTest, self_test
 from vlx.task import Query, Target
 from vlx.tasks.huggingface.twin import Given, Twin
-from vlx.tasks.vqa import blip
+from vlx.tasks.vqa import blip, vilt
 from vlx.tasks.vqa.questions import Runs
 
 WRITERS = (*CAPTIONERS, "blip-vqa")
@@ -232,6 +233,7 @@ def test_vilts_last_block_has_no_gradient_and_is_told(tiny_models: Tiny) -> None
     task = tiny_models.task("vilt")
     task.block += 1
     task.layer = f"vilt.encoder.layer.{task.block}"
+    task._behind.change = partial(vilt._cut, first=task.block + 1)
     found = outcome(task, "vilt")
     assert "gradient" in failed(found)
     assert "reads another layer, or only a class token" in found["gradient"].remark

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from inspect import ismethod
 from itertools import groupby, islice
 from os import PathLike
 from typing import Any, cast
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -174,11 +176,11 @@ _frames = Kept()
 
 def _frame(task: Task, size: tuple[int, int]) -> Frame:
     """How pictures of ``size`` (H, W) lie in the task's input; measured once for each size and ``prepare``."""
-    known = _frames.of(task)
-    prepare, frame = known.get(size, (None, None))
-    if frame is None or prepare != task.prepare:
-        frame = measure_frame(task.prepare, size)
-        known[size] = (task.prepare, frame)
+    known, prepare = _frames.of(task), task.prepare
+    measured, frame = known.get(size, (None, None))
+    if frame is None or measured() != prepare:
+        frame = measure_frame(prepare, size)
+        known[size] = (WeakMethod(prepare) if ismethod(prepare) else lambda: prepare, frame)  # a method holds its task
     return cast(Frame, frame)
 
 

@@ -5,11 +5,13 @@ computed before, so that stock ``forward`` and ``generate`` take any feature map
 run again. The user's model is neither hooked nor changed, and threads cannot meet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Given(nn.Module):
@@ -32,29 +34,39 @@ class Twin:
     """The twin of ``model`` with other modules in some places; made again when the weights move.
 
     ``stand_ins``: a module by the name of the submodule it stands for. The weights are those of ``model``, in place,
-    and need no gradient. ``eager``: the submodule whose attention is to be computed in plain steps, which show the
-    probabilities and can be differentiated for many targets at once; for models that know other ways.
+    and need no gradient; hooks of the owner run in the twin too. ``eager``: the submodule whose attention is to be
+    computed in plain steps, which show the probabilities and can be differentiated for many targets at once; for models
+    that know other ways. ``change``: what else is to be done to the twin when it is made.
     """
 
-    def __init__(self, model: nn.Module, stand_ins: Mapping[str, nn.Module], *, eager: str | None = None) -> None:
-        self.model, self.stand_ins, self.eager = model, dict(stand_ins), eager
-        self._made_of: tuple[int, ...] = ()
-        self._twin: nn.Module | None = None
+    def __init__(
+        self,
+        model: nn.Module,
+        stand_ins: Mapping[str, nn.Module],
+        *,
+        eager: str | None = None,
+        change: Callable[[Any], object] = lambda twin: None,
+    ) -> None:
+        self.model, self.stand_ins, self.eager, self.change = model, dict(stand_ins), eager, change
+        self._made: tuple[tuple[int, ...], nn.Module] | None = None
 
     def __call__(self) -> Any:
         """The twin, in eval mode."""
         places = tuple(tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers()))
-        if self._twin is None or places != self._made_of:
-            self._twin, self._made_of = self._make(), places
-        return self._twin
+        made = self._made
+        if made is None or places != made[0]:
+            self._made = made = (places, self._make())
+        return made[1]
 
     def _make(self) -> nn.Module:
         model = self.model
         memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
         memo |= {id(buffer): buffer for buffer in model.buffers()}
         memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in self.stand_ins.items()}
+        memo |= {id(hook): hook for module in model.modules() for name in HOOKS for hook in vars(module)[name].values()}
         copied: Any = deepcopy(model, memo)
         if self.eager is not None:
             copied.get_submodule(self.eager).set_attn_implementation("eager")
+        self.change(copied)
         found: nn.Module = copied.eval()
         return found

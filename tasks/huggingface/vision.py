@@ -1,6 +1,7 @@
 """The vision half of adapters for transformers: a tower's tokens as a feature map on the grid of their patches."""
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class TransformerTask:
     ) -> None:
         self.model, self.processor, self.tokenizer = model, processor, tokenizer
         self.name, self.revision, self.notes = name, revision, tuple(notes)
+        self._prepare = partial(prepared, processor)  # holds no task: what was measured of it is kept by it
         self._digest, self._blank = Digest(), mean_colour(self._prepare)
 
     @property
@@ -69,9 +71,6 @@ class TransformerTask:
         """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.self_test`."""
         return self_test(self, image, **options)  # type: ignore[arg-type]
 
-    def _prepare(self, image: Image.Image) -> Tensor:
-        return prepared(self.processor, image)
-
 
 class TransformerVision(TransformerTask):
     """A task split behind its vision tower: A = the tower's last tokens without its first ``prefix``, [B, D, h, w].
@@ -96,6 +95,7 @@ class TransformerVision(TransformerTask):
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
         self.twin = Twin(model, {tower: Given(self._tower.config)}, eager=eager)
+        self._whole = Twin(model, {})
 
     def digest(self) -> str:
         """A hash of the tower's weights; see `vlx.task.Identified`."""
@@ -123,7 +123,8 @@ class TransformerVision(TransformerTask):
     def shallow(self, inputs: Tensor) -> Tensor:
         """Pictures → the tokens of the earliest block with as many as A, arranged as A is; see `vlx.task.Shallow`."""
         with torch.no_grad():
-            output = self._tower(unbound(inputs), output_hidden_states=True)
+            tower = self._whole().get_submodule(self.layer)  # transformers leaves hooks where it is asked for more
+            output = tower(unbound(inputs), output_hidden_states=True)
         count = output.last_hidden_state.shape[1]
         early = next(tokens for tokens in output.hidden_states[1:] if tokens.shape[1] == count)
         return self._split(early, inputs)[0]

@@ -1,6 +1,8 @@
 """ViLT: one stream of words and patches. The feature map is what the patches hold after they have met the question."""
 
 from collections.abc import Sequence
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ from vlx.tasks.vqa.questions import Questions, Runs
 
 EMBEDDINGS = "vilt.embeddings"
 BLOCKS = "vilt.encoder.layer"
+
+_drawing = Lock()  # random state belongs to the process: threads put it back one at a time
 
 
 class Embedded(nn.Module):
@@ -55,7 +59,8 @@ class ViltVqa(TransformerTask):
         self.layer = f"{BLOCKS}.{self.block}"
         self.labels = [config.id2label[number] for number in range(config.num_labels)]
         self.questions = Questions(tokenizer, config.max_position_embeddings, name)
-        self._whole, self._behind = Twin(model, {}), Twin(model, {EMBEDDINGS: Embedded()})
+        self._whole = Twin(model, {})
+        self._behind = Twin(model, {EMBEDDINGS: Embedded()}, change=partial(_cut, first=self.block + 1))
 
     def digest(self) -> str:
         """A hash of the weights before A; see `vlx.task.Identified`."""
@@ -172,12 +177,9 @@ class ViltVqa(TransformerTask):
     def _tail(self, A: Tensor, others: Tensor, mask: Tensor, *, attentions: bool = False) -> Any:
         """The blocks behind A [R, D, h, w] and the head; the other tokens [R, L + 1, D] and the words' mask [R, L]."""
         self.refuse_training()
-        twin = self._behind()
-        if len(twin.vilt.encoder.layer) > twin.config.num_hidden_layers - self.block - 1:
-            twin.vilt.encoder.layer = twin.vilt.encoder.layer[self.block + 1 :]
         states = _tokens(A, others)
         shown = mask.new_ones(len(A), states.shape[1] - mask.shape[1])
-        return twin(
+        return self._behind()(
             inputs_embeds=states,
             attention_mask=torch.cat([mask, shown], 1),
             image_embeds=states,
@@ -190,13 +192,18 @@ class ViltVqa(TransformerTask):
         embeddings: Any = self.model.get_submodule(EMBEDDINGS)
         mask = torch.ones(inputs.shape[0], *inputs.shape[-2:], dtype=torch.long, device=inputs.device)
         devices = [inputs.device] if inputs.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with _drawing, torch.random.fork_rng(devices=devices):
             tokens, _, (place, (h, w)) = embeddings.visual_embed(inputs, mask, max_image_length=-1)
         raster = place[..., 0] * w + place[..., 1]
         cells = torch.zeros_like(tokens[:, 1:]).scatter(
             1, raster[..., None].expand(-1, -1, tokens.shape[2]), tokens[:, 1:]
         )
         return torch.cat([tokens[:, :1], cells], 1), (h, w)
+
+
+def _cut(twin: Any, first: int) -> None:
+    """Leave only the blocks from number ``first`` on."""
+    twin.vilt.encoder.layer = twin.vilt.encoder.layer[first:]
 
 
 def _cells(tokens: Tensor, like: Tensor) -> Tensor:
