@@ -18,7 +18,7 @@ from vlx.errors import InputError
 from vlx.neuron_names import formats, tables
 from vlx.neuron_names.table import NeuronNames, UnitName, detects, require_fit
 from vlx.reasons import Because, Check, Kind, Reason
-from vlx.task import Features, Target, Task
+from vlx.task import Features, Mixes, Target, Task
 from vlx.weighting import Method
 
 Array = NDArray[Any]
@@ -64,6 +64,11 @@ class Naming:
                 raise InputError(f"{name}={given!r}; known are {', '.join(known)}")
         if names is None:
             return None
+        if isinstance(task, Mixes):
+            raise InputError(
+                f"{task.name} is explained at what its cells hold after they have met the question; units have no "
+                "names there, so leave names out"
+            )
         if isinstance(names, str) and names == SHIPPED:
             return cls(tables.shipped(task), check, rule, off)
         if isinstance(names, NeuronNames):

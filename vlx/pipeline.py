@@ -314,8 +314,9 @@ def _reasons(
     assert wish.naming is not None
     count = len(asked) - (task.kind == "captioning")
     naming, method = wish.naming, wish.method
-    if not isinstance(method, Method):  # a map that is not made of units
-        method = METHODS["hirescam"]
+    merged = task.kind == "captioning" and any(len(target.terms) > 1 for target in asked[:count])
+    if not isinstance(method, Method) or (merged and wish.subwords != "sum"):  # a map that is not made of units
+        method = method if isinstance(method, Method) else METHODS["hirescam"]
         maps = engine.attribute(task, features.A, asked[:count], method, features.rest).signed.cpu().numpy()
     found = becauses(
         task,

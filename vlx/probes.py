@@ -128,13 +128,15 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
     if task.kind != "captioning":
         return [whole] * targets
     forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A))
-    words = [tuple(_likeliest(one, n) for one in forced) for n in range(len(prediction.words))]
+    count = len(prediction.words)  # the last ones of the text: those of a prompt stand before them
+    words = [tuple(_likeliest(one, n) for one in forced) for n in range(-count, 0)]
     return [*words, *[whole] * (targets - len(words))]
 
 
 def _likeliest(prediction: Prediction, position: int) -> str:
     """The word the model holds likeliest at a position; "" where it does not tell its alternatives."""
-    told = prediction.words[position].alternatives if position < len(prediction.words) else ()
+    count = len(prediction.words)
+    told = prediction.words[position].alternatives if -count <= position < count else ()
     return max(told, key=lambda other: other.logprob).label if told else ""
 
 

@@ -9,6 +9,7 @@ from vlx.task import Defaults
 from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
 
 CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1}
+AFTER_PADDING = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl")  # count places from their padding's number
 CONTEXTS = ("max_position_embeddings", "n_positions")
 
 
@@ -57,7 +58,8 @@ def _end(model: Any) -> tuple[int, ...]:
 
 def _context(model: Any) -> int:
     config = model.config.decoder
-    return int(next((getattr(config, name) for name in CONTEXTS if hasattr(config, name)), 512))
+    places = int(next((getattr(config, name) for name in CONTEXTS if hasattr(config, name)), 512))
+    return places - config.pad_token_id - 1 if config.model_type in AFTER_PADDING else places
 
 
 def adapter(
