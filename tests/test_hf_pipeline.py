@@ -108,7 +108,7 @@ def test_rivals_and_contrasts_are_explained_beside_the_answer(tiny_models: Tiny,
         assert (why.text, why.instead_of) == (one, other)
         assert [side.text for side in why.others] == [one, other]
         a, b = (found[0] for found in alone)
-        assert np.allclose(why[0].signed, a.signed - b.signed, atol=2e-6)
+        assert np.allclose(why[0].signed, a.signed - b.signed, atol=1e-5)
         assert np.allclose(why[0].weights, a.weights - b.weights, atol=2e-6)
         assert why[0].score == pytest.approx(a.score - b.score, abs=1e-5)
         assert a.seen is not None and b.seen is not None
