@@ -12,7 +12,7 @@ from tests.explanations import VERDICT, answer_explanation, asked, caption_expla
 from tests.test_report_vqa import nasty_answer
 from vlx import Explanation
 from vlx.explanation import Look, Occlusion, QuestionWord
-from vlx.report import colour, pictures, text, wording
+from vlx.report import colour, html, pictures, text, wording
 
 CONTROL = "\x1b[2J\x07red"
 
@@ -231,3 +231,23 @@ def test_agreement_of_occlusion_in_words(found: float, said: str) -> None:
     word = replace(answer_explanation()[0], occlusion=Occlusion(np.zeros((4, 4)), found, 16))
     assert wording.agreement(word) == said
     assert wording.agreement(replace(word, occlusion=None)) == ""
+
+
+def test_classes_are_not_called_words() -> None:
+    why = replace(caption_explanation(), task="classification", question=None)
+    page, markdown = html.page(why), text.markdown(why)
+    for said in (
+        "pale classes",
+        "are as likely without it",
+        "What else it could be",
+        "Hover a class",
+        "a class’s score",
+    ):
+        assert said in page
+    assert "What could have stood here" not in page
+    assert "come from the words before" not in page
+    assert "| class | p |" in markdown
+    assert "other likely classes" in markdown
+    words = html.page(caption_explanation())
+    assert "pale words" in words
+    assert "come from the words before" in words

@@ -136,7 +136,7 @@ def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explan
         pad=0.02,
         format=ticks,
     )
-    noun = "words" if why.question is None else "answers"
+    noun = wording.PLURALS[wording.noun(why)]
     bar.set_label(f"{wording.unit(why.words[0])}, one scale for all {noun}", fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=7)
     bar.ax.xaxis.get_offset_text().set_fontsize(7)

@@ -24,6 +24,8 @@ KINDS = {
     "sentence": "the whole text as one target",
 }
 
+KNOWN = {"word": "the words before it", "answer": "the question alone", "class": "the model alone"}
+
 
 @dataclass(frozen=True)
 class Item:
@@ -33,7 +35,7 @@ class Item:
     kind: str
     number: int
     top: float
-    asked: bool = False
+    noun: str = "word"
     instead_of: str | None = None
 
     @property
@@ -74,7 +76,7 @@ class Item:
     @property
     def seen_said(self) -> str:
         """The same in a sentence."""
-        return wording.seen_said(self.word, "the question alone" if self.asked else "the words before it")
+        return wording.seen_said(self.word, KNOWN[self.noun])
 
     @property
     def verdict(self) -> str:
@@ -187,7 +189,12 @@ class Panel:
     @property
     def noun(self) -> str:
         """What the buttons hold."""
-        return "answer" if self.why.question is not None else "word"
+        return wording.noun(self.why)
+
+    @property
+    def nouns(self) -> str:
+        """Several of them."""
+        return wording.PLURALS[self.noun]
 
     @property
     def cropped(self) -> bool:
@@ -245,12 +252,12 @@ class Panel:
 
 def _items(why: Explanation) -> list[Item]:
     """All buttons in order: words, the other answers, phrases, the whole text."""
-    top, asked = colour.scale(why), why.question is not None
+    top, noun = colour.scale(why), wording.noun(why)
     found = [("word", word, why.instead_of) for word in why.words]
     found += [("other", other.words[0], other.instead_of) for other in answers.beside(why)]
     found += [("phrase", phrase, None) for phrase in why.phrases if phrase.label != why.sentence.label]
     found += [("sentence", why.sentence, None)] if len(why.words) > 1 else []
-    return [Item(word, kind, number, top, asked, other) for number, (kind, word, other) in enumerate(found)]
+    return [Item(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(found)]
 
 
 def _hidden(drawn: pictures.Drawn, items: Sequence[Item]) -> list[tuple[Item, str]]:

@@ -144,7 +144,8 @@ def markdown(why: Explanation) -> str:
 
     model = _plain(str(why.provenance.get("model", "the model")))
     unit = f" Peaks are in {_plain(wording.unit(why.words[0]))}." if why.words else ""
-    noun = "word" if why.question is None else "answer"
+    noun = wording.noun(why)
+    nouns = wording.PLURALS[noun]
     made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
@@ -157,7 +158,7 @@ def markdown(why: Explanation) -> str:
         *(f"- {_plain(line)}" for word in why for line in _probed(why, word)),
         "",
         *(f"> {_plain(note)}\n" for note in why.notes),
-        f"| {noun} | p | log p | seen (nats) | peak for | peak against | other likely {noun}s |",
+        f"| {noun} | p | log p | seen (nats) | peak for | peak against | other likely {nouns} |",
         "|---|--:|--:|--:|--:|--:|---|",
         *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
         "",
@@ -165,7 +166,7 @@ def markdown(why: Explanation) -> str:
         "",
         *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes),
         "",
-        f"![Maps of all {noun}s]({pictures.png_address(figure.rendered(figure.draw(why)))})",
+        f"![Maps of all {nouns}]({pictures.png_address(figure.rendered(figure.draw(why)))})",
         "",
         *(f"- {_plain(str(name))}: {_plain(str(value))}" for name, value in why.provenance.items()),
     ]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from vlx.explanation import Look, WordExplanation
+from vlx.explanation import Explanation, Look, WordExplanation
 
 UNITS = {"logprob": "nats", "logit": "logits", "prob": "probability", "margin": "logits of lead"}
 SCORES = {"logprob": "log p", "logit": "the logit", "prob": "p", "margin": "the lead over the runner-up"}
@@ -15,6 +15,14 @@ GUIDED = (
 )
 HARDLY = 0.25  # of p: what was said anyway hardly gained by the picture
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
+
+
+PLURALS = {"word": "words", "answer": "answers", "class": "classes"}
+
+
+def noun(why: Explanation) -> str:
+    """What is explained: a "word", an "answer" or a "class"."""
+    return "class" if why.task == "classification" else "word" if why.question is None else "answer"
 
 
 FEATURES = ("Regions whose features", "features")
