@@ -196,6 +196,25 @@ def louder(shape: tuple[int, int], queries: Sequence[int], key: int, by: float) 
         functional.dropout = original
 
 
+@contextmanager
+def overheard(shape: tuple[int, int]) -> Iterator[list[Tensor]]:
+    """While inside, all attention probabilities [B, heads, *shape] are kept, in the graph; see `louder`."""
+    original, kept = torch.nn.functional.dropout, list[Tensor]()
+
+    def heard(values: Tensor, *args: Any, **more: Any) -> Tensor:
+        values = original(values, *args, **more)
+        if values.ndim == 4 and tuple(values.shape[2:]) == shape:
+            kept.append(values)
+        return values
+
+    functional: Any = torch.nn.functional
+    functional.dropout = heard
+    try:
+        yield kept
+    finally:
+        functional.dropout = original
+
+
 def rolled_out(layers: Sequence[Tensor], gradients: Sequence[Tensor], queries: Sequence[int]) -> Tensor:
     """Relevance of all tokens to some queries, by the whole matrix: layers and gradients [heads, T, T] → [T]."""
     relevance = torch.eye(layers[0].shape[-1], dtype=layers[0].dtype)

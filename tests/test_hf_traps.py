@@ -37,7 +37,7 @@ WRITERS = (*CAPTIONERS, "blip-vqa")
 
 
 def outcome(task: Any, family: str, **more: Any) -> SelfTest:
-    return self_test(task, picture(), **{**options(family), **more})
+    return self_test(task, picture(), **{**options(family), "cells": 12, **more})
 
 
 def failed(found: SelfTest) -> set[str]:

@@ -21,6 +21,7 @@ from tests.hf import (
     logits,
     louder,
     output,
+    overheard,
     picture,
     pixels,
     placed,
@@ -172,6 +173,12 @@ def test_gradattention_is_how_the_score_follows_the_questions_attention(tiny_mod
     slopes = [(score(cell, step) - score(cell, -step)) / (2 * step) for cell in range(cells)]
     assert max(map(abs, slopes)) > 1e-4
     assert (found.signed - found.opposed)[0].flatten().tolist() == pytest.approx(slopes, rel=1e-5, abs=1e-8)
+    with overheard((length, 1 + cells)) as layers:
+        total = stock_score(task, family, shown, target)
+    gradients = torch.autograd.grad(total, layers)
+    rising = [(p * g.clamp(min=0))[0].sum((0, 1)) for p, g in zip(layers, gradients, strict=True)]
+    wanted = torch.stack(rising).sum(0)[1:].detach()
+    torch.testing.assert_close(found.signed[0].flatten(), wanted, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["gradrollout", "gradattention"])
