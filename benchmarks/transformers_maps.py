@@ -1,8 +1,9 @@
-"""Which method points at the right thing in a decoder with cross-attention? ``python -m benchmarks.cross_attention``.
+"""Which method points at the right thing in a transformer? ``python -m benchmarks.transformers_maps [--family git]``.
 
-A BLIP text decoder (transformers' own, 3 layers of 128) learns to caption drawn scenes from the feature map of
-scenes/captioner's CNN, which stays as it is, by its captions alone: nobody tells it where to look. What the words speak
-of is known to the pixel, so every method can be measured. Training takes some 6 minutes of one core.
+The text half of BLIP (cross-attention) or of GIT (one stream), transformers' own with 3 layers of 128, learns to
+caption drawn scenes from the feature map of scenes/captioner's CNN, which stays as it is, by its captions alone: nobody tells it
+where to look. What the words speak of is known to the pixel, so every method can be measured. Training takes some 6
+minutes of one core for BLIP's, more for GIT's.
 """
 
 from collections import defaultdict
@@ -27,11 +28,12 @@ from vlx.evaluation.pointing import hit, peaks_of
 from vlx.frames import measure_frame
 from vlx.geometry import Placement
 from vlx.task import Features
-from vlx.tasks.captioning.blip import FAMILY
-from vlx.tasks.captioning.transformer import TransformerCaptioner
+from vlx.tasks.captioning import blip, git
+from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
 from vlx.weighting import METHODS
 
-SIDE, WIDTH, BATCH = 128, 128, 64
+FAMILIES = {"blip": blip.FAMILY, "git": git.FAMILY}
+SIDE, CELLS, WIDTH, BATCH = 128, 16, 128, 64
 PAD, START, END = 0, 1, 2
 HELD_OUT = 10_000_000
 RATE = 2e-3
@@ -56,45 +58,31 @@ class Tower(nn.Module):
         return torch.cat([self.first.expand(len(A), -1, -1), cells], 1)
 
     def forward(self, pixel_values: Tensor, **_: Any) -> Any:
-        """As a tower of transformers."""
+        """As a tower of transformers; of tokens [B, 1, T, WIDTH] these themselves."""
         from transformers.modeling_outputs import BaseModelOutput
 
-        return BaseModelOutput(last_hidden_state=self.tokens(self.cnn(pixel_values)))
+        there = pixel_values.shape[1] == 1
+        return BaseModelOutput(last_hidden_state=pixel_values[:, 0] if there else self.tokens(self.cnn(pixel_values)))
 
 
-class Captioner(nn.Module):
-    """Tower and decoder under the names that BLIP gives them."""
+def model_of(family: str, tower: Tower, words: int) -> Any:
+    """A small model of the family that sees with ``tower``."""
+    import transformers as hf
 
-    def __init__(self, tower: Tower, words: int) -> None:
-        super().__init__()
-        from transformers import BlipTextConfig
-        from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel
-
-        text = BlipTextConfig(
-            vocab_size=words,
-            hidden_size=WIDTH,
-            encoder_hidden_size=WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            intermediate_size=2 * WIDTH,
-            max_position_embeddings=32,
-            bos_token_id=START,
-            sep_token_id=END,
-            pad_token_id=PAD,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-        self.vision_model, self.text_decoder = tower, BlipTextLMHeadModel(text)
-        self.config = type("Config", (), {"text_config": text})()
-
-    def loss(self, A: Tensor, ids: Tensor) -> Tensor:
-        """Cross-entropy of captions [B, L] with START and END, by the CNN's map."""
-        given, wanted = ids[:, :-1], ids[:, 1:]
-        seen = self.vision_model.tokens(A)
-        logits = self.text_decoder(
-            input_ids=given, attention_mask=torch.ones_like(given), encoder_hidden_states=seen, use_cache=False
-        ).logits
-        return F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 4}
+    vision = {**sizes, "num_hidden_layers": 1, "image_size": SIDE, "patch_size": SIDE // CELLS}
+    text: dict[str, Any] = {**sizes, "num_hidden_layers": 3, "vocab_size": words, "max_position_embeddings": 32}
+    text |= {"bos_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
+    text |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model: Any
+    if family == "git":
+        model = hf.GitForCausalLM(hf.GitConfig(vision_config=vision, **text))
+        model.git.image_encoder = tower
+    else:
+        text |= {"encoder_hidden_size": WIDTH, "sep_token_id": END}
+        model = hf.BlipForConditionalGeneration(hf.BlipConfig(text_config=text, vision_config=vision))
+        model.vision_model = tower
+    return model
 
 
 def maps_and_captions(count: int) -> tuple[Tensor, list[str], Any]:
@@ -108,7 +96,7 @@ def maps_and_captions(count: int) -> tuple[Tensor, list[str], Any]:
     return torch.cat(maps), captions, task
 
 
-def trained(count: int, passes: int) -> TransformerCaptioner:
+def trained(family: str, count: int, passes: int) -> TransformerCaptioner:
     """The captioner after so many passes over so many scenes."""
     from transformers import BertTokenizer
 
@@ -119,32 +107,38 @@ def trained(count: int, passes: int) -> TransformerCaptioner:
         tokens = [START, *(words.index(word) for word in caption.split()), END]
         row[: len(tokens)] = torch.tensor(tokens)
     torch.manual_seed(0)
-    model = Captioner(Tower(source.cnn, A), len(words))
-    model.vision_model.cnn.requires_grad_(False)
-    _fit(model, A, ids, passes)
+    tower = Tower(source.cnn.requires_grad_(False), A)
+    model = model_of(family, tower, len(words))
+    _fit(model, tower, FAMILIES[family], A, ids, passes)
     tokenizer = BertTokenizer(vocab={word: token for token, word in enumerate(words)})
 
     def processor(images: Any, **_: Any) -> dict[str, Tensor]:
         return {"pixel_values": source.prepare(images)[None]}
 
-    return TransformerCaptioner(model.eval(), processor, tokenizer, FAMILY, name="BLIP decoder on drawn scenes")
+    return TransformerCaptioner(model.eval(), processor, tokenizer, FAMILIES[family], name=f"{family} on drawn scenes")
 
 
-def _fit(model: Captioner, A: Tensor, ids: Tensor, passes: int) -> None:
+def _fit(model: Any, tower: Tower, family: Family, A: Tensor, ids: Tensor, passes: int) -> None:
     learned = [weights for weights in model.parameters() if weights.requires_grad]
     steps = passes * (len(A) // BATCH)
     optimizer = torch.optim.AdamW(learned, RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     model.train()
-    model.vision_model.cnn.eval()
-    for _ in track(range(passes), "passes"):
+    tower.cnn.eval()
+    for number in track(range(passes), "passes"):
+        right = asked = 0
         for chosen in torch.randperm(len(A))[: len(A) // BATCH * BATCH].view(-1, BATCH):
-            loss = model.loss(A[chosen].float(), ids[chosen])
+            given, wanted = ids[chosen, :-1], ids[chosen, 1:]
+            logits = family.logits(model, tower.tokens(A[chosen].float()), given, False)[0]
+            loss = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
             schedule.step()
+            right += int((logits.argmax(-1) == wanted)[wanted != PAD].sum())
+            asked += int((wanted != PAD).sum())
+        click.echo(f"pass {number + 1}: {right / asked:.1%} of words right")
 
 
 def variants() -> Iterator[AttentionMethod]:
@@ -161,10 +155,10 @@ def variants() -> Iterator[AttentionMethod]:
     def plain(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
         return torch.stack([torch.einsum("nhqk,nq->nk", p, queries) for p in layers]).sum(0)
 
-    yield ATTENTION_METHODS["gradattention"]
-    yield AttentionMethod("… negative gradients kept", partial(summed, signed=True), True, False, "", "")
-    yield AttentionMethod("… last layer only", partial(summed, first=-1), False, False, "", "")
-    yield AttentionMethod("… all words' queries", everywhere, False, False, "", "")
+    yield from ATTENTION_METHODS.values()
+    yield AttentionMethod("gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", "")
+    yield AttentionMethod("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
+    yield AttentionMethod("gradattention, all words' queries", everywhere, False, False, "", "")
     yield AttentionMethod("attention without gradient", plain, False, False, "", "")
 
 
@@ -191,16 +185,19 @@ def _maps(task: Any, features: Features, cases: list[Case], kind: Any) -> Iterat
     for method in METHODS.values():
         yield method.name, method.map(features.A[[case.row for case in cases]], gradient)
     for variant in variants():
+        if variant.rolled and task.defaults.method != "gradrollout":
+            continue
         yield variant.name, attention.attribute(task, features.A, targets, variant, features.rest).signed
 
 
 @click.command()
+@click.option("--family", type=click.Choice(list(FAMILIES)), default="blip", show_default=True, help="Whose text half.")
 @click.option("--scenes", "count", default=6000, show_default=True, help="Scenes to train on.")
 @click.option("--passes", default=8, show_default=True, help="Passes over them.")
 @click.option("--n", default=200, show_default=True, help="Held-out scenes.")
-def main(count: int, passes: int, n: int) -> None:
-    """Train a decoder with cross-attention, then measure methods on what its words speak of."""
-    found = measured(trained(count, passes), n)
+def main(family: str, count: int, passes: int, n: int) -> None:
+    """Train the text half of a transformer, then measure methods on what its words speak of."""
+    found = measured(trained(family, count, passes), n)
     groups = sorted({group for _, _, group in found})
     table = Table("method", "target", *groups, box=None)
     for name, kind in dict.fromkeys((name, kind) for name, kind, _ in found):
