@@ -1,9 +1,9 @@
 """Which method points at the right thing in a transformer? ``python -m benchmarks.transformers_maps [--family git]``.
 
 The text half of BLIP (cross-attention) or of GIT (one stream), transformers' own with 3 layers of 128, learns to
-caption drawn scenes from the feature map of scenes/captioner's CNN, which stays as it is, by its captions alone: nobody tells it
-where to look. What the words speak of is known to the pixel, so every method can be measured. Training takes some 6
-minutes of one core for BLIP's, more for GIT's.
+caption drawn scenes from the feature map of scenes/captioner's CNN, which stays as it is, by its captions alone: nobody
+tells it where to look. What the words speak of is known to the pixel, so every method can be measured. Training takes
+some 6 minutes of one core for BLIP's, more for GIT's.
 """
 
 from collections import defaultdict
