@@ -39,7 +39,7 @@ def gradient_attention(layers: Layers, gradients: Layers, queries: Tensor) -> Te
     """Σ over layers, heads and the target's queries of max(gradient, 0) × probability, [N, keys].
 
     The gradient × cross-attention of ALBEF (arXiv 2107.07651, section 6.1), of all layers instead of one that is chosen
-    by hand. Gradients below 0 are dropped as there: on drawn scenes that points better (`benchmarks.transformers_maps`).
+    by hand. Gradients below 0 are dropped as there: that points better (`benchmarks.transformers_maps`).
     """
     parts = [
         torch.einsum("nhqk,nhqk,nq->nk", p, g.clamp(min=0), queries) for p, g in zip(layers, gradients, strict=True)
