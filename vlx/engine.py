@@ -103,14 +103,21 @@ def scores(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None) -
 
 def ask(task: Task, features: Features, targets: Sequence[Target]) -> Tensor:
     """Scores [N] without gradients from features as `Task.features` gives them, mixed with the text where need be."""
+    seen, own = met(task, features, targets)
+    return scores(task, seen.A, own, seen.rest)
+
+
+def met(task: Task, features: Features, targets: Sequence[Target]) -> tuple[Features, list[Target]]:
+    """Features at which targets are explained, and the targets with their rows there: of a task that `Mixes` those that
+    have met the targets' texts, of any other as they are.
+    """
     if not isinstance(task, Mixes):
-        return scores(task, features.A, targets, features.rest)
+        return features, list(targets)
     texts = list(dict.fromkeys((target.row, target.tokens) for target in targets))
     number = {text: row for row, text in enumerate(texts)}
-    own = [replace(target, row=number[target.row, target.tokens]) for target in targets]
     with torch.no_grad():
         mixed = task.mixed(features, texts)
-    return scores(task, mixed.A, own, mixed.rest)
+    return mixed, [replace(target, row=number[target.row, target.tokens]) for target in targets]
 
 
 def chunks(A: Tensor, targets: Sequence[Target], budget: int = BUDGET) -> Iterator[tuple[Target, ...]]:

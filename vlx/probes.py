@@ -88,7 +88,7 @@ def looks(
         radii = [max(share * min(size), 1.0) for share in BLURS]
         shown["blurred"] = _features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii])
         shown["swapped"] = swapped_features(task, size, swaps)
-    features = _joined(list(shown.values()))
+    features = joined(list(shown.values()))
     count = len(features.A)
     rows = [replace(target, row=row, kind="logprob") for target in targets for row in range(count)]
     values = engine.ask(task, features, rows).float().view(len(targets), count).tolist()
@@ -140,8 +140,8 @@ def _likeliest(prediction: Prediction, position: int) -> str:
     return max(told, key=lambda other: other.logprob).label if told else ""
 
 
-def _joined(parts: Sequence[Features]) -> Features:
-    """One batch of several; their pictures have the same shape."""
+def joined(parts: Sequence[Features]) -> Features:
+    """One batch of several features; their pictures have the same shape."""
     if len(parts) == 1:
         return parts[0]
     maps = {layer: torch.cat([part.maps[layer] for part in parts]) for layer in parts[0].maps}

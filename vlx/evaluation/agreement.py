@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from vlx import engine, probes
+from vlx import probes
 from vlx.evaluation.cases import cases_of
+from vlx.evaluation.maps import maps_of, methods_of
 from vlx.evaluation.result import Figure, Result
 from vlx.occlusion import occlude, rank_correlation
 from vlx.scenes import HELD_OUT, draw
 from vlx.task import Task
-from vlx.weighting import METHODS
 
 METRIC = "rank correlation"
 
@@ -37,9 +37,7 @@ def agreement(
         features = task.features(task.place(inputs[None]))
         cases = cases_of(task, features, [scene])
         targets = [case.target(task.defaults.target) for case in cases]
-        _, gradient = engine.gradients(task, features.A, targets, features.rest)
-        rows = features.A.expand(len(targets), -1, -1, -1)
-        maps = {method.name: method.map(rows, gradient).cpu().numpy() for method in METHODS.values()}
+        maps = {name: signed.cpu().numpy() for name, signed in maps_of(task, features, targets)}
         blank = task.prepare(probes.blank_picture(task, (scene.size, scene.size)))
         own = maps[task.defaults.method]
         hidden = occlude(task, inputs, blank, features, targets, list(own))
@@ -55,7 +53,8 @@ def agreement(
             for name, heat in shown.items():
                 found[case.group, name].append(rank_correlation(falls, np.asarray(heat, np.float64).ravel()))
     groups = dict.fromkeys(group for group, _ in found)
-    rows_of = [_figure(found, group, name, task.defaults.target) for name in METHODS for group in groups]
+    names = [method.name for method in methods_of(task)]
+    rows_of = [_figure(found, group, name, task.defaults.target) for name in names for group in groups]
     return Result(task.name, n, tuple(rows_of), f"vlx evaluate {task.name} --metrics occlusion --n {n}")
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vlx import engine, probes
@@ -42,16 +41,15 @@ def looking(
     sway: dict[str, list[float]] = defaultdict(list)
     owed: dict[str, list[float]] = defaultdict(list)
     size = draw(first).image.size[::-1]
-    blank, others = probes.blank_features(task, size), probes.swapped_features(task, size)
-    A = torch.cat([blank.A, others.A])
+    elsewhere = probes.joined([probes.blank_features(task, size), probes.swapped_features(task, size)])
     for seed in progress(range(first, first + n)):
         scene = draw(seed)
         features = task.features(task.place(task.prepare(scene.image)[None]))
         for asked in scene.questions:
             prediction = task.predict(features, [Query(question=asked.text)])[0]
             target = word_target(prediction, 0, 0, "logprob")
-            elsewhere = engine.scores(task, A, [replace(target, row=row) for row in range(len(A))]).tolist()
-            changes = prediction.words[0].logprob - np.array(elsewhere)
+            there = engine.ask(task, elsewhere, [replace(target, row=row) for row in range(len(elsewhere.A))]).tolist()
+            changes = prediction.words[0].logprob - np.array(there)
             owed[asked.kind].append(float(changes[0]))
             sway[asked.kind].append(float(np.abs(changes[1:]).mean()))
     rows = [*_figures("owed, blank", owed), *_figures("sway by other scenes", sway)]

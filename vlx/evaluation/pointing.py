@@ -20,12 +20,13 @@ from torch import Tensor
 from vlx import engine
 from vlx.errors import InputError
 from vlx.evaluation.cases import Case, cases_of
+from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.geometry import Placement
+from vlx.methods import NAMES
 from vlx.scenes import HELD_OUT, Scene, draw
 from vlx.task import Features, Target, TargetKind, Task
 from vlx.tracing import measure_frame
-from vlx.weighting import METHODS
 
 TARGETS: dict[str, tuple[TargetKind, ...]] = {"captioning": ("logprob", "logit"), "vqa": ("logprob", "logit", "margin")}
 ORDER = ("logprob", "logit", "margin")
@@ -40,7 +41,7 @@ def evaluate(
     occlusion: bool = False,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Result:
-    """The pointing game on ``n`` held-out scenes with two named objects, for all weightings, log p and logit, and of
+    """The pointing game on ``n`` held-out scenes with two named objects, for all methods, log p and logit, and of
     answers the margin.
 
     With ``occlusion`` also the mean fall of log p (nats) when the picture is blanked around each map's peak, beside
@@ -98,7 +99,7 @@ class _Tally:
 def _order(item: tuple[tuple[str, str, str], list[float]]) -> tuple[int, int]:
     """The order of the table: by target, then method, then group as they came."""
     _, method, target = item[0]
-    return ORDER.index(target), list(METHODS).index(method)
+    return ORDER.index(target), NAMES.index(method)
 
 
 def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool) -> None:
@@ -107,19 +108,17 @@ def _measure(task: Task, scenes: Sequence[Scene], tally: _Tally, occlusion: bool
     size = (scenes[0].size, scenes[0].size)
     placement = Placement(features.grid, measure_frame(task.prepare, size))
     cases = cases_of(task, features, scenes)
-    rows = [case.row for case in cases]
     _count_baselines(tally, cases, placement, _other_peaks(task, features, cases))
     for kind in TARGETS[task.kind]:
         targets = [case.target(kind) for case in cases]
-        _, gradient = engine.gradients(task, features.A, targets, features.rest)
-        for method in METHODS.values():
-            peaks = peaks_of(method.map(features.A[rows], gradient))
+        for method, maps in maps_of(task, features, targets):
+            peaks = peaks_of(maps)
             for case, peak in zip(cases, peaks, strict=True):
-                tally.hits[case.group, method.name, kind].append(hit(case, peak, placement))
+                tally.hits[case.group, method, kind].append(hit(case, peak, placement))
             if occlusion:
                 falls = _falls(task, images, targets, peaks, placement)
                 for case, fall in zip(cases, falls, strict=True):
-                    tally.falls[case.group, method.name, kind].append(fall)
+                    tally.falls[case.group, method, kind].append(fall)
     if occlusion:
         _count_random_falls(task, images, cases, features, placement, tally)
 
@@ -133,9 +132,7 @@ def peaks_of(maps: Tensor) -> list[tuple[int, int] | None]:
 
 def _other_peaks(task: Task, features: Features, cases: Sequence[Case]) -> list[tuple[int, int] | None]:
     """The peak of each case's other map, under the task's own method: what a map owes to its own word or question."""
-    method = METHODS[task.defaults.method]
-    found = engine.attribute(task, features.A, [case.other for case in cases], method, features.rest)
-    return peaks_of(found.signed)
+    return peaks_of(by_default(task, features, [case.other for case in cases]).signed)
 
 
 def hit(case: Case, peak: tuple[int, int] | None, placement: Placement) -> float:
@@ -201,8 +198,8 @@ def _falls(
             square = np.s_[..., max(y - WINDOW, 0) : y + WINDOW, max(x - WINDOW, 0) : x + WINDOW]
             edited[n][square] = blank[square]
     own = [replace(target, row=n, kind="logprob") for n, target in enumerate(targets)]
-    before = engine.scores(task, task.features(task.place(images)).A, [replace(t, kind="logprob") for t in targets])
-    after = engine.scores(task, task.features(task.place(edited)).A, own)
+    before = engine.ask(task, task.features(task.place(images)), [replace(t, kind="logprob") for t in targets])
+    after = engine.ask(task, task.features(task.place(edited)), own)
     return (before - after).tolist()
 
 

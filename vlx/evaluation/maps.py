@@ -1,0 +1,45 @@
+"""The maps of all methods that a task has, for measuring them beside each other."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from vlx import attention, engine, methods
+from vlx.attention import ATTENTION_METHODS, AttentionMethod
+from vlx.engine import Attribution
+from vlx.errors import InputError
+from vlx.methods import AnyMethod
+from vlx.task import Attends, Features, Target, Task
+from vlx.weighting import METHODS, Method
+
+
+def methods_of(task: Task) -> list[Method | AttentionMethod]:
+    """The weightings, and of a task with attention the methods for it: roll-out where that is its default."""
+    found: list[Method | AttentionMethod] = [*METHODS.values()]
+    if isinstance(task, Attends):
+        default = task.defaults.method
+        found += [method for method in ATTENTION_METHODS.values() if not method.rolled or method.name == default]
+    return found
+
+
+def maps_of(task: Task, features: Features, targets: Sequence[Target]) -> Iterator[tuple[str, Tensor]]:
+    """Each method's name and the targets' signed maps [N, h, w]; features are those of `Task.features`."""
+    met, own = engine.met(task, features, targets)
+    _, gradient = engine.gradients(task, met.A, own, met.rest)
+    rows = met.A[[target.row for target in own]]
+    for method in methods_of(task):
+        if isinstance(method, Method):
+            yield method.name, method.map(rows, gradient)
+        else:
+            yield method.name, attention.attribute(task, met.A, own, method, met.rest).signed
+
+
+def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Attribution:
+    """The attribution of the targets by the task's own method. Raises InputError where that is none of A's."""
+    method: AnyMethod = methods.choose(task.defaults.method)
+    met, own = engine.met(task, features, targets)
+    if isinstance(method, Method):
+        return engine.attribute(task, met.A, own, method, met.rest)
+    if isinstance(method, AttentionMethod):
+        return attention.attribute(task, met.A, own, method, met.rest)
+    raise InputError(f"{task.name}: its default method, {method.name}, makes maps on another grid; measure another")
