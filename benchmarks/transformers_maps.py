@@ -21,16 +21,16 @@ from torch.nn import functional as F
 
 import vlx
 from benchmarks.clock import console_for_tables
-from vlx import attention, engine, scenes
-from vlx.attention import ATTENTION_METHODS, AttentionMethod, Layers
+from vlx import attention, scenes
+from vlx.attention import AttentionMethod, Layers
 from vlx.evaluation.cases import Case, cases_of
+from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import hit, peaks_of
 from vlx.frames import measure_frame
 from vlx.geometry import Placement
 from vlx.task import Features
 from vlx.tasks.captioning import blip, git
 from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
-from vlx.weighting import METHODS
 
 FAMILIES = {"blip": blip.FAMILY, "git": git.FAMILY}
 SIDE, CELLS, WIDTH, BATCH = 128, 16, 128, 64
@@ -142,7 +142,7 @@ def _fit(model: Any, tower: Tower, family: Family, A: Tensor, ids: Tensor, passe
 
 
 def variants() -> Iterator[AttentionMethod]:
-    """Ours, and what it might have been."""
+    """What gradattention might have been."""
 
     def summed(layers: Layers, gradients: Layers, queries: Tensor, first: int = 0, *, signed: bool = False) -> Tensor:
         pairs = list(zip(layers, gradients, strict=True))[first:]
@@ -155,7 +155,6 @@ def variants() -> Iterator[AttentionMethod]:
     def plain(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
         return torch.stack([torch.einsum("nhqk,nq->nk", p, queries) for p in layers]).sum(0)
 
-    yield from ATTENTION_METHODS.values()
     yield AttentionMethod("gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", "")
     yield AttentionMethod("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
     yield AttentionMethod("gradattention, all words' queries", everywhere, False, False, "", "")
@@ -181,12 +180,8 @@ def measured(task: TransformerCaptioner, count: int) -> dict[tuple[str, str, str
 
 def _maps(task: Any, features: Features, cases: list[Case], kind: Any) -> Iterator[tuple[str, Tensor]]:
     targets = [case.target(kind) for case in cases]
-    _, gradient = engine.gradients(task, features.A, targets, features.rest)
-    for method in METHODS.values():
-        yield method.name, method.map(features.A[[case.row for case in cases]], gradient)
+    yield from maps_of(task, features, targets)
     for variant in variants():
-        if variant.rolled and task.defaults.method != "gradrollout":
-            continue
         yield variant.name, attention.attribute(task, features.A, targets, variant, features.rest).signed
 
 
