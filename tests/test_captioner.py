@@ -270,7 +270,8 @@ def test_a_caption_longer_than_the_model_says_is_explained() -> None:
 
 
 def test_a_question_is_refused() -> None:
-    for options in ({"question": "what?"}, {"answer": "red"}, {"instead_of": "red"}, {"prompt": "a"}):
+    refused: list[dict[str, Any]] = [{"question": "what?"}, {"answer": "red"}, {"instead_of": "red"}, {"prompt": "a"}]
+    for options in refused:
         with pytest.raises(InputError, match=r"captioner.*caption="):
             vlx.explain(captioner("state"), picture(), **options)
 

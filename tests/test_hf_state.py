@@ -72,7 +72,7 @@ def test_so_does_a_self_test(tiny_models: Tiny, family: str) -> None:
 def test_so_does_an_explanation_that_fails(tiny_models: Tiny, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     task = marked(tiny_models, family)
     text = f"a {task.tokenizer.all_special_tokens[0]} dog"
-    wrong = {"caption": text} if family in CAPTIONERS else {"question": text}
+    wrong: dict[str, Any] = {"caption": text} if family in CAPTIONERS else {"question": text}
     with untouched(task), pytest.raises(InputError, match="holds special tokens"):
         vlx.explain(task, picture(), **wrong)
 

@@ -261,7 +261,7 @@ def test_only_texts_that_are_matched_come_as_captions(tiny_models: Tiny) -> None
         ("blip-vqa", {"instead_of": "[CLS] red"}, r"^the instead_of holds special tokens \(\[CLS\]\)"),
     ],
 )
-def test_answers_that_cannot_be(tiny_models: Tiny, family: str, given: dict[str, str], message: str) -> None:
+def test_answers_that_cannot_be(tiny_models: Tiny, family: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         vlx.explain(tiny_models.task(family), picture(), question=QUESTION, **given)
 

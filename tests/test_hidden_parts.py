@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ def test_what_goes_with_it_and_what_does_not() -> None:
     task, picture = vlx.load("scenes/vqa"), Image.new("RGB", (90, 30), (200, 30, 30))
     why = vlx.explain(task, picture, question="what color is the car?", method="occlusion", looks=True)
     assert len(why.others) == 5
-    for option in ({"occlusion": True}, {"guided": True}):
+    both: list[dict[str, Any]] = [{"occlusion": True}, {"guided": True}]
+    for option in both:
         with pytest.raises(InputError, match="leave occlusion and guided out"):
             vlx.explain(task, picture, question="what color is the car?", method="occlusion", **option)
 
@@ -104,7 +106,8 @@ def test_questions_for_texts_are_judged_before_other_pictures_too() -> None:
 
     task = adapter(*tiny.build("blip-itm"), name="itm")
     picture = scenes.draw(10_000_021, size=64).image
-    asked, judged = (vlx.explain(task, picture, **{how: "a red car"}) for how in ("question", "caption"))
+    texts: list[dict[str, Any]] = [{"question": "a red car"}, {"caption": "a red car"}]
+    asked, judged = (vlx.explain(task, picture, **text) for text in texts)
     assert asked.question == judged.question == "a red car"
     assert torch.equal(torch.tensor(asked[0].signed), torch.tensor(judged[0].signed))
     assert [word.word for word in judged.question_words] == ["a", "red", "car"]

@@ -28,9 +28,9 @@ ROWS = (
     "engine pixels ablation attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",
     "reasons",
-    "explanation probes question occlusion because storage evaluation assembly",
+    "explanation asked probes question occlusion because storage evaluation assembly",
     "report",
-    "models pipeline",
+    "models options probing pipeline",
     "",
     "cli cli_dissect cli_models cli_names cli_options __main__",
 )

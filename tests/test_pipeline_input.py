@@ -1,3 +1,4 @@
+import inspect
 import math
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from tests.fakes import (
     picture,
 )
 from vlx.errors import ImageError, InputError, MissingImage, ModelError
+from vlx.options import DEFAULTS, OptionsDict
 
 TEXT = "a red dog on grass"
 TOKENS = (3, 4, 6, 8, 9)
@@ -35,8 +37,8 @@ def test_something_that_is_no_task_is_refused() -> None:
         ({"method": "gradcan"}, r"^no method 'gradcan'; close: gradcam.* Known: gradcam, hirescam"),
         ({"method": ""}, None),
         ({"target": "probability"}, r"^target='probability'; known are logprob, logit, prob, margin$"),
-        ({"beams": 0}, r"^batch_size=16 and beams=0 must be 1 or more$"),
-        ({"batch_size": 0}, r"^batch_size=0 and beams=1 must be 1 or more$"),
+        ({"beams": 0}, r"^beams=0 must be 1 or more$"),
+        ({"batch_size": 0}, r"^batch_size=0 must be 1 or more$"),
         ({"caption": ["a", "dog"]}, r"caption"),
         ({"caption": 3}, r"caption"),
     ],
@@ -50,8 +52,31 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str | None) -
 
 
 def test_an_unknown_option_is_named() -> None:
-    with pytest.raises(TypeError, match="captions"):
-        vlx.explain(captioner("state"), picture(), captions="a dog")
+    wrong: dict[str, Any] = {"captions": "a dog"}
+    with pytest.raises(InputError, match=r"^explain\(\) has no option 'captions'; close: caption"):
+        vlx.explain(captioner("state"), picture(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("metod", "close: method"), ("layer", r"the layer belongs to the adapter: Classifier\(model, layer=…\)")],
+)
+def test_an_option_of_something_else_says_of_what(name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=rf"has no option '{name}'; {hint}"):
+        vlx.explain_many(captioner("state"), [picture()], **cast(Any, {name: "body"}))
+
+
+def test_options_are_refused_at_the_call() -> None:
+    for wrong, message in (({"beams": 0}, "beams=0"), ({"words": 3}, "words=3"), ({"caption": 3}, "caption must be")):
+        with pytest.raises(InputError, match=message):
+            vlx.explain_many(captioner("state"), [picture()], **cast(Any, wrong))
+
+
+def test_every_option_stands_in_the_signature_with_its_default() -> None:
+    known = inspect.signature(vlx.explain).parameters
+    assert list(known) == ["task", "image", *OptionsDict.__annotations__]
+    assert {name: one.default for name, one in known.items() if name in DEFAULTS} == DEFAULTS
+    assert list(inspect.signature(vlx.explain_many).parameters) == ["task", "images", "batch_size", *DEFAULTS]
 
 
 @pytest.mark.parametrize("bad", ["missing.png", "folder", "empty.png", "text.png", "cut.jpg", "dot.png"])

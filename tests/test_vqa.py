@@ -192,7 +192,7 @@ def test_questions_in_any_script_are_read(question: str, words: list[str]) -> No
         ({"question": "dog", "answer": "red", "instead_of": "rde"}, r"^'rde' is not among .*; close: red$"),
     ],
 )
-def test_ten_thousand_characters_are_not_quoted_in_full(given: dict[str, str], message: str) -> None:
+def test_ten_thousand_characters_are_not_quoted_in_full(given: dict[str, Any], message: str) -> None:
     with pytest.raises((InputError, UnknownWords), match=message):
         vlx.explain(vqa(unknown=None), picture(), **given)
 

@@ -7,11 +7,12 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from vlx import engine, language
+from vlx import language
+from vlx.asked import Asked, Measured
 from vlx.explanation import Explanation, WordExplanation
 from vlx.geometry import Frame, Placement
 from vlx.images import Picture
-from vlx.task import Alternative, Features, Prediction, Task
+from vlx.task import Features, Prediction, Task, Word
 
 UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
 BALANCED = (
@@ -35,14 +36,6 @@ class Shown:
         return self.picture.image.height, self.picture.image.width
 
 
-def arrays(found: engine.Attribution) -> dict[str, Any]:
-    """What the engine found, as numpy arrays by name."""
-    return {
-        name: getattr(found, name).cpu().numpy() if name != "scores" else found.scores.double().cpu().numpy()
-        for name in ("scores", "weights", "signed", "opposed", "depends")
-    }
-
-
 def nothing(
     task: Task,
     shown: Shown,
@@ -63,18 +56,20 @@ def explanation(
     shown: Shown,
     features: Features,
     prediction: Prediction,
-    rivals: Sequence[Alternative],
-    found: dict[str, Any],
+    asked: Sequence[Asked],
+    found: Sequence[Measured],
     placement: Placement,
     provenance: dict[str, Any],
 ) -> Explanation:
-    """The explanation of a prediction; ``found`` holds one entry a target: the words, the rivals, the sentence."""
-    kind, method = provenance["target"], provenance["method"]
-    words = tuple(_word(prediction, n, found, placement, kind, method) for n in range(len(prediction.words)))
-    sentence = _sentence(prediction, found, placement, method) if task.kind == "captioning" else words[0]
+    """The explanation of a prediction from what was asked about it and what was found, one record a question."""
+    made = [_maps(question, one, placement, provenance["method"]) for question, one in zip(asked, found, strict=True)]
+    told = zip(prediction.words, made[: len(prediction.words)], strict=True)
+    words = tuple(_word(word, known) for word, known in told)
+    roles = [question.role for question in asked]
+    sentence = _sentence(prediction, made[roles.index("whole")]) if "whole" in roles else words[0]
     why = _whole(task, shown, features, prediction, words, sentence, placement, provenance)
-    others = tuple(_rival(why, rival, len(words) + n, found) for n, rival in enumerate(rivals))
-    return replace(why, others=others, question_words=found.get("question_words", ()))
+    rivals = [_rival(why, one) for one, role in zip(made, roles, strict=True) if role == "rival"]
+    return replace(why, others=tuple(rivals))
 
 
 def _whole(
@@ -105,15 +100,12 @@ def _whole(
     )
 
 
-def _rival(why: Explanation, rival: Alternative, n: int, found: dict[str, Any]) -> Explanation:
+def _rival(why: Explanation, known: WordExplanation) -> Explanation:
     """Another answer to the same question about the same picture."""
-    first = why.words[0]
-    kind = "logit" if first.target == "margin" and why.instead_of is not None else first.target
-    word = _maps(n, found, why.placement, kind, first.method)
-    word = replace(word, label=rival.label, logprob=float(found["logprobs"][n]), alternatives=first.alternatives)
+    word = replace(known, alternatives=why.words[0].alternatives)
     return replace(
         why,
-        text=rival.label,
+        text=word.label,
         words=(word,),
         sentence=word,
         forced=True,
@@ -122,37 +114,34 @@ def _rival(why: Explanation, rival: Alternative, n: int, found: dict[str, Any]) 
     )
 
 
-def _maps(n: int, found: dict[str, Any], placement: Placement, kind: str, method: str) -> WordExplanation:
-    """What is known of the n-th target, without its name."""
-    signed, notes = found["signed"][n], []
-    if not found["depends"][n]:
+def _maps(question: Asked, found: Measured, placement: Placement, method: str) -> WordExplanation:
+    """What is known of one target."""
+    signed, notes = found.signed, []
+    if not found.depends:
         notes.append(UNUSED)
     elif abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64)):
         notes.append(BALANCED)
     return WordExplanation(
-        label="",
-        score=float(found["scores"][n]),
-        logprob=0.0,
+        label=question.label,
+        score=found.score,
+        logprob=found.logprob,
         alternatives=(),
-        weights=found["weights"][n],
+        weights=found.weights,
         signed=signed,
-        opposed=found["opposed"][n],
+        opposed=found.opposed,
         placement=placement,
-        target=kind,
+        target=question.target.kind,
         method=method,
-        seen=found["owed"][n] if "owed" in found else None,
-        looks=found["looks"][n] if "looks" in found else (),
-        occlusion=found["occlusion"][n] if "occlusion" in found else None,
-        guided=found["guided"][n] if "guided" in found else None,
-        because=found["because"][n] if "because" in found else None,
+        seen=found.seen,
+        looks=found.looks,
+        occlusion=found.occlusion,
+        guided=found.guided,
+        because=found.because,
         notes=tuple(notes),
     )
 
 
-def _word(
-    prediction: Prediction, n: int, found: dict[str, Any], placement: Placement, kind: str, method: str
-) -> WordExplanation:
-    word, known = prediction.words[n], _maps(n, found, placement, kind, method)
+def _word(word: Word, known: WordExplanation) -> WordExplanation:
     return replace(
         known,
         label=word.label,
@@ -162,9 +151,8 @@ def _word(
     )
 
 
-def _sentence(prediction: Prediction, found: dict[str, Any], placement: Placement, method: str) -> WordExplanation:
-    total = sum(word.logprob for word in prediction.words)
-    return replace(_maps(-1, found, placement, "logprob", method), label=prediction.text, logprob=total)
+def _sentence(prediction: Prediction, known: WordExplanation) -> WordExplanation:
+    return replace(known, logprob=sum(word.logprob for word in prediction.words))
 
 
 def _phrases(words: Sequence[WordExplanation]) -> tuple[WordExplanation, ...]:

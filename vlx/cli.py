@@ -124,7 +124,7 @@ def caption(
     task = vlx.load(model, **loading)
     _require(task, "captioning", model)
     _writable(out)
-    options = {"caption": text, "prompt": prompt, "beams": beams, "method": method, "target": target}
+    options: dict[str, Any] = {"caption": text, "prompt": prompt, "beams": beams, "method": method, "target": target}
     options["names"] = _table(task, names)
     asked = _asked("caption", {"model": model, **loading, **options})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
@@ -212,7 +212,7 @@ def classify(
     task = vlx.load(model)
     _require(task, "classification", model)
     _writable(out)
-    options = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
+    options: dict[str, Any] = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
     options["names"] = _table(task, names)
     asked = _asked("classify", {"model": model, "class": name, **{k: v for k, v in options.items() if k != "answer"}})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))

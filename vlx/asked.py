@@ -1,0 +1,122 @@
+"""What is asked of the model about one prediction, one scalar a row, and what was measured of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vlx import engine
+from vlx.explanation import Array, Look, Occlusion
+from vlx.reasons import Because
+from vlx.task import (
+    Alternative,
+    Features,
+    Prediction,
+    Target,
+    TargetKind,
+    Task,
+    Term,
+    Word,
+    sentence_target,
+    word_target,
+)
+
+RIVALS = 5  # other answers explained beside the one asked for
+
+Role = Literal["word", "rival", "whole"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about a picture: the ``target`` that is explained, and the same as a log-probability (``likely``).
+
+    ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text.
+    """
+
+    target: Target
+    likely: Target
+    role: Role
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of one question: its score, α ``weights`` [K], maps ``signed`` and ``opposed`` [h, w].
+
+    ``depends`` is False where the gradient is zero in every cell. One field a probe, at its default where nobody asked
+    for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats.
+    """
+
+    score: float
+    weights: Array
+    signed: Array
+    opposed: Array
+    depends: bool
+    logprob: float = 0.0
+    seen: float | None = None
+    looks: tuple[Look, ...] = ()
+    occlusion: Occlusion | None = None
+    guided: Array | None = None
+    because: Because | None = None
+
+
+def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
+    """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole."""
+    words = [
+        Asked(word_target(prediction, n, 0, kind), word_target(prediction, n, 0, "logprob"), "word", word.label)
+        for n, word in enumerate(prediction.words)
+    ]
+    if task.kind == "vqa":
+        rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
+        return [*words, *(Asked(target, _as_logprob(target), "rival", label) for label, target in rivals)]
+    if task.kind == "captioning" and words:
+        whole = sentence_target(prediction, 0)
+        return [*words, Asked(whole, whole, "whole", prediction.text)]
+    return words
+
+
+def measured(found: engine.Attribution) -> list[Measured]:
+    """What the engine found, one record a target, as numpy arrays."""
+    arrays = (getattr(found, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
+    return [
+        Measured(score, weights, signed, opposed, bool(depends))
+        for score, weights, signed, opposed, depends in zip(found.scores.double().tolist(), *arrays, strict=True)
+    ]
+
+
+def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequence[Asked]) -> list[float]:
+    """The targets' log-probabilities (a contrast's difference) with the picture, in nats."""
+    words = [word.logprob for word in prediction.words]
+    if all(one.role == "word" for one in asked) and not any(word.is_contrast for word in prediction.words):
+        return words
+    if any(one.role == "whole" for one in asked):  # known from generation
+        return [*words, sum(words)]
+    return engine.scores(task, features.A, [one.likely for one in asked], features.rest).tolist()
+
+
+def _rivals(prediction: Prediction) -> list[Alternative]:
+    """Answers that are explained beside the one asked for: of a contrast its two sides, else the likeliest others."""
+    word = prediction.words[0]
+    if word.is_contrast:
+        return list(word.sides)
+    return [other for other in word.alternatives if not _is(other, word, prediction)][:RIVALS]
+
+
+def _is(other: Alternative, word: Word, prediction: Prediction) -> bool:
+    return other.asked == word.terms and other.tokens in (None, prediction.tokens)
+
+
+def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Target:
+    """The target that asks for a rival answer: by itself, or as a margin its lead over the answer that was given."""
+    terms, tokens = rival.asked, prediction.tokens if rival.tokens is None else rival.tokens
+    if kind == "margin":
+        answer = prediction.words[0]
+        if answer.is_contrast or rival.terms:
+            kind = "logit"
+        else:
+            terms += (Term(0, answer.terms[0].token, -1.0),)
+    return Target(0, rival.label, terms, kind, tokens)
+
+
+def _as_logprob(target: Target) -> Target:
+    """A rival's log-probability, without what it is compared with."""
+    return replace(target, kind="logprob", terms=tuple(term for term in target.terms if term.weight > 0))

@@ -1,0 +1,180 @@
+"""Every option of `vlx.explain`, checked in one place before a model runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+from os import PathLike
+from typing import Any, TypedDict, cast
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from vlx import methods, subwords
+from vlx.because import Naming
+from vlx.errors import InputError
+from vlx.images import open_image
+from vlx.language import close_matches
+from vlx.methods import AnyMethod
+from vlx.neuron_names.table import NeuronNames
+from vlx.task import TARGET_KINDS, Query, TargetKind, Task
+
+SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
+TEXTS = ("caption", "question", "answer", "instead_of", "prompt")
+ELSEWHERE = {
+    "layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "target_layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "target_layers": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "labels": "labels belong to the adapter: Classifier(model, labels=…)",
+    "prepare": "prepare belongs to the adapter: Classifier(model, prepare=…)",
+    "device": "the device is the model's own: vlx.load(…, device=…) or model.to(…)",
+}
+
+
+class OptionsDict(TypedDict, total=False):
+    """The options of `vlx.explain` as they are written; what each does is said there."""
+
+    caption: str | None
+    question: str | None
+    answer: str | None
+    instead_of: str | None
+    prompt: str | None
+    beams: int
+    method: str | None
+    target: str | None
+    subword_map: str
+    seen: bool
+    looks: bool
+    swaps: Iterable[Any] | None
+    occlusion: bool
+    guided: bool
+    names: NeuronNames | str | PathLike[str] | None
+    check: bool
+    by: str
+    off: str
+    words: str | Sequence[str | int]
+
+
+DEFAULTS: dict[str, Any] = {
+    "caption": None,
+    "question": None,
+    "answer": None,
+    "instead_of": None,
+    "prompt": None,
+    "beams": 1,
+    "method": None,
+    "target": None,
+    "subword_map": "max",
+    "seen": True,
+    "looks": False,
+    "swaps": None,
+    "occlusion": False,
+    "guided": False,
+    "names": None,
+    "check": True,
+    "by": "contribution",
+    "off": "zero",
+    "words": "content",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the user asked for.
+
+    ``words`` says which words have reasons: "content", "all", or labels and positions. ``check`` asks for the
+    experiments on maps and reasons; ``naming`` is None where no names were given.
+    """
+
+    query: Query
+    method: AnyMethod
+    kind: TargetKind
+    subwords: str
+    seen: bool
+    looks: bool
+    swaps: list[Image.Image] | None
+    occlusion: bool
+    guided: bool
+    check: bool
+    words: str | tuple[str | int, ...]
+    naming: Naming | None = None
+
+    @classmethod
+    def of(cls, task: Task, given: Mapping[str, Any], known: Mapping[str, Any] = DEFAULTS) -> "Options":
+        """The options given to `vlx.explain` for a task, those left out at their defaults.
+
+        Raises InputError for an unknown option, with close matches, and for values that cannot be.
+        """
+        _refuse_unknown(given, known)
+        option = {**DEFAULTS, **given}
+        options = cls(
+            query=_query(option),
+            method=methods.choose(option["method"] or task.defaults.method),
+            kind=_target_kind(option["target"] or task.defaults.target),
+            subwords=subwords.checked(option["subword_map"]),
+            seen=option["seen"],
+            looks=option["looks"] or option["swaps"] is not None,
+            swaps=None if option["swaps"] is None else _swaps(option["swaps"]),
+            occlusion=option["occlusion"],
+            guided=option["guided"],
+            check=option["check"],
+            words=_words(option["words"]),
+            naming=Naming.of(task, option["names"], option["check"], option["by"], option["off"]),
+        )
+        if isinstance(options.method, methods.Hiding) and (options.occlusion or options.guided):
+            raise InputError(
+                "method='occlusion' is that probe, and makes no guided map; leave occlusion and guided out"
+            )
+        return options
+
+
+def shown(function: Any, **more: Any) -> Any:
+    """The function with its options in its signature, where `inspect`, help() and editors look for them."""
+    own = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "image" if not more else "images")]
+    options = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in {**more, **DEFAULTS}.items()]
+    function.__signature__ = Signature([*own, *options])
+    return function
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in given:
+        if name in known:
+            continue
+        near = close_matches(name, known)
+        hint = ELSEWHERE.get(name) or (f"close: {', '.join(near)}" if near else f"known are {', '.join(known)}")
+        raise InputError(f"explain() has no option {name!r}; {hint}")
+
+
+def _query(option: Mapping[str, Any]) -> Query:
+    for name in TEXTS:
+        if option[name] is not None and not isinstance(option[name], str):
+            raise InputError(f"{name} must be a text, got {type(option[name]).__name__}")
+    beams = option["beams"]
+    if not isinstance(beams, int) or beams < 1:
+        raise InputError(f"beams={beams!r} must be 1 or more")
+    return Query(option["caption"], option["question"], option["answer"], option["instead_of"], beams, option["prompt"])
+
+
+def _words(given: Any) -> str | tuple[str | int, ...]:
+    if given in ("all", "content"):
+        return cast(str, given)
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(one, str | int) for one in given)
+    ):
+        raise InputError(f'words={given!r}; give "all", "content", or a list of labels and positions')
+    return tuple(given)
+
+
+def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
+    opened = None if isinstance(pictures, SINGLE) else [open_image(picture).image for picture in pictures]
+    if not opened:
+        raise InputError("swaps takes one or more pictures of something else, in a list; leave it out for drawn scenes")
+    return opened
+
+
+def _target_kind(name: str) -> TargetKind:
+    if name not in TARGET_KINDS:
+        raise InputError(f"target={name!r}; known are {', '.join(TARGET_KINDS)}")
+    return cast(TargetKind, name)

@@ -1,0 +1,157 @@
+"""What is measured of every target besides its map: one entry a probe, each for all targets of a picture at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from vlx import asked as asking
+from vlx import engine, probes
+from vlx.asked import Asked, Measured
+from vlx.assembly import Shown
+from vlx.because import becauses
+from vlx.errors import InputError
+from vlx.explanation import Array
+from vlx.occlusion import occlude
+from vlx.options import Options
+from vlx.pixels import guided_gradcam, pixel_gradients
+from vlx.task import Features, Prediction, Sees, Target, Task
+from vlx.weighting import METHODS, Method
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """One picture and what the model said of it: all that a probe may need.
+
+    ``features`` are those at which the targets are explained (of a single-stream model, after the text), ``maps``
+    [N, h, w] the targets' signed maps.
+    """
+
+    task: Task
+    shown: Shown
+    features: Features
+    prediction: Prediction
+    asked: Sequence[Asked]
+    maps: Array
+    options: Options
+
+    @property
+    def targets(self) -> list[Target]:
+        """The targets that are explained."""
+        return [one.target for one in self.asked]
+
+    @property
+    def likely(self) -> list[Target]:
+        """The same as log-probabilities."""
+        return [one.likely for one in self.asked]
+
+    @cached_property
+    def logprobs(self) -> list[float]:
+        """Their log-probabilities with the picture, in nats."""
+        return asking.logprobs(self.task, self.features, self.prediction, self.asked)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Fills the field of that name in `Measured`, where it is ``wanted``: ``run`` gives one value a target."""
+
+    field: str
+    wanted: Callable[[Context], bool]
+    run: Callable[[Context], Sequence[Any]]
+
+
+def probed(context: Context, found: Sequence[Measured]) -> list[Measured]:
+    """The records with what the probes that were wished for say of each."""
+    values = {probe.field: probe.run(context) for probe in PROBES if probe.wanted(context)}
+    return [replace(one, **{field: column[n] for field, column in values.items()}) for n, one in enumerate(found)]
+
+
+def _looks(context: Context) -> Sequence[Any]:
+    return probes.looks(
+        context.task,
+        context.shown.picture.image,
+        context.options.query,
+        context.prediction,
+        context.likely,
+        others=context.options.looks,
+        swaps=context.options.swaps,
+    )
+
+
+def _seen(context: Context) -> Sequence[float]:
+    blind = probes.blank_logprobs(context.task, context.shown.size, context.likely)
+    return [there - gone for there, gone in zip(context.logprobs, blind, strict=True)]
+
+
+def _occlusion(context: Context) -> Sequence[Any]:
+    task, shown = context.task, context.shown
+    blank = task.prepare(probes.blank_picture(task, shown.size))
+    maps, window = list(context.maps), shown.frame.window
+    return occlude(task, shown.inputs, blank, context.features, context.targets, maps, window=window)
+
+
+def _guided(context: Context) -> Sequence[Array]:
+    """Guided Grad-CAM of each target on the prepared picture, [3, H', W'] each."""
+    task, features = context.task, context.features
+    if not isinstance(task, Sees):
+        raise InputError(f"{task.name} has no see(), which Guided Grad-CAM needs; leave guided=True out")
+    found: list[Array] = []
+    for chunk in engine.chunks(features.A, context.targets):
+        _, gradient = engine.gradients(task, features.A, chunk, features.rest)
+        carried = pixel_gradients(task, task.place(context.shown.inputs[None]), gradient, "guided")
+        signed = torch.from_numpy(context.maps[len(found) : len(found) + len(chunk)])
+        product = guided_gradcam(signed.to(carried.values), features.grid, carried.values)
+        found += list(product.float().cpu().numpy())
+    return found
+
+
+def _because(context: Context) -> Sequence[Any]:
+    """Why each target was said, in concepts; a whole caption has no reasons of its own."""
+    naming, wished = context.options.naming, context.options.method
+    assert naming is not None
+    single = [one for one in context.asked if one.role != "whole"]
+    targets, maps = [one.target for one in single], context.maps[: len(single)]
+    merged = len(single) < len(context.asked) and any(len(target.terms) > 1 for target in targets)
+    method = wished
+    if not isinstance(method, Method) or (merged and context.options.subwords != "sum"):  # not made of units
+        method = method if isinstance(method, Method) else METHODS["hirescam"]
+        features = context.features
+        maps = engine.attribute(context.task, features.A, targets, method, features.rest).signed.cpu().numpy()
+    found = becauses(
+        context.task,
+        context.features,
+        targets,
+        [one.likely for one in single],
+        maps,
+        method,
+        naming.table,
+        rule=naming.rule,
+        check=naming.check,
+        off=naming.off,
+    )
+    if method is not wished:
+        note = f"Shares are of the gradient × activation of units, not of the {wished.name} map."
+        found = [replace(one, shares_of=method.name, notes=(*one.notes, note)) for one in found]
+    return [*found, *[None] * (len(context.asked) - len(single))]
+
+
+PROBES = (
+    Probe("logprob", lambda context: True, lambda context: context.logprobs),
+    Probe(
+        "looks",
+        lambda context: context.options.looks or (context.options.seen and context.task.kind == "vqa"),
+        _looks,
+    ),
+    Probe("seen", lambda context: context.options.seen, _seen),
+    Probe("occlusion", lambda context: context.options.occlusion, _occlusion),
+    Probe("guided", lambda context: context.options.guided, _guided),
+    Probe("because", lambda context: context.options.naming is not None, _because),
+)
+
+
+def stacked(found: Sequence[Measured]) -> Array:
+    """The records' signed maps as one array [N, h, w]."""
+    return np.stack([one.signed for one in found])
