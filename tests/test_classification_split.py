@@ -374,7 +374,7 @@ def test_a_layer_called_twice_or_never() -> None:
             return self.head(self.shared(self.body(self.shared(self.stem(x)))).mean((2, 3)))
 
     with pytest.raises(
-        ModelError, match=r"^layer 'shared' of Twice is called 2 times in one run.*: stem, body.0, body"
+        ModelError, match=r"^layer 'shared' of Twice is called 2 times in one run.*: occurrence=0 for the first, … 1"
     ):
         task_of(net(kind=Twice), "shared").features(pictures())
     with pytest.raises(ModelError, match=r"^layer 'spare' of Twice is never called\. Layers .*: stem, body.0, body"):

@@ -11,6 +11,7 @@ from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
@@ -23,10 +24,13 @@ class Classifier:
     """A classifier split at the layer called ``layer``, whose output is its feature map A [B, K, h, w].
 
     ``model``: any ``nn.Module``, pictures [B, 3, H, W] → logits [B, C], in eval mode; it stays as it is. ``layer``: a
-    submodule's name as in ``model.named_modules()``, called once in a run; a tuple or dict that holds a map will do.
+    submodule's name as in ``model.named_modules()``; a tuple or dict that holds a map will do.
     ``labels``: the classes' names by number, synonyms parted by commas. ``prepare``: PIL RGB → [3, H, W]; without it
     ImageNet's usual way: shorter side to 256 pixels, the centre 224 × 224 of it, ImageNet's mean and deviation.
     ``blank``: RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
+    ``call(model, x)``: how the model is run on pictures ``x`` [B, C, H, W] where it takes more than them; give every
+    other input B rows: ``call=lambda model, x: model(x, meta.expand(len(x), -1))``. ``occurrence``: which call of the
+    layer is meant where it runs several times (Siamese networks, a shared ReLU), 0 for the first.
 
     Raises ModelError for an unknown layer, with close matches and the layers that give a feature map.
 
@@ -43,6 +47,8 @@ class Classifier:
         labels: Sequence[str] | None = None,
         prepare: Callable[[Image.Image], Tensor] | None = None,
         *,
+        call: Call | None = None,
+        occurrence: int | None = None,
         name: str | None = None,
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
@@ -57,7 +63,7 @@ class Classifier:
         self.blank = blank or mean_colour(self.prepare)
         self.defaults = defaults or Defaults("gradcam", "logit", "rows")
         self.notes = tuple(notes)
-        self._split = Split(self.model, layer, self._example)
+        self._split = Split(self.model, layer, self._example, call, occurrence)
         self._tracer, self._digest = Tracer(), Digest()
 
     @property

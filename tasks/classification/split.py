@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from vlx.errors import ModelError
 from vlx.language import close_matches
+from vlx.tasks.classification.calling import Call, Calling
 
 LISTED = 12  # layers that an error message names
 
@@ -30,6 +31,7 @@ class _Run:
 
     put: Tensor | None = None
     differentiable: bool = False
+    occurrence: int = 0  # which call of the layer is meant
     calls: int = 0
     A: Tensor | None = None
     given: list[str] = field(default_factory=list)
@@ -40,11 +42,23 @@ class Split:
     """``model`` cut at the submodule called ``layer``, whose output is, or holds, a feature map [B, K, h, w].
 
     Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, 3, H, W]; it is used only to
-    find out which layers there are to choose from when something is wrong.
+    find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
+    ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first.
     """
 
-    def __init__(self, model: nn.Module, layer: str, example: Callable[[], Tensor]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str,
+        example: Callable[[], Tensor],
+        call: Call | None = None,
+        occurrence: int | None = None,
+    ) -> None:
         self.model, self.layer, self._example = model, layer, example
+        self._call = Calling(model, call)
+        if occurrence is not None and (type(occurrence) is not int or occurrence < 0):
+            raise ModelError(f"occurrence={occurrence!r} must be the number of a call of the layer: 0, 1, …")
+        self.occurrence = occurrence
         modules = dict(model.named_modules(remove_duplicate=False))
         if not isinstance(layer, str) or not layer or layer not in modules:
             near = close_matches(str(layer), modules)
@@ -55,9 +69,9 @@ class Split:
 
     def read(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's logits [B, C]."""
-        run = _Run()
+        run = self._run()
         with self._hooked(run):
-            logits = logits_of(self.model(inputs.clone()))  # which it may change in place
+            logits = logits_of(self._call(inputs.clone()))  # which it may change in place
         self._check(run)
         assert run.A is not None
         return run.A, logits
@@ -67,9 +81,9 @@ class Split:
 
         What comes after the layer runs without one.
         """
-        run = _Run(only=True)
+        run = self._run(only=True)
         with torch.set_grad_enabled(torch.is_grad_enabled()), self._hooked(run):
-            self.model(inputs)
+            self._call(inputs)
         self._check(run)
         assert run.A is not None
         return run.A
@@ -109,16 +123,33 @@ class Split:
                 f"{type(self.model).__name__} gives another answer when it sees the same picture again: something in "
                 "it is random, or remembers; switch that off first"
             )
+        self._refuse_blind(inputs[:1], A[:1])
+
+    def _refuse_blind(self, inputs: Tensor, A: Tensor) -> None:
+        """Raises ModelError where the call of the layer that is meant is about another input than the picture."""
+        if self._call.call is None and not self.occurrence:
+            return
+        generator = torch.Generator().manual_seed(0)
+        other = torch.randn(inputs.shape, generator=generator).to(inputs) + inputs.flip(-1)
+        if torch.equal(self.see(other), A):
+            self.narrow = None
+            raise ModelError(
+                f"layer {self.layer!r} of {type(self.model).__name__} gives the same map whatever the picture shows: "
+                "it reads another input; name a layer, or with occurrence= a call of it, that sees the picture"
+            )
 
     def _replayed(self, inputs: Tensor, A: Tensor, differentiable: bool) -> Tensor:
-        run = _Run(A, differentiable)
+        run = self._run(put=A, differentiable=differentiable)
         with self._hooked(run):
-            output = self.model(inputs.clone())
+            output = self._call(inputs.clone(), tell=not differentiable)
         self._check(run)
         logits = logits_of(output)
         if len(logits) != len(A):
             raise ModelError(f"{type(self.model).__name__} made {len(logits)} rows of logits from {len(A)} maps")
         return logits
+
+    def _run(self, **options: Any) -> _Run:
+        return _Run(occurrence=self.occurrence or 0, **options)
 
     @contextmanager
     def _hooked(self, run: _Run) -> Iterator[None]:
@@ -138,12 +169,20 @@ class Split:
             _running.reset(token)
 
     def _check(self, run: _Run) -> None:
-        if run.calls == 1 and run.A is not None:
+        which, name = self.occurrence, type(self.model).__name__
+        if run.A is not None and (run.calls == 1 or which is not None):
             return
-        if run.calls > 1:
-            trouble = f"is called {run.calls} times in one run, so its feature map is not one thing"
-        elif run.calls == 0:
-            trouble = "is never called"
+        if run.calls > 1 and which is None:
+            raise ModelError(
+                f"layer {self.layer!r} of {name} is called {run.calls} times in one run, so its feature map is not one "
+                f"thing; say which call is meant: occurrence=0 for the first, … {run.calls - 1} for the last"
+            )
+        if run.calls <= (which or 0):
+            trouble = (
+                f"is called {run.calls} times, so occurrence={which} is none of them"
+                if run.calls
+                else ("is never called")
+            )
         else:
             trouble = f"gives {' and '.join(run.given)}, not a feature map [B, K, h, w]"
         raise ModelError(f"layer {self.layer!r} of {type(self.model).__name__} {trouble}. {self._choices()}")
@@ -177,7 +216,7 @@ class Split:
             with _lock:
                 handles += [module.register_forward_hook(hook, prepend=True) for module in names]
             with torch.no_grad():
-                self.model(self._example())
+                self._call(self._example())
         except Exception:  # the message that is being made is about something else
             return None
         finally:
@@ -207,6 +246,8 @@ def logits_of(output: Any) -> Tensor:
 def _visit(run: _Run, output: Any) -> Any:
     """What the hook hands on in place of ``output``: the same, or with ``run.put`` as its map."""
     run.calls += 1
+    if run.calls != run.occurrence + 1:
+        return None
     leaves, structure = tree_flatten(output)
     place = next((n for n, leaf in enumerate(leaves) if _is_map(leaf)), None)
     if place is None:
