@@ -131,10 +131,11 @@ def test_everything_stays_as_it_was_after_an_exception(used: Any) -> None:
         raise KeyError("the user's own trouble")
 
     handle = used.head.register_forward_pre_hook(fail)
-    with pytest.raises(KeyError, match="the user's own trouble"):
+    with pytest.raises(ModelError, match="KeyError: .the user's own trouble") as told:
         task.features(pictures())
     with pytest.raises(KeyError, match="the user's own trouble"):
         engine.gradients(task, features.A, [target(0, 1)], features.rest)
+    assert isinstance(told.value.__cause__, KeyError)
     with pytest.raises(
         ModelError, match=r"has no layer 'x'.* It cannot be run to see .*: stem, body, body.0, body.1, drop, head$"
     ):
