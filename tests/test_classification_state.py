@@ -131,7 +131,7 @@ def test_everything_stays_as_it_was_after_an_exception(used: Any) -> None:
         raise KeyError("the user's own trouble")
 
     handle = used.head.register_forward_pre_hook(fail)
-    with pytest.raises(ModelError, match="KeyError: .the user's own trouble") as told:
+    with pytest.raises(ModelError, match=r"KeyError: .the user's own trouble") as told:
         task.features(pictures())
     with pytest.raises(KeyError, match="the user's own trouble"):
         engine.gradients(task, features.A, [target(0, 1)], features.rest)
