@@ -330,3 +330,29 @@ def test_features_tell_where_the_cells_are() -> None:
     grid = features_of(captioner("state"), 1).grid
     assert (grid.stride, grid.shape, grid.size) == ((4.0, 4.0), (4, 4), (16, 16))
     assert grid.offset == (0.0, 0.0)  # two convolutions of 3 pixels, stride 2, padding 1
+
+
+# Notes
+
+
+def test_a_caption_that_was_cut_says_so_once() -> None:
+    task = captioner("attention", max_words=3, end=None)
+    for end, cut in ((None, False), (1, True)):
+        task.end = end
+        with torch.no_grad():
+            task.decoder.output.bias[1] = -1e4  # END is never said
+        for beams in (1, 2):
+            why = vlx.explain(task, picture(), beams=beams)
+            told = "cut after 3 words (max_words): the model had not ended its caption"
+            assert len(why) == 3
+            assert why.notes == ((told,) if cut else ())
+            assert not any(word.notes for word in why)
+
+
+def test_a_word_that_is_not_known_is_noted_at_that_word_and_once_for_all() -> None:
+    for caption, place in (("a purple dog", 1), ("purple dog a", 0), ("a dog purple", 2)):
+        why = vlx.explain(captioner("state"), picture(), caption=caption)
+        told: list[tuple[str, ...]] = [()] * 3
+        told[place] = ("not in the vocabulary; scored as <unk>",)
+        assert [word.notes for word in why] == told
+        assert why.notes == ("scored as <unk>, not in the vocabulary: purple",)

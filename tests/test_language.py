@@ -1,12 +1,17 @@
 import builtins
+import random
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from vlx import language
+from vlx.chance import random_state_kept
+from vlx.errors import InputError
 from vlx.scenes import draw
 from vlx.scenes.vocabulary import caption_vocabulary
 
@@ -14,7 +19,7 @@ from vlx.scenes.vocabulary import caption_vocabulary
 @pytest.fixture
 def without_spacy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small rule, whatever is installed here."""
-    monkeypatch.setattr(language, "_parser", lambda: None)
+    monkeypatch.setattr(language, "_parser", lambda models: None)
     yield
 
 
@@ -95,7 +100,7 @@ def test_spacy_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) ->
     tokens.Doc = lambda vocab, words: words  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spacy", ModuleType("spacy"))
     monkeypatch.setitem(sys.modules, "spacy.tokens", tokens)
-    monkeypatch.setattr(language, "_parser", lambda: parser)
+    monkeypatch.setattr(language, "_parser", lambda models: parser)
     assert language.phrases(["a", "dog", "barks"]) == [(0, 2)]
 
 
@@ -126,3 +131,91 @@ def test_without_spacy_the_rule_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "spacy", raising=False)
     monkeypatch.setattr(builtins, "__import__", no_spacy)
     assert language._parser.__wrapped__() is None
+
+
+def draws() -> list[Any]:
+    return [random.random(), np.random.rand(), np.random.randn(), float(torch.rand(()))]
+
+
+def seeding(*, where: str, fails: bool) -> ModuleType:
+    """A spaCy that seeds every generator when a model is loaded or run, as thinc does when it is imported."""
+
+    def seed() -> None:
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        if fails:
+            raise OSError("no such model")
+
+    def load(name: str) -> Any:
+        if where == "load":
+            seed()
+
+        def parser(document: Any) -> SimpleNamespace:
+            if where == "run":
+                seed()
+            return SimpleNamespace(noun_chunks=[])
+
+        parser.vocab = None  # type: ignore[attr-defined]
+        return parser
+
+    fake = ModuleType("spacy")
+    fake.load = load  # type: ignore[attr-defined]
+    return fake
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("where", ["load", "run"])
+def test_random_state_is_the_users(monkeypatch: pytest.MonkeyPatch, where: str, fails: bool) -> None:
+    tokens = ModuleType("spacy.tokens")
+    tokens.Doc = lambda vocab, words: words  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spacy", seeding(where=where, fails=fails))
+    monkeypatch.setitem(sys.modules, "spacy.tokens", tokens)
+    language._parser.cache_clear()
+    random.seed(3), np.random.seed(4), torch.manual_seed(5)
+    np.random.randn()  # leaves a second number waiting, which is state, too
+    expected = draws()
+    random.seed(3), np.random.seed(4), torch.manual_seed(5)
+    np.random.randn()
+    try:
+        if where == "run" and fails:
+            with pytest.raises(OSError, match="no such model"):
+                language.phrases(["a", "dog"])
+        else:
+            language.phrases(["a", "dog"])
+        assert draws() == expected
+    finally:
+        language._parser.cache_clear()
+
+
+def test_the_guard_puts_generators_back_after_errors() -> None:
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = draws()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    with pytest.raises(KeyError, match="x"), random_state_kept():
+        draws()
+        torch.manual_seed(9)
+        raise KeyError("x")
+    assert draws() == expected
+
+
+def test_a_model_that_was_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("spacy")
+    message = (
+        r"^spaCy's model 'no_such_model' cannot be loaded; install it, or name another \(model=, VLX_SPACY_MODEL\)"
+    )
+    with pytest.raises(InputError, match=message):
+        language.phrases(["a", "dog"], "no_such_model")
+    monkeypatch.setenv("VLX_SPACY_MODEL", "no_such_model")
+    with pytest.raises(InputError, match=message):
+        language.phrases(["a", "dog"])
+
+
+def test_noun_chunks_of_a_real_model() -> None:
+    spacy = pytest.importorskip("spacy")
+    model = next((name for name in language.PARSERS if spacy.util.is_package(name)), None)
+    if model is None:
+        pytest.skip(f"none of {', '.join(language.PARSERS)} is installed")
+    words = "the man riding a wave wears a black wet suit".split()
+    found = [" ".join(words[first:stop]) for first, stop in language.phrases(words, model)]
+    assert found == ["the man", "a wave", "a black wet suit"]

@@ -23,7 +23,7 @@ MAX_LINES = 400
 # Lowest first; a module may import its own row and rows above it in this list. A package goes by its folder's name;
 # "" is vlx/__init__.py, the public names.
 ROWS = (
-    "_checkout digest errors files geometry kept nested",
+    "_checkout chance digest errors files geometry kept nested",
     "following frames images language relu_rules task tracing weighting",
     "engine pixels ablation attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",

