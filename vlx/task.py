@@ -8,6 +8,7 @@ answer or a class (one term at step 0) and "why a, not b" (a term of weight −1
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -19,6 +20,7 @@ from vlx.geometry import Grid
 TargetKind = Literal["logprob", "logit", "prob", "margin"]
 GradientWay = Literal["rows", "batched", "loop"]
 TARGET_KINDS: tuple[str, ...] = get_args(TargetKind)
+Read = Callable[[Tensor, TargetKind, bool], Tensor]  # a table of scores, a kind, for a contrast → scores of that kind
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class Word:
     """One unit of the prediction that is explained by itself: a caption word, an answer, a class.
 
     ``sides`` are the two answers of a contrast: the one that is explained, and the one it is compared with.
+    ``outputs`` says what the model's output means (see `vlx.outputs`); of a "value" ``number`` holds it and ``logprob``
+    is NaN. ``choices``: how many answers share p (2 for yes or no), None where there is no p or nobody counted.
+    ``tokens`` are what a target that asks for it has, where they are not those of the prediction.
     """
 
     label: str
@@ -101,11 +106,20 @@ class Word:
     alternatives: tuple[Alternative, ...] = ()
     notes: tuple[str, ...] = ()
     sides: tuple[Alternative, ...] = ()
+    outputs: str = "softmax"
+    number: float = nan
+    choices: int | None = None
+    tokens: tuple[int, ...] | None = None
 
     @property
     def is_contrast(self) -> bool:
         """Whether one thing is compared with another."""
         return any(term.weight < 0 for term in self.terms)
+
+    @property
+    def standing(self) -> float:
+        """What `seen` and the checks are differences of: log p in nats, or of a number the number."""
+        return self.number if self.outputs == "value" else self.logprob
 
 
 @dataclass(frozen=True)
@@ -300,16 +314,20 @@ class Attends(Protocol):
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
     """The target that asks for one word of a prediction.
 
-    A margin is taken to the likeliest other word; of a word of several tokens it is that of the first one.
+    A margin is taken to the likeliest other word; of a word of several tokens it is that of the first one. Yes or no
+    of a label by itself has its own no as rival: its logit. Where there is no log-probability, of a number and of two
+    labels that do not exclude each other, the logit stands for it.
     """
     word = prediction.words[position]
-    terms = word.terms
-    if kind == "margin" and not word.is_contrast:
+    terms, tokens = word.terms, prediction.tokens if word.tokens is None else word.tokens
+    if kind == "logprob" and (word.outputs == "value" or (word.outputs == "sigmoid" and word.is_contrast)):
+        kind = "logit"
+    if kind == "margin" and not word.is_contrast and word.outputs != "sigmoid":
         first = terms[0]
         rival = next((a.token for a in word.alternatives if not a.terms and a.token != first.token), None)
         if rival is not None:
             terms = (first, replace(first, token=rival, weight=-first.weight))
-    return Target(row, word.label, terms, kind, prediction.tokens)
+    return Target(row, word.label, terms, kind, tokens)
 
 
 def sentence_target(prediction: Prediction, row: int) -> Target:
@@ -331,21 +349,26 @@ class Reads:
         pairs = dict.fromkeys((n, term.step) for n, target in enumerate(targets) for term in target.terms)
         return cls(tuple(pairs), tuple(targets))
 
-    def combine(self, logits: Tensor) -> Tensor:
-        """Logits [P, V], one row a pair → scores [N]: each target's weighted sum under its kind."""
+    def combine(self, logits: Tensor, read: Read | None = None) -> Tensor:
+        """Logits [P, V], one row a pair → scores [N]: each target's weighted sum under its kind.
+
+        ``read`` says what the table means where it is not logits under one softmax; see `vlx.outputs.Outputs.read`.
+        """
         place = {pair: p for p, pair in enumerate(self.pairs)}
-        values = {kind: _read(logits, kind) for kind in {target.kind for target in self.targets}}
+        ways = [(target.kind, any(term.weight < 0 for term in target.terms)) for target in self.targets]
         total = logits.new_zeros(len(self.targets))
-        for kind, read in values.items():
-            asked = [(n, t) for n, target in enumerate(self.targets) if target.kind == kind for t in target.terms]
+        for way in dict.fromkeys(ways):
+            table = (read or softmax_read)(logits, *way)
+            asked = [(n, t) for n, target in enumerate(self.targets) if ways[n] == way for t in target.terms]
             owners = torch.tensor([n for n, _ in asked], device=logits.device)
-            weights = torch.tensor([term.weight for _, term in asked], device=logits.device, dtype=read.dtype)
-            terms = read[[place[n, term.step] for n, term in asked], [term.token for _, term in asked]]
+            weights = torch.tensor([term.weight for _, term in asked], device=logits.device, dtype=table.dtype)
+            terms = table[[place[n, term.step] for n, term in asked], [term.token for _, term in asked]]
             total = total.index_add(0, owners, terms * weights)
         return total
 
 
-def _read(logits: Tensor, kind: TargetKind) -> Tensor:
+def softmax_read(logits: Tensor, kind: TargetKind, contrast: bool = False) -> Tensor:
+    """Logits [P, V] under one softmax as scores of one kind; ``contrast`` makes no difference."""
     if kind == "logprob":
         return logits.log_softmax(-1)
     if kind == "prob":

@@ -1,0 +1,308 @@
+"""What a model's output means: how its columns become scores, and how log p, logit and p are read from them.
+
+Five things an output [B, C] can be (``outputs=``); each is turned into one table of scores with one way of reading it:
+
+- "softmax": logits of classes of which one is true. log p = log-softmax.
+- "sigmoid": each column is yes or no by itself. log p = log σ(z); one column z is yes and no of one label, [z, −z].
+- "probabilities": rows that sum to 1. The table is log p, read as logits (its log-softmax is log p).
+- "value": numbers. The score is the number in its own unit; there is no p.
+- a function ``output → [B, C]``: numbers of one's own (a region's class score, a box, a similarity), or a pair of a
+  function and one of the four names, e.g. ``(lambda output: output["scores"], "sigmoid")``.
+
+Where nothing is said it is decided by trying: rows that sum to 1 for the picture and for other feature maps, very
+large ones among them, are probabilities. What stays open is refused by name: one column, values that never leave
+[0, 1] or [−1, 1], rows of unit length.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from vlx.errors import InputError, ModelError
+from vlx.leaves import as_table, described, part, scores_in
+from vlx.task import TargetKind, softmax_read
+
+Meaning = Literal["softmax", "sigmoid", "probabilities", "value"]
+Function = Callable[[Any], Tensor]
+MEANINGS: tuple[str, ...] = get_args(Meaning)
+HALVES = (torch.float16, torch.bfloat16)
+LARGE = (30.0, -30.0, 1e3)  # feature maps so many times as large drive a squashed output to its ends
+OPPOSITES = (("yes", "no"), ("positive", "negative"), ("true", "false"), ("present", "absent"))
+NEGATIONS = ("not ", "no ", "non-", "non ", "not_", "no_", "non_")
+NOTES = {
+    "sigmoid": "its outputs are read as yes or no of each label by itself (sigmoid)",
+    "probabilities": "its outputs are probabilities already: their rows sum to 1 whatever it sees",
+    "value": "its outputs are read as numbers: they have no probability",
+}
+
+
+class Outputs:
+    """How one model's output is read; ``given`` and ``leaf`` are an adapter's ``outputs=`` and ``leaf=``.
+
+    ``meaning`` is None until `settle` has seen some rows. ``model`` is the model's name in messages. Raises InputError
+    for anything else than one of the names, a function, or a pair of both.
+    """
+
+    def __init__(self, given: Any = None, leaf: str | int | None = None, model: str = "the model") -> None:
+        self._function, self._told = _checked(given)
+        self._leaf, self._model = None if leaf is None else str(leaf), model
+        self.meaning: Meaning | None = None
+        self._inside = False  # whether the columns have gone through their sigmoid already
+        self._signs: tuple[float, float] | None = None  # of the two labels of one column
+
+    @property
+    def pair(self) -> bool:
+        """Whether one column is yes and no of one label."""
+        return self._signs is not None
+
+    def columns(self, output: Any, rows: int) -> Tensor:
+        """What the model returned for ``rows`` pictures → its scores as they came, [rows, C].
+
+        Raises ModelError where there are none or several, and for a function that gives something else.
+        """
+        if self._function is None:
+            return scores_in(output, rows, self._model, self._leaf)
+        meant = output if self._leaf is None else part(output, self._leaf, self._model)
+        given = self._function(meant)
+        table = as_table(given, rows) if isinstance(given, Tensor) else None
+        if table is None:
+            raise ModelError(
+                f"{self._model}: outputs={_name(self._function)} must turn the output into floats [B, C], here "
+                f"[{rows}, C]; it gave {described(given)}"
+            )
+        return table
+
+    def settle(self, rows: Tensor, labels: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Decide what rows of `columns` [R, C] mean and return the notes for the reader; see `vlx.outputs.tried`.
+
+        Raises ModelError where that is open or not what was said.
+        """
+        usable = rows.detach()[~rows.isnan().any(1) & ~rows.isposinf().any(1)]
+        evidence = _Evidence(usable.double(), 2 * torch.finfo(rows.dtype).eps)
+        meaning = self._decided(evidence)
+        self._inside = meaning == "sigmoid" and evidence.between(0, 1)
+        if meaning == "sigmoid" and evidence.single:
+            _, self._signs = pair_of(labels, self._model)
+        self.meaning = meaning
+        return (NOTES[meaning],) if meaning in NOTES else ()
+
+    def table(self, columns: Tensor) -> Tensor:
+        """Columns [R, C] → the table of scores [R, C′] that `read` reads, at least float32; one column of two labels
+        becomes two."""
+        columns = columns.float() if columns.dtype in HALVES else columns
+        if self.meaning == "probabilities":
+            return columns.clamp_min(torch.finfo(columns.dtype).tiny).log()
+        if self._inside:
+            columns = _logit(columns)
+        if self._signs is not None:
+            return torch.cat([sign * columns for sign in self._signs], 1)
+        return columns
+
+    def read(self, table: Tensor, kind: TargetKind, contrast: bool = False) -> Tensor:
+        """The table as scores of one kind; of a number every kind is the number.
+
+        ``contrast``: for differences of two entries. Of independent labels that is the difference of their logits, and
+        of the two labels of one column their log p's, z.
+        """
+        if self.meaning == "value":
+            if kind == "prob":
+                raise InputError(f"{self._model} gives numbers, which have no probability; leave target out")
+            return table
+        if self.meaning != "sigmoid":
+            return softmax_read(table, kind, contrast)
+        if kind == "prob":
+            return table.sigmoid()
+        if kind == "logprob" and not contrast:
+            return logsigmoid(table)
+        return table / 2 if contrast and self.pair else table
+
+    def _decided(self, evidence: "_Evidence") -> Meaning:
+        told = self._told
+        if told is None:
+            return self._open(evidence)
+        if told == "value":
+            return told
+        if not len(evidence.rows):
+            raise ModelError(f"{self._model} gives NaN or infinite outputs; its weights or the picture hold some")
+        if evidence.single:
+            self._refuse_single(told, evidence)
+        if told in ("softmax", "probabilities") and evidence.sum_to_one:
+            return "probabilities"
+        if told == "probabilities":
+            raise ModelError(
+                f"{self._model}: outputs='probabilities', and its rows sum to {evidence.sums}; for yes or no of each "
+                "label say 'sigmoid', for logits 'softmax'"
+            )
+        if told == "sigmoid" and evidence.sum_to_one and not evidence.single:
+            raise ModelError(
+                f"{self._model}: outputs='sigmoid', but its rows sum to 1 whatever it sees, as one answer's among "
+                "several do; say outputs='probabilities'"
+            )
+        return told
+
+    def _refuse_single(self, told: Meaning, evidence: "_Evidence") -> None:
+        if told != "sigmoid":
+            raise ModelError(
+                f"{self._model} has one output, which is no {told} of several; for yes or no say outputs='sigmoid', "
+                "for a number outputs='value'"
+            )
+        if evidence.constant:
+            raise ModelError(
+                f"{self._model} gives {float(evidence.rows[0, 0]):.3g} whatever it sees (a softmax over one column?); "
+                "split the score before it with outputs=… or leaf=…"
+            )
+
+    def _open(self, evidence: "_Evidence") -> Meaning:
+        """The meaning of outputs of which nothing was said: what the evidence leaves no doubt of."""
+        if not len(evidence.rows):
+            raise ModelError(f"{self._model} gives NaN or infinite outputs; its weights or the picture hold some")
+        if evidence.single:
+            raise ModelError(
+                f"{self._model} has one output, and what it means is open: outputs='sigmoid' for yes or no of one "
+                "label (labels=[its name]), outputs='value' for a number"
+            )
+        if evidence.sum_to_one:
+            return "probabilities"
+        if evidence.between(0, 1):
+            trouble = "outputs that all lie between 0 and 1 and do not sum to 1: probabilities of yes or no"
+            raise ModelError(
+                f"{self._model} gives {trouble} of each label (outputs='sigmoid'), or numbers (outputs='value')? Say "
+                "which"
+            )
+        if evidence.unit_length:
+            raise ModelError(
+                f"{self._model} gives rows of length 1: an embedding, not scores of classes; say what is to be "
+                "explained with outputs=lambda output: …, e.g. its similarity to others, [B, C]"
+            )
+        if evidence.between(-1, 1) and evidence.touches:
+            raise ModelError(
+                f"{self._model} gives outputs that never leave [−1, 1], as tanh does: no logits; say what they mean: "
+                "outputs='value' for numbers, or a function"
+            )
+        return "softmax"
+
+
+class _Evidence:
+    """What rows [R, C] of one model's outputs have in common, to a tolerance for their precision."""
+
+    def __init__(self, rows: Tensor, precision: float) -> None:
+        self.rows, self._slack = rows, max(1e-4, precision)
+
+    @property
+    def single(self) -> bool:
+        """One column."""
+        return self.rows.shape[1] == 1
+
+    @property
+    def sum_to_one(self) -> bool:
+        """Nothing is negative, and each row sums to 1."""
+        return bool((self.rows.sum(1) - 1).abs().max() <= self._slack and self.between(0, 1))
+
+    @property
+    def sums(self) -> str:
+        """The least and the largest sum of a row."""
+        low, high = (f"{float(value):.3g}" for value in self.rows.sum(1).aminmax())
+        return low if low == high else f"{low} to {high}"
+
+    @property
+    def unit_length(self) -> bool:
+        """Each row's squares sum to 1."""
+        return bool((self.rows.square().sum(1) - 1).abs().max() <= 2 * self._slack)
+
+    @property
+    def touches(self) -> bool:
+        """Some value all but reaches −1 or 1."""
+        return bool(self.rows.abs().max() >= 0.99)
+
+    @property
+    def constant(self) -> bool:
+        """The rows are all the same."""
+        return bool((self.rows - self.rows[:1]).abs().max() <= 1e-9)
+
+    def between(self, low: float, high: float) -> bool:
+        """Whether no value leaves [low, high]."""
+        return bool(self.rows.min() >= low - self._slack and self.rows.max() <= high + self._slack)
+
+
+def tried(A: Tensor) -> Tensor:
+    """One feature map [1, K, h, w] → others to see what a head makes of them, [R, K, h, w]: itself, turned, with its
+    units exchanged, and many times as large with either sign."""
+    turned = [A, A.flip(-1), A.flip(-2), A.roll(1, 1)]
+    return torch.cat([*turned, *(A * factor for factor in LARGE)])
+
+
+def settled(meaning: str, kind: TargetKind, told: bool, contrast: bool) -> TargetKind:
+    """The kind of target that is meant for an output: the one asked for (``told``) or an adapter's default.
+
+    Raises InputError for one that was asked for and that such an output has not.
+    """
+    if meaning == "value":
+        if told and kind in ("logprob", "prob"):
+            raise InputError(f"target={kind!r}: this output is a number and has no probability; leave target out")
+        if told and kind == "margin" and not contrast:
+            raise InputError("target='margin': a number has no runner-up; compare two numbers with instead_of=…")
+        return "logit"
+    if meaning == "probabilities" and kind == "logit":
+        if told and not contrast:
+            raise InputError(
+                "target='logit': the model's softmax is inside it, so its logits are not to be had; use "
+                "target='logprob', or give a model that ends before its softmax"
+            )
+        return "logprob"
+    return "logit" if meaning == "sigmoid" and contrast and kind == "logprob" else kind
+
+
+def pair_of(labels: Sequence[str] | None, model: str = "the model") -> tuple[tuple[str, str], tuple[float, float]]:
+    """The two labels of one column z and their signs: the label that a large z means, and its opposite.
+
+    >>> pair_of(["cat"])
+    (('cat', 'not cat'), (1.0, -1.0))
+    >>> pair_of(["no", "yes"])
+    (('no', 'yes'), (-1.0, 1.0))
+
+    Raises ModelError for two labels of which neither is the other's opposite by its words.
+    """
+    if labels is None:
+        return ("positive", "negative"), (1.0, -1.0)
+    if len(labels) == 1:
+        return (labels[0], f"not {labels[0]}"), (1.0, -1.0)
+    if len(labels) == 2:
+        first, second = (label.strip().casefold() for label in labels)
+        if _opposite(first, second):
+            return (labels[0], labels[1]), (1.0, -1.0)
+        if _opposite(second, first):
+            return (labels[0], labels[1]), (-1.0, 1.0)
+    given = f"{len(labels)} labels" if len(labels) != 2 else f"the labels {labels[0]!r} and {labels[1]!r}"
+    raise ModelError(
+        f"{model} has one output, yes or no of one label, and {given}; give the one that a large output means, e.g. "
+        f"[{labels[-1]!r}]"
+    )
+
+
+def _opposite(yes: str, no: str) -> bool:
+    return (yes, no) in OPPOSITES or any(no == before + yes for before in NEGATIONS)
+
+
+def _checked(given: Any) -> tuple[Function | None, Meaning | None]:
+    """The function and the meaning that ``outputs=`` gives, either or both."""
+    if given is None or given in MEANINGS:
+        return None, given
+    if callable(given):
+        return given, "value"
+    if isinstance(given, tuple) and len(given) == 2 and callable(given[0]) and given[1] in MEANINGS:
+        return given[0], cast(Meaning, given[1])
+    known = ", ".join(map(repr, MEANINGS))
+    raise InputError(f"outputs={given!r}: give {known}, a function output → [B, C], or a pair (function, name)")
+
+
+def _name(function: Function) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _logit(p: Tensor) -> Tensor:
+    """log p − log(1 − p), finite at 0 and 1."""
+    kind = torch.finfo(p.dtype)
+    return p.clamp_min(kind.tiny).log() - (-p.clamp(max=1 - kind.eps / 2)).log1p()
