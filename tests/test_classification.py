@@ -147,7 +147,7 @@ def test_a_contrast_has_a_second_term() -> None:
         (Query(answer="5"), r"^there is no class 5; the model has classes 0 to 4$"),
         (Query(answer="-1"), r"^no class '-1' among 5$"),
         (Query(answer="tench", instead_of="dog"), r"^no class 'dog' among 5"),
-        (Query(answer="tench", instead_of="0"), r"^'0' is the class that is explained; name another"),
+        (Query(answer="tench", instead_of="0"), r"^instead_of='0' is the class that is explained; name another"),
         (Query(caption="a cat"), r"^a classifier takes no caption, question or prompt; name a class with answer=…$"),
         (Query(question="what?"), r"^a classifier takes no caption, question or prompt"),
         (Query(prompt="a"), r"^a classifier takes no caption, question or prompt"),

@@ -285,7 +285,7 @@ def test_layers_may_return_more_than_a_map(wrap: Callable[[Tensor], Any], take: 
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda logits: (logits, logits[:, :2]),
+        lambda logits: (logits, logits[:, :2, None, None].expand(-1, -1, 3, 3), logits.mean()),
         lambda logits: [logits],
         lambda logits: {"loss": None, "logits": logits},
         lambda logits: {"out": logits},
@@ -310,7 +310,9 @@ def test_other_outputs_are_refused() -> None:
         def forward(self, x: Tensor) -> Any:
             return self.body(self.stem(x))
 
-    with pytest.raises(ModelError, match=r"must return logits \[B, classes\]; it returned \[1, 6, 4, 6\]"):
+    with pytest.raises(
+        ModelError, match=r"^Segmenter gives \[1, 6, 4, 6\], and no scores .* outputs="
+    ):
         task_of(net(kind=Segmenter)).features(pictures())
 
 

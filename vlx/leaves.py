@@ -1,4 +1,4 @@
-"""Which part of what a model returns holds its scores: tuples, dictionaries and dataclasses are searched, never guessed.
+"""Which part of what a model returns holds its scores: tuples, dictionaries and dataclasses are searched, not guessed.
 
 A part is called by its path: the keys, fields or numbers that lead to it, with dots between them.
 """

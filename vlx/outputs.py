@@ -53,6 +53,21 @@ class Outputs:
         self._inside = False  # whether the columns have gone through their sigmoid already
         self._signs: tuple[float, float] | None = None  # of the two labels of one column
 
+    @classmethod
+    def of(cls, meaning: Meaning) -> "Outputs":
+        """Outputs of which no more is to be found out; not for one column."""
+        made = cls(meaning)
+        made.meaning = meaning
+        return made
+
+    def logprobs(self, scores: Tensor) -> Tensor:
+        """A row of the table [C] → log p of each entry in nats; NaN for numbers."""
+        return torch.full_like(scores, torch.nan) if self.meaning == "value" else self.read(scores, "logprob")
+
+    def choices(self, count: int) -> int | None:
+        """How many answers of a table of ``count`` columns share one p: all, yes and no, or None for numbers."""
+        return {"value": None, "sigmoid": 2}.get(str(self.meaning), count)
+
     @property
     def pair(self) -> bool:
         """Whether one column is yes and no of one label."""
@@ -78,7 +93,7 @@ class Outputs:
     def settle(self, rows: Tensor, labels: Sequence[str] | None = None) -> tuple[str, ...]:
         """Decide what rows of `columns` [R, C] mean and return the notes for the reader; see `vlx.outputs.tried`.
 
-        Raises ModelError where that is open or not what was said.
+        ``labels`` name the two answers of one column. Raises ModelError where that is open or not what was said.
         """
         usable = rows.detach()[~rows.isnan().any(1) & ~rows.isposinf().any(1)]
         evidence = _Evidence(usable.double(), 2 * torch.finfo(rows.dtype).eps)
@@ -90,8 +105,10 @@ class Outputs:
         return (NOTES[meaning],) if meaning in NOTES else ()
 
     def table(self, columns: Tensor) -> Tensor:
-        """Columns [R, C] → the table of scores [R, C′] that `read` reads, at least float32; one column of two labels
-        becomes two."""
+        """Columns [R, C] → the table of scores [R, C′] that `read` reads, at least float32.
+
+        One column of two labels becomes two.
+        """
         columns = columns.float() if columns.dtype in HALVES else columns
         if self.meaning == "probabilities":
             return columns.clamp_min(torch.finfo(columns.dtype).tiny).log()
@@ -223,13 +240,15 @@ class _Evidence:
         return bool((self.rows - self.rows[:1]).abs().max() <= 1e-9)
 
     def between(self, low: float, high: float) -> bool:
-        """Whether no value leaves [low, high]."""
-        return bool(self.rows.min() >= low - self._slack and self.rows.max() <= high + self._slack)
+        """Whether no value leaves [low, high]; what rounds up to a little more than ``high`` does not."""
+        return bool(self.rows.min() >= low and self.rows.max() <= high + self._slack)
 
 
 def tried(A: Tensor) -> Tensor:
-    """One feature map [1, K, h, w] → others to see what a head makes of them, [R, K, h, w]: itself, turned, with its
-    units exchanged, and many times as large with either sign."""
+    """One feature map [1, K, h, w] → others to see what a head makes of them, [R, K, h, w].
+
+    They are itself, turned, with its units exchanged, and many times as large with either sign.
+    """
     turned = [A, A.flip(-1), A.flip(-2), A.roll(1, 1)]
     return torch.cat([*turned, *(A * factor for factor in LARGE)])
 

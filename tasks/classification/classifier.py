@@ -1,6 +1,8 @@
 """`Classifier`: any image classifier, split at a named layer, as a task that can be explained."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +12,13 @@ from torch import Tensor, nn
 from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
-from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.outputs import Outputs, pair_of, tried
+from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
+from vlx.tasks.shared.answers import predicted
 from vlx.tracing import Tracer, mean_colour
 
 ALTERNATIVES = 5
@@ -31,6 +35,9 @@ class Classifier:
     ``call(model, x)``: how the model is run on pictures ``x`` [B, C, H, W] where it takes more than them; give every
     other input B rows: ``call=lambda model, x: model(x, meta.expand(len(x), -1))``. ``occurrence``: which call of the
     layer is meant where it runs several times (Siamese networks, a shared ReLU), 0 for the first.
+    ``outputs``: what the model's output means: "softmax", "sigmoid", "probabilities", "value", or a function
+    ``output → [B, C]`` for scores of one's own (see `vlx.outputs`); by default found by trying, and refused where it is
+    open. ``leaf``: the part of the output that is meant, e.g. "logits", "1" or "heads.colour".
 
     Raises ModelError for an unknown layer, with close matches and the layers that give a feature map.
 
@@ -47,6 +54,8 @@ class Classifier:
         labels: Sequence[str] | None = None,
         prepare: Callable[[Image.Image], Tensor] | None = None,
         *,
+        outputs: Any = None,
+        leaf: str | int | None = None,
         call: Call | None = None,
         occurrence: int | None = None,
         name: str | None = None,
@@ -63,7 +72,8 @@ class Classifier:
         self.blank = blank or mean_colour(self.prepare)
         self.defaults = defaults or Defaults("gradcam", "logit", "rows")
         self.notes = tuple(notes)
-        self._split = Split(self.model, layer, self._example, call, occurrence)
+        self.outputs = Outputs(outputs, leaf, self.name)
+        self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
         self._tracer, self._digest = Tracer(), Digest()
 
     @property
@@ -86,27 +96,31 @@ class Classifier:
         return self._digest.of(self.version(), self.model.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, 3, H, W] → A [B, K, h, w], its geometry, and ``rest``: the pictures and their logits [B, C].
+        """Pictures [B, 3, H, W] → A [B, K, h, w], its geometry, and ``rest``: the pictures and their scores [B, C].
 
-        One run of the model, without a graph; the first time two more, to find the geometry and to try the split.
-        Raises ModelError in training mode, for a layer that gives no map or is not called once, and for NaN.
+        One run of the model, without a graph; the first time some more, to find the geometry, to try the split and to
+        learn what its outputs mean. Raises ModelError in training mode, for a layer that gives no map or is not called
+        once, for outputs whose meaning is open, and for NaN.
         """
         self._refuse()
-        logits = torch.empty(0)
+        columns = torch.empty(0)
 
         def run(pictures: Tensor) -> Tensor:
-            nonlocal logits
-            A, answer = self._split.read(pictures)
+            nonlocal columns
+            A, found = self._split.read(pictures)
             if pictures is inputs:  # the tracer may ask about pictures of its own
-                logits = answer
+                columns = found
             return A
 
         with torch.inference_mode(False), torch.no_grad():
             inputs = inputs.detach()
             A, grid = self._tracer.run(run, inputs)
-            self._check(A, logits)
-            self._split.settle(inputs, A, logits)
-        return Features({self.layer: A}, self.layer, grid, {"inputs": inputs, "logits": logits})
+            self._check(A, columns)
+            self._split.settle(inputs, A, columns)
+            self._settle(inputs, A, columns)
+            table = self.outputs.table(columns)
+        self._check_labels(table)
+        return Features({self.layer: A}, self.layer, grid, {"inputs": inputs, "logits": table})
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
@@ -119,14 +133,13 @@ class Classifier:
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The likeliest class of each of the B pictures, or the class that the query's ``answer`` names.
 
-        ``instead_of`` makes it a contrast. Logits are those that `features` kept in ``rest``; without them A is put
+        ``instead_of`` makes it a contrast. Scores are those that `features` kept in ``rest``; without them A is put
         through the model. Raises InputError for a class that there is not.
         """
         kept = features.rest.get("logits")
         with torch.inference_mode(False), torch.no_grad():
-            logits = self._split.replay(features.rest["inputs"], features.A) if kept is None else kept
-        logprobs = logits.double().log_softmax(-1).cpu()
-        return [self._predicted(row, query) for row, query in zip(logprobs, queries, strict=True)]
+            table = self._table(features.rest["inputs"], features.A) if kept is None else kept
+        return [self._predicted(row, query) for row, query in zip(table, queries, strict=True)]
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         """A [M, K, h, w] and N targets → [N], differentiable in A; ``rest`` is that of `features`, with 1 or M rows.
@@ -137,46 +150,58 @@ class Classifier:
         self._refuse()
         if not isinstance(rest, dict) or "inputs" not in rest:
             raise ModelError(f"{self.name}: scores needs the `rest` of its features: the pictures drive the model to A")
-        logits = self._split.replay(rest["inputs"], A)
-        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-        reads = Reads.of(targets)
-        return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
+        table, reads = self._table(rest["inputs"], A), Reads.of(targets)
+        return reads.combine(table[[targets[n].row for n, _ in reads.pairs]], self.outputs.read)
 
     def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
         """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
         return selftest.self_test(self, image, **options)
 
-    def _predicted(self, logprobs: Tensor, query: Query) -> Prediction:
+    def _table(self, inputs: Tensor, A: Tensor) -> Tensor:
+        """Scores [M, C] with A [M, K, h, w] in place of the layer's map."""
+        return self.outputs.table(self._split.replay(inputs, A))
+
+    def _settle(self, inputs: Tensor, A: Tensor, columns: Tensor) -> None:
+        """Find out, once, what the outputs mean."""
+        if self.outputs.meaning is not None:
+            return
+        with suppress(Exception):  # whatever the model says of strange maps
+            columns = torch.cat([columns, self._split.replay(inputs[:1], tried(A[:1]))])
+        self.notes += self.outputs.settle(columns, self.labels.names)
+        if self.outputs.pair:
+            self.labels = Labels(pair_of(self.labels.names)[0], numbered=False)
+        elif self.outputs.meaning == "value" and self.labels.names is None:
+            self.labels = Labels([f"output {number}" for number in range(columns.shape[1])])
+
+    def _predicted(self, scores: Tensor, query: Query) -> Prediction:
         if query.caption is not None or query.question is not None or query.prompt is not None:
             raise InputError("a classifier takes no caption, question or prompt; name a class with answer=…")
-        count = len(logprobs)
-        number = int(logprobs.argmax()) if query.answer is None else self.labels.find(query.answer, count)
-        terms: tuple[Term, ...] = (Term(0, number),)
-        notes: tuple[str, ...] = ()
-        sides: tuple[Alternative, ...] = ()
-        if query.instead_of is not None:
-            other = self.labels.find(query.instead_of, count)
-            if other == number:
-                raise InputError(f"{query.instead_of!r} is the class that is explained; name another to compare with")
-            terms += (Term(0, other, -1.0),)
-            notes = (f"why this and not {self.labels[other]}",)
-            sides = tuple(Alternative(self.labels[n], n, float(logprobs[n])) for n in (number, other))
-        values, numbers = logprobs.topk(min(ALTERNATIVES, count))
-        ranked = zip(numbers.tolist(), values.tolist(), strict=True)
-        others = tuple(Alternative(self.labels[likely], likely, value) for likely, value in ranked)
-        word = Word(self.labels[number], terms, float(logprobs[number]), others, notes, sides)
-        return Prediction(word.label, (word,), (), query.answer is not None, self.notes)
+
+        def find(asked: str) -> int:
+            return self.labels.find(asked, len(scores))
+
+        made = predicted(
+            scores, query, self.labels.__getitem__, find, outputs=self.outputs, noun="class", most=ALTERNATIVES
+        )
+        (word,) = made.words
+        if word.sides:
+            word = replace(word, notes=(f"why this and not {word.sides[1].label}", *word.notes))
+        return replace(made, words=(word,), notes=self.notes)
 
     def _example(self) -> Tensor:
         return self.place(self.prepare(Image.new("RGB", (256, 256), (128, 128, 128)))[None])
 
-    def _check(self, A: Tensor, logits: Tensor) -> None:
-        if not torch.isfinite(A).all() or not torch.isfinite(logits.logsumexp(-1)).all():
+    def _check(self, A: Tensor, columns: Tensor) -> None:
+        """Scores of −∞ are classes that are ruled out; NaN, ∞ and a row without any score are faults."""
+        broken = columns.isnan() | columns.isposinf()
+        if not A.isfinite().all() or broken.any() or columns.isneginf().all(1).any():
             raise ModelError(f"{self.name} gives NaN or infinite numbers; its weights or the picture hold some")
+
+    def _check_labels(self, table: Tensor) -> None:
         names = self.labels.names
-        if names is not None and len(names) != logits.shape[1]:
+        if names is not None and len(names) != table.shape[1]:
             raise ModelError(
-                f"{self.name} has {logits.shape[1]} classes and {len(names)} labels; give one label a class"
+                f"{self.name} has {table.shape[1]} classes and {len(names)} labels; give one label a class"
             )
 
     def _refuse(self) -> None:

@@ -9,12 +9,16 @@ HINTS = 5
 
 
 class Labels:
-    """Names by class number; "tabby, tabby cat" is one class with two names. Without names: "class 0", "class 1", …"""
+    """Names by class number; "tabby, tabby cat" is one class with two names. Without names: "class 0", "class 1", …
 
-    def __init__(self, names: Sequence[str] | None) -> None:
+    ``numbered``: whether a class may be asked for by its number; yes and no of one output have none.
+    """
+
+    def __init__(self, names: Sequence[str] | None, *, numbered: bool = True) -> None:
         if isinstance(names, str):
             raise InputError("labels must be a list of names, one a class")
         self.names = None if names is None else [str(name) for name in names]
+        self._numbered = numbered
         self._whole: dict[str, list[int]] = {}
         self._parts: dict[str, list[int]] = {}
         for number, name in enumerate(self.names or ()):
@@ -37,6 +41,8 @@ class Labels:
             if found:
                 same = ", ".join(f"{number} ({self[number]})" for number in found)
                 raise InputError(f"{asked!r} is the name of {len(found)} classes: {same}; give the number")
+        if not self._numbered:
+            raise InputError(f"no class {asked!r}; the one output is {' or '.join(map(repr, self.names or ()))}")
         digits = plain.removeprefix("class ").strip()
         if digits.isdecimal():
             if int(digits) < count:

@@ -17,9 +17,14 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from vlx.errors import ModelError
 from vlx.language import close_matches
+from vlx.outputs import Outputs
 from vlx.tasks.classification.calling import Call, Calling
 
 LISTED = 12  # layers that an error message names
+CANCELLED = 1e-3  # a lone score under this may be what is left of larger numbers
+MASKED = 1e4  # a logit so far under the highest is a class that is ruled out
+
+Columns = Callable[[Any, int], Tensor]
 
 _running: ContextVar[object] = ContextVar("vlx_classification_run", default=None)
 _lock = Lock()  # torch numbers its hooks without one
@@ -43,7 +48,8 @@ class Split:
 
     Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, 3, H, W]; it is used only to
     find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
-    ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first.
+    ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first. ``columns``
+    finds the scores [B, C] in what the model returns for B pictures.
     """
 
     def __init__(
@@ -53,8 +59,10 @@ class Split:
         example: Callable[[], Tensor],
         call: Call | None = None,
         occurrence: int | None = None,
+        columns: Columns | None = None,
     ) -> None:
         self.model, self.layer, self._example = model, layer, example
+        self._columns = columns or Outputs().columns
         self._call = Calling(model, call)
         if occurrence is not None and (type(occurrence) is not int or occurrence < 0):
             raise ModelError(f"occurrence={occurrence!r} must be the number of a call of the layer: 0, 1, …")
@@ -68,13 +76,13 @@ class Split:
         self.narrow: bool | None = None
 
     def read(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's logits [B, C]."""
+        """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's scores [B, C]."""
         run = self._run()
         with self._hooked(run):
-            logits = logits_of(self._call(inputs.clone()))  # which it may change in place
+            output = self._call(inputs.clone())  # which it may change in place
         self._check(run)
         assert run.A is not None
-        return run.A, logits
+        return run.A, self._columns(output, len(inputs))
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, 3, H, W], which may be changed → the layer's map A [B, K, h, w] with its graph.
@@ -143,10 +151,7 @@ class Split:
         with self._hooked(run):
             output = self._call(inputs.clone(), tell=not differentiable)
         self._check(run)
-        logits = logits_of(output)
-        if len(logits) != len(A):
-            raise ModelError(f"{type(self.model).__name__} made {len(logits)} rows of logits from {len(A)} maps")
-        return logits
+        return self._columns(output, len(A))
 
     def _run(self, **options: Any) -> _Run:
         return _Run(occurrence=self.occurrence or 0, **options)
@@ -227,22 +232,6 @@ class Split:
         return [name for name, is_map in shapes.items() if is_map and calls[name] == 1]
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits [B, C] in what a classifier returns: a tensor, ``.logits``, ["logits"], or a tuple's first.
-
-    Raises ModelError when there are none.
-    """
-    found = getattr(output, "logits", None)
-    if found is None and isinstance(output, dict):
-        found = output.get("logits")
-    leaves = [leaf for leaf in tree_leaves(output if found is None else found) if isinstance(leaf, Tensor)]
-    logits = next((leaf for leaf in leaves if leaf.ndim == 2), None)
-    if logits is None:
-        given = " and ".join(str(list(leaf.shape)) for leaf in leaves) or type(output).__name__
-        raise ModelError(f"a classifier must return logits [B, classes]; it returned {given}")
-    return logits
-
-
 def _visit(run: _Run, output: Any) -> Any:
     """What the hook hands on in place of ``output``: the same, or with ``run.put`` as its map."""
     run.calls += 1
@@ -281,9 +270,18 @@ def _is_map(value: Any) -> bool:
 
 
 def _equal(logits: Tensor, expected: Tensor) -> bool:
-    """Whether every row of ``logits`` is the one expected, beyond the rounding of another batch size."""
-    tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(expected.dtype, 5e-2) * float(expected.abs().max())
-    return logits.shape[1:] == expected.shape[1:] and bool(((logits - expected).abs() <= tolerance).all())
+    """Whether every row of ``logits`` is the one expected, beyond the rounding of another batch size.
+
+    Masked entries (−∞, or so low that they never count) must be masked in both, and do not set the scale.
+    """
+    if logits.shape[1:] != expected.shape[1:]:
+        return False
+    top = expected.amax(1, keepdim=True)
+    counts = expected > top - MASKED
+    scale = expected.abs().where(counts, 0).amax(1, keepdim=True)
+    tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(expected.dtype, 5e-2)
+    near = (logits - expected).abs() <= tolerance * torch.maximum(scale, expected.abs()).clamp_min(CANCELLED)
+    return bool((near | (logits == expected)).all() and top.isfinite().all())
 
 
 def _repeated(value: Any, rows: int) -> Any:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from vlx.errors import InputError
-from vlx.language import shortened
 from vlx.task import Query
 from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
 from vlx.tasks.huggingface.words import words_of
@@ -79,8 +78,3 @@ class Runs:
     def take(self, rows: Tensor) -> Tensor:
         """The rows of a tensor [M, …] that the runs read, [R, …]; not copied when they are what it holds."""
         return rows if self.rows == tuple(range(len(rows))) else rows[list(self.rows)]
-
-
-def no_such_answer(answer: str, count: int, name: str, hint: str) -> InputError:
-    """The error for an answer that the model cannot give."""
-    return InputError(f"{shortened(answer)!r} is not among the {count} answers of {name}; {hint}")

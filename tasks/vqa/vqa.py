@@ -1,6 +1,8 @@
 """`CnnLstmVqa`: any CNN and any head over (A, question) as a task whose answers can be explained."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -8,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import close_matches, shortened, split_words, unknown_words
-from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.language import shortened, split_words, unknown_words
+from vlx.outputs import Outputs, pair_of, tried
+from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
+from vlx.tasks.vqa.labelled import predicted
 
 LONGEST_QUESTION = 60
-ALTERNATIVES = 6
 PADDING = 0
-HALVES = (torch.float16, torch.bfloat16)
 
 
 class Head(Protocol):
@@ -34,8 +36,10 @@ class CnnLstmVqa(CnnVision):
 
     ``cnn``: images [B, 3, H, W] → A. ``head(A [N, K, h, w], tokens [N, L], lengths [N]) → logits [N, answers]``.
     ``vocabulary``: the questions' words by token id, token 0 pads; ``answers``: the answers by number. ``prepare``: PIL
-    RGB → [3, H, W]. ``unknown``: the token of unknown words; without it they are refused. ``blank``: RGB in [0, 1] of a
-    picture that shows nothing, by default found from ``prepare``.
+    RGB → [3, H, W]. ``outputs``: what the head's output means: "softmax", "sigmoid" (yes or no of each answer),
+    "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``unknown``: the token of
+    unknown words; without it they are refused. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default
+    found from ``prepare``.
 
     Raises ModelError when a part lacks what is needed, InputError for a vocabulary or answers that are no lists.
     """
@@ -50,6 +54,7 @@ class CnnLstmVqa(CnnVision):
         answers: Sequence[str],
         prepare: Callable[[Image.Image], Tensor],
         *,
+        outputs: Any = None,
         unknown: int | None = None,
         name: str = "vqa",
         blank: tuple[float, float, float] | None = None,
@@ -62,7 +67,7 @@ class CnnLstmVqa(CnnVision):
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
         self.defaults = defaults or Defaults("gradcam", "logit", "batched")
         self._index = {word.casefold(): token for token, word in reversed(list(enumerate(self.vocabulary)))}
-        self._numbers = {answer.casefold(): number for number, answer in reversed(list(enumerate(self.answers)))}
+        self.outputs = Outputs(outputs, model=f"the head of {name}")
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The likeliest answer to each query's question, or the ``answer`` it names; ``instead_of`` makes a contrast.
@@ -72,12 +77,12 @@ class CnnLstmVqa(CnnVision):
         """
         asked = [self.tokens(_question(query)) for query in queries]
         with torch.no_grad():
-            logits = self.logits(features.A, [tokens for _, tokens, _ in asked])
-        logprobs = logits.double().log_softmax(-1).cpu()
-        return [
-            self._predicted(row, query, tokens, missing)
-            for row, query, (_, tokens, missing) in zip(logprobs, queries, asked, strict=True)
-        ]
+            table = self.logits(features.A, [tokens for _, tokens, _ in asked])
+        made = []
+        for row, query, (_, tokens, missing) in zip(table, queries, asked, strict=True):
+            one = predicted(row, query, self.answers, tokens, self.name, self.outputs)
+            made.append(replace(one, notes=_unknown(missing)))
+        return made
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         """A [M, K, h, w] and N targets → [N]; a question that several targets share is run once."""
@@ -88,20 +93,42 @@ class CnnLstmVqa(CnnVision):
         own = A if rows == list(range(len(A))) else A[rows]
         logits = self.logits(own, [tokens for _, tokens in asked])
         reads = Reads.of(targets)
-        return reads.combine(logits[[numbers[n] for n, _ in reads.pairs]])
+        return reads.combine(logits[[numbers[n] for n, _ in reads.pairs]], self.outputs.read)
 
     def logits(self, A: Tensor, questions: Sequence[tuple[int, ...]]) -> Tensor:
-        """A [N, K, h, w] and the tokens of N questions → logits [N, answers]; raises ModelError for NaN."""
-        tokens, lengths = padded(questions, A.device)
-        logits = self.head(A, tokens, lengths)
-        if logits.shape != (len(questions), len(self.answers)):
+        """A [N, K, h, w] and the tokens of N questions → scores [N, answers], as `vlx.outputs.Outputs.table` has them.
+
+        Raises ModelError for NaN, for another number of answers, and for outputs whose meaning is open.
+        """
+        columns = self._columns(A, questions)
+        if self.outputs.meaning is None:
+            self._settle(A, questions, columns)
+        table = self.outputs.table(columns)
+        if table.shape[1] != len(self.answers):
             raise ModelError(
-                f"{self.name}: the head gives {list(logits.shape)} for {len(questions)} questions and "
+                f"{self.name}: the head gives {list(columns.shape)} for {len(questions)} questions and "
                 f"{len(self.answers)} answers; needed is [{len(questions)}, {len(self.answers)}]"
             )
-        if not torch.isfinite(logits.logsumexp(-1)).all():
+        return table
+
+    def _columns(self, A: Tensor, questions: Sequence[tuple[int, ...]]) -> Tensor:
+        """What the head gives for each question, [N, C]; −∞ rules an answer out."""
+        columns = self.outputs.columns(self.head(A, *padded(questions, A.device)), len(questions))
+        if (columns.isnan() | columns.isposinf()).any() or columns.isneginf().all(1).any():
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
-        return logits.float() if logits.dtype in HALVES else logits
+        return columns
+
+    def _settle(self, A: Tensor, questions: Sequence[tuple[int, ...]], columns: Tensor) -> None:
+        """Find out, once, what the head's outputs mean, from what it makes of other feature maps."""
+        with torch.no_grad():
+            others = tried(A[:1].detach())
+            with suppress(Exception):  # whatever the head says of strange maps
+                given = self.head(others, *padded([questions[0]] * len(others), A.device))
+                columns = torch.cat([columns, self.outputs.columns(given, len(others))])
+        single = self.answers if columns.shape[1] == 1 else None
+        self.notes += self.outputs.settle(columns, single)
+        if self.outputs.pair:
+            self.answers = list(pair_of(single)[0])
 
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
         """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
@@ -115,7 +142,8 @@ class CnnLstmVqa(CnnVision):
         with torch.inference_mode(False), torch.enable_grad(), rnn_backward_allowed(A.device):
             own = A.clone().detach()
             embedded = embed(tokens).detach().requires_grad_()
-            score = Reads.of([target]).combine(answer(own, embedded, lengths)).sum()
+            table = self.outputs.table(self.outputs.columns(answer(own, embedded, lengths), 1))
+            score = Reads.of([target]).combine(table, self.outputs.read).sum()
             (gradient,) = torch.autograd.grad(score, embedded)
         products: Tensor = (gradient * embedded.detach()).sum(2)[0]
         return products
@@ -141,36 +169,6 @@ class CnnLstmVqa(CnnVision):
         words, _, _ = self.tokens(question)
         return [(word, tokens[:n] + tokens[n + 1 :] or (PADDING,)) for n, word in enumerate(words)]
 
-    def _predicted(self, logprobs: Tensor, query: Query, tokens: tuple[int, ...], missing: Sequence[str]) -> Prediction:
-        number = int(logprobs.argmax()) if query.answer is None else self._answer(query.answer)
-        terms: tuple[Term, ...] = (Term(0, number),)
-        sides: tuple[Alternative, ...] = ()
-        if query.instead_of is not None:
-            other = self._answer(query.instead_of)
-            if other == number:
-                raise InputError(
-                    f"instead_of={query.instead_of!r} is the answer that is explained; name another to compare with"
-                )
-            terms += (Term(0, other, -1.0),)
-            sides = tuple(Alternative(self.answers[n], n, float(logprobs[n])) for n in (number, other))
-        values, likely = logprobs.topk(min(ALTERNATIVES, len(logprobs)))
-        others = tuple(
-            Alternative(self.answers[n], n, value) for n, value in zip(likely.tolist(), values.tolist(), strict=True)
-        )
-        word = Word(self.answers[number], terms, float(logprobs[number]), others, sides=sides)
-        told = (f"not in the vocabulary, read as unknown: {', '.join(map(shortened, missing))}",) if missing else ()
-        return Prediction(word.label, (word,), tokens, query.answer is not None, told)
-
-    def _answer(self, answer: str) -> int:
-        number = self._numbers.get(" ".join(answer.split()).casefold())
-        if number is None:
-            near = close_matches(answer.casefold(), self._numbers)
-            hint = f"close: {', '.join(near)}" if near else f"some of them: {', '.join(self.answers[:12])}"
-            raise InputError(
-                f"{shortened(answer)!r} is not among the {len(self.answers)} answers of {self.name}; {hint}"
-            )
-        return number
-
     def _parts(self) -> dict[str, Any]:
         return {"cnn": self.cnn, "head": self.head}
 
@@ -182,6 +180,12 @@ def padded(questions: Sequence[tuple[int, ...]], device: torch.device | None = N
     for row, tokens in zip(table, questions, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     return table.to(device), lengths.to(device)
+
+
+def _unknown(missing: Sequence[str]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    return (f"not in the vocabulary, read as unknown: {', '.join(map(shortened, missing))}",)
 
 
 def _question(query: Query) -> str:
