@@ -170,7 +170,9 @@ def prepare(image: Image.Image) -> Tensor:
     return (torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255 - 0.5) / 0.25
 
 
-def captioner(kind: str | nn.Module = "attention", dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any) -> Any:
+def captioner(
+    kind: str | nn.Module = "attention", dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any
+) -> Any:
     """A captioner of tiny random networks in eval mode; the same seed gives the same weights in every dtype."""
     torch.manual_seed(seed)
     cnn, made = TinyCnn(), decoder(kind) if isinstance(kind, str) else kind

@@ -310,9 +310,7 @@ def test_other_outputs_are_refused() -> None:
         def forward(self, x: Tensor) -> Any:
             return self.body(self.stem(x))
 
-    with pytest.raises(
-        ModelError, match=r"^Segmenter gives \[1, 6, 4, 6\], and no scores .* outputs="
-    ):
+    with pytest.raises(ModelError, match=r"^Segmenter gives \[1, 6, 4, 6\], and no scores .* outputs="):
         task_of(net(kind=Segmenter)).features(pictures())
 
 
