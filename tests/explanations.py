@@ -116,7 +116,7 @@ def with_guided(why: Explanation) -> Explanation:
 
 
 RANDOM = (-0.5, 0.1, 0.4, 0.9, 1.2, 3.0)
-CHECK = Check((2, 3, 5), before=6.0, effect=8.5, logprob=2.59, alone=4.0, random=RANDOM, floor=6.0, predicted=7.0)
+CHECK = Check((2, 3, 5), before=6.0, effect=8.5, logprob=2.59, random=RANDOM, size=4, predicted=7.0)
 
 
 def reason(concept: str, kind: Kind, portion: float, seed: int, **options: Any) -> Reason:
@@ -148,13 +148,13 @@ def because(word: WordExplanation, reasons: tuple[Reason, ...], check: Check | N
 def some_reasons(concept: str = "fur") -> tuple[Reason, ...]:
     """Twelve for a word, the first three tried, one against it, one tried; two absences."""
     tried: tuple[dict[str, Any], ...] = (
-        {"effect": 4.2, "confirmed": True, "units": tuple(range(2, 12))},
-        {"effect": 0.3, "confirmed": False, "repeats": True},
-        {"effect": 2.0, "confirmed": True, "iou": float("nan"), "error": None, "wins": None, "folds": None},
+        {"effect": 4.2, "named": True, "p_name": 0.002, "units": tuple(range(2, 12))},
+        {"effect": 0.3, "named": False, "p_name": 0.25, "units": (1, 12), "repeats": True},
+        {"effect": 2.0, "iou": float("nan"), "error": None, "wins": None, "folds": None},
     )
     first = [reason(f"{concept} {n}", "because", 0.2 / (n + 1), n, **options) for n, options in enumerate(tried)]
     more = [reason(f"{concept} {n}", "because", 0.02, n) for n in range(3, 12)]
-    against = reason("snow", "despite", 0.3, 20, effect=-2.0, confirmed=True)
+    against = reason("snow", "despite", 0.3, 20, effect=-2.0)
     weak = reason("sand", "despite", 0.1, 21)
     absent = [
         reason(name, "absence", 0.0, 30, map=np.zeros((4, 4), np.float32), on_map=0.0) for name in ("pole", "stem")

@@ -50,26 +50,41 @@ def test_the_feature_map_is_left_alone() -> None:
     assert torch.equal(features.A, before)
 
 
-def test_random_sets_have_as_many_units_and_about_as_much_activation() -> None:
-    mass = np.exp(np.random.default_rng(1).normal(0, 2, 400))
-    mass[::4] = 0
-    strong = np.argsort(-mass)[:20].tolist()
-    weak = [int(unit) for unit in np.argsort(mass) if mass[unit] > 0][:20]
-    for units in (strong, weak, strong[:3] + weak[:5]):
-        sets = random_sets(units, mass, 50, np.random.default_rng(0))
-        assert (sets.sum(1) == len(units)).all()
-        assert not sets[:, mass == 0].any(), "silent units stand for nothing"
-        assert 0.5 < (sets @ mass).mean() / mass[units].sum() < 1.5
-    assert len({row.tobytes() for row in random_sets(strong, mass, 50, np.random.default_rng(0))}) > 25
+def test_a_set_that_targets_share_is_one_row() -> None:
+    task: Any = captioner("attention", torch.float64)
+    features = features_of(task, 0)
+    prediction = task.predict(features, [Query(caption="a red dog on grass")])[0]
+    targets = [word_target(prediction, n, 0, "logprob") for n in range(5)]
+    generator = np.random.default_rng(0)
+    shared, own = generator.random((3, 5)) < 0.4, generator.random((5, 5)) < 0.4
+    rows: list[int] = []
+    begin = task.begin
+
+    def counted(A: torch.Tensor, rest: Any = None) -> Any:
+        rows.append(len(A))
+        return begin(A, rest)
+
+    task.begin = counted
+    found = switched_off(task, features, targets, [np.stack([*shared, one]) for one in own])
+    assert sum(rows) == len({row.tobytes() for row in (*shared, *own)}) <= 8
+    for target, values, one in zip(targets, found, own, strict=True):
+        for row, value in zip((*shared, one), values, strict=True):
+            A = features.A * torch.from_numpy(~row)[:, None, None]
+            assert value == pytest.approx(task.scores(A, [target]).item(), abs=1e-12)
 
 
-def test_random_sets_are_not_matched_to_a_set_of_none() -> None:
-    assert not random_sets([], np.ones(10), 5, np.random.default_rng(0)).any()
+def test_random_sets_are_of_units_that_speak_for_the_text_each_as_often() -> None:
+    support = np.array([0.5, -1.0, 0.0, 2.0, 1e-9, 3.0, 0.1, -0.2])
+    sets = random_sets(support, 3, 4000, np.random.default_rng(0))
+    assert (sets.sum(1) == 3).all()
+    assert not sets[:, support <= 0].any()
+    assert sets[:, support > 0].mean(0) == pytest.approx(3 / 5, abs=0.05), "whatever their strength"
 
 
-def test_a_silent_unit_is_matched_by_itself() -> None:
-    sets = random_sets([2], np.array([1.0, 1.0, 0.0]), 20, np.random.default_rng(0))
-    assert (sets.sum(1) == 1).all()
+def test_where_too_few_units_speak_for_a_text_the_next_best_fill_the_set() -> None:
+    sets = random_sets(np.array([1.0, -3.0, 0.0, -1.0]), 3, 20, np.random.default_rng(0))
+    assert sets.tolist() == [[True, False, True, True]] * 20
+    assert not random_sets(np.ones(10), 0, 5, np.random.default_rng(0)).any()
 
 
 def test_log_odds_are_exact_and_end_where_float32_does() -> None:

@@ -14,8 +14,9 @@ import vlx
 from tests.fakes import captioner, picture
 from vlx import engine
 from vlx.because import becauses
-from vlx.errors import InputError
+from vlx.errors import InputError, WordNotFound
 from vlx.geometry import Grid
+from vlx.language import is_content
 from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.reasons import Because, Check
 from vlx.task import Defaults, Features, Reads, Target, Term
@@ -158,38 +159,91 @@ def test_units_taken_by_alpha_that_contribute_to_the_other_side_carry_nothing() 
     assert sum(reason.portion for reason in why.of("because")) == pytest.approx(why.coverage)
 
 
-def test_a_planted_reason_is_confirmed_and_a_planted_rumour_is_not() -> None:
+def test_a_planted_reason_matters_and_a_planted_rumour_does_not() -> None:
     task, features = world()
     task.W.mul_(0.05)
     task.W[1, 3], task.W[1, 8] = 25.0, 20.0
     why = explain(task, features, table(["fur" if unit in (3, 8) else "" for unit in range(K)]))
     assert why.check is not None
-    assert why.check.confirmed
+    assert why.check.matters
     assert why.check.rank == 1
-    assert why.reasons[0].confirmed
+    assert why.tested == why.check.units == (3, 8)
     assert why.check.effect >= 0.9 * why.check.before > 4
     rumour = explain(task, features, table(["rumour" if unit in (4, 9, 12) else "" for unit in range(K)]))
     assert rumour.check is not None
-    assert not rumour.check.confirmed
-    assert not any(reason.confirmed for reason in rumour.of("because"))
-    assert "not confirmed" in str(rumour)
+    assert rumour.of("because")
+    assert not rumour.check.matters
+    assert "not shown to matter" in str(rumour)
 
 
-def test_a_high_rank_alone_confirms_nothing() -> None:
-    check = Check((1, 2), 9.0, 1.2, 0.001, 3.0, (0.1,) * 20, floor=9.0, predicted=1.0)
-    assert (check.rank, check.confirmed) == (1, False)
-    assert replace(check, effect=9.5).confirmed
-    assert not replace(check, effect=9.5, random=(9.6,) * 20).confirmed
+def test_only_more_than_every_random_set_matters() -> None:
+    check = Check((1, 2), 9.0, 1.2, 0.001, (0.1,) * 19 + (1.1,), size=2, predicted=1.0)
+    assert (check.rank, check.matters) == (1, True)
+    assert not replace(check, effect=1.1).matters, "no more than one of them"
+    assert not replace(check, effect=-0.1, random=(-0.5,) * 20).matters, "it gained"
     assert replace(check, random=tuple(np.linspace(0, 1, 41))).interval == pytest.approx((0.025, 0.975))
 
 
-def test_effects_are_of_log_odds_and_reasons_stand_in_their_order() -> None:
+def test_the_units_tested_are_those_that_the_sentence_names_and_random_sets_are_shared_by_all_words() -> None:
+    task, features = world()
+    targets = [replace(WORD, terms=(Term(0, token),)) for token in range(3)]
+    likely = [replace(target, kind="logprob") for target in targets]
+    maps = np.zeros((3, *CELLS))
+    asked: list[Tensor] = []
+
+    class Watched(Pooled):
+        def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
+            if not A.requires_grad:
+                asked.append(A.detach().clone())
+            return super().scores(A, targets, rest)
+
+    found = becauses(
+        cast(Any, Watched(task.W)),
+        features,
+        targets,
+        likely,
+        maps,
+        METHODS["gradcam"],
+        table([f"d{unit % 17}" for unit in range(K)]),
+    )
+    silent_rows = [tuple(map(tuple, (A.abs().sum((2, 3)) == 0).tolist())) for A in asked]
+    off = [row for rows in silent_rows for row in rows]
+    for why in found:
+        named = {unit for reason in why.of("because")[:3] for unit in reason.units}
+        assert set(why.tested) == named
+        assert why.check is not None
+        assert set(why.check.units) == named
+        assert all(reason.concept in why.sentence for reason in why.of("because")[:3])
+        A = features.A.clone()
+        A[0, sorted(named)] = 0
+        own = next(one for one, because in zip(likely, found, strict=True) if because is why)
+        before, after = (float(task.scores(x, [own])[0]) for x in (features.A, A))
+        assert why.check.logprob == pytest.approx(before - after)
+    largest = max(len(why.tested) for why in found)
+    sizes = {why.check.size for why in found if why.check is not None}
+    assert sizes == {largest}
+    alone = sum(min(len(why.of("because")), 3) + min(len(why.of("despite")), 1) for why in found)
+    assert len(off) <= 1 + 20 + 3 + alone, "a random set is one row of A for all words"
+    # A random set is of active units that speak for the words together.
+    added = np.stack([(task.W[token] * features.A[0].mean((1, 2))).numpy() for token in range(3)])
+    active = (features.A[0] > 0.9).flatten(1).any(1).numpy()
+    share = np.where(active, added, 0)
+    share /= np.abs(share).sum(1, keepdims=True)
+    able = set(np.flatnonzero(share.sum(0) > 0))
+    drawn = [frozenset(np.flatnonzero(np.array(row) & active)) for row in off if sum(np.array(row) & active) == largest]
+    tested = {frozenset(why.tested) for why in found}
+    random = [one for one in drawn if one not in tested]
+    assert len(random) >= 15
+    assert all(one <= able for one in random)
+
+
+def test_effects_are_of_log_odds_and_reasons_stand_by_what_they_contribute() -> None:
     task, features = world()
     task.W[1] += 1
     why = explain(task, features, table(NAMES))
-    effects = [reason.effect for reason in why.of("because") if reason.effect is not None]
-    assert effects == sorted(effects, reverse=True)
-    assert len(effects) == 3
+    contributions = [reason.contribution for reason in why.of("because")]
+    assert contributions == sorted(contributions, reverse=True)
+    assert [reason.effect is not None for reason in why.of("because")] == [n < 3 for n in range(len(contributions))]
     for reason in why.of("because")[:3]:
         off = features.A.clone()
         off[0, list(reason.units)] = 0
@@ -250,7 +304,7 @@ def test_other_weights_are_refused_and_a_table_without_a_hash_is_noted() -> None
 
 def test_every_word_has_its_because_and_files_keep_them(tmp_path: Path) -> None:
     task = vlx.load("scenes/captioner")
-    why = vlx.explain(task, vlx.scenes.draw(10_000_021).image, names="shipped")
+    why = vlx.explain(task, vlx.scenes.draw(10_000_021).image, names="shipped", words="all")
     assert all(word.because is not None for word in why)
     assert why.sentence.because is None
     for ending in ("h5", "json"):
@@ -263,6 +317,30 @@ def test_every_word_has_its_because_and_files_keep_them(tmp_path: Path) -> None:
             for one, other in zip(word.because.reasons, same.because.reasons, strict=True):
                 assert {**one.to_dict(), "map": 0} == {**other.to_dict(), "map": 0}
                 assert np.array_equal(one.map, other.map)
+
+
+def test_function_words_have_no_reasons_unless_asked_for() -> None:
+    task, image = vlx.load("scenes/captioner"), vlx.scenes.draw(10_000_021).image
+    usual = vlx.explain(task, image, names="shipped", check=False)
+    told = [word.label for word in usual if word.because is not None]
+    assert told == [word.label for word in usual if is_content(word.label)]
+    assert 0 < len(told) < len(usual)
+    first = vlx.explain(task, image, names="shipped", check=False, words=[0, "desert"])
+    assert [n for n, word in enumerate(first) if word.because is not None] == [0, len(first) - 1]
+    assert first[0].because is not None
+    assert first[0].because.word == "a"
+    with pytest.raises(WordNotFound, match="words='zebra' is not there"):
+        vlx.explain(task, image, names="shipped", words=["zebra"])
+    none = vlx.explain(task, image, caption="a", names="shipped")
+    assert none[0].because is None
+
+
+def test_an_answer_has_reasons_whatever_word_it_is() -> None:
+    task: Any = vlx.load("scenes/vqa")
+    why = vlx.explain(task, vlx.scenes.draw(10_000_021).image, question="is there a car?", answer="no", names="shipped")
+    assert why[0].because is not None
+    assert why[0].because.check is not None
+    assert all(other[0].because is not None for other in why.others)
 
 
 @pytest.mark.parametrize(

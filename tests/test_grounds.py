@@ -16,7 +16,7 @@ def test_captions_are_judged_word_by_word() -> None:
     task, first = vlx.load("scenes/captioner"), 10_000_040
     result = evaluation.grounds(task, 2, first=first, rules=("contribution",))
     drawn = [scenes.draw(seed) for seed in (first, first + 1)]
-    counts = {row.group: row.count for row in result.rows if row.metric == "confirmed"}
+    counts = {row.group: row.count for row in result.rows if row.metric == "matters"}
     plain = [word.word for scene in drawn for word in scene.words if word.category is None]
     assert counts["function words"] == len(plain)
     assert counts["“a”"] == plain.count("a")
@@ -25,7 +25,7 @@ def test_captions_are_judged_word_by_word() -> None:
     # Once more by hand, from what explain() says.
     hits: list[bool] = []
     for scene in drawn:
-        why = vlx.explain(task, scene.image, caption=scene.caption, names="shipped")
+        why = vlx.explain(task, scene.image, caption=scene.caption, names="shipped", words="all")
         there = SceneData(1).masks(scene)
         for word, told in zip(scene.words, why, strict=True):
             if word.category == "object":
@@ -41,7 +41,7 @@ def test_captions_are_judged_word_by_word() -> None:
 def test_answers_are_judged_by_the_things_they_rest_on() -> None:
     result = evaluation.grounds(vlx.load("scenes/vqa"), 1, first=10_000_021, rules=("contribution",))
     asked = scenes.draw(10_000_021).questions
-    counts = {row.group: row.count for row in result.rows if row.metric == "confirmed"}
+    counts = {row.group: row.count for row in result.rows if row.metric == "matters"}
     assert sum(counts.values()) == len(asked)
     judged = {row.group for row in result.rows if row.metric == "first reason"}
     assert judged == {one.kind for one in asked if one.mask is not None}

@@ -11,7 +11,7 @@ import torch
 
 from vlx import language
 from vlx.chance import random_state_kept
-from vlx.errors import InputError
+from vlx.errors import InputError, WordNotFound
 from vlx.scenes import draw
 from vlx.scenes.vocabulary import caption_vocabulary
 
@@ -219,3 +219,25 @@ def test_noun_chunks_of_a_real_model() -> None:
     words = "the man riding a wave wears a black wet suit".split()
     found = [" ".join(words[first:stop]) for first, stop in language.phrases(words, model)]
     assert found == ["the man", "a wave", "a black wet suit"]
+
+
+def test_function_words_say_nothing_of_their_own() -> None:
+    text = "a red dog is sitting on the grass , next to its bone and under a tree ."
+    own = [word for word in text.split() if language.is_content(word)]
+    assert own == ["red", "dog", "sitting", "grass", "bone", "tree"]
+    assert language.is_content("Straße")
+    assert not language.is_content("The")
+    assert all(
+        language.is_content(word.word) is (word.category is not None) for n in range(40) for word in draw(n).words
+    )
+
+
+def test_words_are_chosen_by_label_or_position() -> None:
+    labels = ["a", "dog", "and", "a", "cat"]
+    assert language.chosen("all", labels) == [0, 1, 2, 3, 4]
+    assert language.chosen("content", labels) == [1, 4]
+    assert language.chosen(["a", "cat"], labels) == [0, 3, 4]
+    assert language.chosen([-1, 2, 2], labels) == [2, 4]
+    for one in ("cow", 5, -6):
+        with pytest.raises(WordNotFound, match=rf"words={one!r} is not there; the text has 5 words: a, dog, and, a, c"):
+            language.chosen([one], labels)

@@ -12,6 +12,7 @@ from tests.tallies import CONCEPTS, QUANTILES, World, dissected, world
 from vlx.errors import InputError
 from vlx.neuron_names.table import Concept, NeuronNames, UnitName
 from vlx.neuron_names.table.hypernyms import SCENES, hypernym_names, wordnet_parents
+from vlx.neuron_names.table.permuted import permuted
 from vlx.scenes.world import KINDS
 
 PARENTS = {"bird": ("animal",), "butterfly": ("animal",), "car": ("vehicle",), "boat": ("vehicle",)} | {
@@ -290,3 +291,21 @@ def test_a_missing_wordnet_says_how_to_get_it(wordnet: Any, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "nltk.corpus", None)
     with pytest.raises(InputError, match=r"pip install 'vlx\[language\]'"):
         wordnet_parents(CONCEPTS)
+
+
+def test_permuted_names_move_and_thresholds_stay() -> None:
+    listed = tuple(
+        (UnitName(unit, f"c{unit}", "object", 0.1 + unit / 10, 0.1 + unit / 10, threshold=float(unit)),) * (unit != 1)
+        for unit in range(4)
+    )
+    table = NeuronNames(listed, {"layer": "conv", "model_hash": "1"})
+    wrong = permuted(table, [1, 2, 3, 0])
+    assert [name.concept for name in wrong] == ["", "c2", "c3", "c0"]
+    assert [name.unit for name in wrong] == [0, 1, 2, 3]
+    assert [name.threshold for name in wrong][1:] == [None, 2.0, 3.0]
+    assert wrong[3].iou == table[0].iou
+    assert wrong.about["model_hash"] == "1"
+    assert "permuted" in wrong.about["source"]
+    for order in ([0, 1, 2], [0, 0, 1, 2], [1, 2, 3, 4]):
+        with pytest.raises(InputError, match=r"order must hold each of the units 0 to 3 once, it has [34] numbers"):
+            permuted(table, order)

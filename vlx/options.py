@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from vlx import methods, subwords
-from vlx.because import Naming
 from vlx.errors import InputError
 from vlx.images import open_image
 from vlx.language import close_matches
 from vlx.methods import AnyMethod
+from vlx.naming import Naming
 from vlx.neuron_names.table import NeuronNames
 from vlx.task import TARGET_KINDS, Query, TargetKind, Task
 

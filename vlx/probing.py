@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vlx import asked as asking
-from vlx import engine, probes
+from vlx import engine, language, probes
 from vlx.asked import Asked, Measured
 from vlx.assembly import Shown
 from vlx.because import becauses
@@ -109,12 +109,14 @@ def _guided(context: Context) -> Sequence[Array]:
 
 
 def _because(context: Context) -> Sequence[Any]:
-    """Why each target was said, in concepts; a whole caption has no reasons of its own."""
+    """Why each target was said, in concepts, of those that were meant; a whole caption has no reasons of its own."""
     naming, wished = context.options.naming, context.options.method
     assert naming is not None
-    single = [one for one in context.asked if one.role != "whole"]
-    targets, maps = [one.target for one in single], context.maps[: len(single)]
-    merged = len(single) < len(context.asked) and any(len(target.terms) > 1 for target in targets)
+    meant = _meant(context)
+    if not meant:
+        return [None] * len(context.asked)
+    targets, maps = [context.targets[n] for n in meant], context.maps[meant]
+    merged = any(one.role == "whole" for one in context.asked) and any(len(target.terms) > 1 for target in targets)
     method = wished
     if not isinstance(method, Method) or (merged and context.options.subwords != "sum"):  # not made of units
         method = method if isinstance(method, Method) else METHODS["hirescam"]
@@ -124,7 +126,7 @@ def _because(context: Context) -> Sequence[Any]:
         context.task,
         context.features,
         targets,
-        [one.likely for one in single],
+        [context.likely[n] for n in meant],
         maps,
         method,
         naming.table,
@@ -135,7 +137,18 @@ def _because(context: Context) -> Sequence[Any]:
     if method is not wished:
         note = f"Shares are of the gradient × activation of units, not of the {wished.name} map."
         found = [replace(one, shares_of=method.name, notes=(*one.notes, note)) for one in found]
-    return [*found, *[None] * (len(context.asked) - len(single))]
+    told = dict(zip(meant, found, strict=True))
+    return [told.get(n) for n in range(len(context.asked))]
+
+
+def _meant(context: Context) -> list[int]:
+    """Which targets have reasons: of a text the words that were meant, of answers all where they were not chosen."""
+    words = [n for n, one in enumerate(context.asked) if one.role == "word"]
+    rivals = [n for n, one in enumerate(context.asked) if one.role == "rival"]
+    wish = context.options.words
+    if wish == "content" and not any(one.role == "whole" for one in context.asked):
+        wish = "all"  # an answer says something, whatever word it is
+    return [*(words[n] for n in language.chosen(wish, [context.asked[n].label for n in words])), *rivals]
 
 
 PROBES = (

@@ -17,7 +17,7 @@ from vlx.errors import InputError
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.files import replacing, write_text
 from vlx.geometry import Placement
-from vlx.reasons import Because
+from vlx.reasons import OLDER, Because
 
 SCHEMA = 1
 FORMAT = "vlx explanation"
@@ -127,9 +127,15 @@ def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanat
         question=record.get("question"),
         question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
         instead_of=record.get("instead_of"),
-        notes=tuple(record["notes"]),
+        notes=(*record["notes"], *_older(record["words"])),
         provenance=record["provenance"],
     )
+
+
+def _older(words: list[dict[str, Any]]) -> list[str]:
+    """What is to be noted where an older version checked the reasons otherwise."""
+    checks = [word["because"]["check"] for word in words if word["because"] is not None]
+    return [OLDER] if any(check is not None and "size" not in check for check in checks) else []
 
 
 def _question_word(record: list[Any]) -> QuestionWord:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx import engine
-from vlx.because import RULES, becauses
+from vlx.because import becauses
 from vlx.errors import InputError
 from vlx.evaluation.result import Figure, Result, wilson
+from vlx.naming import RULES
 from vlx.neuron_names.datasets import SceneData
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.tables import shipped
@@ -53,7 +54,7 @@ def grounds(
 ) -> Result:
     """Reasons for all words, or answers, of ``n`` held-out scenes, by the table ``names`` or the one that was shipped.
 
-    "first reason" is the share whose first reason is true, beside a random one of their reasons; "confirmed" the share
+    "first reason" is the share whose first reason is true, beside a random one of their reasons; "matters" the share
     that passes the check, for function words too, each by itself and together; "coverage" the mean share of evidence
     that has a name. One line for each rule by which units are weighed.
     """
@@ -113,12 +114,12 @@ class _Tally:
             if asked.mask is not None:
                 self.found["first reason", rule, group].append(float(bool(true) and true[0]))
                 self.found["random", rule, group].append(float(np.mean(true)) if true else 0.0)
-            self.found["confirmed", rule, group].append(float(because.check is not None and because.check.confirmed))
+            self.found["matters", rule, group].append(float(because.check is not None and because.check.matters))
             self.found["coverage", rule, group].append(because.coverage)
 
     def figures(self, target: str) -> Iterator[Figure]:
         """One for each metric, rule and group."""
-        for metric in ("first reason", "confirmed", "coverage"):
+        for metric in ("first reason", "matters", "coverage"):
             for (own, rule, group), values in self.found.items():
                 if own == metric:
                     mean, count = float(np.mean(values)), len(values)

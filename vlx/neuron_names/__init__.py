@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from vlx.neuron_names.formats import load, read
     from vlx.neuron_names.table import NeuronNames
     from vlx.neuron_names.table.hypernyms import hypernym_names
+    from vlx.neuron_names.table.permuted import permuted
     from vlx.neuron_names.tables import shipped
 
-__all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "read", "shipped"]
+__all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "permuted", "read", "shipped"]
 
 _HOMES = {
     "NeuronNames": "table",
@@ -28,6 +29,7 @@ _HOMES = {
     "hypernym_names": "table.hypernyms",
     "load": "formats",
     "open_data": "datasets",
+    "permuted": "table.permuted",
     "read": "formats",
     "shipped": "tables",
 }

@@ -156,7 +156,9 @@ def _told(word: WordExplanation, instead_of: str | None) -> str:
     if because is None:
         return ""
     text = reasons.bound(" ".join(because.sentence.partition("; ")[0].split()))
-    return textwrap.fill(text, WIDE, max_lines=LINES, placeholder=" …") + "\n" + " ".join(reasons.badge(because))
+    lines = [textwrap.fill(text, WIDE, max_lines=LINES, placeholder=" …"), " ".join(reasons.badge(because))]
+    names = textwrap.shorten(reasons.named(because), WIDE, placeholder=" …")
+    return "\n".join([*lines, *([names] if names else [])])
 
 
 def _line(label: str, most: int) -> str:

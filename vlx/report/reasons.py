@@ -18,7 +18,8 @@ HEADS: dict[Kind, tuple[str, str]] = {
     "despite": ("despite", "share of all evidence against it"),
     "absence": ("silent, and would speak against it", "by the weights alone"),
 }
-MARKS = {True: ("✓", "confirmed"), False: ("✗", "not confirmed"), None: ("–", "not measured")}
+MARKS = {True: ("✓", "these units matter"), False: ("✗", "not shown to matter"), None: ("–", "not tried")}
+NAMES = {True: "✓", False: "✗", None: "–"}
 STEPS = 200  # to either side of 0 in embedded maps of reasons
 FEW = 4  # units that are listed without folding
 UNNAMED = "unnamed units"
@@ -29,7 +30,7 @@ class Row:
     """One line of the table: a reason, what reasons of its kind are not listed, or what has no name.
 
     ``portion`` is of the evidence for (or against) the word, ``share`` of the heat map; both sum to 1 over all rows.
-    ``number`` is that of its map on the page, None where it has none.
+    ``number`` is that of its map on the page, None where it has none; ``tested`` whether its name was.
     """
 
     concept: str
@@ -39,6 +40,7 @@ class Row:
     reason: Reason | None = None
     map: Array | None = None
     number: int | None = None
+    tested: bool = False
 
     @property
     def cold(self) -> bool:
@@ -98,9 +100,12 @@ class Row:
         return "" if self.reason is None or self.reason.effect is None else figure(self.reason.effect)
 
     @property
-    def mark(self) -> tuple[str, str]:
-        """A sign and words for whether its own trial confirmed it."""
-        return MARKS[None if self.reason is None else self.reason.confirmed]
+    def mark(self) -> tuple[str, str, str] | None:
+        """A sign, words and a p-value for whether its name holds together; None where that was not asked."""
+        if self.reason is None or self.kind != "because" or not self.tested:
+            return None
+        p = self.reason.p_name
+        return NAMES[self.reason.named], self.reason.mark, "" if p is None else f"p {p:.3f}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Strip:
     random: tuple[float, ...]
     band: tuple[float, float]
     effect: float
-    floor: float
+    needed: float
     zero: float
     said: str
 
@@ -118,9 +123,9 @@ class Strip:
     def of(cls, check: Check) -> "Strip | None":
         """None where there is nothing to compare with."""
         known = [value for value in check.random if math.isfinite(value)]
-        if not known or len(known) < len(check.random) or not math.isfinite(check.effect + check.floor):
+        if not known or len(known) < len(check.random) or not math.isfinite(check.effect):
             return None
-        low, high = min(0.0, check.effect, *known), max(check.effect, check.floor, *known)
+        low, high = min(0.0, check.effect, *known), max(check.effect, check.needed)
         room = (high - low or 1.0) * 0.04
 
         def place(value: float) -> float:
@@ -128,12 +133,12 @@ class Strip:
 
         left, right = check.interval
         said = (
-            f"{check.measure} lost: {figure(check.effect)} with the named units off; {len(known)} random sets "
+            f"{check.measure} lost: {figure(check.effect)} with the units named off; {len(known)} random sets "
             f"{figure(min(known))} to {figure(max(known))}, 95 % of them from {figure(left)} to {figure(right)}; "
-            f"at least {figure(check.floor)} must be lost"
+            f"more than {figure(check.needed)} must be lost"
         )
         random, band = tuple(place(value) for value in known), (place(left), place(right))
-        return cls(random, band, place(check.effect), place(check.floor), place(0.0), said)
+        return cls(random, band, place(check.effect), place(check.needed), place(0.0), said)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +162,7 @@ class Told:
     @property
     def tone(self) -> str:
         """The same as the name of a class."""
-        return self.badge[1].replace(" ", "-")
+        return {"✓": "matters", "✗": "not-shown", "–": "not-tried"}[self.badge[0]]
 
     @property
     def sentence(self) -> str:
@@ -166,13 +171,18 @@ class Told:
 
     @property
     def verdict(self) -> str:
-        """What the check says, in a sentence; empty where nothing was to be checked."""
+        """Both marks in words; empty where there is no reason."""
         return bound(wording.sentence(self.because.verdict))
 
     @property
     def tried(self) -> str:
-        """The same without the words of the badge."""
-        return bound(wording.sentence(self.because.verdict.partition(": ")[2]))
+        """What the check says without the words of the badge; empty where nothing was to be checked."""
+        return bound(wording.sentence(self.because.effect.partition(": ")[2]))
+
+    @property
+    def names(self) -> str:
+        """Which names hold together, in a sentence; empty where none was tested."""
+        return bound(wording.sentence(self.because.names))
 
     @property
     def measure(self) -> str:
@@ -229,8 +239,8 @@ class Told:
         reasons = self.because.of(kind)
         listed, left = reasons[: SHOWN[kind]], reasons[SHOWN[kind] :]
         for one in listed:
-            own = None if self.because.shares_of else one.map
-            yield _numbered(Row(one.concept, kind, one.portion, one.share, one, own), numbers)
+            own, tested = None if self.because.shares_of else one.map, self.because.check is not None
+            yield _numbered(Row(one.concept, kind, one.portion, one.share, one, own, tested=tested), numbers)
         if left:
             more = f"{len(left)} more concept{'s' * (len(left) > 1)}"
             rest = None
@@ -249,12 +259,21 @@ def of_word(word: WordExplanation, instead_of: str | None = None) -> Because | N
 
 def badge(because: Because) -> tuple[str, str]:
     """The check's verdict as a sign and words."""
-    return MARKS[None if because.check is None else because.check.confirmed]
+    return MARKS[None if because.check is None else because.check.matters]
+
+
+def named(because: Because) -> str:
+    """The names that the sentence has, each with the sign of its test; empty where none was tested."""
+    tried = because.check is not None and because.said
+    return "names: " + ", ".join(f"{one.concept} {NAMES[one.named]}" for one in because.said) if tried else ""
 
 
 def short(because: Because) -> tuple[str, str, str]:
-    """For a table in a terminal: the check's sign, what speaks for the word, and what against it."""
-    return badge(because)[0], _brief(because.named), _brief(because.named_against)
+    """For a table in a terminal: the check's sign, what speaks for the word with the signs of its names, what against.
+
+    Nothing is said against a word that was not tried.
+    """
+    return badge(because)[0], _brief(because.said), _brief(because.said_against)
 
 
 def percent(share: float, places: int = 1) -> str:
@@ -275,7 +294,8 @@ def bound(text: str) -> str:
 
 
 def _brief(reasons: Iterable[Reason]) -> str:
-    return ", ".join(f"{one.concept} {percent(one.portion, 0)}" for one in reasons)
+    signed = ((one, "" if one.kind == "despite" else f" {NAMES[one.named]}") for one in reasons)
+    return ", ".join(f"{one.concept} {percent(one.portion, 0)}{sign}" for one, sign in signed)
 
 
 def _numbered(row: Row, numbers: Iterator[int]) -> Row:

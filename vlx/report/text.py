@@ -54,7 +54,10 @@ def _reasons(why: Explanation) -> list[Table | Text]:
         rows.add_row(*(Text(clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
     whole = [Text(clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
     where = "" if whole else "; whole sentences: in .md, .html and print(why[0].because)"
-    signs = "✓ confirmed by switching units off, ✗ not confirmed, – not measured"
+    signs = (
+        "✓ these units matter more than random sets, ✗ not shown, – not tried; behind a name: ✓ its units act together "
+        "for the word more than randomly named ones, ✗ no more than these, – cannot be tested"
+    )
     return [*whole, rows, Text(signs + where, style="dim")]
 
 
