@@ -8,7 +8,7 @@ beside the picture's centre and a random point.
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -149,7 +149,7 @@ def pointing(task: Classifier, found: list[Thing], labels: list[str]) -> dict[st
         covered = _covered(Placement(features.grid, frame), thing)
         if covered < SMALLEST:
             continue
-        terms = tuple(Term(0, token) for token in _tokens(thing.category, labels))
+        terms = tuple(Term(0, token) for token in classes(thing.category, labels))
         logits = engine.scores(task, features.A, [Target(0, "", (term,), "logit") for term in terms], features.rest)
         best = Target(0, thing.category, (terms[int(logits.argmax())],), "logit")
         S = engine.attribute(task, features.A, [best], METHODS["gradcam"], features.rest).signed[0]
@@ -177,7 +177,7 @@ def _covered(placement: Placement, thing: Thing) -> float:
     return float(inside.mean())
 
 
-def _tokens(category: str, labels: list[str]) -> list[int]:
+def classes(category: str, labels: Sequence[str]) -> list[int]:
     """Classes whose label begins with one of the category's names, as a whole synonym."""
     return [
         n for n, label in enumerate(labels) if any(f"{label}, ".startswith(f"{name}, ") for name in SHARED[category])
@@ -201,7 +201,7 @@ def main(real: Path, as_json: bool) -> None:
     task = Classifier(module.load(), layer=LAYER, labels=module.LABELS, prepare=module.prepare)
     exact = Classifier(module.load().double(), layer=LAYER, labels=module.LABELS, prepare=module.prepare)
     errors = identities(exact, [real / "photos" / name for name in PHOTOS])
-    found = [thing for thing in things(real) if _tokens(thing.category, module.LABELS)]
+    found = [thing for thing in things(real) if classes(thing.category, module.LABELS)]
     hits = pointing(task, found, module.LABELS)
     figures: dict[str, Any] = {
         "identities": errors,
