@@ -107,7 +107,7 @@ def _easy_vqa(n: int) -> tuple[Task, list[Example]]:
         "easy-vqa" if REAL.is_dir() else "easy-vqa-drawn",
         *(cnn, head),
         losses=lambda: nets.asked_loss(cnn, head, data),
-        steps=3000,
+        steps=1500,
         pictures=len(data.pictures),
     )
     task = CnnLstmVqa(cnn, head, data.vocabulary, data.answers, nets.from_minus_half, name="abroad/easy-vqa", unknown=1)

@@ -112,7 +112,7 @@ def train(net: nn.Module, losses: Callable[[Tensor], Tensor], count: int, schedu
     for _ in range(schedule.steps):
         loss = losses(torch.randint(count, (BATCH,), generator=generator))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), AHEAD)
         optimizer.step()
         rates.step()
