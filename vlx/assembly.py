@@ -183,7 +183,7 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
 def _notes(
     task: Task, prediction: Prediction, shown: Shown, features: Features, words: Sequence[WordExplanation]
 ) -> tuple[str, ...]:
-    notes = [*task.notes, *shown.picture.notes, *prediction.notes]
+    notes = [*task.notes, *features.notes, *shown.picture.notes, *prediction.notes]
     if shown.frame.note:
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):

@@ -23,11 +23,12 @@ COMPOUND = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 @dataclass(frozen=True)
-class _Track:
+class Track:
     """Cell n of an axis is centred at pixel offset + jump·n.
 
     ``dims`` are the vertical and horizontal dimension of the tensor, one and the same when they are flattened, alone or
-    behind the batch; ``doubt`` says what was not certain on the way.
+    behind the batch; then ``before`` and ``after`` count entries around the cells that are none (class tokens).
+    ``doubt`` says what was not certain on the way.
     """
 
     dims: tuple[int, int]
@@ -35,22 +36,36 @@ class _Track:
     offset: Pair
     jump: Pair
     doubt: str = ""
+    before: int = 0
+    after: int = 0
 
     @property
     def flat(self) -> bool:
+        """Whether one dimension holds all cells."""
         return self.dims[0] == self.dims[1]
 
+    @property
+    def length(self) -> int:
+        """Entries of a dimension that holds all cells, flattened."""
+        return self.before + math.prod(self.cells) + self.after
+
     def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of ``shape`` may have its cells there."""
         if not all(0 <= dim < len(shape) for dim in self.dims):
             return False
         if self.flat:
-            return shape[self.dims[0]] % math.prod(self.cells) == 0
+            return shape[self.dims[0]] % self.length == 0
         return (shape[self.dims[0]], shape[self.dims[1]]) == self.cells
 
-    def at(self, vertical: int, horizontal: int) -> "_Track":
+    def grid(self, size: tuple[int, int]) -> Grid:
+        """The grid of these cells on pictures of ``size`` (H, W)."""
+        return Grid(self.offset, self.jump, self.cells, size, "layers" + self.doubt)
+
+    def at(self, vertical: int, horizontal: int) -> "Track":
+        """The same cells in other dimensions."""
         return replace(self, dims=(vertical, horizontal))
 
-    def step(self, shape: Sequence[int], offset: Sequence[float], stride: Sequence[float]) -> "_Track":
+    def step(self, shape: Sequence[int], offset: Sequence[float], stride: Sequence[float]) -> "Track":
         """Cells ``offset``, ``offset`` + ``stride``, … of this track, for a result of ``shape``."""
         return replace(
             self,
@@ -61,8 +76,8 @@ class _Track:
 
 
 Call = dict[str, Any]
-Rule = Callable[[_Track, Call, tuple[int, ...]], _Track | None]
-Operands = list[tuple[Tensor, _Track | None]]
+Rule = Callable[[Track, Call, tuple[int, ...]], Track | None]
+Operands = list[tuple[Tensor, Track | None]]
 
 
 class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -72,7 +87,7 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._tracks = WeakTensorKeyDictionary()
         if pictures.ndim == 4:
-            self._tracks[pictures] = _Track((2, 3), (pictures.shape[2], pictures.shape[3]), (0.0, 0.0), (1.0, 1.0))
+            self._tracks[pictures] = Track((2, 3), (pictures.shape[2], pictures.shape[3]), (0.0, 0.0), (1.0, 1.0))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -83,12 +98,10 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note(func, args, kwargs, out)
         return out
 
-    def grid(self, A: Tensor, size: tuple[int, int]) -> Grid | None:
-        """The grid of A, if the way from the pictures to it was followed."""
-        track: _Track | None = self._tracks.get(A)  # type: ignore[no-untyped-call]
-        if track is None or track.dims != (2, 3) or not track.fits(A.shape):
-            return None
-        return Grid(track.offset, track.jump, track.cells, size, "layers" + track.doubt)
+    def track(self, tensor: Tensor) -> Track | None:
+        """Where the cells of a tensor are, if the way from the pictures to it was followed."""
+        track: Track | None = self._tracks.get(tensor)  # type: ignore[no-untyped-call]
+        return track if track is not None and track.fits(tensor.shape) else None
 
     def _note(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         names = [argument.name for argument in func._schema.arguments]
@@ -102,10 +115,12 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._tracks[result] = track if track and track.fits(result.shape) else None
 
 
-def _next(func: Any, call: Call, operands: Operands, shape: tuple[int, ...]) -> _Track | None:
+def _next(func: Any, call: Call, operands: Operands, shape: tuple[int, ...]) -> Track | None:
     """Where the cells of a result of ``shape`` are, or None."""
     name = func._schema.name.removeprefix("aten::")
     name = name if name in _RULES else name.removesuffix("_")
+    if name == "cat":
+        return _joined(operands, call, shape)
     if name in _RULES:
         main = next(call[key] for key in ("self", "input", "mat1") if isinstance(call.get(key), Tensor))
         main = call["mat1"] if name == "addmm" else main
@@ -120,7 +135,7 @@ def _next(func: Any, call: Call, operands: Operands, shape: tuple[int, ...]) -> 
 _KEPT = frozenset(
     """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
     cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm _fused_rms_norm native_dropout clone detach
-    alias _to_copy copy lift_fresh _softmax _log_softmax cat stack expand hardswish rsub _prelu_kernel""".split()
+    alias _to_copy copy lift_fresh _softmax _log_softmax stack expand hardswish rsub _prelu_kernel""".split()
 )
 _RULES: dict[str, Rule] = {}
 
@@ -133,9 +148,9 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def _merged(operands: Operands, shape: tuple[int, ...]) -> _Track | None:
+def _merged(operands: Operands, shape: tuple[int, ...]) -> Track | None:
     """The cells of operands of one extent, broadcast from the right; branches that disagree are averaged."""
-    found: list[_Track] = []
+    found: list[Track] = []
     lost = False
     for tensor, track in operands:
         shift = len(shape) - tensor.ndim
@@ -143,7 +158,7 @@ def _merged(operands: Operands, shape: tuple[int, ...]) -> _Track | None:
             lost = lost or tuple(tensor.shape[-2:]) == shape[-2:] != (1, 1)
         elif (moved := track.at(track.dims[0] + shift, track.dims[1] + shift)).fits(shape):
             found.append(moved)
-    if not found or len({track.dims for track in found}) > 1:
+    if not found or len({(track.dims, track.before, track.after) for track in found}) > 1:
         return None
     doubt = "".join(dict.fromkeys(track.doubt for track in found))
     values = np.array([(track.offset, track.jump) for track in found])
@@ -156,13 +171,13 @@ def _merged(operands: Operands, shape: tuple[int, ...]) -> _Track | None:
 
 
 def _window(
-    track: _Track,
+    track: Track,
     shape: tuple[int, ...],
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int] = (1,),
-) -> _Track | None:
+) -> Track | None:
     """A window of ``kernel`` pixels slides over the last two dimensions; a single number counts for both axes."""
     if len(kernel) > 2 or track.dims != (len(shape) - 2, len(shape) - 1):
         return None
@@ -171,26 +186,26 @@ def _window(
 
 
 @_rule("convolution _convolution")
-def _convolution(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _convolution(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     if call["transposed"]:
         return None
     return _window(track, shape, call["weight"].shape[2:], call["stride"], call["padding"], call["dilation"])
 
 
 @_rule("max_pool2d_with_indices avg_pool2d")
-def _pool(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _pool(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     return _window(track, shape, call["kernel_size"], call["stride"], call["padding"], call.get("dilation", [1]))
 
 
 @_rule("_adaptive_avg_pool2d adaptive_max_pool2d")
-def _adaptive_pool(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _adaptive_pool(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     kernel = [cells // out for cells, out in zip(track.cells, shape[-2:], strict=True)]
     even = all(k * out == cells for k, out, cells in zip(kernel, shape[-2:], track.cells, strict=True))
     return _window(track, shape, kernel, kernel, [0]) if even else None
 
 
 @_rule("upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d")
-def _upsampled(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _upsampled(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     if track.dims != (len(shape) - 2, len(shape) - 1):
         return None
     if call.get("align_corners"):
@@ -202,7 +217,7 @@ def _upsampled(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | No
 
 
 @_rule("constant_pad_nd reflection_pad2d replication_pad2d")
-def _padded(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _padded(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     pad = call.get("pad") or call["padding"]
     before = dict(zip(range(len(shape) - 1, -1, -1), pad[::2], strict=False))  # the last dimension comes first
     if track.flat:
@@ -211,12 +226,12 @@ def _padded(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
 
 
 @_rule("slice")
-def _sliced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _sliced(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     dim = call["dim"] % len(shape)
     if dim not in track.dims:
         return track
     if track.flat:
-        return _same_length(track, call, shape)
+        return _tokens_left(track, call, shape)
     start, length = call["start"] or 0, track.cells[track.dims.index(dim)]
     start = min(start if start >= 0 else max(start + length, 0), length)
     return track.step(
@@ -224,8 +239,34 @@ def _sliced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
     )
 
 
+def _tokens_left(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
+    """Entries around flattened cells may be cut off, cells may not."""
+    dim, length = track.dims[0], track.length
+    start = call["start"] or 0
+    start = max(start + length, 0) if start < 0 else start
+    gone = length - start - shape[dim]
+    whole = call["self"].shape[dim] == length and call["step"] == 1
+    if not whole or start > track.before or not 0 <= gone <= track.after:
+        return None
+    return replace(track, before=track.before - start, after=track.after - gone)
+
+
+def _joined(operands: Operands, call: Call, shape: tuple[int, ...]) -> Track | None:
+    """Entries that are no cells may be put around flattened ones; otherwise branches of the same extent are joined."""
+    parts, dim = call["tensors"], call["dim"] % len(shape)
+    followed = [(tensor, track) for tensor, track in operands if track is not None]
+    if not any(dim in track.dims for _, track in followed):
+        return _merged(operands, shape)
+    number = [n for n, part in enumerate(parts) if any(part is tensor for tensor, _ in followed)]
+    track = followed[0][1]
+    if len(number) != 1 or not track.flat or parts[number[0]].shape[dim] != track.length:
+        return None
+    before, after = (sum(part.shape[dim] for part in some) for some in (parts[: number[0]], parts[number[0] + 1 :]))
+    return replace(track, before=track.before + before, after=track.after + after)
+
+
 @_rule("select unbind mean sum amax amin max min")
-def _reduced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _reduced(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     """Dimensions that are no places are taken away, or kept with one entry."""
     size = call["self"].ndim
     dims = call.get("dim")
@@ -239,13 +280,13 @@ def _reduced(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None
 
 
 @_rule("split split_with_sizes")
-def _same_length(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _same_length(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     """Channels are cut or added, places are not."""
     return track if all(shape[dim] == call["self"].shape[dim] for dim in track.dims) else None
 
 
 @_rule("permute transpose t")
-def _permuted(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _permuted(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     size = len(shape)
     order = list(range(size))
     if "dims" in call:
@@ -257,25 +298,26 @@ def _permuted(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | Non
 
 
 @_rule("mm addmm bmm")
-def _mixed_channels(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _mixed_channels(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     """A linear layer over the last dimension; attention, where places mix, has a followed tensor on the right too."""
     return track if len(shape) - 1 not in track.dims else None
 
 
 @_rule("view _unsafe_view _reshape_alias unsqueeze squeeze")
-def _reshaped(track: _Track, call: Call, shape: tuple[int, ...]) -> _Track | None:
+def _reshaped(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     """Places stay where as many numbers stand before them; they may be flattened into one dimension and back."""
     old, (h, w) = tuple(call["self"].shape), track.cells
     vertical, horizontal = track.dims
-    above = math.prod(old[:vertical]) * (old[vertical] // (h * w) if track.flat else 1)
+    length = track.length if track.flat else h * w
+    above = math.prod(old[:vertical]) * (old[vertical] // length if track.flat else 1)
     left = above * h if track.flat else math.prod(old[:horizontal])
     near = sorted(range(len(shape)), key=lambda dim: abs(dim - vertical))
     rows = [dim for dim in near if shape[dim] == h and math.prod(shape[:dim]) == above]
     columns = [dim for dim in near if shape[dim] == w and math.prod(shape[:dim]) == left]
-    pairs = [(row, column) for row in rows for column in columns if row != column]
+    pairs = [(row, column) for row in rows for column in columns if row != column and length == h * w]
     if pairs:
         return track.at(*(track.dims if track.dims in pairs else pairs[0]))
     if left != above * h:
         return None
-    joined = [dim for dim in near if math.prod(shape[: dim + 1]) == above * h * w and shape[dim] % (h * w) == 0]
+    joined = [dim for dim in near if math.prod(shape[: dim + 1]) == above * length and shape[dim] % length == 0]
     return track.at(joined[0], joined[0]) if joined else None

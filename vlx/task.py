@@ -141,13 +141,15 @@ class Prediction:
 class Features:
     """What the vision part hands on: feature maps by layer, each [B, K, h, w], and their geometry.
 
-    ``rest`` is what is not a map (class tokens, patch indices): nested tensors whose first dimension is B.
+    ``rest`` is what is not a map (class tokens, patch indices): nested tensors whose first dimension is B. ``notes``
+    are for the reader.
     """
 
     maps: dict[str, Tensor]
     layer: str
     grid: Grid
     rest: Any = None
+    notes: tuple[str, ...] = ()
 
     @property
     def A(self) -> Tensor:

@@ -2,50 +2,197 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx import places
 from vlx.errors import ModelError
-from vlx.following import Follower
+from vlx.following import Follower, Track
 from vlx.frames import mean_colour, measure_frame
 from vlx.geometry import Grid, Pair
+from vlx.layout import Layout
 
 __all__ = ["Tracer", "mean_colour", "measure_frame", "trace_grid"]
+
+CUSTOMARY = 1.5  # a cell may be so much longer than wide where nothing but the shape speaks
 
 FeatureFunction = Callable[[Tensor], Tensor]
 
 SEEDS = 4  # random pictures whose gradients are averaged
+NEARLY = 0.15  # of a stride; cells this near to where patches would be are patches
 PROBED = 5  # cells an axis whose gradients are taken
 
 
-class Tracer:
-    """Runs a vision part and says where the cells of its A are; the geometry is found once for each picture size."""
+class Unplaced(ModelError):
+    """What a vision part gave is no feature map, or cannot be told how it lies; ``told`` says what."""
 
-    def __init__(self) -> None:
-        self._grids: dict[tuple[int, int], Grid] = {}
+    def __init__(self, count: int, gave: Any, more: str = "") -> None:
+        shape = list(gave.shape) if isinstance(gave, Tensor) else type(gave).__name__
+        self.told = f"{shape}{more}"
+        super().__init__(
+            f"the vision part must turn pictures [{count}, 3, H, W] into A [{count}, K, h, w]; it gave {self.told}"
+        )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of tokens: ``grid`` (h, w) of the cells, and how many (``prefix``) come before them.
+
+    Both may be left open; a ``prefix`` of 0 is open where there are more tokens than cells.
+    """
+
+    grid: tuple[int, int] | None = None
+    prefix: int = 0
+
+    def allows(self, layout: Layout) -> bool:
+        """Whether a layout is as the user says."""
+        return self.grid in (None, layout.shape) and self.prefix in (0, layout.before)
+
+    def __bool__(self) -> bool:
+        return self.grid is not None or self.prefix > 0
+
+    def __str__(self) -> str:
+        return f"grid={self.grid}, prefix={self.prefix}"
+
+
+class Laid(NamedTuple):
+    """What a vision part gave, as a feature map: A [B, K, h, w], its grid, and what goes along with it.
+
+    ``others`` [B, T, K] are the tokens that are no cells, None without any; ``notes`` are for the reader.
+    """
+
+    A: Tensor
+    grid: Grid
+    others: Tensor | None
+    notes: tuple[str, ...]
+
+
+class _Known(NamedTuple):
+    layout: Layout
+    grid: Grid
+    notes: tuple[str, ...]
+
+
+class Tracer:
+    """Runs a vision part and says which dimensions of what it gives are places, and where the cells of its A are.
+
+    Both are found once for each picture size: by following the layers, or else by trying.
+    """
+
+    def __init__(self, given: Given | None = None) -> None:
+        self._known: dict[tuple[int, int], _Known] = {}
+        self._layouts: dict[tuple[int, ...], Layout] = {}
+        self._given = given or Given()
 
     def run(self, features: FeatureFunction, inputs: Tensor) -> tuple[Tensor, Grid]:
-        """Pictures [B, 3, H, W] → A = features(inputs) [B, K, h, w], as it is without a tracer, and its grid.
+        """Pictures [B, 3, H, W] → A [B, K, h, w] and its grid; see `lay`."""
+        laid = self.lay(features, inputs)
+        return laid.A, laid.grid
 
-        Raises ModelError when A is not [B, K, h, w].
+    def lay(self, features: FeatureFunction, inputs: Tensor) -> Laid:
+        """Pictures [B, 3, H, W] → what ``features`` makes of them, as it is without a tracer, as a feature map.
+
+        Raises `Unplaced` where it is no map, or may be one but cannot be told how it lies.
         """
         size = (inputs.shape[-2], inputs.shape[-1])
-        grid = self._grids.get(size)
-        if grid is not None:
-            A = _checked(features(inputs), len(inputs))
-            if grid.shape == tuple(A.shape[-2:]):
-                return A, grid
+        known = self._known.get(size)
+        if known is not None:
+            made = _checked(features(inputs), len(inputs))
+            if known.layout.fits(made.shape, len(inputs)):
+                return _laid(made, known)
         follower = Follower(inputs)
         with follower:
-            A = features(inputs)
-        _checked(A, len(inputs))
-        grid = follower.grid(A, size) or _probed(features, inputs, (A.shape[-2], A.shape[-1]))
-        self._grids[size] = grid
-        return A, grid
+            made = _checked(features(inputs), len(inputs))
+        track = follower.track(made)
+        layout, notes = self._decided(features, inputs, made, track)
+        grid = track.grid(size) if track is not None and track.cells == layout.shape else None
+        grid = grid or _probed(lambda x: layout.split(features(x))[0], inputs, layout.shape)
+        known = self._known[size] = _Known(layout, grid, notes)
+        laid = _laid(made, known)
+        self._layouts[tuple(laid.A.shape[1:])] = layout
+        return laid
+
+    def see(self, features: FeatureFunction, inputs: Tensor) -> Tensor:
+        """As ``features(inputs)``, laid out as `lay` does it, with its graph; pictures of a new size are run twice."""
+        size = (inputs.shape[-2], inputs.shape[-1])
+        if size not in self._known:
+            with torch.no_grad():
+                self.lay(features, inputs.detach().clone())
+        return self._known[size].layout.split(features(inputs))[0]
+
+    def join(self, A: Tensor, others: Tensor | None = None) -> Tensor:
+        """A [M, K, h, w] and the other tokens [1 or M, T, K] → the vision part's own layout."""
+        return self.layout(A).join(A, others)
+
+    def layout(self, A: Tensor) -> Layout:
+        """The layout that A [M, K, h, w] has in the model."""
+        return self._layouts.get(tuple(A.shape[1:])) or Layout((A.shape[2], A.shape[3]))
+
+    def _decided(
+        self, features: FeatureFunction, inputs: Tensor, made: Tensor, track: Track | None
+    ) -> tuple[Layout, tuple[str, ...]]:
+        """The layout of what was made of the inputs, and a note: from the layers, by trial, as told, or by custom."""
+        count, size = len(inputs), (inputs.shape[-2], inputs.shape[-1])
+        layout = _followed(track, made, count) if track is not None else None
+        layout = layout or places.tried(features, inputs, made)
+        if layout is not None and not self._given.allows(layout):
+            raise Unplaced(count, made, f", that is {layout.told()}, not {self._given}; leave these out")
+        if layout is not None:
+            return layout, () if layout.plain else (f"A was {layout.told()} and is laid out as [B, K, h, w]",)
+        layout = self._as_told(features, inputs, made) if self._given else _by_custom(made, count, size)
+        if layout is None:
+            raise Unplaced(count, made, _trouble(made, self._given))
+        if math.prod(layout.shape) == 1:
+            return layout, ("A has one cell: its map cannot tell places apart",)
+        return layout, (f"A is taken as {layout.told()} untried: no cell of it moved with its place",)
+
+    def _as_told(self, features: FeatureFunction, inputs: Tensor, made: Tensor) -> Layout | None:
+        """The user's layout, of those that they leave open the one that agrees best."""
+        size = (inputs.shape[-2], inputs.shape[-1])
+        some = [one for one in places.layouts(made.shape, 0, size) if self._given.allows(one)]
+        exact = [one for one in some if one.before == self._given.prefix and not one.columns]
+        return places.tried(features, inputs, made, self._given.allows) or next(iter(exact or some), None)
+
+
+def _laid(made: Tensor, known: _Known) -> Laid:
+    A, others = known.layout.split(made)
+    return Laid(A, known.grid, others, known.notes)
+
+
+def _followed(track: Track, made: Tensor, count: int) -> Layout | None:
+    """The layout of a tensor whose cells were followed to it; None where its pictures are not a dimension."""
+    rest = [dim for dim in range(made.ndim) if dim not in track.dims]
+    batch = next((dim for dim in rest if made.shape[dim] == count), None)
+    if len(rest) != 2 or batch is None or (track.flat and made.shape[track.dims[0]] != track.length):
+        return None
+    units = next(dim for dim in rest if dim != batch)
+    dims = track.dims[:1] if track.flat else track.dims
+    return Layout(track.cells, batch, units, dims, track.before, track.after)
+
+
+def _by_custom(made: Tensor, count: int, size: tuple[int, int]) -> Layout | None:
+    """[B, K, h, w] where its cells are about square, and are no more so in another order."""
+    if made.ndim != 4 or len(made) != count:
+        return None
+    if made.shape[2:] == (1, 1):
+        return Layout((1, 1))
+    long = {one: places.oblong(one.shape, size) for one in places.layouts(made.shape, 0, size)}
+    plain = Layout((made.shape[2], made.shape[3]))
+    return plain if long[plain] < CUSTOMARY and long[plain] <= min(long.values()) + 1e-9 else None
+
+
+def _trouble(made: Tensor, given: Given) -> str:
+    if given:
+        return f", which cannot be laid out by {given}"
+    if made.ndim == 4:
+        K, h, w = made.shape[1:]
+        return f": with K={K}, h={h}, w={w} no cell moves with its place, nor in another order; permute it to that"
+    return ": no cell moves with its place; if these are tokens, say how they lie by grid=(h, w) and prefix=…"
 
 
 def trace_grid(
@@ -73,13 +220,10 @@ def trace_grid(
         return Tracer().run(features, picture)[1]
 
 
-def _checked(A: Any, batch: int) -> Tensor:
-    if isinstance(A, Tensor) and A.ndim == 4 and len(A) == batch:
-        return A
-    given = list(A.shape) if isinstance(A, Tensor) else type(A).__name__
-    raise ModelError(
-        f"the vision part must turn pictures [{batch}, 3, H, W] into A [{batch}, K, h, w]; it gave {given}"
-    )
+def _checked(made: Any, count: int) -> Tensor:
+    if isinstance(made, Tensor) and made.ndim in (3, 4) and made.is_floating_point() and count in made.shape:
+        return made
+    raise Unplaced(count, made)
 
 
 # Where the way through the layers is lost: the pixel gradient of some cells.
@@ -98,9 +242,17 @@ def _probed(features: FeatureFunction, inputs: Tensor, shape: tuple[int, int]) -
     except RuntimeError:  # no gradient comes through
         return plain
     lines = [_line(np.array(places)[:, axis], centres[:, axis], size[axis] / shape[axis]) for axis in (0, 1)]
-    if lines[0] is None or lines[1] is None:
+    first, second = lines
+    if first is None or second is None:
         return plain
-    return Grid((lines[0][0], lines[1][0]), (lines[0][1], lines[1][1]), shape, size, "gradient")
+    if _patches(first, plain, 0) and _patches(second, plain, 1):
+        return replace(plain, source="gradient")
+    return Grid((first[0], second[0]), (first[1], second[1]), shape, size, "gradient")
+
+
+def _patches(line: Pair, plain: Grid, axis: int) -> bool:
+    """Whether cells are where patches would be, but for what borders and chance pull the centroids about."""
+    return line[1] == plain.stride[axis] and abs(line[0] - plain.offset[axis]) < NEARLY * line[1]
 
 
 def _line(cells: NDArray[Any], centres: NDArray[np.float64], even: float) -> Pair | None:

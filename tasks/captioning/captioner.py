@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.language import split_words, unknown_words
-from vlx.nested import tensors
+from vlx.nested import nested, tensors
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
 from vlx.tasks.captioning.state import check_state
@@ -68,8 +68,8 @@ class CnnLstmCaptioner(CnnVision):
         if any(query.prompt is not None for query in queries):
             raise InputError("this captioner takes no prompt; force the whole text with caption=…")
         with torch.no_grad():
-            self._check_state(features.A)
-            state = self.decoder.start(features.A.clone())  # a decoder may work in place
+            self._check_state(features)
+            state = self.decoder.start(self._own(features.A, features.rest).clone())  # a decoder may work in place
             generated = self._generate(state, queries)
             return [
                 self._forced(query.caption, take(state, [row]))
@@ -86,7 +86,7 @@ class CnnLstmCaptioner(CnnVision):
         """A [M, K, h, w] → the decoder's state before START."""
         self._refuse_training()
         with rnn_backward_allowed(A.device):
-            return self.decoder.start(A.clone())  # a decoder may work in place
+            return self.decoder.start(self._own(A, rest).clone())  # a decoder may work in place
 
     def scores_from(self, state: Any, targets: Sequence[Target]) -> Tensor:
         """A state of M rows and N targets, each naming its row → [N]."""
@@ -128,11 +128,16 @@ class CnnLstmCaptioner(CnnVision):
     def _token(self, word: str) -> int | None:
         return self._index.get(word, self._index.get(word.lower()))
 
-    def _check_state(self, A: Tensor) -> None:
+    def _check_state(self, features: Features) -> None:
         """Once: see `check_state`."""
         if self._checked:
             return
-        check_state(self.decoder, A, self.start, self.name)
+        one, rest = features.A[:1], nested(lambda tensor: tensor[:1], features.rest)
+
+        def begun(count: int) -> Any:
+            return self.decoder.start(self._own(one.repeat(count, 1, 1, 1), rest))
+
+        check_state(self.decoder, begun, self.start, self.name)
         self._checked = True
 
     def _generate(self, state: Any, queries: Sequence[Query]) -> dict[int, Generated]:

@@ -1,5 +1,6 @@
 """What a decoder's state must be: nested tensors with the picture's number first, found out by trying."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,17 +14,17 @@ COUNTS = (2, 3)  # an axis that is as long as both of them is the pictures'; one
 PLAIN = (bool, int, float, str, type(None))
 
 
-def check_state(decoder: Decoder, A: Tensor, start: int, name: str) -> None:
-    """Try the decoder's start and first step with 2 and with 3 pictures made of A [B, K, h, w].
+def check_state(decoder: Decoder, begun: Callable[[int], Any], start: int, name: str) -> None:
+    """Try the decoder's first step with 2 and with 3 pictures; ``begun`` gives its state before START for so many.
 
     Rows of a state are taken and repeated by their first axis. Raises ModelError for a state that has it elsewhere or
     not at all, for values that change with the number of pictures and are no tensors, and for objects that nothing can
     be taken from, each with what to write instead.
     """
-    begun = [decoder.start(A[:1].repeat(count, 1, 1, 1)) for count in COUNTS]
-    _compare(begun, "start", name)
-    tokens = [torch.full((count,), start, device=device_of(state)) for count, state in zip(COUNTS, begun, strict=True)]
-    went = [decoder.step(*pair) for pair in zip(tokens, begun, strict=True)]
+    states = [begun(count) for count in COUNTS]
+    _compare(states, "start", name)
+    tokens = [torch.full((count,), start, device=device_of(state)) for count, state in zip(COUNTS, states, strict=True)]
+    went = [decoder.step(*pair) for pair in zip(tokens, states, strict=True)]
     _compare([after for _, after in went], "step", name)
 
 

@@ -19,7 +19,7 @@ from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
 from vlx.tasks.shared.answers import predicted
-from vlx.tracing import Tracer, mean_colour
+from vlx.tracing import Given, Laid, Tracer, Unplaced, mean_colour
 
 ALTERNATIVES = 5
 
@@ -38,6 +38,10 @@ class Classifier:
     ``outputs``: what the model's output means: "softmax", "sigmoid", "probabilities", "value", or a function
     ``output → [B, C]`` for scores of one's own (see `vlx.outputs`); by default found by trying, and refused where it is
     open. ``leaf``: the part of the output that is meant, e.g. "logits", "1" or "heads.colour".
+
+    A layer may give its map in another order than [B, K, h, w], or as tokens [B, N, K] with some around them that are
+    no cells: how they lie is found by following the layers or by trying, and noted. ``grid`` (h, w) of the cells and
+    ``prefix``, the number of tokens before them, tell it where it cannot be found.
 
     Raises ModelError for an unknown layer, with close matches and the layers that give a feature map.
 
@@ -58,6 +62,8 @@ class Classifier:
         leaf: str | int | None = None,
         call: Call | None = None,
         occurrence: int | None = None,
+        grid: tuple[int, int] | None = None,
+        prefix: int = 0,
         name: str | None = None,
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
@@ -74,7 +80,7 @@ class Classifier:
         self.notes = tuple(notes)
         self.outputs = Outputs(outputs, leaf, self.name)
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
-        self._tracer, self._digest = Tracer(), Digest()
+        self._tracer, self._digest = Tracer(Given(grid, prefix)), Digest()
 
     @property
     def layer(self) -> str:
@@ -114,13 +120,15 @@ class Classifier:
 
         with torch.inference_mode(False), torch.no_grad():
             inputs = inputs.detach()
-            A, grid = self._tracer.run(run, inputs)
-            self._check(A, columns)
-            self._split.settle(inputs, A, columns)
-            self._settle(inputs, A, columns)
-            table = self.outputs.table(columns)
-        self._check_labels(table)
-        return Features({self.layer: A}, self.layer, grid, {"inputs": inputs, "logits": table})
+            laid = self._laid(run, inputs)
+            self._check(laid.A, columns)
+            self._split.settle(inputs, self._tracer.join(laid.A, laid.others), columns)
+            others = {} if laid.others is None else {"others": laid.others}
+            rest = {"inputs": inputs, **others}
+            self._settle(laid.A, rest, columns)
+            rest["logits"] = self.outputs.table(columns)
+        self._check_labels(rest["logits"])
+        return Features({self.layer: laid.A}, self.layer, laid.grid, rest, (*laid.notes, *self._split.notes))
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
@@ -128,7 +136,7 @@ class Classifier:
         Raises ModelError as `features` does, but for NaN.
         """
         self._refuse()
-        return self._split.see(inputs)
+        return self._tracer.see(self._split.see, inputs)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The likeliest class of each of the B pictures, or the class that the query's ``answer`` names.
@@ -138,7 +146,7 @@ class Classifier:
         """
         kept = features.rest.get("logits")
         with torch.inference_mode(False), torch.no_grad():
-            table = self._table(features.rest["inputs"], features.A) if kept is None else kept
+            table = self._table(features.A, features.rest) if kept is None else kept
         return [self._predicted(row, query) for row, query in zip(table, queries, strict=True)]
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
@@ -150,23 +158,37 @@ class Classifier:
         self._refuse()
         if not isinstance(rest, dict) or "inputs" not in rest:
             raise ModelError(f"{self.name}: scores needs the `rest` of its features: the pictures drive the model to A")
-        table, reads = self._table(rest["inputs"], A), Reads.of(targets)
+        table, reads = self._table(A, rest), Reads.of(targets)
         return reads.combine(table[[targets[n].row for n, _ in reads.pairs]], self.outputs.read)
 
     def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
         """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
         return selftest.self_test(self, image, **options)
 
-    def _table(self, inputs: Tensor, A: Tensor) -> Tensor:
-        """Scores [M, C] with A [M, K, h, w] in place of the layer's map."""
-        return self.outputs.table(self._split.replay(inputs, A))
+    def _laid(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Laid:
+        """What the layer gives, as a feature map. Raises ModelError with the layers to choose from."""
+        try:
+            laid = self._tracer.lay(run, inputs)
+        except Unplaced as error:
+            raise self._split.trouble(f"gives {error.told}") from None
+        self._split.batch = self._tracer.layout(laid.A).batch
+        return laid
 
-    def _settle(self, inputs: Tensor, A: Tensor, columns: Tensor) -> None:
+    def _replay(self, A: Tensor, rest: dict[str, Tensor]) -> Tensor:
+        """What the model says with A [M, K, h, w] in the layer's place, laid out as the layer does it."""
+        return self._split.replay(rest["inputs"], self._tracer.join(A, rest.get("others")))
+
+    def _table(self, A: Tensor, rest: dict[str, Tensor]) -> Tensor:
+        """Scores [M, C] with A [M, K, h, w] in place of the layer's map."""
+        return self.outputs.table(self._replay(A, rest))
+
+    def _settle(self, A: Tensor, rest: dict[str, Tensor], columns: Tensor) -> None:
         """Find out, once, what the outputs mean."""
         if self.outputs.meaning is not None:
             return
         with suppress(Exception):  # whatever the model says of strange maps
-            columns = torch.cat([columns, self._split.replay(inputs[:1], tried(A[:1]))])
+            one = {name: tensor[:1] for name, tensor in rest.items()}
+            columns = torch.cat([columns, self._replay(tried(A[:1]), one)])
         self.notes += self.outputs.settle(columns, self.labels.names)
         if self.outputs.pair:
             self.labels = Labels(pair_of(self.labels.names)[0], numbered=False)

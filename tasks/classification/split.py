@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from vlx.errors import ModelError
 from vlx.language import close_matches
 from vlx.outputs import Outputs
 from vlx.tasks.classification.calling import Call, Calling
+from vlx.tasks.classification.layers import layers, listed, may_be_map
 
-LISTED = 12  # layers that an error message names
 CANCELLED = 1e-3  # a lone score under this may be what is left of larger numbers
 MASKED = 1e4  # a logit so far under the highest is a class that is ruled out
 
@@ -41,10 +41,15 @@ class _Run:
     A: Tensor | None = None
     given: list[str] = field(default_factory=list)
     only: bool = False  # what comes after the layer does not matter
+    leaves: tuple[int, ...] = ()  # which of what the layer gives is the map; by default the first that may be one
+    batch: int = 0  # the map's dimension of pictures
+    maps: list[tuple[int, Tensor]] = field(default_factory=list)  # all that may be one
 
 
 class Split:
-    """``model`` cut at the submodule called ``layer``, whose output is, or holds, a feature map [B, K, h, w].
+    """``model`` cut at the submodule called ``layer``, whose output is, or holds, a feature map in a layout of its own.
+
+    Maps go in and out as the layer gives them; ``batch`` is their dimension of pictures.
 
     Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, 3, H, W]; it is used only to
     find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
@@ -71,24 +76,62 @@ class Split:
         if not isinstance(layer, str) or not layer or layer not in modules:
             near = close_matches(str(layer), modules)
             hint = f"; close: {', '.join(near)}" if near else ""
-            raise ModelError(f"{type(model).__name__} has no layer {layer!r}{hint}. {self._choices()}")
+            raise ModelError(self._choices(f"{type(model).__name__} has no layer {layer!r}{hint}. ", self.layers()))
         self._module = modules[layer]
         self.narrow: bool | None = None
+        self.batch = 0
+        self._leaves: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = ()  # for the reader
 
     def read(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] → the layer's map A [B, K, h, w] (a copy) and the model's scores [B, C]."""
+        """Pictures [B, 3, H, W] → the layer's map (a copy) and the model's scores [B, C].
+
+        Of several maps the one that the scores rest on is taken; where several are, ModelError is raised.
+        """
         run = self._run()
         with self._hooked(run):
             output = self._call(inputs.clone())  # which it may change in place
         self._check(run)
         assert run.A is not None
-        return run.A, self._columns(output, len(inputs))
+        columns = self._columns(output, len(inputs))
+        if not self._leaves:
+            self._leaves = self._rested_on(inputs, run.maps, columns)
+        return dict(run.maps)[self._leaves[0]], columns
+
+    def _rested_on(self, inputs: Tensor, maps: list[tuple[int, Tensor]], columns: Tensor) -> tuple[int, ...]:
+        """The leaves of the layer's output that are one map: that which moves the scores when it is another."""
+        groups: dict[int, list[int]] = {}
+        for number, A in maps:
+            same = next((first for first in groups if _same(A, dict(maps)[first])), number)
+            groups.setdefault(same, []).append(number)
+        if len(groups) == 1:
+            return tuple(next(iter(groups.values())))
+        given = {first: self._other(inputs, dict(maps)[first], tuple(leaves)) for first, leaves in groups.items()}
+        chosen = [first for first, answer in given.items() if not _equal(answer, columns, 1e-3)]
+        if len(chosen) > 1:
+            shapes = " and ".join(str(list(dict(maps)[first].shape)) for first in chosen)
+            raise self.trouble(
+                f"gives {len(chosen)} maps that the score rests on, {shapes}: name one of its own layers"
+            )
+        if chosen:
+            self.notes = (f"of the {len(groups)} maps that {self.layer} gives this is the one that the score rests on",)
+        return tuple(groups[chosen[0] if chosen else maps[0][0]])
+
+    def _other(self, inputs: Tensor, A: Tensor, leaves: tuple[int, ...]) -> Tensor:
+        """The model's scores where the ``leaves`` of the layer's output, A each, have noise on them."""
+        noise = torch.randn(A.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(A)
+        run = _Run(A + noise * (A.std() if A.std() > 0 else 1), occurrence=self.occurrence or 0, leaves=leaves)
+        with self._hooked(run):
+            return self._columns(self._call(inputs.clone()), len(inputs))
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W], which may be changed → the layer's map A [B, K, h, w] with its graph.
+        """Pictures [B, 3, H, W], which may be changed → the layer's map with its graph.
 
         What comes after the layer runs without one.
         """
+        if not self._leaves:
+            with torch.no_grad():
+                self.read(inputs.detach().clone())
         run = self._run(only=True)
         with torch.set_grad_enabled(torch.is_grad_enabled()), self._hooked(run):
             self._call(inputs)
@@ -97,14 +140,15 @@ class Split:
         return run.A
 
     def replay(self, inputs: Tensor, A: Tensor) -> Tensor:
-        """Logits [M, C] with A [M, K, h, w] in place of the layer's map; differentiable in A where gradients are on.
+        """Logits [M, C] with A of M rows in place of the layer's map; differentiable in A where gradients are on.
 
         ``inputs`` [1 or M, 3, H, W] are the pictures of A. They only drive the layers before it, without a graph, and
         where nothing passes the layer by (see `settle`) one of them is enough.
         """
-        if len(inputs) not in (1, len(A)):
-            raise ModelError(f"{len(A)} feature maps came with {len(inputs)} pictures; give one each, or one for all")
-        inputs = inputs[:1] if self.narrow else inputs.expand(len(A), -1, -1, -1)
+        rows = A.shape[self.batch]
+        if len(inputs) not in (1, rows):
+            raise ModelError(f"{rows} feature maps came with {len(inputs)} pictures; give one each, or one for all")
+        inputs = inputs[:1] if self.narrow else inputs.expand(rows, -1, -1, -1)
         differentiable = torch.is_grad_enabled()
         with torch.no_grad():
             logits = self._replayed(inputs, A, differentiable)
@@ -120,18 +164,18 @@ class Split:
         """
         if self.narrow is not None:
             return
-        other, own = inputs[:1].flip(-1) + 1, logits[:1]
+        other, own, first = inputs[:1].flip(-1) + 1, logits[:1], A.narrow(self.batch, 0, 1)
         try:
-            self.narrow = _equal(self._replayed(other, A[:1].repeat(2, 1, 1, 1), False), own)
+            self.narrow = _equal(self._replayed(other, torch.cat([first, first], self.batch), False), own)
         except Exception:  # whatever the model says of shapes that do not fit
             self.narrow = False
-        if not self.narrow and not _equal(self._replayed(inputs[:1], A[:1], False), own):
+        if not self.narrow and not _equal(self._replayed(inputs[:1], first, False), own):
             self.narrow = None
             raise ModelError(
                 f"{type(self.model).__name__} gives another answer when it sees the same picture again: something in "
                 "it is random, or remembers; switch that off first"
             )
-        self._refuse_blind(inputs[:1], A[:1])
+        self._refuse_blind(inputs[:1], first)
 
     def _refuse_blind(self, inputs: Tensor, A: Tensor) -> None:
         """Raises ModelError where the call of the layer that is meant is about another input than the picture."""
@@ -151,10 +195,10 @@ class Split:
         with self._hooked(run):
             output = self._call(inputs.clone(), tell=not differentiable)
         self._check(run)
-        return self._columns(output, len(A))
+        return self._columns(output, A.shape[self.batch])
 
     def _run(self, **options: Any) -> _Run:
-        return _Run(occurrence=self.occurrence or 0, **options)
+        return _Run(occurrence=self.occurrence or 0, leaves=self._leaves, batch=self.batch, **options)
 
     @contextmanager
     def _hooked(self, run: _Run) -> Iterator[None]:
@@ -190,46 +234,24 @@ class Split:
             )
         else:
             trouble = f"gives {' and '.join(run.given)}, not a feature map [B, K, h, w]"
-        raise ModelError(f"layer {self.layer!r} of {type(self.model).__name__} {trouble}. {self._choices()}")
+        raise self.trouble(trouble)
 
-    def _choices(self) -> str:
-        names = self.layers()
+    def trouble(self, text: str) -> ModelError:
+        """An error that says what is wrong with the layer, and which layers there are to choose from."""
+        text, names = f"layer {self.layer!r} of {type(self.model).__name__} {text}. ", self.layers()
+        return ModelError(self._choices(text, names))
+
+    def _choices(self, text: str, names: list[str] | None) -> str:
         if names is None:
             names = [name for name, _ in self.model.named_modules() if name]
-            return f"It cannot be run to see which layers give a feature map; its last layers: {_last(names)}"
+            return listed(f"{text}It cannot be run to see which layers give a feature map; its last layers: ", names)
         if not names:
-            return "No layer of it gives a feature map [B, K, h, w]"
-        return f"Layers that give a feature map, the last ones: {_last(names)}"
+            return f"{text}No layer of it gives a feature map [B, K, h, w]"
+        return listed(f"{text}Layers that give a feature map, the last ones: ", names)
 
     def layers(self) -> list[str] | None:
-        """Layers that are called once and give a map [1, K, h, w] with several cells, in the order they end.
-
-        None when the model cannot be run on an example.
-        """
-        names = {module: name for name, module in self.model.named_modules() if name}
-        run, shapes, calls = object(), dict[str, bool](), dict[str, int]()
-
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if _running.get() is run:
-                name = names[module]
-                calls[name] = calls.get(name, 0) + 1
-                A = next((leaf for leaf in tree_leaves(output) if _is_map(leaf)), None)
-                shapes[name] = A is not None and A[0, 0].numel() > 1
-
-        token, handles = _running.set(run), []
-        try:
-            with _lock:
-                handles += [module.register_forward_hook(hook, prepend=True) for module in names]
-            with torch.no_grad():
-                self._call(self._example())
-        except Exception:  # the message that is being made is about something else
-            return None
-        finally:
-            _running.reset(token)
-            with _lock:
-                for handle in handles:
-                    handle.remove()
-        return [name for name, is_map in shapes.items() if is_map and calls[name] == 1]
+        """Layers that are called once and give a map; see `vlx.tasks.classification.layers.layers`."""
+        return layers(self.model, self._call, self._example)
 
 
 def _visit(run: _Run, output: Any) -> Any:
@@ -238,39 +260,42 @@ def _visit(run: _Run, output: Any) -> Any:
     if run.calls != run.occurrence + 1:
         return None
     leaves, structure = tree_flatten(output)
-    place = next((n for n, leaf in enumerate(leaves) if _is_map(leaf)), None)
-    if place is None:
+    run.maps = [(n, leaf) for n, leaf in enumerate(leaves) if may_be_map(leaf)]
+    if not run.maps:
         run.given = [str(list(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
         return None
+    chosen = run.leaves or (run.maps[0][0],)
     if run.put is None:
         if not run.only:
-            run.A = leaves[place].clone()  # the model may go on in place
+            run.maps = [(n, leaf.clone()) for n, leaf in run.maps]  # the model may go on in place
+            run.A = dict(run.maps)[chosen[0]]
             return None
-        run.A = leaves[place]
+        run.A = leaves[chosen[0]]
         torch.set_grad_enabled(False)  # until the model's run ends
-        leaves[place] = run.A.clone()
+        leaves = [run.A.clone() if n in chosen else leaf for n, leaf in enumerate(leaves)]
         return tree_unflatten(leaves, structure)
     run.A = run.put
-    if run.put.shape[1:] != leaves[place].shape[1:]:
-        shapes = [list(A.shape[1:]) for A in (run.put, leaves[place])]
-        raise ModelError(f"the feature map put in is {shapes[0]}, the layer's own is {shapes[1]} for these inputs")
+    _check_shapes(run.put, leaves[chosen[0]], run.batch)
     torch.set_grad_enabled(run.differentiable)  # until the no_grad around it ends
-    others = [_repeated(leaf, len(run.put)) for leaf in leaves]
-    others[place] = run.put.clone()
-    return tree_unflatten(others, structure)
+    rows = run.put.shape[run.batch]
+    leaves = [run.put.clone() if n in chosen else _repeated(leaf, rows) for n, leaf in enumerate(leaves)]
+    return tree_unflatten(leaves, structure)
 
 
-def _last(names: list[str]) -> str:
-    more = f"; {len(names) - LISTED} before them" if len(names) > LISTED else ""
-    return ", ".join(names[-LISTED:]) + more
+def _check_shapes(put: Tensor, own: Tensor, batch: int) -> None:
+    """Raises ModelError where a map does not fit into the layer's place, whatever the number of rows."""
+    shapes = [[side for dim, side in enumerate(A.shape) if dim != batch] for A in (put, own)]
+    if shapes[0] != shapes[1]:
+        raise ModelError(f"the feature map put in is {shapes[0]}, the layer's own is {shapes[1]} for these inputs")
 
 
-def _is_map(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 4
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether a layer gives the same map twice."""
+    return one.shape == other.shape and torch.equal(one, other)
 
 
-def _equal(logits: Tensor, expected: Tensor) -> bool:
-    """Whether every row of ``logits`` is the one expected, beyond the rounding of another batch size.
+def _equal(logits: Tensor, expected: Tensor, part: float = 1.0) -> bool:
+    """Whether every row of ``logits`` is the one expected, beyond ``part`` of the rounding of another batch size.
 
     Masked entries (−∞, or so low that they never count) must be masked in both, and do not set the scale.
     """
@@ -279,7 +304,7 @@ def _equal(logits: Tensor, expected: Tensor) -> bool:
     top = expected.amax(1, keepdim=True)
     counts = expected > top - MASKED
     scale = expected.abs().where(counts, 0).amax(1, keepdim=True)
-    tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(expected.dtype, 5e-2)
+    tolerance = part * {torch.float64: 1e-6, torch.float32: 1e-3}.get(expected.dtype, 5e-2)
     near = (logits - expected).abs() <= tolerance * torch.maximum(scale, expected.abs()).clamp_min(CANCELLED)
     return bool((near | (logits == expected)).all() and top.isfinite().all())
 

@@ -16,6 +16,7 @@ from vlx.task import Features, Task
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
+OTHERS = "others"  # tokens that are no cells
 _CUDNN = RLock()
 
 
@@ -64,14 +65,17 @@ class CnnVision:
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
 
-        Raises ModelError in training mode, for a CNN whose output is not [B, K, h, w], and for NaN.
+        A CNN that gives its map in another order (channels last, tokens) is understood where its cells are seen to be
+        places; ``rest`` then holds the tokens that are no cells. Raises ModelError in training mode, for a CNN whose
+        output is no map, and for NaN.
         """
         self._refuse_training()
         with torch.no_grad():
-            A, grid = self._tracer.run(self.cnn, inputs)
-        if not torch.isfinite(A).all():
+            laid = self._tracer.lay(self.cnn, inputs)
+        if not torch.isfinite(laid.A).all():
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
-        return Features({LAYER: A}, LAYER, grid)
+        rest = None if laid.others is None else {OTHERS: laid.others}
+        return Features({LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
@@ -79,11 +83,15 @@ class CnnVision:
         Raises ModelError in training mode.
         """
         self._refuse_training()
-        return getattr(self.cnn, "_orig_mod", self.cnn)(inputs)  # a compiled CNN hides its ReLUs
+        return self._tracer.see(getattr(self.cnn, "_orig_mod", self.cnn), inputs)  # a compiled CNN hides its ReLUs
 
     def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
         """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
         return selftest.self_test(cast(Task, self), image, **options)
+
+    def _own(self, A: Tensor, rest: Any) -> Tensor:
+        """A [M, K, h, w] as the CNN gave it: what comes behind it knows its own layout only."""
+        return self._tracer.join(A, rest.get(OTHERS) if isinstance(rest, dict) else None)
 
     def _parts(self) -> dict[str, Any]:
         """The parts of the model by name, the CNN first."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.language import shortened, split_words, unknown_words
+from vlx.nested import nested
 from vlx.outputs import Outputs, pair_of, tried
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
@@ -77,7 +78,7 @@ class CnnLstmVqa(CnnVision):
         """
         asked = [self.tokens(_question(query)) for query in queries]
         with torch.no_grad():
-            table = self.logits(features.A, [tokens for _, tokens, _ in asked])
+            table = self.logits(features.A, [tokens for _, tokens, _ in asked], features.rest)
         made = []
         for row, query, (_, tokens, missing) in zip(table, queries, asked, strict=True):
             one = predicted(row, query, self.answers, tokens, self.name, self.outputs)
@@ -90,19 +91,20 @@ class CnnLstmVqa(CnnVision):
         asked: dict[tuple[int, tuple[int, ...]], int] = {}
         numbers = [asked.setdefault((target.row, target.tokens), len(asked)) for target in targets]
         rows = [row for row, _ in asked]
-        own = A if rows == list(range(len(A))) else A[rows]
-        logits = self.logits(own, [tokens for _, tokens in asked])
+        if rows != list(range(len(A))):
+            A, rest = A[rows], nested(lambda tensor: tensor if len(tensor) == 1 else tensor[rows], rest)
+        logits = self.logits(A, [tokens for _, tokens in asked], rest)
         reads = Reads.of(targets)
         return reads.combine(logits[[numbers[n] for n, _ in reads.pairs]], self.outputs.read)
 
-    def logits(self, A: Tensor, questions: Sequence[tuple[int, ...]]) -> Tensor:
+    def logits(self, A: Tensor, questions: Sequence[tuple[int, ...]], rest: Any = None) -> Tensor:
         """A [N, K, h, w] and the tokens of N questions → scores [N, answers], as `vlx.outputs.Outputs.table` has them.
 
         Raises ModelError for NaN, for another number of answers, and for outputs whose meaning is open.
         """
-        columns = self._columns(A, questions)
+        columns = self._columns(A, questions, rest)
         if self.outputs.meaning is None:
-            self._settle(A, questions, columns)
+            self._settle(A, questions, columns, rest)
         table = self.outputs.table(columns)
         if table.shape[1] != len(self.answers):
             raise ModelError(
@@ -111,20 +113,21 @@ class CnnLstmVqa(CnnVision):
             )
         return table
 
-    def _columns(self, A: Tensor, questions: Sequence[tuple[int, ...]]) -> Tensor:
+    def _columns(self, A: Tensor, questions: Sequence[tuple[int, ...]], rest: Any) -> Tensor:
         """What the head gives for each question, [N, C]; −∞ rules an answer out."""
-        columns = self.outputs.columns(self.head(A, *padded(questions, A.device)), len(questions))
+        columns = self.outputs.columns(self.head(self._own(A, rest), *padded(questions, A.device)), len(questions))
         if (columns.isnan() | columns.isposinf()).any() or columns.isneginf().all(1).any():
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
         return columns
 
-    def _settle(self, A: Tensor, questions: Sequence[tuple[int, ...]], columns: Tensor) -> None:
+    def _settle(self, A: Tensor, questions: Sequence[tuple[int, ...]], columns: Tensor, rest: Any) -> None:
         """Find out, once, what the head's outputs mean, from what it makes of other feature maps."""
         with torch.no_grad():
-            others = tried(A[:1].detach())
+            maps = tried(A[:1].detach())
+            others = self._own(maps, nested(lambda tensor: tensor[:1], rest))
             with suppress(Exception):  # whatever the head says of strange maps
-                given = self.head(others, *padded([questions[0]] * len(others), A.device))
-                columns = torch.cat([columns, self.outputs.columns(given, len(others))])
+                given = self.head(others, *padded([questions[0]] * len(maps), A.device))
+                columns = torch.cat([columns, self.outputs.columns(given, len(maps))])
         single = self.answers if columns.shape[1] == 1 else None
         self.notes += self.outputs.settle(columns, single)
         if self.outputs.pair:
@@ -140,7 +143,7 @@ class CnnLstmVqa(CnnVision):
             return None
         tokens, lengths = padded([target.tokens], A.device)
         with torch.inference_mode(False), torch.enable_grad(), rnn_backward_allowed(A.device):
-            own = A.clone().detach()
+            own = self._own(A, rest).clone().detach()
             embedded = embed(tokens).detach().requires_grad_()
             table = self.outputs.table(self.outputs.columns(answer(own, embedded, lengths), 1))
             score = Reads.of([target]).combine(table, self.outputs.read).sum()

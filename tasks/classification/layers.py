@@ -1,0 +1,78 @@
+"""Which layers of a model give a feature map: those whose cells move with their place, tried in one run."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from vlx import places
+
+LONGEST = 300  # characters of an error message
+BANDS = 4
+EXTRA = 5  # tokens around the cells of a layer that is offered
+
+_running: ContextVar[object] = ContextVar("vlx_layers_run", default=None)
+_lock = Lock()  # torch numbers its hooks without one
+
+
+def layers(model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[], Tensor]) -> list[str] | None:
+    """Layers that are called once and hold a map whose cells are places, in the order they end.
+
+    ``call`` runs the model on pictures, ``example`` makes one [1, C, H, W]. One run on 9 pictures; None when the model
+    cannot be run on them.
+    """
+    names = {module: name for name, module in model.named_modules() if name}
+    run, found, calls = object(), dict[str, bool](), dict[str, int]()
+    size = (0, 0)
+
+    def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+        if _running.get() is run:
+            name = names[module]
+            calls[name] = calls.get(name, 0) + 1
+            found[name] = any(_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
+
+    token, handles = _running.set(run), []
+    try:
+        with _lock:
+            handles += [module.register_forward_hook(hook, prepend=True) for module in names]
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            pictures = places.banded(example(), BANDS)
+            size = (pictures.shape[2], pictures.shape[3])
+            call(pictures)
+    except Exception:  # the message that is being made is about something else
+        return None
+    finally:
+        _running.reset(token)
+        with _lock:
+            for handle in handles:
+                handle.remove()
+    return [name for name, is_map in found.items() if is_map and calls[name] == 1]
+
+
+def may_be_map(value: Any) -> bool:
+    """Whether it has a batch, units and places: three or four dimensions."""
+    return isinstance(value, Tensor) and value.ndim in (3, 4) and value.is_floating_point()
+
+
+def listed(text: str, names: list[str]) -> str:
+    """A message with as many of the last names as it has room for."""
+    shown = list[str]()
+    for name in reversed(names):
+        more = f"; {len(names) - len(shown) - 1} before them"
+        if len(text) + len(", ".join([name, *shown])) + len(more) > LONGEST and shown:
+            return text + ", ".join(shown) + f"; {len(names) - len(shown)} before them"
+        shown.insert(0, name)
+    return text + ", ".join(shown)
+
+
+def _placed(made: Tensor, size: tuple[int, int]) -> bool:
+    """Whether a layer's output, made of `banded` pictures, has cells that are seen to be places."""
+    batch = next((dim for dim, count in enumerate(made.shape) if count == 2 * BANDS + 1), None)
+    if batch is None or made.numel() == 0:
+        return False
+    likely = places.layouts(made.shape, batch, size, extra=EXTRA, longest=places.LIKE)
+    return places.best(likely, places.answers(made, batch, BANDS), size) is not None
