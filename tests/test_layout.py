@@ -24,7 +24,7 @@ MAX_LINES = 400
 # "" is vlx/__init__.py, the public names.
 ROWS = (
     "_checkout chance digest errors files geometry kept nested",
-    "following frames images language leaves outputs relu_rules task tracing weighting",
+    "following frames images language layout leaves outputs places relu_rules task tracing weighting",
     "engine pixels ablation attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",
     "reasons name_marks",
