@@ -217,12 +217,13 @@ def test_a_caption_that_ends_at_once_is_empty_and_says_so(beams: int) -> None:
     assert why.notes == said.notes
 
 
-def test_the_case_of_a_word_does_not_matter_and_punctuation_falls_away() -> None:
+def test_the_case_of_a_word_does_not_matter_and_punctuation_that_is_not_known_is_noted() -> None:
     task = captioner("state")
     words, ids, missing = task.tokens("A red DOG, on grass.")
     assert words == ["A", "red", "DOG", "on", "grass"]
     assert ids == [3, 4, 6, 8, 9]
     assert missing == []
+    assert task.read("A red DOG, on grass.").notes == ("left out of the caption, not in the vocabulary: , .",)
 
 
 def test_a_vocabulary_that_knows_punctuation_keeps_it() -> None:
@@ -260,7 +261,7 @@ def test_an_empty_caption_is_refused(caption: str) -> None:
 
 
 def test_a_caption_of_500_words_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^the caption has 500 words, at most 100 can be explained; shorten it$"):
+    with pytest.raises(InputError, match=r"^the caption has 500 words, at most 100; shorten it$"):
         vlx.explain(captioner("state"), picture(), caption="dog " * 500)
 
 

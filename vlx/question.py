@@ -15,10 +15,14 @@ def question_words(
     The log-probability is that of ``likely``, by default of ``target``, whose gradient is taken.
 
     All shortened questions are asked in one batch about A [1, K, h, w] of ``features``. Gradient × embedding, in the
-    unit of the target, is None where the model does not tell its embedding.
+    unit of the target, is None where the model does not tell its embedding. Empty for a question that has no words for
+    the model, such as a vector.
     """
     own = replace(likely or target, row=0, kind="logprob")
-    words, shorter = zip(*task.shortened(question, own.tokens), strict=True)
+    parts = task.shortened(question, own.tokens)
+    if not parts:
+        return ()
+    words, shorter = zip(*parts, strict=True)
     rows = [own, *(replace(own, tokens=tokens) for tokens in shorter)]
     whole, *without = engine.ask(task, features, rows).float().tolist()
     gradients = task.question_gradients(features.A, replace(target, row=0), features.rest)

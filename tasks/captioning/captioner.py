@@ -1,19 +1,20 @@
 """`CnnLstmCaptioner`: any CNN and any step-by-step decoder as a task that can be explained word by word."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import split_words, unknown_words
+from vlx.errors import InputError, ModelError
 from vlx.nested import nested, tensors
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
 from vlx.tasks.captioning.state import check_state
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
+from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 
 LONGEST_FORCED = 100
@@ -26,7 +27,13 @@ class CnnLstmCaptioner(CnnVision):
     ``cnn``: images [B, 3, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
     ``logits(hidden) → [B, V]`` (see `vlx.tasks.captioning.unroll.Decoder`). ``vocabulary``: the words by token id.
     ``prepare``: PIL RGB → [3, H, W]. ``start``, ``end``, ``unknown``: token ids; without ``end`` every caption has
-    ``max_words`` words. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default found from ``prepare``.
+    ``max_words`` words. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies
+    that are not words between spaces, such as pieces of words; characters (the space among them) are known by
+    themselves. Each entry is explained by itself, punctuation too. ``blank``: RGB in [0, 1] of a picture that shows
+    nothing, by default found from ``prepare``.
+
+    >>> CnnLstmCaptioner(cnn, decoder, tokenizer.get_vocab_list(), prepare, start=101, end=102,
+    ...                  tokenize=tokenizer.tokenize, join=tokenizer.convert_tokens_to_string)
 
     Raises ModelError when a part lacks what is needed, InputError for a vocabulary that does not hold the token ids.
     """
@@ -44,6 +51,8 @@ class CnnLstmCaptioner(CnnVision):
         end: int | None = None,
         unknown: int | None = None,
         max_words: int = 20,
+        tokenize: Tokenize | None = None,
+        join: Join | None = None,
         name: str = "captioner",
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
@@ -55,7 +64,7 @@ class CnnLstmCaptioner(CnnVision):
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
         self.defaults = defaults or Defaults("gradcam", "logprob", "rows")
-        self._index = {word: token for token, word in reversed(list(enumerate(self.vocabulary)))}
+        self.writing = Writing(self.vocabulary, name, tokenize, join, unknown, start, end)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.
@@ -100,33 +109,18 @@ class CnnLstmCaptioner(CnnVision):
             hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
 
-    def tokens(self, caption: str) -> tuple[list[str], list[int], list[str]]:
-        """A caption's words, their token ids, and the words scored as ``unknown``.
+    def read(self, caption: str) -> Read:
+        """A caption as the vocabulary's entries.
 
-        Raises InputError for an empty or endless caption and UnknownWords when there is no ``unknown`` token.
+        Raises InputError for an empty or endless caption, one that holds START, END or padding inside, and where it is
+        open how it is cut; UnknownWords when there is no ``unknown`` token.
         """
-        words = self._words(caption)
-        if not words:
-            raise InputError(f"the caption {caption!r} holds no word; give at least one")
-        if len(words) > LONGEST_FORCED:
-            raise InputError(
-                f"the caption has {len(words)} words, at most {LONGEST_FORCED} can be explained; shorten it"
-            )
-        ids = [self._token(word) for word in words]
-        missing = [word for word, token in zip(words, ids, strict=True) if token is None]
-        if missing and self.unknown is None:
-            raise UnknownWords(unknown_words(self.name, missing, self._index))
-        return words, [self.unknown if token is None else token for token in ids], missing  # type: ignore[misc]
+        return self.writing.read(caption, "caption", max(LONGEST_FORCED, self.max_words))
 
-    def _words(self, caption: str) -> list[str]:
-        """Pieces between spaces that the vocabulary knows stay whole, punctuation too; others are cut into words."""
-        pieces = caption.split()
-        return [
-            word for piece in pieces for word in ([piece] if self._token(piece) is not None else split_words(piece))
-        ]
-
-    def _token(self, word: str) -> int | None:
-        return self._index.get(word, self._index.get(word.lower()))
+    def tokens(self, caption: str) -> tuple[list[str], list[int], list[str]]:
+        """A caption's words, their token ids, and the words scored as ``unknown``; see `read`."""
+        read = self.read(caption)
+        return list(read.labels), list(read.ids), read.unknown
 
     def _check_state(self, features: Features) -> None:
         """Once: see `check_state`."""
@@ -157,38 +151,36 @@ class CnnLstmCaptioner(CnnVision):
 
     def _said(self, generated: Generated) -> Prediction:
         self._check_logprobs(generated.logprobs)
-        words = [self.vocabulary[token] for token in generated.tokens]
-        ended = self.end is None or len(generated.logprobs) > len(generated.tokens)
-        cut = () if ended else (f"cut after {len(words)} words (max_words): the model had not ended its caption",)
-        return self._prediction(words, generated.tokens, generated.logprobs, forced=False, missing=(), notes=cut)
+        tokens = generated.tokens
+        labels = tuple(self.vocabulary[token] for token in tokens)
+        text, notes = self.writing.said(tokens)
+        if not labels:
+            notes = (*notes, "the model ended its caption before the first word")
+        if self.end is not None and len(generated.logprobs) == len(tokens):
+            notes = (*notes, f"cut after {len(labels)} words (max_words): the model had not ended its caption")
+        return self._prediction(Read(labels, tokens, frozenset(), text, notes), generated.logprobs, forced=False)
 
     def _forced(self, caption: str, state: Any) -> Prediction:
-        words, ids, missing = self.tokens(caption)
-        pairs = [(0, step) for step in range(len(ids))]
-        hidden = hidden_states(self.decoder, state, [(self.start, *ids)], pairs)
+        read = self.read(caption)
+        pairs = [(0, step) for step in range(len(read.ids))]
+        hidden = hidden_states(self.decoder, state, [(self.start, *read.ids)], pairs)
         logprobs = logits_of(self.decoder, hidden).log_softmax(-1)
-        return self._prediction(words, tuple(ids), logprobs, forced=True, missing=missing)
+        if read.missing:
+            told = f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {', '.join(read.unknown)}"
+            read = replace(read, notes=(told, *read.notes))
+        return self._prediction(read, logprobs, forced=True)
 
-    def _prediction(
-        self,
-        labels: Sequence[str],
-        tokens: tuple[int, ...],
-        logprobs: Tensor,
-        *,
-        forced: bool,
-        missing: Sequence[str],
-        notes: tuple[str, ...] = (),
-    ) -> Prediction:
+    def _prediction(self, read: Read, logprobs: Tensor, *, forced: bool) -> Prediction:
         self._check_logprobs(logprobs)
-        top = logprobs.float().topk(min(ALTERNATIVES, logprobs.shape[-1])) if tokens else None
+        top = logprobs.float().topk(min(ALTERNATIVES, logprobs.shape[-1])) if read.ids else None
         words = []
-        for step, (label, token) in enumerate(zip(labels, tokens, strict=True)):
+        for step, (label, token) in enumerate(zip(read.labels, read.ids, strict=True)):
             assert top is not None
             ranked = zip(top.indices[step].tolist(), top.values[step].tolist(), strict=True)
             others = tuple(Alternative(self.vocabulary[other], other, value) for other, value in ranked)
-            told = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if label in missing else ()
+            told = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if step in read.missing else ()
             words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, told))
-        return Prediction(" ".join(labels), tuple(words), tokens, forced, (*self._notes(labels, missing), *notes))
+        return Prediction(read.text, tuple(words), read.ids, forced, read.notes)
 
     def _check_logprobs(self, logprobs: Tensor) -> None:
         if logprobs.shape[-1] != len(self.vocabulary):
@@ -198,14 +190,6 @@ class CnnLstmCaptioner(CnnVision):
             )
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
-
-    def _notes(self, labels: Sequence[str], missing: Sequence[str]) -> tuple[str, ...]:
-        notes = []
-        if not labels:
-            notes.append("the model ended its caption before the first word")
-        if missing:
-            notes.append(f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {', '.join(missing)}")
-        return tuple(notes)
 
     def _parts(self) -> dict[str, Any]:
         return {"cnn": self.cnn, "decoder": self.decoder}

@@ -9,13 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx.errors import InputError, ModelError, UnknownWords
-from vlx.language import shortened, split_words, unknown_words
+from vlx.errors import InputError, ModelError
+from vlx.language import shortened
 from vlx.nested import nested
 from vlx.outputs import Outputs, pair_of, tried
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.shared.entries import is_special
+from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
 from vlx.tasks.vqa.labelled import predicted
+from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
 
 LONGEST_QUESTION = 60
 PADDING = 0
@@ -28,7 +31,10 @@ class Head(Protocol):
     """
 
     def __call__(self, A: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """A [N, K, h, w], question tokens [N, L] (padded) and their lengths [N] → logits [N, answers]."""
+        """A [N, K, h, w], question tokens [N, L] (padded) and their lengths [N] → logits [N, answers].
+
+        Of questions that are vectors ``tokens`` is [N, Q] in A's dtype and every length Q.
+        """
         ...
 
 
@@ -39,8 +45,14 @@ class CnnLstmVqa(CnnVision):
     ``vocabulary``: the questions' words by token id, token 0 pads; ``answers``: the answers by number. ``prepare``: PIL
     RGB → [3, H, W]. ``outputs``: what the head's output means: "softmax", "sigmoid" (yes or no of each answer),
     "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``unknown``: the token of
-    unknown words; without it they are refused. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default
-    found from ``prepare``.
+    unknown words; without it they are refused. ``tokenize``: text → a list of entries or token ids, ``join``: entries →
+    text, for vocabularies that are not words between spaces. A question may also be a vector (a bag of words, an
+    embedding): ``tokenize`` then gives a float tensor [Q], the head gets it as [N, Q] in the place of the tokens,
+    ``vocabulary`` may be empty, and question words are left out. ``blank``: RGB in [0, 1] of a picture that shows
+    nothing, by default found from ``prepare``.
+
+    >>> bag = lambda text: torch.tensor([float(word in text.lower().split()) for word in words])
+    >>> task = CnnLstmVqa(cnn, lambda A, bags, lengths: net(A, bags), [], answers, prepare, tokenize=bag)
 
     Raises ModelError when a part lacks what is needed, InputError for a vocabulary or answers that are no lists.
     """
@@ -57,18 +69,21 @@ class CnnLstmVqa(CnnVision):
         *,
         outputs: Any = None,
         unknown: int | None = None,
+        tokenize: Tokenize | None = None,
+        join: Join | None = None,
         name: str = "vqa",
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        _check(head, vocabulary, answers, unknown)
+        _check(head, vocabulary, answers, unknown, tokenize is not None)
         super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
         self.head = head
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
         self.defaults = defaults or Defaults("gradcam", "logit", "batched")
-        self._index = {word.casefold(): token for token, word in reversed(list(enumerate(self.vocabulary)))}
         self.outputs = Outputs(outputs, model=f"the head of {name}")
+        pad = PADDING if self.vocabulary and (not self.vocabulary[0] or is_special(self.vocabulary[0])) else None
+        self.writing = Writing(self.vocabulary, name, tokenize, join, unknown, padding=pad, vectors=True)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The likeliest answer to each query's question, or the ``answer`` it names; ``instead_of`` makes a contrast.
@@ -76,13 +91,13 @@ class CnnLstmVqa(CnnVision):
         Raises InputError without a question, for an answer that there is not and for one that is compared to itself,
         UnknownWords for words of the question outside the vocabulary when there is no ``unknown`` token.
         """
-        asked = [self.tokens(_question(query)) for query in queries]
+        asked = [self.read(_question(query)) for query in queries]
         with torch.no_grad():
-            table = self.logits(features.A, [tokens for _, tokens, _ in asked], features.rest)
+            table = self.logits(features.A, [_tokens(read) for read in asked], features.rest)
         made = []
-        for row, query, (_, tokens, missing) in zip(table, queries, asked, strict=True):
-            one = predicted(row, query, self.answers, tokens, self.name, self.outputs)
-            made.append(replace(one, notes=_unknown(missing)))
+        for row, query, read in zip(table, queries, asked, strict=True):
+            one = predicted(row, query, self.answers, _tokens(read), self.name, self.outputs)
+            made.append(replace(one, notes=(*_unknown(read.unknown), *read.notes)))
         return made
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
@@ -115,7 +130,7 @@ class CnnLstmVqa(CnnVision):
 
     def _columns(self, A: Tensor, questions: Sequence[tuple[int, ...]], rest: Any) -> Tensor:
         """What the head gives for each question, [N, C]; −∞ rules an answer out."""
-        columns = self.outputs.columns(self.head(self._own(A, rest), *padded(questions, A.device)), len(questions))
+        columns = self.outputs.columns(self.head(self._own(A, rest), *_given(questions, A)), len(questions))
         if (columns.isnan() | columns.isposinf()).any() or columns.isneginf().all(1).any():
             raise ModelError(f"{self.name}: the head gives NaN; check its weights")
         return columns
@@ -126,7 +141,7 @@ class CnnLstmVqa(CnnVision):
             maps = tried(A[:1].detach())
             others = self._own(maps, nested(lambda tensor: tensor[:1], rest))
             with suppress(Exception):  # whatever the head says of strange maps
-                given = self.head(others, *padded([questions[0]] * len(maps), A.device))
+                given = self.head(others, *_given([questions[0]] * len(maps), A))
                 columns = torch.cat([columns, self.outputs.columns(given, len(maps))])
         single = self.answers if columns.shape[1] == 1 else None
         self.notes += self.outputs.settle(columns, single)
@@ -136,10 +151,10 @@ class CnnLstmVqa(CnnVision):
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
         """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
 
-        None for a head without the halves ``embed`` and ``answer``.
+        None for a head without the halves ``embed`` and ``answer``, and for a question that is a vector.
         """
         embed, answer = getattr(self.head, "embed", None), getattr(self.head, "answer", None)
-        if embed is None or answer is None:
+        if embed is None or answer is None or is_vector(target.tokens):
             return None
         tokens, lengths = padded([target.tokens], A.device)
         with torch.inference_mode(False), torch.enable_grad(), rnn_backward_allowed(A.device):
@@ -151,25 +166,25 @@ class CnnLstmVqa(CnnVision):
         products: Tensor = (gradient * embedded.detach()).sum(2)[0]
         return products
 
-    def tokens(self, question: str) -> tuple[list[str], tuple[int, ...], list[str]]:
-        """A question's words, their token ids, and the words that stand for ``unknown``.
+    def read(self, question: str) -> Read:
+        """A question as the vocabulary's entries, or as the vector that ``tokenize`` gives.
 
-        Raises InputError for an empty or endless question and UnknownWords when there is no ``unknown`` token.
+        Raises InputError for an empty or endless question, one that holds padding inside, and where it is open how it
+        is cut; UnknownWords when there is no ``unknown`` token.
         """
-        words = split_words(question)
-        if not words:
-            raise InputError(f"the question {shortened(question)!r} holds no word; ask something")
-        if len(words) > LONGEST_QUESTION:
-            raise InputError(f"the question has {len(words)} words, at most {LONGEST_QUESTION}; shorten it")
-        found = [self._index.get(word.casefold()) for word in words]
-        missing = [word for word, token in zip(words, found, strict=True) if token is None]
-        if missing and self.unknown is None:
-            raise UnknownWords(unknown_words(self.name, missing, self._index))
-        return words, tuple(self.unknown if token is None else token for token in found), missing  # type: ignore[misc]
+        return self.writing.read(question, "question", LONGEST_QUESTION)
+
+    def tokens(self, question: str) -> tuple[list[str], tuple[int, ...], list[str]]:
+        """A question's words, their token ids, and the words that stand for ``unknown``; see `read`."""
+        read = self.read(question)
+        return list(read.labels), _tokens(read), read.unknown
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each word of the question, and the question's ``tokens`` without it; see `vlx.task.Hears`."""
-        words, _, _ = self.tokens(question)
+        """Each entry of the question, and the question's ``tokens`` without it; see `vlx.task.Hears`.
+
+        Empty where the question is a vector: it has no words that could be left out.
+        """
+        words = self.read(question).labels
         return [(word, tokens[:n] + tokens[n + 1 :] or (PADDING,)) for n, word in enumerate(words)]
 
     def _parts(self) -> dict[str, Any]:
@@ -191,6 +206,15 @@ def _unknown(missing: Sequence[str]) -> tuple[str, ...]:
     return (f"not in the vocabulary, read as unknown: {', '.join(map(shortened, missing))}",)
 
 
+def _given(questions: Sequence[tuple[int, ...]], A: Tensor) -> tuple[Tensor, Tensor]:
+    """What the head is given for questions about A: tokens or vectors, and lengths."""
+    return unpacked_vectors(questions, A) if any(map(is_vector, questions)) else padded(questions, A.device)
+
+
+def _tokens(read: Read) -> tuple[int, ...]:
+    return read.ids if read.vector is None else packed_vector(read.vector)
+
+
 def _question(query: Query) -> str:
     if query.caption is not None or query.prompt is not None:
         raise InputError("a VQA model takes no caption and no prompt; ask it with question=…")
@@ -199,10 +223,14 @@ def _question(query: Query) -> str:
     return query.question
 
 
-def _check(head: Any, vocabulary: Sequence[str], answers: Sequence[str], unknown: int | None) -> None:
+def _check(
+    head: Any, vocabulary: Sequence[str], answers: Sequence[str], unknown: int | None, own: bool = False
+) -> None:
     if not callable(head):
         raise ModelError(f"the head ({type(head).__name__}) is not callable; needed is head(A, tokens, lengths)")
     for name, words in (("vocabulary", vocabulary), ("answers", answers)):
+        if own and words is vocabulary and isinstance(words, list | tuple) and not words:
+            continue  # questions that are vectors need none
         if isinstance(words, str | dict) or not words or not all(isinstance(word, str) for word in words):
             raise InputError(f"the {name} must be a list of words (str), one a number")
     if unknown is not None and not 0 <= unknown < len(vocabulary):
