@@ -15,7 +15,6 @@ from vlx.task import (
     TargetKind,
     Task,
     Term,
-    Word,
     sentence_target,
     word_target,
 )
@@ -29,13 +28,15 @@ Role = Literal["word", "rival", "whole"]
 class Asked:
     """One question about a picture: the ``target`` that is explained, and the same as a log-probability (``likely``).
 
-    ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text.
+    ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text;
+    ``outputs`` what the model's output means. Of a number ``likely`` asks for the number.
     """
 
     target: Target
     likely: Target
     role: Role
     label: str
+    outputs: str = "softmax"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,22 @@ class Measured:
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
     """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole."""
     words = [
-        Asked(word_target(prediction, n, 0, kind), word_target(prediction, n, 0, "logprob"), "word", word.label)
+        Asked(
+            word_target(prediction, n, 0, kind),
+            word_target(prediction, n, 0, "logprob"),
+            "word",
+            word.label,
+            word.outputs,
+        )
         for n, word in enumerate(prediction.words)
     ]
     if task.kind == "vqa":
+        outputs = prediction.words[0].outputs
         rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
-        return [*words, *(Asked(target, _as_logprob(target), "rival", label) for label, target in rivals)]
+        return [
+            *words,
+            *(Asked(target, _as_logprob(target, outputs), "rival", label, outputs) for label, target in rivals),
+        ]
     if task.kind == "captioning" and words:
         whole = sentence_target(prediction, 0)
         return [*words, Asked(whole, whole, "whole", prediction.text)]
@@ -84,8 +95,8 @@ def measured(found: engine.Attribution) -> list[Measured]:
 
 
 def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequence[Asked]) -> list[float]:
-    """The targets' log-probabilities (a contrast's difference) with the picture, in nats."""
-    words = [word.logprob for word in prediction.words]
+    """The targets' log-probabilities (a contrast's difference) with the picture, in nats; of numbers the numbers."""
+    words = [word.standing for word in prediction.words]
     if all(one.role == "word" for one in asked) and not any(word.is_contrast for word in prediction.words):
         return words
     if any(one.role == "whole" for one in asked):  # known from generation
@@ -95,14 +106,14 @@ def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequ
 
 def _rivals(prediction: Prediction) -> list[Alternative]:
     """Answers that are explained beside the one asked for: of a contrast its two sides, else the likeliest others."""
-    word = prediction.words[0]
-    if word.is_contrast:
-        return list(word.sides)
-    return [other for other in word.alternatives if not _is(other, word, prediction)][:RIVALS]
-
-
-def _is(other: Alternative, word: Word, prediction: Prediction) -> bool:
-    return other.asked == word.terms and other.tokens in (None, prediction.tokens)
+    first = prediction.words[0]
+    if first.is_contrast:
+        return list({(side.asked, side.tokens): side for word in prediction.words for side in word.sides}.values())
+    asked = [
+        (word.terms, (None, prediction.tokens if word.tokens is None else word.tokens)) for word in prediction.words
+    ]
+    others = first.alternatives
+    return [o for o in others if not any(o.asked == terms and o.tokens in tokens for terms, tokens in asked)][:RIVALS]
 
 
 def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Target:
@@ -110,13 +121,14 @@ def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Targ
     terms, tokens = rival.asked, prediction.tokens if rival.tokens is None else rival.tokens
     if kind == "margin":
         answer = prediction.words[0]
-        if answer.is_contrast or rival.terms:
+        if answer.is_contrast or rival.terms or answer.outputs == "sigmoid":
             kind = "logit"
         else:
             terms += (Term(0, answer.terms[0].token, -1.0),)
     return Target(0, rival.label, terms, kind, tokens)
 
 
-def _as_logprob(target: Target) -> Target:
-    """A rival's log-probability, without what it is compared with."""
-    return replace(target, kind="logprob", terms=tuple(term for term in target.terms if term.weight > 0))
+def _as_logprob(target: Target, outputs: str) -> Target:
+    """A rival's log-probability (of a number the number), without what it is compared with."""
+    kind: TargetKind = "logit" if outputs == "value" else "logprob"
+    return replace(target, kind=kind, terms=tuple(term for term in target.terms if term.weight > 0))

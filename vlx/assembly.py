@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Any, cast
 
 import numpy as np
@@ -124,13 +125,14 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
     return WordExplanation(
         label=question.label,
         score=found.score,
-        logprob=found.logprob,
+        logprob=nan if question.outputs == "value" else found.logprob,
         alternatives=(),
         weights=found.weights,
         signed=signed,
         opposed=found.opposed,
         placement=placement,
-        target=question.target.kind,
+        target="value" if question.outputs == "value" else question.target.kind,
+        outputs=question.outputs,
         method=method,
         seen=found.seen,
         looks=found.looks,

@@ -67,6 +67,8 @@ class WordExplanation:
     −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
     ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
     score × gradient, not normalised; None when it was not asked for.
+    ``outputs`` says what the model's output means ("softmax", "sigmoid", "probabilities", "value"; see `vlx.outputs`).
+    A value is a number without a probability: ``target`` is "value", ``logprob`` NaN, ``seen`` in the number's unit.
     ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for. ``looks`` at
     other pictures and ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too.
     """
@@ -81,6 +83,7 @@ class WordExplanation:
     placement: Placement
     target: str
     method: str = ""
+    outputs: str = "softmax"
     seen: float | None = None
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None

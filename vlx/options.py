@@ -1,8 +1,9 @@
 """Every option of `vlx.explain`, checked in one place before a model runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
+from itertools import repeat
 from os import PathLike
 from typing import Any, TypedDict, cast
 
@@ -34,11 +35,11 @@ ELSEWHERE = {
 class OptionsDict(TypedDict, total=False):
     """The options of `vlx.explain` as they are written; what each does is said there."""
 
-    caption: str | None
-    question: str | None
-    answer: str | None
-    instead_of: str | None
-    prompt: str | None
+    caption: str | Sequence[str] | None  # lists of texts are one for each picture of explain_many
+    question: str | Sequence[str] | None
+    answer: str | Sequence[str | Sequence[str]] | None
+    instead_of: str | Sequence[str] | None
+    prompt: str | Sequence[str] | None
     beams: int
     method: str | None
     target: str | None
@@ -82,8 +83,9 @@ DEFAULTS: dict[str, Any] = {
 class Options:
     """What the user asked for.
 
-    ``words`` says which words have reasons: "content", "all", or labels and positions. ``check`` asks for the
-    experiments on maps and reasons; ``naming`` is None where no names were given.
+    ``answers``: several things asked of one picture, each explained; else empty. ``told``: whether ``kind`` was asked
+    for, and is not the adapter's own. ``words`` says which words have reasons: "content", "all", or labels and
+    positions. ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
     """
 
     query: Query
@@ -98,6 +100,13 @@ class Options:
     check: bool
     words: str | tuple[str | int, ...]
     naming: Naming | None = None
+    answers: tuple[str, ...] = ()
+    told: bool = False
+
+    @property
+    def queries(self) -> list[Query]:
+        """What is asked about one picture: the query, or one for each of several answers."""
+        return [replace(self.query, answer=answer) for answer in self.answers] or [self.query]
 
     @classmethod
     def of(cls, task: Task, given: Mapping[str, Any], known: Mapping[str, Any] = DEFAULTS) -> "Options":
@@ -107,8 +116,9 @@ class Options:
         """
         _refuse_unknown(given, known)
         option = {**DEFAULTS, **given}
+        answers = _several(option["answer"])
         options = cls(
-            query=_query(option),
+            query=_query({**option, "answer": None if answers else option["answer"]}),
             method=methods.choose(option["method"] or task.defaults.method),
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
@@ -120,12 +130,55 @@ class Options:
             check=option["check"],
             words=_words(option["words"]),
             naming=Naming.of(task, option["names"], option["check"], option["by"], option["off"]),
+            answers=answers,
+            told=option["target"] is not None,
         )
         if isinstance(options.method, methods.Hiding) and (options.occlusion or options.guided):
             raise InputError(
                 "method='occlusion' is that probe, and makes no guided map; leave occlusion and guided out"
             )
         return options
+
+
+def each(task: Task, images: Iterable[Any], given: Mapping[str, Any]) -> Iterator[tuple[Any, Options]]:
+    """Every picture in turn with its options: the same for all, but for texts that are lists, one a picture.
+
+    Raises InputError as `Options.of`, and at once for lists of another length than the pictures'.
+    """
+    lists = {name: list(given[name]) for name in TEXTS if isinstance(given.get(name), list | tuple)}
+    common = Options.of(task, {name: value for name, value in given.items() if name not in lists})
+    if not lists:
+        return zip(images, repeat(common), strict=False)
+    pictures = list(images)
+    count = len(pictures)
+    for name, entries in lists.items():
+        if len(entries) != count:
+            raise InputError(
+                f"{name} is a list of {len(entries)} for {count} pictures; give one for each picture, or one text for "
+                "all (several answers about one picture: explain(task, picture, answer=[…]))"
+            )
+    texts = {name: given.get(name) for name in (*TEXTS, "beams") if given.get(name) is not None}
+    asked = [_asking(common, {**texts, **{name: lists[name][n] for name in lists}}) for n in range(count)]
+    return zip(pictures, asked, strict=True)
+
+
+def _asking(common: Options, texts: Mapping[str, Any]) -> Options:
+    """The same options with other texts."""
+    option = {**DEFAULTS, **texts}
+    answers = _several(option["answer"])
+    return replace(common, query=_query({**option, "answer": None if answers else option["answer"]}), answers=answers)
+
+
+def _several(answer: Any) -> tuple[str, ...]:
+    """The answers that are asked for at once; none where a single one is, or none."""
+    if not isinstance(answer, list | tuple):
+        return ()
+    if not answer or not all(isinstance(one, str) for one in answer):
+        raise InputError(f"answer={answer!r}: give a text, or a list of one text or more")
+    twice = next((one for n, one in enumerate(answer) if one in answer[:n]), None)
+    if twice is not None:
+        raise InputError(f"answer names {twice!r} twice; ask for each once")
+    return tuple(answer)
 
 
 def shown(function: Any, **more: Any) -> Any:
@@ -148,7 +201,9 @@ def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
 def _query(option: Mapping[str, Any]) -> Query:
     for name in TEXTS:
         if option[name] is not None and not isinstance(option[name], str):
-            raise InputError(f"{name} must be a text, got {type(option[name]).__name__}")
+            given = type(option[name]).__name__
+            several = "; one for each picture is for explain_many()" if given in ("list", "tuple") else ""
+            raise InputError(f"{name} must be a text, got {given}{several}")
     beams = option["beams"]
     if not isinstance(beams, int) or beams < 1:
         raise InputError(f"beams={beams!r} must be 1 or more")

@@ -20,10 +20,11 @@ from vlx.images import Picture, open_image
 from vlx.kept import Kept
 from vlx.nested import nested
 from vlx.occlusion import hidden_parts, parts
-from vlx.options import SINGLE, Options, OptionsDict, shown
+from vlx.options import SINGLE, Options, OptionsDict, each, shown
+from vlx.outputs import settled
 from vlx.probing import Context, probed, stacked
 from vlx.question import question_words
-from vlx.task import Features, Hears, Mixes, Prediction, Target, Task
+from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
 from vlx.tracing import measure_frame
 from vlx.weighting import Method
 
@@ -48,7 +49,8 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
-    return next(iter(explain_many(task, [image], **options)))
+    _check_task(task)
+    return next(_explained(task, iter([(image, Options.of(task, options))]), 1))
 
 
 def explain_many(
@@ -56,25 +58,27 @@ def explain_many(
 ) -> Iterator[Explanation]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture.
 
-    Options are checked at the call, pictures when their turn comes.
+    ``answer``, ``question``, ``caption``, ``instead_of`` and ``prompt`` may be lists, one entry a picture; an entry of
+    ``answer`` may be a list of its own. Options are checked at the call, pictures when their turn comes.
     """
     _check_task(task)
     if isinstance(images, SINGLE):
         raise InputError("explain_many() takes several pictures; for one use explain(), or give a list")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r} must be 1 or more")
-    return _explained(task, iter(images), batch_size, Options.of(task, options))
+    return _explained(task, each(task, images, options), batch_size)
 
 
 shown(explain)
 shown(explain_many, batch_size=BATCH)
 
 
-def _explained(task: Task, source: Iterator[Any], batch_size: int, options: Options) -> Iterator[Explanation]:
+def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation]:
+    """Explanations of the pictures, each with its own options."""
     while batch := list(islice(source, batch_size)):
-        opened = [_show(task, open_image(image)) for image in batch]
-        for _, same_size in groupby(opened, key=lambda one: one.inputs.shape):
-            yield from _explain_batch(task, list(same_size), options)
+        opened = [(_show(task, open_image(image)), options) for image, options in batch]
+        for _, same_size in groupby(opened, key=lambda one: one[0].inputs.shape):
+            yield from _explain_batch(task, *zip(*same_size, strict=True))
 
 
 def _check_task(task: Any) -> None:
@@ -111,24 +115,35 @@ def _frame(task: Task, size: tuple[int, int]) -> Frame:
     return cast(Frame, frame)
 
 
-def _explain_batch(task: Task, pictures: list[Shown], options: Options) -> Iterator[Explanation]:
+def _explain_batch(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> Iterator[Explanation]:
     features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
-    predictions = task.predict(features, [options.query] * len(pictures))
-    for row, (one, prediction) in enumerate(zip(pictures, predictions, strict=True)):
-        yield _explain_one(task, one, _row(features, row), prediction, options)
+    predictions = _predicted(task, features, [wish.queries for wish in options])
+    for row, (one, wish, prediction) in enumerate(zip(pictures, options, predictions, strict=True)):
+        yield _explain_one(task, one, _rows(features, [row]), prediction, wish)
 
 
-def _row(features: Features, row: int) -> Features:
-    maps = {layer: A[row : row + 1] for layer, A in features.maps.items()}
-    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[row : row + 1], features.rest))
+def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:
+    """What the model says of each picture to its queries, all in one call; several of one picture are joined."""
+    rows = [row for row, own in enumerate(queries) for _ in own]
+    seen = features if len(rows) == len(queries) else _rows(features, rows)
+    made = iter(task.predict(seen, [query for own in queries for query in own]))
+    return [joined(list(islice(made, len(own)))) for own in queries]
+
+
+def _rows(features: Features, rows: list[int]) -> Features:
+    """The features of some pictures of a batch."""
+    own = slice(rows[0], rows[0] + 1) if len(rows) == 1 else rows  # a slice is not copied
+    maps = {layer: A[own] for layer, A in features.maps.items()}
+    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[own], features.rest))
 
 
 def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Explanation:
     """Explain the words of one prediction, and beside an answer the other likely ones, in one attribution."""
     features = _mixed(task, seen, prediction)
     placement = Placement(_grid(features, one, options), one.frame)
-    provenance = _provenance(task, features, one, options)
-    asked = questions(task, prediction, options.kind)
+    kind = _kind(prediction, options)
+    provenance = _provenance(task, features, one, options, prediction, kind)
+    asked = questions(task, prediction, kind)
     if not asked:
         return assembly.nothing(task, one, features, prediction, placement, provenance)
     found = measured(_attributed(task, one, features, asked, options))
@@ -139,6 +154,13 @@ def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction,
         heard = question_words(task, seen, options.query.text, first.target, first.likely)
         why = replace(why, question_words=heard)
     return why
+
+
+def _kind(prediction: Prediction, options: Options) -> TargetKind:
+    """The kind of target that is meant, by what the model's output means."""
+    for word in prediction.words[:1]:
+        return settled(word.outputs, options.kind, options.told, word.is_contrast)
+    return options.kind
 
 
 def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
@@ -171,13 +193,17 @@ def _attributed(
     return subwords.attribute([one.target for one in asked], words, options.subwords, explained)
 
 
-def _provenance(task: Task, features: Features, one: Shown, options: Options) -> dict[str, Any]:
+def _provenance(
+    task: Task, features: Features, one: Shown, options: Options, prediction: Prediction, kind: TargetKind
+) -> dict[str, Any]:
+    outputs = prediction.words[0].outputs if prediction.words else "softmax"
     return {
         "model": task.name,
         **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
         "layer": features.layer,
         "method": options.method.name,
-        "target": options.kind,
+        "target": "value" if outputs == "value" else kind,
+        **({} if outputs == "softmax" else {"outputs": outputs}),
         "gradients": task.defaults.gradients,
         "feature_map": list(features.A.shape[1:]),
         "prepared": list(one.inputs.shape),

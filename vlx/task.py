@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx.errors import InputError
 from vlx.geometry import Grid
 
 TargetKind = Literal["logprob", "logit", "prob", "margin"]
@@ -311,6 +312,22 @@ class Attends(Protocol):
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
         """As `Task.scores`, and the attention probabilities on the way, differentiable."""
         ...
+
+
+def joined(parts: Sequence[Prediction]) -> Prediction:
+    """Several predictions about one picture as one: the words of all, each with its own tokens.
+
+    Raises InputError where two ask for the same.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    words = [replace(word, tokens=part.tokens) for part in parts for word in part.words]
+    for n, word in enumerate(words):
+        if any(word.terms == other.terms and word.tokens == other.tokens for other in words[:n]):
+            raise InputError(f"{word.label!r} is asked for twice; ask for each once")
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    text = ", ".join(part.text for part in parts)
+    return Prediction(text, tuple(words), parts[0].tokens, all(part.forced for part in parts), notes)
 
 
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
