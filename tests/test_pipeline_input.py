@@ -38,7 +38,7 @@ def test_something_that_is_no_task_is_refused() -> None:
         ({"method": ""}, None),
         ({"target": "probability"}, r"^target='probability'; known are logprob, logit, prob, margin$"),
         ({"beams": 0}, r"^beams=0 must be 1 or more$"),
-        ({"batch_size": 0}, r"^batch_size=0 must be 1 or more$"),
+        ({"batch_size": 3}, r"^explain\(\) has no option 'batch_size'"),
         ({"caption": ["a", "dog"]}, r"caption"),
         ({"caption": 3}, r"caption"),
     ],
@@ -67,7 +67,12 @@ def test_an_option_of_something_else_says_of_what(name: str, hint: str) -> None:
 
 
 def test_options_are_refused_at_the_call() -> None:
-    for wrong, message in (({"beams": 0}, "beams=0"), ({"words": 3}, "words=3"), ({"caption": 3}, "caption must be")):
+    for wrong, message in (
+        ({"beams": 0}, "beams=0"),
+        ({"batch_size": 0}, "batch_size=0 must be 1 or more"),
+        ({"words": 3}, "words=3"),
+        ({"caption": 3}, "caption must be"),
+    ):
         with pytest.raises(InputError, match=message):
             vlx.explain_many(captioner("state"), [picture()], **cast(Any, wrong))
 
