@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx.task import Target
 from vlx.tasks.huggingface.loading import load, wrap
 
 CAPTIONERS = ("blip-captioning", "vit-gpt2", "swin-bert", "git")
@@ -49,6 +51,11 @@ class Tiny:
 def _parts(folder: Path) -> tuple[Any, Any, Any]:
     task = cast(Any, load(folder))
     return task.model, task.processor, task.tokenizer
+
+
+def negated(target: Target) -> Target:
+    """The target whose score is the negated one."""
+    return replace(target, terms=tuple(replace(term, weight=-term.weight) for term in target.terms))
 
 
 def picture(seed: int = 1, width: int = 60, height: int = 40) -> Image.Image:

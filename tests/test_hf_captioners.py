@@ -19,6 +19,7 @@ from tests.hf import (
     leaf,
     logits,
     louder,
+    negated,
     output,
     overheard,
     picture,
@@ -105,7 +106,9 @@ def test_gradattention_is_how_the_score_follows_its_words_attention(tiny_models:
     task, shown, seen, said, targets = case(tiny_models, family)
     word = targets[1]
     assert (word.label, len(word.terms) > 1) == ("greenish", True)
-    found = attention.attribute(task, seen.A, targets, attention.ATTENTION_METHODS["gradattention"], seen.rest)
+    method = attention.ATTENTION_METHODS["gradattention"]
+    found = attention.attribute(task, seen.A, targets, method, seen.rest)
+    falling = attention.attribute(task, seen.A, [negated(target) for target in targets], method, seen.rest).signed
     task.model.set_attn_implementation("eager")
     queries = [term.step for term in word.terms]
     h, w = seen.A.shape[-2:]
@@ -118,12 +121,12 @@ def test_gradattention_is_how_the_score_follows_its_words_attention(tiny_models:
 
     slopes = [(score(cell, step) - score(cell, -step)) / (2 * step) for cell in range(0, h * w, 3)]
     assert max(map(abs, slopes)) > 1e-4
-    both = found.signed[1] - found.opposed[1]
+    both = found.signed[1] - falling[1]
     assert both.flatten()[::3].tolist() == pytest.approx(slopes, rel=1e-5, abs=1e-8)
     with overheard(shape) as layers:
         logprobs = logits(task, family, shown, said.tokens).log_softmax(-1)
     gradients = torch.autograd.grad(torch.stack([logprobs[term.step, term.token] for term in word.terms]).sum(), layers)
-    for sign, maps in ((1, found.signed), (-1, found.opposed)):
+    for sign, maps in ((1, found.signed), (-1, falling)):
         rising = [
             (p * (sign * g).clamp(min=0))[0, :, queries].sum((0, 1)) for p, g in zip(layers, gradients, strict=True)
         ]
@@ -133,7 +136,9 @@ def test_gradattention_is_how_the_score_follows_its_words_attention(tiny_models:
 
 def test_git_rolls_attention_out_through_the_whole_matrix(tiny_models: Tiny) -> None:
     task, shown, seen, said, targets = case(tiny_models, "git")
-    found = attention.attribute(task, seen.A, targets, attention.ATTENTION_METHODS["gradrollout"], seen.rest)
+    method = attention.ATTENTION_METHODS["gradrollout"]
+    found = attention.attribute(task, seen.A, targets, method, seen.rest)
+    falling = attention.attribute(task, seen.A, [negated(target) for target in targets], method, seen.rest).signed
     rows, stock = output(task, "git", shown, said.tokens, output_attentions=True)
     logprobs, layers = rows.log_softmax(-1), stock.attentions
     first = layers[0].shape[-1] - len(said.tokens) - 1
@@ -141,7 +146,7 @@ def test_git_rolls_attention_out_through_the_whole_matrix(tiny_models: Tiny) -> 
     assert first == 1 + cells
     for n, target in enumerate(targets):
         score = torch.stack([logprobs[term.step, term.token] for term in target.terms]).sum()
-        for sign, maps in ((1, found.signed), (-1, found.opposed)):
+        for sign, maps in ((1, found.signed), (-1, falling)):
             gradients = torch.autograd.grad(sign * score, layers, retain_graph=True)
             wanted = rolled_out(
                 [layer[0].detach() for layer in layers],

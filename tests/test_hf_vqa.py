@@ -20,6 +20,7 @@ from tests.hf import (
     leaf,
     logits,
     louder,
+    negated,
     output,
     overheard,
     picture,
@@ -163,7 +164,10 @@ def test_gradcam_is_that_of_a_leaf_in_the_users_own_model(tiny_models: Tiny, fam
 def test_gradattention_is_how_the_score_follows_the_questions_attention(tiny_models: Tiny, family: str) -> None:
     task, shown, seen = case(tiny_models, family)
     target = one(task, family)
-    found = attention.attribute(task, seen.A, [target], attention.ATTENTION_METHODS["gradattention"], seen.rest)
+    method = attention.ATTENTION_METHODS["gradattention"]
+    found, falling = (
+        attention.attribute(task, seen.A, [asked], method, seen.rest) for asked in (target, negated(target))
+    )
     cells, length, step = seen.A[0, 0].numel(), len(tokens(task)), 1e-5
 
     def score(cell: int, by: float) -> float:
@@ -172,7 +176,7 @@ def test_gradattention_is_how_the_score_follows_the_questions_attention(tiny_mod
 
     slopes = [(score(cell, step) - score(cell, -step)) / (2 * step) for cell in range(cells)]
     assert max(map(abs, slopes)) > 1e-4
-    assert (found.signed - found.opposed)[0].flatten().tolist() == pytest.approx(slopes, rel=1e-5, abs=1e-8)
+    assert (found.signed - falling.signed)[0].flatten().tolist() == pytest.approx(slopes, rel=1e-5, abs=1e-8)
     with overheard((length, 1 + cells)) as layers:
         total = stock_score(task, family, shown, target)
     gradients = torch.autograd.grad(total, layers)
@@ -186,10 +190,13 @@ def test_vilt_shows_the_attention_of_the_stock_model_unshuffled(tiny_models: Tin
     task, shown, seen = case(tiny_models, "vilt")
     target = one(task, "vilt")
     at = met(task, seen, target)
-    found = attention.attribute(task, at.A, [target], attention.ATTENTION_METHODS[method], at.rest)
+    found, falling = (
+        attention.attribute(task, at.A, [asked], attention.ATTENTION_METHODS[method], at.rest)
+        for asked in (target, negated(target))
+    )
     with placed(task.model) as places:
         rows, stock = output(task, "vilt", shown, (), output_attentions=True)
-    for sign, maps in ((1, found.signed), (-1, found.opposed)):
+    for sign, maps in ((1, found.signed), (-1, falling.signed)):
         gradients = torch.autograd.grad(sign * rows[1], stock.attentions, retain_graph=True)
         layers = [layer[0].detach() for layer in stock.attentions]
         own = [gradient[0] for gradient in gradients]

@@ -25,10 +25,11 @@ MAX_LINES = 400
 ROWS = (
     "_checkout chance digest errors files geometry kept nested",
     "following frames images language layout leaves outputs places relu_rules task tracing weighting",
-    "engine pixels ablation attention methods subwords verdict checks patches selftest",
+    "engine pixels ablation replay attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",
-    "reasons name_marks",
-    "explanation asked probes question occlusion grouping naming unit_trials because storage evaluation assembly",
+    "map_check reasons name_marks",
+    "explanation asked probes question occlusion grouping naming unit_trials map_trials because storage evaluation "
+    "assembly",
     "report",
     "models options probing pipeline",
     "",

@@ -128,7 +128,9 @@ def test_methods_give_the_maps_of_their_formulas(method: str) -> None:
     for step, word in enumerate(why):
         G = slow_gradient(task, A, Target(0, "", (Term(step, TOKENS[step]),), "logprob", TOKENS))[None]
         assert np.allclose(word.signed, METHODS[method].map(A, G)[0].numpy(), atol=1e-12)
-        sign = METHODS[method].map(A, -G)[0].numpy()
+        relative = {"layercam": "hirescam", "gradcam++": "gradcam"}.get(method, method)
+        assert word.against_method == relative
+        sign = METHODS[relative].map(A, -G)[0].numpy()
         assert np.allclose(word.opposed, sign, atol=1e-12)
         assert np.allclose(word.weights, G.mean((2, 3))[0].numpy(), atol=1e-14)
 

@@ -82,7 +82,7 @@ def test_markdown_tells_the_same_and_takes_no_markup(tmp_path: Path) -> None:
     assert "| red rather than white |" in contrast
     nasty = nasty_answer().save(tmp_path / "nasty.md").read_text(encoding="utf-8")
     assert "<" not in nasty
-    assert all(len(re.findall(r"(?<!\\)\|", row)) == 8 for row in nasty.splitlines() if row.startswith("| "))
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in nasty.splitlines() if row.startswith("| "))
 
 
 def test_the_figure_shows_alternatives_and_the_words_of_the_question(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from vlx import engine
 from vlx.explanation import Array, Look, Occlusion
+from vlx.map_check import MapCheck
 from vlx.reasons import Because
 from vlx.task import (
     Alternative,
@@ -44,7 +45,8 @@ class Measured:
     """What was measured of one question: its score, α ``weights`` [K], maps ``signed`` and ``opposed`` [h, w].
 
     ``depends`` is False where the gradient is zero in every cell. One field a probe, at its default where nobody asked
-    for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats.
+    for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats, ``checks`` those of the map and of what
+    speaks against it.
     """
 
     score: float
@@ -58,6 +60,7 @@ class Measured:
     occlusion: Occlusion | None = None
     guided: Array | None = None
     because: Because | None = None
+    checks: tuple[MapCheck | None, MapCheck | None] = (None, None)
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
@@ -83,6 +86,25 @@ def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Aske
         whole = sentence_target(prediction, 0)
         return [*words, Asked(whole, whole, "whole", prediction.text)]
     return words
+
+
+def lead(prediction: Prediction, asked: Asked) -> Target | None:
+    """The target by its lead over the runner-up (of a rival: over the answer that was given), a difference of logits.
+
+    Yes or no of a label leads over its own no. None for a contrast, which is one already, for a whole caption, and
+    where a rival is a text of its own.
+    """
+    target = asked.likely
+    if target.kind != "logprob" or asked.role == "whole" or any(term.weight < 0 for term in target.terms):
+        return None
+    for position, word in enumerate(prediction.words):
+        own = word_target(prediction, position, target.row, "margin")
+        if word.terms == target.terms and own.tokens == target.tokens:
+            return own if len(own.terms) == 2 or word.outputs == "sigmoid" else None
+    given = prediction.words[0]
+    if given.is_contrast or prediction.tokens != target.tokens or len(target.terms) > 1 or len(given.terms) > 1:
+        return None
+    return replace(target, kind="margin", terms=(*target.terms, replace(given.terms[0], weight=-1.0)))
 
 
 def measured(found: engine.Attribution) -> list[Measured]:

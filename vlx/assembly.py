@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from vlx import language
+from vlx import language, methods
 from vlx.asked import Asked, Measured
 from vlx.explanation import Explanation, WordExplanation
 from vlx.geometry import Frame, Placement
@@ -140,6 +140,9 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
         guided=found.guided,
         because=found.because,
         notes=tuple(notes),
+        check=found.checks[0],
+        against_method=methods.choose(method).against,
+        against_check=found.checks[1],
     )
 
 
@@ -178,6 +181,8 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
         occlusion=None,
         guided=None,
         because=None,
+        check=None,
+        against_check=None,
         notes=tuple(dict.fromkeys(note for word in words for note in word.notes)),
     )
 

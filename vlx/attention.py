@@ -14,7 +14,7 @@ from vlx import engine
 from vlx.engine import BUDGET, Attribution
 from vlx.errors import InputError
 from vlx.task import Attends, Attention, Target, Task
-from vlx.weighting import importance_weights
+from vlx.weighting import METHODS, importance_weights
 
 Layers = Sequence[Tensor]
 
@@ -24,7 +24,8 @@ class AttentionMethod:
     """``map(layers, gradients, queries) → [N, keys]`` from probabilities and gradients [N, heads, queries, keys].
 
     ``queries`` [N, queries] weighs the queries whose looking counts. ``linear`` says that the map of the negated score
-    is the negated map, ``rolled`` that keys and queries must be the same tokens. ``paper`` is an arXiv id.
+    is the negated map, ``rolled`` that keys and queries must be the same tokens. ``paper`` is an arXiv id. ``against``
+    names the weighting of A, taken at the same gradient, that shows what speaks against the score.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AttentionMethod:
     rolled: bool
     paper: str
     summary: str
+    against: str = "hirescam"
 
 
 def gradient_attention(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
@@ -123,23 +125,21 @@ def _attributed(
     gradient = pulled[0][slots, rows]
     weights = importance_weights(gradient)
     engine.check_finite(task, "gradient", weights.sum(1), targets)
-    signed, opposed = _maps(seen, slots, pulled[1:], method)
+    signed = _map(seen, slots, pulled[1:], method)
+    with torch.no_grad():
+        opposed = -METHODS[method.against].map(source.detach()[rows], gradient)
     cost = sum(layer[0].numel() * 4 for layer in seen.layers)
     depends = gradient.flatten(1).any(1)
     return Attribution(seen.scores.detach(), weights.detach(), signed, opposed, depends), cost
 
 
 @torch.no_grad()
-def _maps(seen: Attention, slots: Sequence[int], pulled: Layers, method: AttentionMethod) -> tuple[Tensor, Tensor]:
-    """The targets' maps and those of the negated scores, [N, h, w] each, at least float32."""
+def _map(seen: Attention, slots: Sequence[int], pulled: Layers, method: AttentionMethod) -> Tensor:
+    """The targets' maps [N, h, w], at least float32."""
     runs = list(seen.runs)
     layers = [_exact(layer[runs]) for layer in seen.layers]
     gradients = [_exact(gradient[slots, runs]) for gradient in pulled]
-    queries = seen.queries.to(layers[0])
-    signed = method.map(layers, gradients, queries)[:, seen.cells]
-    if method.linear:
-        return signed, -signed
-    return signed, method.map(layers, [-gradient for gradient in gradients], queries)[:, seen.cells]
+    return method.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
 
 
 def _exact(values: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ BUDGET = 64 * 2**20  # bytes of gradients of A held at once
 class Attribution:
     """What the engine knows of N targets: ``scores`` [N], α ``weights`` [N, K], maps ``signed``, ``opposed`` [N, h, w].
 
-    ``opposed`` is the map of the negated score. ``depends`` [N] is False where the gradient is zero in every cell.
-    All detached; weights and maps are at least float32.
+    ``opposed`` is what speaks against the score, by ``method.against``. ``depends`` [N] is False where the gradient is
+    zero in every cell. All detached; weights and maps are at least float32.
     """
 
     scores: Tensor

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vlx.errors import WordNotFound
 from vlx.geometry import Placement
+from vlx.map_check import MapCheck
 from vlx.reasons import Because
 
 Array = NDArray[Any]
@@ -63,8 +64,11 @@ class WordExplanation:
     """Why the model said one word, one phrase, one answer or the whole text.
 
     ``score`` is in the unit of ``target`` (nats for ``logprob``), ``weights`` is α [K], the mean gradient per unit
-    (paper, eq. 1), ``signed`` the map S [h, w] of ``method`` before the ReLU, ``opposed`` that of the negated score:
-    −S for methods that are linear in the gradient, a map of its own for Grad-CAM++ and LayerCAM.
+    (paper, eq. 1), ``signed`` the map S [h, w] of ``method`` before the ReLU, ``opposed`` that of the negated score by
+    ``against_method``: −S for methods that are linear in the gradient; Grad-CAM++ has that of Grad-CAM, LayerCAM and
+    attention that of HiResCAM. ``check`` says what the score loses without the cells that the map ranks highest,
+    ``against_check`` what it gains without those that ``opposed`` does; only where that holds is it a counterfactual.
+    Both are None where they were not asked for.
     ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
     score × gradient, not normalised; None when it was not asked for.
     ``outputs`` says what the model's output means ("softmax", "sigmoid", "probabilities", "value"; see `vlx.outputs`).
@@ -90,6 +94,9 @@ class WordExplanation:
     guided: Array | None = None
     because: Because | None = None
     notes: tuple[str, ...] = ()
+    check: MapCheck | None = None
+    against_method: str = ""
+    against_check: MapCheck | None = None
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
@@ -98,8 +105,13 @@ class WordExplanation:
 
     @property
     def against(self) -> NDArray[np.float32]:
-        """The counterfactual on the user's picture, float32 [H, W]: what speaks against it (paper, section 3.3)."""
+        """What speaks against it on the user's picture, float32 [H, W] (paper, section 3.3); see ``against_check``."""
         return self.placement.paint(np.maximum(self.opposed, 0))
+
+    @property
+    def counterfactual(self) -> bool:
+        """Whether ``against`` passed its trial: without those cells the score rises, more than without random ones."""
+        return self.against_check is not None and self.against_check.holds
 
     def __repr__(self) -> str:
         h, w = self.signed.shape

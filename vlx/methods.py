@@ -15,6 +15,7 @@ class Hiding:
     name: str
     paper: str
     summary: str
+    against: str = "occlusion"
 
 
 AnyMethod = Method | AttentionMethod | Hiding

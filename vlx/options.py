@@ -50,7 +50,7 @@ class OptionsDict(TypedDict, total=False):
     occlusion: bool
     guided: bool
     names: NeuronNames | str | PathLike[str] | None
-    check: bool
+    check: bool | str
     by: str
     off: str
     words: str | Sequence[str | int]
@@ -97,7 +97,7 @@ class Options:
     swaps: list[Image.Image] | None
     occlusion: bool
     guided: bool
-    check: bool
+    check: bool | str
     words: str | tuple[str | int, ...]
     naming: Naming | None = None
     answers: tuple[str, ...] = ()
@@ -127,9 +127,9 @@ class Options:
             swaps=None if option["swaps"] is None else _swaps(option["swaps"]),
             occlusion=option["occlusion"],
             guided=option["guided"],
-            check=option["check"],
+            check=_check(option["check"]),
             words=_words(option["words"]),
-            naming=Naming.of(task, option["names"], option["check"], option["by"], option["off"]),
+            naming=Naming.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
             answers=answers,
             told=option["target"] is not None,
         )
@@ -208,6 +208,12 @@ def _query(option: Mapping[str, Any]) -> Query:
     if not isinstance(beams, int) or beams < 1:
         raise InputError(f"beams={beams!r} must be 1 or more")
     return Query(option["caption"], option["question"], option["answer"], option["instead_of"], beams, option["prompt"])
+
+
+def _check(given: Any) -> bool | str:
+    if given not in (True, False, "cells"):
+        raise InputError(f'check={given!r}; give True, False, or "cells" to try each cell of A alone, too')
+    return cast("bool | str", given)
 
 
 def _words(given: Any) -> str | tuple[str | int, ...]:

@@ -45,7 +45,8 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     (paper, section 3.2). ``names``: a table of neuron names, a file of one, or "shipped" for the one that came with an
     embedded model; then every word has its ``because``, each reason tried by experiment unless ``check=False`` (units
     are switched ``off`` to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7);
-    ``words`` says which words have reasons: "content", "all", or a list of labels and positions.
+    ``words`` says which words have reasons: "content", "all", or a list of labels and positions. Every map has its
+    ``check``, a trial of effect (`vlx.map_check`), unless ``check=False``; "cells" tries each cell of A alone, too.
 
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
@@ -147,7 +148,8 @@ def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction,
     if not asked:
         return assembly.nothing(task, one, features, prediction, placement, provenance)
     found = measured(_attributed(task, one, features, asked, options))
-    found = probed(Context(task, one, features, prediction, asked, stacked(found), options), found)
+    context = Context(task, one, features, prediction, asked, *stacked(found), placement.grid, options)
+    found = probed(context, found)
     why = assembly.explanation(task, one, features, prediction, asked, found, placement, provenance)
     if isinstance(task, Hears) and options.query.text is not None:
         first = asked[0]

@@ -15,6 +15,9 @@ from vlx.assembly import Shown
 from vlx.because import becauses
 from vlx.errors import InputError
 from vlx.explanation import Array
+from vlx.geometry import Grid
+from vlx.map_check import MapCheck
+from vlx.map_trials import on_cells, trials, tried
 from vlx.occlusion import occlude
 from vlx.options import Options
 from vlx.pixels import guided_gradcam, pixel_gradients
@@ -27,7 +30,7 @@ class Context:
     """One picture and what the model said of it: all that a probe may need.
 
     ``features`` are those at which the targets are explained (of a single-stream model, after the text), ``maps``
-    [N, h, w] the targets' signed maps.
+    [N, h, w] the targets' signed maps and ``opposed`` what speaks against them, on ``grid``.
     """
 
     task: Task
@@ -36,6 +39,8 @@ class Context:
     prediction: Prediction
     asked: Sequence[Asked]
     maps: Array
+    opposed: Array
+    grid: Grid
     options: Options
 
     @property
@@ -108,6 +113,24 @@ def _guided(context: Context) -> Sequence[Array]:
     return found
 
 
+def _checks(context: Context) -> Sequence[tuple[MapCheck | None, MapCheck | None]]:
+    """What the scores lose by the cells that the maps rank highest, and gain by those that speak against them."""
+    own = context.grid == context.features.grid
+
+    def placed(values: Array) -> Array:
+        return values if own else on_cells(values, context.grid, context.features.grid)
+
+    pairs = [
+        trials(context.prediction, one, logprob, placed(signed), placed(opposed))
+        for one, logprob, signed, opposed in zip(
+            context.asked, context.logprobs, context.maps, context.opposed, strict=True
+        )
+    ]
+    flat = [trial for pair in pairs for trial in pair]
+    found = tried(context.task, context.features, flat, singly=context.options.check == "cells")
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
 def _because(context: Context) -> Sequence[Any]:
     """Why each target was said, in concepts, of those that were meant; a whole caption has no reasons of its own."""
     naming, wished = context.options.naming, context.options.method
@@ -161,10 +184,11 @@ PROBES = (
     Probe("seen", lambda context: context.options.seen, _seen),
     Probe("occlusion", lambda context: context.options.occlusion, _occlusion),
     Probe("guided", lambda context: context.options.guided, _guided),
+    Probe("checks", lambda context: bool(context.options.check), _checks),
     Probe("because", lambda context: context.options.naming is not None, _because),
 )
 
 
-def stacked(found: Sequence[Measured]) -> Array:
-    """The records' signed maps as one array [N, h, w]."""
-    return np.stack([one.signed for one in found])
+def stacked(found: Sequence[Measured]) -> tuple[Array, Array]:
+    """The records' signed maps as one array [N, h, w], and those of what speaks against them."""
+    return np.stack([one.signed for one in found]), np.stack([one.opposed for one in found])

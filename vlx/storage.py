@@ -17,6 +17,7 @@ from vlx.errors import InputError
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.files import replacing, write_text
 from vlx.geometry import Placement
+from vlx.map_check import MapCheck
 from vlx.reasons import OLDER, Because
 
 SCHEMA = 1
@@ -103,6 +104,9 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "alternatives": [list(alternative) for alternative in word.alternatives],
         "placement": None if word.placement == placement else word.placement.to_dict(),
         "notes": list(word.notes),
+        "check": None if word.check is None else word.check.to_dict(),
+        "against_method": word.against_method,
+        "against_check": None if word.against_check is None else word.against_check.to_dict(),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
 
@@ -171,8 +175,20 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         guided=None if record.get("guided") is None else _array(record["guided"]),
         because=None if record["because"] is None else _because(record["because"]),
         notes=tuple(record["notes"]),
+        check=_map_check(record.get("check")),
+        against_method=record.get("against_method", _own(record.get("method", ""))),
+        against_check=_map_check(record.get("against_check")),
         **{name: _array(record[name]) for name in WORD_ARRAYS},
     )
+
+
+def _map_check(record: dict[str, Any] | None) -> MapCheck | None:
+    return None if record is None else MapCheck.from_dict(record)
+
+
+def _own(method: str) -> str:
+    """Files of before there was a trial: what methods that are not linear called a counterfactual was none."""
+    return method if method in ("gradcam", "hirescam", "xgradcam", "occlusion") else ""
 
 
 def _because(record: dict[str, Any]) -> Because:

@@ -68,24 +68,48 @@ def layercam(A: Tensor, G: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Method:
-    """A weighting: ``map(A, G) → S``; ``linear`` says that S(−G) = −S(G). ``paper`` is an arXiv id or a DOI."""
+    """A weighting: ``map(A, G) → S``; ``linear`` says that S(−G) = −S(G). ``paper`` is an arXiv id or a DOI.
+
+    ``against`` names the method whose map of the negated score shows what speaks against it: only methods linear in the
+    gradient have one of their own.
+    """
 
     name: str
     map: Callable[[Tensor, Tensor], Tensor]
     linear: bool
     paper: str
     summary: str
+    against: str
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("gradcam", gradcam, True, "1610.02391", "units weighted by their mean gradient"),
-        Method("hirescam", hirescam, True, "2011.08891", "gradient times activation in every cell"),
-        Method("gradcam++", gradcampp, False, "1710.11063", "units weighted by their rising gradients, evened out"),
-        Method("xgradcam", xgradcam, True, "2008.02312", "units weighted by their gradient where they are active"),
+        Method("gradcam", gradcam, True, "1610.02391", "units weighted by their mean gradient", "gradcam"),
+        Method("hirescam", hirescam, True, "2011.08891", "gradient times activation in every cell", "hirescam"),
         Method(
-            "layercam", layercam, False, "10.1109/TIP.2021.3089943", "rising gradient times activation in every cell"
+            "gradcam++",
+            gradcampp,
+            False,
+            "1710.11063",
+            "units weighted by their rising gradients, evened out",
+            "gradcam",
+        ),
+        Method(
+            "xgradcam",
+            xgradcam,
+            True,
+            "2008.02312",
+            "units weighted by their gradient where they are active",
+            "xgradcam",
+        ),
+        Method(
+            "layercam",
+            layercam,
+            False,
+            "10.1109/TIP.2021.3089943",
+            "rising gradient times activation in every cell",
+            "hirescam",
         ),
     )
 }
@@ -107,11 +131,12 @@ def choose(name: str | Method) -> Method:
 
 
 def opposed(method: Method, A: Tensor, G: Tensor) -> Tensor:
-    """The method's map [N, h, w] of the negated score, whose gradient is −G: what speaks against it.
+    """What speaks against the score, [N, h, w]: −S by ``method.against``, its own or that of its linear relative.
 
-    −S for methods that are linear in the gradient; the others rectify it, so the score is negated before.
+    Methods that rectify gradients light the same active cells up for the negated score; what they would call a
+    counterfactual is the map again. LayerCAM takes HiResCAM's, Grad-CAM++ Grad-CAM's (Grad-CAM, section 3.3).
     """
-    return -method.map(A, G) if method.linear else method.map(A, -G)
+    return -METHODS[method.against].map(A, G)
 
 
 def _exact(values: Tensor) -> Tensor:

@@ -145,9 +145,10 @@ def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explan
 
 def _title(word: WordExplanation, instead_of: str | None = None) -> str:
     seen = "" if word.seen is None else f" · seen {wording.seen(word)}"
+    mark = f" · {wording.mark(word)}" if word.check is not None else ""
     rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"
     label = _line(word.label, 28 if instead_of is None else 14)
-    return f"{label}{rest}\np {wording.share(word.logprob)}{seen}"
+    return f"{label}{rest}\np {wording.share(word.logprob)}{seen}{mark}"
 
 
 def _told(word: WordExplanation, instead_of: str | None) -> str:

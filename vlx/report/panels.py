@@ -94,6 +94,11 @@ class Item:
         return wording.agreement(self.word)
 
     @property
+    def checked(self) -> str:
+        """What the map's check found."""
+        return wording.sentence(wording.checked(self.word))
+
+    @property
     def spoken(self) -> str:
         """The button for who hears it."""
         seen = "" if self.word.seen is None else f", seen {wording.seen(self.word)} nats"
@@ -205,6 +210,11 @@ class Panel:
     def occluded(self) -> bool:
         """Whether there is an occlusion view."""
         return any(item.word.occlusion is not None for item in [*self.shown, *self.more])
+
+    @property
+    def tried(self) -> bool:
+        """Whether there is a check of any map."""
+        return any(item.word.check is not None for item in [*self.shown, *self.more])
 
     @property
     def reasoned(self) -> list[Item]:

@@ -13,7 +13,7 @@ from vlx.report import answers, colour, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
-COLUMNS = ("p", "log p", "seen", "map", "peak", "else")
+COLUMNS = ("p", "log p", "seen", "map", "check", "peak", "else")
 
 
 def table(why: Explanation) -> Group:
@@ -28,6 +28,8 @@ def table(why: Explanation) -> Group:
     title = Text.assemble((said + " ", "dim"), (clean(answers.title(why)) or "(nothing)", "bold"))
     unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
     foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
+    if any(word.check is not None for word in why):
+        foot.append(f"\n{wording.MARKS}", style="dim")
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
     return Group(*_question(why), title, *([rows] if why.words else []), foot, *_reasons(why), *_probes(why), *notes)
 
@@ -130,6 +132,7 @@ def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> li
         Text(wording.log(word.logprob)),
         Text(wording.seen(word)),
         Text(bar(peak / top if top > 0 else 0.0), style="dark_orange"),
+        Text(wording.mark(word)),
         Text(wording.figure(peak)),
         Text(clean(wording.runners_up(word)), style="dim"),
     ]
@@ -159,10 +162,11 @@ def markdown(why: Explanation) -> str:
         "",
         *(f"- {_plain(line)}" for line in _question_figures(why)),
         *(f"- {_plain(line)}" for word in why for line in _probed(why, word)),
+        *(f"- {_plain(word.label)}: {_plain(wording.checked(word))}." for word in why if word.check is not None),
         "",
         *(f"> {_plain(note)}\n" for note in why.notes),
-        f"| {noun} | p | log p | seen (nats) | peak for | peak against | other likely {nouns} |",
-        "|---|--:|--:|--:|--:|--:|---|",
+        f"| {noun} | p | log p | seen (nats) | check | peak for | peak against | other likely {nouns} |",
+        "|---|--:|--:|--:|---|--:|--:|---|",
         *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
@@ -191,6 +195,7 @@ def _line(word: WordExplanation, instead_of: str | None = None) -> str:
         _plain(wording.share(word.logprob)),
         wording.log(word.logprob),
         wording.seen(word),
+        _plain(wording.mark(word)),
         wording.figure(wording.strongest(word.signed)),
         wording.figure(wording.strongest(word.opposed)),
         _plain(wording.runners_up(word)),

@@ -57,9 +57,41 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
     score = f"{SCORES.get(word.target, 'the ' + word.target)} of “{name}”"
     return {
         "for": f"{what} most raise {score}.",
-        "against": f"{what} most lower {score}: the counterfactual.",
+        "against": _against(word, f"{what} most lower {score}"),
         "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.",
     }[view]
+
+
+def _against(word: WordExplanation, lower: str) -> str:
+    """What the map of the negated score shows; it is called a counterfactual only where its trial says so."""
+    if not word.against_method:
+        return (
+            f"{lower}, as {word.method or 'the method'} has it; it was not tried whether its removal raises anything."
+        )
+    if word.counterfactual:
+        return f"{lower}, by {word.against_method}: the counterfactual."
+    if word.against_check is None:
+        return f"{lower}, by {word.against_method}; not tried."
+    found = word.against_check
+    why = f"cannot be tested ({found.reason})" if found.reason else "random ones do as much when removed"
+    return f"{lower}, by {word.against_method}; not shown to be a counterfactual: {why}."
+
+
+CHECKED = {"confirmed": "✓", "weak": "~", "not confirmed": "✗", "cannot be tested": "–"}
+MARKS = (
+    "check: the score falls without the cells that the map ranks highest, more than without random ones: "
+    "✓ confirmed, ~ weak, ✗ not confirmed, – cannot be tested. A mark of effect, not of place"
+)
+
+
+def mark(word: WordExplanation) -> str:
+    """The sign of its map's check; empty when it was not asked for."""
+    return "" if word.check is None else CHECKED[word.check.verdict]
+
+
+def checked(word: WordExplanation) -> str:
+    """What its map's check found, in a sentence; empty when it was not asked for."""
+    return "" if word.check is None else f"{mark(word)} map {word.check}"
 
 
 def figure(value: float, digits: int = 3) -> str:
