@@ -133,13 +133,13 @@ def test_hidden_states_without_logits_are_refused() -> None:
 
 def test_a_cnn_that_pools_everything_is_refused() -> None:
     pooled = nn.Sequential(TinyCnn(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(ModelError, match=r"must turn pictures \[1, 3, H, W\] into A \[1, K, h, w\]; it gave \[1, 5\]"):
+    with pytest.raises(ModelError, match=r"must turn pictures \[1, C, H, W\] into A \[1, K, h, w\]; it gave \[1, 5\]"):
         vlx.explain(made(cnn=pooled.eval()), picture())
 
 
 def test_a_prepare_that_gives_no_picture_is_refused() -> None:
-    for wrong, given in ((lambda image: prepare(image)[None], r"\(1, 3, 16, 16\)"), (lambda image: image, "Image")):
-        with pytest.raises(ModelError, match=rf"prepare must turn a PIL picture into a tensor \[3, H, W\].* {given}"):
+    for wrong, given in ((lambda image: prepare(image)[None], r"\[1, 3, 16, 16\]"), (lambda image: image, "Image")):
+        with pytest.raises(ModelError, match=rf"prepare must turn a PIL picture into a tensor \[C, H, W\].* {given}"):
             vlx.explain(made(prepare=wrong), picture())
 
 

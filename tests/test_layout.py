@@ -24,11 +24,12 @@ MAX_LINES = 400
 # "" is vlx/__init__.py, the public names.
 ROWS = (
     "_checkout chance digest errors files geometry kept nested",
-    "following frames images language layout leaves outputs places relu_rules task tracing weighting",
-    "engine pixels ablation replay attention methods subwords verdict checks patches selftest",
+    "following frames images language layout leaves outputs passing places preparing relu_rules task tracing weighting",
+    "engine dependence pixels ablation replay attention methods subwords verdict checks patches selftest",
     "tasks neuron_names scenes",
     "map_check reasons name_marks",
-    "explanation asked probes question occlusion grouping naming unit_trials map_trials because storage evaluation "
+    "explanation asked resting probes question occlusion grouping naming unit_trials map_trials because storage "
+    "evaluation "
     "assembly",
     "report",
     "models options probing pipeline",

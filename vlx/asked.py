@@ -44,9 +44,10 @@ class Asked:
 class Measured:
     """What was measured of one question: its score, α ``weights`` [K], maps ``signed`` and ``opposed`` [h, w].
 
-    ``depends`` is False where the gradient is zero in every cell. One field a probe, at its default where nobody asked
-    for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats, ``checks`` those of the map and of what
-    speaks against it.
+    ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
+    trial (see `vlx.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its default
+    where nobody asked for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats, ``checks`` those of the
+    map and of what speaks against it.
     """
 
     score: float
@@ -54,6 +55,7 @@ class Measured:
     signed: Array
     opposed: Array
     depends: bool
+    flat: bool = False
     logprob: float = 0.0
     seen: float | None = None
     looks: tuple[Look, ...] = ()

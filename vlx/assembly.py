@@ -16,6 +16,13 @@ from vlx.images import Picture
 from vlx.task import Features, Prediction, Task, Word
 
 UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
+FLAT = (
+    "small changes of the feature map leave the score as it is, larger ones do not: its gradient, and so the map, is "
+    "zero everywhere here"
+)
+UNHIDDEN = "hiding any one part of the picture leaves the score as it is: the map is zero everywhere"
+NO_WEIGHTS = "no gradient comes through the model: importance weights are not known (NaN)"
+GATHERED = (UNUSED, FLAT, UNHIDDEN, NO_WEIGHTS)  # notes of words that the whole tells once, with the words' labels
 BALANCED = (
     "evidence for and against cancel exactly: the score does not change when all features grow together (they are "
     "normalised); look at the signed map"
@@ -111,7 +118,7 @@ def _rival(why: Explanation, known: WordExplanation) -> Explanation:
         sentence=word,
         forced=True,
         instead_of=None,
-        notes=tuple(note for note in why.notes if UNUSED not in note),
+        notes=tuple(note for note in why.notes if not note.startswith(GATHERED)),
     )
 
 
@@ -120,8 +127,12 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
     signed, notes = found.signed, []
     if not found.depends:
         notes.append(UNUSED)
+    elif found.flat:
+        notes.append(UNHIDDEN if method == "occlusion" else FLAT)
     elif abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64)):
         notes.append(BALANCED)
+    if np.isnan(found.weights).any():
+        notes.append(NO_WEIGHTS)
     return WordExplanation(
         label=question.label,
         score=found.score,
@@ -196,7 +207,8 @@ def _notes(
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
     notes += [note for word in words if word.because is not None for note in word.because.notes]
-    unused = [word.label for word in words if UNUSED in word.notes]
-    if unused:
-        notes.append(f"{UNUSED} ({', '.join(unused)})")
+    for note in GATHERED:
+        labels = [word.label for word in words if note in word.notes]
+        if labels:
+            notes.append(f"{note} ({', '.join(labels)})")
     return tuple(dict.fromkeys(notes))

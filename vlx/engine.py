@@ -5,16 +5,17 @@ Nothing here runs or differentiates the vision part: A comes in as it was comput
 threads that share a model cannot meet.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vlx.errors import ModelError
+from vlx.errors import ModelError, VlxError
 from vlx.nested import nested, tensors
+from vlx.passing import nothing_comes_through, regardless
 from vlx.task import Features, GradientWay, Mixes, Restarts, Target, Task
 from vlx.weighting import Method, importance_weights, opposed
 
@@ -82,17 +83,54 @@ def gradients(
 
     The three ways give the same numbers: ``rows`` repeats A's rows, one for each target (of a task that `Restarts` the
     state behind A), and takes one ordinary backward of the sum; ``batched`` takes one vectorised backward without
-    copying A; ``loop`` one backward a target.
+    copying A; ``loop`` one backward a target. A model's own ``torch.no_grad()`` is passed over where it leaves a target
+    without a gradient.
+
+    Raises ModelError for a score or gradient that is NaN or infinite, and where the model's code lets none through.
     """
-    compute = {"rows": _by_rows, "batched": _batched, "loop": _looped}[way or task.defaults.gradients]
+    compute = WAYS[way or task.defaults.gradients]
     with differentiable():
-        leaf_source = A.clone() if A.is_inference() else A.detach()
-        scores, gradient = compute(task, leaf_source, tuple(targets), rest)
+        A = A.clone() if A.is_inference() else A.detach()
+    try:
+        scores, gradient = _taken(task, A, tuple(targets), rest, compute)
+    except (VlxError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # a model's code raises anything
+        if way is not None:
+            raise
+        scores, gradient = _one_by_one(task, A, tuple(targets), rest, error)
     check_finite(task, "score", scores, targets)
     check_finite(
         task, "gradient", gradient.flatten(1).sum(1, dtype=torch.promote_types(gradient.dtype, torch.float32)), targets
     )
     return scores.detach(), gradient.detach()
+
+
+def _taken(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any, compute: "Taking") -> tuple[Tensor, Tensor]:
+    with differentiable():
+        scores, gradient = compute(task, A.detach(), targets, rest)
+    deaf = (~gradient.flatten(1).any(1)).nonzero()[:, 0]
+    if len(deaf):
+        own = tuple(targets[n] for n in deaf.tolist())
+        with suppress(Exception), regardless():  # code that counts on gradients being off; then they stay zero
+            gradient = gradient.detach().index_copy(0, deaf, compute(task, A.detach(), own, rest)[1].detach())
+    return scores, gradient
+
+
+def _one_by_one(
+    task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any, error: Exception
+) -> tuple[Tensor, Tensor]:
+    """One backward a target, where the adapter's way fails; raises ModelError when only gradients are the trouble."""
+    try:
+        return _taken(task, A, targets, rest, _looped)
+    except (VlxError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception:
+        try:
+            scores(task, A, targets, rest)
+        except Exception:
+            raise error from None
+        raise nothing_comes_through(task.name, [target.label for target in targets], error) from error
 
 
 def scores(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
@@ -195,6 +233,10 @@ def _looped(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tu
     values = task.scores(leaf, targets, rest)
     pulled = [pull([values[n]], [leaf])[0][target.row] for n, target in enumerate(targets)]
     return values, torch.stack(pulled)
+
+
+Taking = Callable[[Task, Tensor, tuple[Target, ...], Any], tuple[Tensor, Tensor]]
+WAYS: dict[str, Taking] = {"rows": _by_rows, "batched": _batched, "loop": _looped}
 
 
 def slots_of(rows: Sequence[int]) -> list[int]:

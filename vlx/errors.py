@@ -8,6 +8,7 @@ VlxError
 │   └── OutputError (OSError)            a result that cannot be written where it was asked for
 ├── WordNotFound (KeyError)              why["word"] with a word that is absent or stands there twice
 └── ModelError (ValueError)              a model that cannot be loaded or explained as it is
+    └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
 
 
@@ -44,6 +45,10 @@ class WordNotFound(VlxError, KeyError):
 
 class ModelError(VlxError, ValueError):
     """A model that cannot be loaded, or cannot be explained as it is."""
+
+
+class NoGradient(ModelError):
+    """A model whose own code lets no gradient through to its feature map, though its scores rest on it."""
 
 
 class UnusedFeatureMap(VlxError, UserWarning):

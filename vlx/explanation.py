@@ -69,7 +69,7 @@ class WordExplanation:
     attention that of HiResCAM. ``check`` says what the score loses without the cells that the map ranks highest,
     ``against_check`` what it gains without those that ``opposed`` does; only where that holds is it a counterfactual.
     Both are None where they were not asked for.
-    ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [3, H', W'], in
+    ``guided`` is Guided Grad-CAM, signed, on the prepared picture as the model has its channels, float [C, H', W'], in
     score × gradient, not normalised; None when it was not asked for.
     ``outputs`` says what the model's output means ("softmax", "sigmoid", "probabilities", "value"; see `vlx.outputs`).
     A value is a number without a probability: ``target`` is "value", ``logprob`` NaN, ``seen`` in the number's unit.

@@ -1,7 +1,7 @@
 """Finding out what a ``prepare`` does to a picture's shape and colours, by showing it pictures that tell."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from vlx.errors import ModelError
 from vlx.geometry import Frame, Pair
+from vlx.preparing import Prepare, prepared
 
 Array = NDArray[Any]
-Prepare = Callable[[Image.Image], Tensor]
+USUAL = ((256, 256), (64, 64), (640, 640))  # sizes (H, W) of plain pictures that a prepare may take, tried in turn
 
 ALONG, ACROSS = 0.8, 0.2  # the slope of a ramp along its axis and across it
 ROUNDS = 3  # the ramps are narrowed to the part that is seen at most this often
@@ -26,7 +26,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
-    """How pictures of ``size`` (H, W) lie in what ``prepare`` (PIL RGB → [3, H', W']) makes of them.
+    """How pictures of ``size`` (H, W) lie in what ``prepare`` (PIL RGB → [C, H', W']) makes of them.
 
     ``prepare`` is shown a black and a white picture and two grey ramps, which tell for each prepared pixel where it
     comes from: resizing, cropping, padding and flipping are found to a few hundredths of a pixel, whatever the
@@ -45,11 +45,25 @@ def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
         return _Measurement(prepare, size, black, white).frame()
 
 
-def mean_colour(prepare: Prepare, size: tuple[int, int] = (64, 64)) -> tuple[float, float, float]:
+def mean_colour(prepare: Prepare, size: tuple[int, int] | None = None) -> tuple[float, float, float]:
     """The colour, RGB in [0, 1], that ``prepare`` turns into zeros: by custom the mean of the training pictures.
 
-    ImageNet's mean when there is no such colour between 0.02 and 0.98.
+    ImageNet's mean when there is no such colour between 0.02 and 0.98; a grey where ``prepare`` keeps fewer channels
+    than three. Plain pictures of ``size`` (H, W) tell, by default of a usual size that ``prepare`` takes. Raises
+    ModelError when it takes none of them.
     """
+    if size is not None:
+        return _mean_colour(prepare, size)
+    errors = []
+    for usual in USUAL:
+        try:
+            return _mean_colour(prepare, usual)
+        except ModelError as error:  # crops larger than the picture, least sizes
+            errors.append(error)
+    raise errors[0]
+
+
+def _mean_colour(prepare: Prepare, size: tuple[int, int]) -> tuple[float, float, float]:
     shades = np.zeros((4, *size, 3), np.uint8)
     for channel in range(3):
         shades[channel + 1, ..., channel] = 255
@@ -63,12 +77,15 @@ def mean_colour(prepare: Prepare, size: tuple[int, int] = (64, 64)) -> tuple[flo
         return IMAGENET_MEAN
     inside = seen > 0.98 * seen.max()
     response = np.stack([gain[:, inside].mean(1, dtype=float) for gain in gains], 1)
-    red, green, blue = np.linalg.lstsq(response, -black[:, inside].mean(1, dtype=float), rcond=None)[0].tolist()
+    wanted = -black[:, inside].mean(1, dtype=float)
+    if np.linalg.matrix_rank(response, 1e-6 * abs(response).max()) < 3:  # grey pictures: of many colours take the grey
+        response = response.mean(1, keepdims=True).repeat(3, 1)
+    red, green, blue = np.linalg.lstsq(response, wanted, rcond=None)[0].tolist()
     return (red, green, blue) if all(0.02 < value < 0.98 for value in (red, green, blue)) else IMAGENET_MEAN
 
 
 class _Measurement:
-    """One ``prepare`` at one size of picture, calibrated with black and white [3, H', W']."""
+    """One ``prepare`` at one size of picture, calibrated with black and white [C, H', W']."""
 
     def __init__(self, prepare: Prepare, size: tuple[int, int], black: Array, white: Array) -> None:
         self.prepare, self.size, self.black = prepare, size, black
@@ -205,11 +222,8 @@ def _ramp(noise: NDArray[np.uint16], spans: list[Pair], axis: int) -> Array:
 
 
 def _prepared(prepare: Prepare, picture: Array) -> Array:
-    """``prepare`` of a picture uint8 [H, W] or [H, W, 3], as float32 [3, H', W']."""
-    out = prepare(Image.fromarray(picture).convert("RGB"))
-    if not isinstance(out, Tensor) or out.ndim != 3:
-        given = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ModelError(f"prepare must turn a PIL picture into a tensor [3, H, W], it gave {given}")
+    """``prepare`` of a picture uint8 [H, W] or [H, W, 3], as float32 [C, H', W']."""
+    out = prepared(prepare, Image.fromarray(picture).convert("RGB"))
     return out.detach().to("cpu", torch.float32).numpy()
 
 

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx import engine
+from vlx import dependence, engine
 from vlx.engine import Attribution
 from vlx.errors import InputError
 from vlx.explanation import Array, Occlusion
 from vlx.geometry import Grid
 from vlx.task import Features, Target, Task
-from vlx.weighting import importance_weights
 
 PATCH = 2.0  # side of the patch in strides of A: neighbouring patches overlap by half
 PARTS = 8  # parts of the longer side when the map itself is made by hiding
@@ -45,13 +44,13 @@ def hidden_parts(
 ) -> Attribution:
     """Maps [N, h, w] of how much each target's score falls when a part of the picture is hidden, in the target's unit.
 
-    ``inputs`` and ``blank`` are prepared pictures [3, H, W], ``features`` those of the first, ``grid`` the `parts`. The
-    importance weights are those of A (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3).
+    ``inputs`` and ``blank`` are prepared pictures [C, H, W], ``features`` those of the first, ``grid`` the `parts`
+    (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3). The importance weights are those of A, NaN where the model
+    lets no gradient through: maps need none.
     """
     own = [replace(target, row=0) for target in targets]
-    found = [engine.gradients(task, features.A, chunk, features.rest) for chunk in engine.chunks(features.A, own)]
-    scores = torch.cat([score for score, _ in found])
-    weights = torch.cat([importance_weights(gradient) for _, gradient in found])
+    scores = engine.scores(task, features.A, own, features.rest)
+    weights = torch.cat([dependence.weights(task, features, chunk) for chunk in engine.chunks(features.A, own)])
     boxes = [_box(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
     left = _without(task, inputs, blank, boxes, own, budget)
     falls = (scores - left).T.reshape(len(own), *grid.shape).float()
@@ -72,7 +71,7 @@ def occlude(
 ) -> list[Occlusion]:
     """Slide a blank patch over the prepared picture at the stride of A; one `Occlusion` a target, in the target's unit.
 
-    ``inputs`` and ``blank`` are prepared pictures [3, H, W], ``features`` those of the first, ``maps`` the targets'
+    ``inputs`` and ``blank`` are prepared pictures [C, H, W], ``features`` those of the first, ``maps`` the targets'
     signed maps [h, w]. The patch, ``patch`` strides wide, is centred where each cell of A is (Zeiler and Fergus 2014;
     paper, section 6.2). ``window`` (top, bottom, left, right) is where the prepared picture is no padding: cells whose
     patch hides nothing of it do not count for the agreement. Pictures are shown in batches of ``budget`` bytes.

@@ -80,7 +80,7 @@ def probe(
 ) -> Probe | None:
     """Paint patches on a noise picture (H, W) at the centres of all cells, or of ``cells`` drawn by ``seed``.
 
-    ``look``: placed pictures [B, 3, H', W'] → a map [B, K, h, w]; ``locate``: one of them → the grid of its cells. A
+    ``look``: placed pictures [B, C, H', W'] → a map [B, K, h, w]; ``locate``: one of them → the grid of its cells. A
     cell counts when a patch of its size lies wholly in what the model sees. None where there is no such cell, or cells
     are smaller than four pixels of the user's picture. Raises ModelError for a map that is not of its grid's shape.
     """
@@ -144,7 +144,7 @@ class _Easel:
         self.prepare, self.place, self.look, self.placement, self.seed = prepare, place, look, placement, seed
 
     def placed(self, pictures: Sequence[Levels]) -> Tensor:
-        """Pictures uint8 [H, W, 3] → [B, 3, H', W'] where the model is."""
+        """Pictures uint8 [H, W, 3] → [B, C, H', W'] where the model is."""
         return self.place(torch.stack([self.prepare(Image.fromarray(picture)) for picture in pictures]))
 
     def ground(self, draw: int) -> Levels:

@@ -8,12 +8,11 @@ from typing import Any, Unpack, cast
 from weakref import WeakMethod
 
 import torch
-from torch import Tensor
 
 from vlx import __version__, assembly, attention, engine, methods, probes, subwords
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
-from vlx.errors import InputError, ModelError
+from vlx.errors import InputError
 from vlx.explanation import Explanation
 from vlx.geometry import Frame, Grid, Placement
 from vlx.images import Picture, open_image
@@ -22,8 +21,10 @@ from vlx.nested import nested
 from vlx.occlusion import hidden_parts, parts
 from vlx.options import SINGLE, Options, OptionsDict, each, shown
 from vlx.outputs import settled
+from vlx.preparing import prepared
 from vlx.probing import Context, probed, stacked
 from vlx.question import question_words
+from vlx.resting import tried
 from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
 from vlx.tracing import measure_frame
 from vlx.weighting import Method
@@ -96,10 +97,7 @@ def _check_task(task: Any) -> None:
 
 
 def _show(task: Task, picture: Picture) -> Shown:
-    inputs = task.prepare(picture.image)
-    if not isinstance(inputs, Tensor) or inputs.ndim != 3 or len(inputs) != 3:
-        given = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ModelError(f"{task.name}: prepare must turn a PIL picture into a tensor [3, H, W], it gave {given}")
+    inputs = prepared(task.prepare, picture.image)
     return Shown(picture, inputs, _frame(task, (picture.image.height, picture.image.width)))
 
 
@@ -147,7 +145,9 @@ def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction,
     asked = questions(task, prediction, kind)
     if not asked:
         return assembly.nothing(task, one, features, prediction, placement, provenance)
+    needs = not isinstance(options.method, methods.Hiding) or options.naming is not None
     found = measured(_attributed(task, one, features, asked, options))
+    found = tried(task, features, asked, found, needs_gradient=needs)
     context = Context(task, one, features, prediction, asked, *stacked(found), placement.grid, options)
     found = probed(context, found)
     why = assembly.explanation(task, one, features, prediction, asked, found, placement, provenance)

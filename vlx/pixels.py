@@ -47,9 +47,9 @@ class PixelGradients:
 def pixel_gradients(
     vision: Sees | Callable[[Tensor], Tensor], inputs: Tensor, G: Tensor, rule: str = "guided"
 ) -> PixelGradients:
-    """Carry gradients G [N, K, h, w] of N targets at A on to the prepared picture ``inputs`` [1, 3, H, W].
+    """Carry gradients G [N, K, h, w] of N targets at A on to the prepared picture ``inputs`` [1, C, H, W].
 
-    ``vision`` is a task that can `see`, or the function or module itself: pictures [1, 3, H, W] → A [1, K, h, w] (or of
+    ``vision`` is a task that can `see`, or the function or module itself: pictures [1, C, H, W] → A [1, K, h, w] (or of
     any shape [1, …], with G [N, …]). ``rule`` says how ReLUs are passed: ``gradient`` (the true gradient),
     ``deconvolution`` or ``guided``; see `vlx.relu_rules.ruled`. The vision part runs forward once, and backward once a
     target, which on a CPU is faster than one vectorised backward for them all.
@@ -61,7 +61,7 @@ def pixel_gradients(
     chosen = choose_rule(rule)
     see = _seeing(vision)
     if inputs.ndim != 4 or len(inputs) != 1:
-        raise InputError(f"pixel gradients are taken of one prepared picture [1, 3, H, W], got {list(inputs.shape)}")
+        raise InputError(f"pixel gradients are taken of one prepared picture [1, C, H, W], got {list(inputs.shape)}")
     with torch.inference_mode(False), torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
         A = see(leaf.clone())  # which it may change in place

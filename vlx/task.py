@@ -185,11 +185,11 @@ class Task(Protocol):
 
     @property
     def prepare(self) -> Callable[[Image.Image], Tensor]:
-        """PIL RGB → [3, H, W]; never called from inside the model."""
+        """PIL RGB → [C, H, W]; never called from inside the model."""
         ...
 
     def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the model's device and dtype."""
+        """Move prepared pictures [B, C, H, W] to the model's device and dtype."""
         ...
 
     def version(self) -> Hashable:
@@ -197,7 +197,7 @@ class Task(Protocol):
         ...
 
     def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, 3, H, W] → A and its geometry, in one run of the vision part, without a graph."""
+        """Pictures [B, C, H, W] → A and its geometry, in one run of the vision part, without a graph."""
         ...
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
@@ -230,7 +230,7 @@ class Sees(Protocol):
     """Optional: the vision part with a graph back to the picture, for gradients in pixels (`vlx.pixels`)."""
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → the same A [B, K, h, w] as `features`, differentiable in them where gradients are on.
+        """Pictures [B, C, H, W] → the same A [B, K, h, w] as `features`, differentiable in them where gradients are on.
 
         The pictures are the caller's copy: they may be changed in place.
         """
@@ -242,7 +242,7 @@ class Shallow(Protocol):
     """Optional: a map that has not yet mixed its cells, so that the self-test can see which cell is which place."""
 
     def shallow(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → the map of an early layer, [B, K, h, w], its cells in the same arrangement as A's."""
+        """Pictures [B, C, H, W] → the map of an early layer, [B, K, h, w], its cells in the same arrangement as A's."""
         ...
 
 

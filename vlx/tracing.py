@@ -35,7 +35,7 @@ class Unplaced(ModelError):
         shape = list(gave.shape) if isinstance(gave, Tensor) else type(gave).__name__
         self.told = f"{shape}{more}"
         super().__init__(
-            f"the vision part must turn pictures [{count}, 3, H, W] into A [{count}, K, h, w]; it gave {self.told}"
+            f"the vision part must turn pictures [{count}, C, H, W] into A [{count}, K, h, w]; it gave {self.told}"
         )
 
 
@@ -90,12 +90,12 @@ class Tracer:
         self._given = given or Given()
 
     def run(self, features: FeatureFunction, inputs: Tensor) -> tuple[Tensor, Grid]:
-        """Pictures [B, 3, H, W] → A [B, K, h, w] and its grid; see `lay`."""
+        """Pictures [B, C, H, W] → A [B, K, h, w] and its grid; see `lay`."""
         laid = self.lay(features, inputs)
         return laid.A, laid.grid
 
     def lay(self, features: FeatureFunction, inputs: Tensor) -> Laid:
-        """Pictures [B, 3, H, W] → what ``features`` makes of them, as it is without a tracer, as a feature map.
+        """Pictures [B, C, H, W] → what ``features`` makes of them, as it is without a tracer, as a feature map.
 
         Raises `Unplaced` where it is no map, or may be one but cannot be told how it lies.
         """

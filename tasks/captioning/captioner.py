@@ -24,9 +24,9 @@ ALTERNATIVES = 5
 class CnnLstmCaptioner(CnnVision):
     """A captioner split at its feature map A = ``cnn(images)``, [B, K, h, w].
 
-    ``cnn``: images [B, 3, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
+    ``cnn``: images [B, C, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
     ``logits(hidden) → [B, V]`` (see `vlx.tasks.captioning.unroll.Decoder`). ``vocabulary``: the words by token id.
-    ``prepare``: PIL RGB → [3, H, W]. ``start``, ``end``, ``unknown``: token ids; without ``end`` every caption has
+    ``prepare``: PIL RGB → [C, H, W]. ``start``, ``end``, ``unknown``: token ids; without ``end`` every caption has
     ``max_words`` words. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies
     that are not words between spaces, such as pieces of words; characters (the space among them) are known by
     themselves. Each entry is explained by itself, punctuation too. ``blank``: RGB in [0, 1] of a picture that shows

@@ -27,9 +27,9 @@ ALTERNATIVES = 5
 class Classifier:
     """A classifier split at the layer called ``layer``, whose output is its feature map A [B, K, h, w].
 
-    ``model``: any ``nn.Module``, pictures [B, 3, H, W] → logits [B, C], in eval mode; it stays as it is. ``layer``: a
-    submodule's name as in ``model.named_modules()``; a tuple or dict that holds a map will do.
-    ``labels``: the classes' names by number, synonyms parted by commas. ``prepare``: PIL RGB → [3, H, W]; without it
+    ``model``: any ``nn.Module``, pictures [B, C, H, W] → logits [B, classes], in eval mode; left as it is. ``layer``:
+    a submodule's name as in ``model.named_modules()``; a tuple or dict that holds a map will do.
+    ``labels``: the classes' names by number, synonyms parted by commas. ``prepare``: PIL RGB → [C, H, W]; without it
     ImageNet's usual way: shorter side to 256 pixels, the centre 224 × 224 of it, ImageNet's mean and deviation.
     ``blank``: RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
     ``call(model, x)``: how the model is run on pictures ``x`` [B, C, H, W] where it takes more than them; give every
@@ -88,7 +88,7 @@ class Classifier:
         return self._split.layer
 
     def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the model's device and dtype."""
+        """Move prepared pictures [B, C, H, W] to the model's device and dtype."""
         weights = next((tensor for tensor in self.model.parameters() if tensor.is_floating_point()), None)
         return inputs if weights is None else inputs.to(weights.device, weights.dtype)
 
@@ -102,7 +102,7 @@ class Classifier:
         return self._digest.of(self.version(), self.model.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, 3, H, W] → A [B, K, h, w], its geometry, and ``rest``: the pictures and their scores [B, C].
+        """Pictures [B, C, H, W] → A [B, K, h, w], its geometry, and ``rest``: pictures and their scores [B, classes].
 
         One run of the model, without a graph; the first time some more, to find the geometry, to try the split and to
         learn what its outputs mean. Raises ModelError in training mode, for a layer that gives no map or is not called
@@ -131,7 +131,7 @@ class Classifier:
         return Features({self.layer: laid.A}, self.layer, laid.grid, rest, (*laid.notes, *self._split.notes))
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+        """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
 
         Raises ModelError as `features` does, but for NaN.
         """

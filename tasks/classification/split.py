@@ -51,7 +51,7 @@ class Split:
 
     Maps go in and out as the layer gives them; ``batch`` is their dimension of pictures.
 
-    Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, 3, H, W]; it is used only to
+    Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, C, H, W]; it is used only to
     find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
     ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first. ``columns``
     finds the scores [B, C] in what the model returns for B pictures.
@@ -84,7 +84,7 @@ class Split:
         self.notes: tuple[str, ...] = ()  # for the reader
 
     def read(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] → the layer's map (a copy) and the model's scores [B, C].
+        """Pictures [B, C, H, W] → the layer's map (a copy) and the model's scores [B, C].
 
         Of several maps the one that the scores rest on is taken; where several are, ModelError is raised.
         """
@@ -125,7 +125,7 @@ class Split:
             return self._columns(self._call(inputs.clone()), len(inputs))
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W], which may be changed → the layer's map with its graph.
+        """Pictures [B, C, H, W], which may be changed → the layer's map with its graph.
 
         What comes after the layer runs without one.
         """
@@ -142,7 +142,7 @@ class Split:
     def replay(self, inputs: Tensor, A: Tensor) -> Tensor:
         """Logits [M, C] with A of M rows in place of the layer's map; differentiable in A where gradients are on.
 
-        ``inputs`` [1 or M, 3, H, W] are the pictures of A. They only drive the layers before it, without a graph, and
+        ``inputs`` [1 or M, C, H, W] are the pictures of A. They only drive the layers before it, without a graph, and
         where nothing passes the layer by (see `settle`) one of them is enough.
         """
         rows = A.shape[self.batch]

@@ -47,7 +47,7 @@ class CnnVision:
         return self._blank
 
     def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the networks' device and dtype."""
+        """Move prepared pictures [B, C, H, W] to the networks' device and dtype."""
         sample = next((tensor for module in self._modules() for tensor in module.parameters()), None)
         return inputs if sample is None else inputs.to(sample.device, sample.dtype)
 
@@ -63,7 +63,7 @@ class CnnVision:
         return self._digest.of(self.version(), tensors)
 
     def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, 3, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
+        """Pictures [B, C, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
 
         A CNN that gives its map in another order (channels last, tokens) is understood where its cells are seen to be
         places; ``rest`` then holds the tokens that are no cells. Raises ModelError in training mode, for a CNN whose
@@ -78,7 +78,7 @@ class CnnVision:
         return Features({LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+        """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
 
         Raises ModelError in training mode.
         """

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx import engine
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.nested import nested
 from vlx.outputs import Outputs, pair_of, tried
+from vlx.passing import regardless
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
@@ -41,7 +43,7 @@ class Head(Protocol):
 class CnnLstmVqa(CnnVision):
     """A VQA model split at its feature map A = ``cnn(images)``, [B, K, h, w].
 
-    ``cnn``: images [B, 3, H, W] → A. ``head(A [N, K, h, w], tokens [N, L], lengths [N]) → logits [N, answers]``.
+    ``cnn``: images [B, C, H, W] → A. ``head(A [N, K, h, w], tokens [N, L], lengths [N]) → logits [N, answers]``.
     ``vocabulary``: the questions' words by token id, token 0 pads; ``answers``: the answers by number. ``prepare``: PIL
     RGB → [3, H, W]. ``outputs``: what the head's output means: "softmax", "sigmoid" (yes or no of each answer),
     "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``unknown``: the token of
@@ -151,18 +153,21 @@ class CnnLstmVqa(CnnVision):
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
         """Gradient × embedding of each word of the target's question at A [1, K, h, w], [L], in the target's unit.
 
-        None for a head without the halves ``embed`` and ``answer``, and for a question that is a vector.
+        None for a head without the halves ``embed`` and ``answer``, for a question that is a vector, and where the head
+        lets no gradient through.
         """
         embed, answer = getattr(self.head, "embed", None), getattr(self.head, "answer", None)
         if embed is None or answer is None or is_vector(target.tokens):
             return None
         tokens, lengths = padded([target.tokens], A.device)
-        with torch.inference_mode(False), torch.enable_grad(), rnn_backward_allowed(A.device):
+        with regardless(), rnn_backward_allowed(A.device):
             own = self._own(A, rest).clone().detach()
             embedded = embed(tokens).detach().requires_grad_()
             table = self.outputs.table(self.outputs.columns(answer(own, embedded, lengths), 1))
             score = Reads.of([target]).combine(table, self.outputs.read).sum()
-            (gradient,) = torch.autograd.grad(score, embedded)
+            if not score.requires_grad:
+                return None
+            (gradient,) = engine.pull([score], [embedded])
         products: Tensor = (gradient * embedded.detach()).sum(2)[0]
         return products
 

@@ -56,9 +56,14 @@ def guided(words: Sequence[WordExplanation], size: tuple[int, int], top: float) 
 
     maps = [pixels.on_picture(_finite(word.guided), _shrunk(word.placement.frame, size)) for word in words]
     return [
-        colour.hatched(pixels.shown(one, top or 1.0), cells.visible(word.placement, size))
+        colour.hatched(pixels.shown(_of_three(one), top or 1.0), cells.visible(word.placement, size))
         for one, word in zip(maps, words, strict=True)
     ]
+
+
+def _of_three(values: Array) -> Array:
+    """Maps of three channels as they are, of other numbers their mean in grey."""
+    return values if len(values) == 3 else np.broadcast_to(values.mean(0), (3, *values.shape[1:]))
 
 
 def guided_top(words: Sequence[WordExplanation]) -> float:
