@@ -29,8 +29,7 @@ ROWS = (
     "tasks neuron_names scenes",
     "map_check reasons name_marks",
     "explanation asked resting probes question occlusion grouping naming unit_trials map_trials because storage "
-    "evaluation "
-    "assembly",
+    "evaluation assembly",
     "report",
     "models options probing pipeline",
     "",
