@@ -1,18 +1,21 @@
 """Gradients in pixels, and Guided Grad-CAM: the gradient at A carried on through the vision part to the picture.
 
 A ReLU rule holds in the vision part only. What comes in at the top is the target's true gradient at A, whatever the
-language part or the head holds: so does the paper's official code. Sanity checks (arXiv 1810.03292, 1805.07039) find
-that guided maps hardly react to the weights of the upper layers: show them as illustration, not as evidence.
+language part of a captioner or VQA model holds. A classifier is vision part from one end to the other: the rule holds
+in the head behind A, too (VGG's fc6 and fc7). So does the paper's official code. Sanity checks (arXiv 1810.03292,
+1805.07039) find that guided maps hardly react to the weights of the upper layers: show them as illustration, not as
+evidence.
 
 >>> features = task.features(inputs := task.place(task.prepare(image)[None]))
 >>> targets = [word_target(task.predict(features, [Query()])[0], 0, 0, "logprob")]
 >>> scores, G = engine.gradients(task, features.A, targets, features.rest)
->>> found = pixel_gradients(task, inputs, G, "guided")
+>>> above = top_gradients(task, features.A, targets, features.rest, "guided")  # of a captioner G itself
+>>> found = pixel_gradients(task, inputs, above, "guided")
 >>> maps = guided_gradcam(METHODS["gradcam"].map(features.A, G), features.grid, found.values)
 >>> Image.fromarray(shown(on_picture(maps, frame))[0])
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +24,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vlx import engine
 from vlx.errors import InputError, ModelError
 from vlx.geometry import Frame, Grid, Placement
 from vlx.relu_rules import RULES, Rule, choose_rule, ruled
-from vlx.task import Sees
+from vlx.task import Sees, Target, Task
 
-__all__ = ["RULES", "PixelGradients", "Rule", "guided_gradcam", "on_picture", "pixel_gradients", "shown"]
+__all__ = [
+    "RULES",
+    "PixelGradients",
+    "Rule",
+    "guided_gradcam",
+    "on_picture",
+    "pixel_gradients",
+    "shown",
+    "top_gradients",
+]
 
 NO_RELU = "the vision part holds no ReLU that autograd shows: {rule} equals the plain gradient"
 
@@ -44,15 +57,43 @@ class PixelGradients:
     notes: tuple[str, ...] = ()
 
 
+def top_gradients(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None, rule: str = "guided") -> Tensor:
+    """What N targets hand down to A [1, K, h, w], [N, K, h, w], for `pixel_gradients` to carry on by the same rule.
+
+    Of a task whose head belongs to the vision part (``head_is_vision``, see `vlx.task.Sees`) the head's ReLUs are
+    passed by the rule, with one forward run and a backward a target; of any other it is the true gradient, as
+    `vlx.engine.gradients` gives it. Raises InputError for an unknown rule, ModelError for what is not finite.
+    """
+    chosen = choose_rule(rule)
+    if chosen == "gradient" or not getattr(task, "head_is_vision", False):
+        return engine.gradients(task, A, targets, rest)[1]
+    with engine.differentiable():
+        leaf = (A.clone() if A.is_inference() else A.detach().clone()).requires_grad_()
+        scores = task.scores(leaf, targets, rest)
+        engine.check_finite(task, "score", scores, targets)
+        found = torch.stack([_ruled_down(score, leaf, chosen) for score in scores])
+    engine.check_finite(task, "gradient", found.flatten(1).sum(1, dtype=torch.float64), targets)
+    return found
+
+
+def _ruled_down(score: Tensor, leaf: Tensor, rule: Rule) -> Tensor:
+    """The gradient of one score at A [1, K, h, w], [K, h, w]; 0 where it does not depend on it."""
+    if not score.requires_grad:
+        return torch.zeros_like(leaf[0])
+    with ruled(score, rule):
+        found = torch.autograd.grad(score, leaf, retain_graph=True, allow_unused=True)[0]
+    return torch.zeros_like(leaf[0]) if found is None else found[0]
+
+
 def pixel_gradients(
     vision: Sees | Callable[[Tensor], Tensor], inputs: Tensor, G: Tensor, rule: str = "guided"
 ) -> PixelGradients:
     """Carry gradients G [N, K, h, w] of N targets at A on to the prepared picture ``inputs`` [1, C, H, W].
 
     ``vision`` is a task that can `see`, or the function or module itself: pictures [1, C, H, W] → A [1, K, h, w] (or of
-    any shape [1, …], with G [N, …]). ``rule`` says how ReLUs are passed: ``gradient`` (the true gradient),
-    ``deconvolution`` or ``guided``; see `vlx.relu_rules.ruled`. The vision part runs forward once, and backward once a
-    target, which on a CPU is faster than one vectorised backward for them all.
+    any shape [1, …], with G [N, …]). G comes from `top_gradients`. ``rule`` says how ReLUs are passed: ``gradient``
+    (the true gradient), ``deconvolution`` or ``guided``; see `vlx.relu_rules.ruled`. The vision part runs forward once,
+    and backward once a target, which on a CPU is faster than one vectorised backward for them all.
 
     The model, its ``.grad``, flags and hooks stay as they are, and threads may share it. Raises InputError for an
     unknown rule, several pictures, and G that does not fit A; ModelError for a task that cannot see, a vision part in

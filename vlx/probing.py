@@ -20,7 +20,7 @@ from vlx.map_check import MapCheck
 from vlx.map_trials import on_cells, trials, tried
 from vlx.occlusion import occlude
 from vlx.options import Options
-from vlx.pixels import guided_gradcam, pixel_gradients
+from vlx.pixels import guided_gradcam, pixel_gradients, top_gradients
 from vlx.task import Features, Prediction, Sees, Target, Task
 from vlx.weighting import METHODS, Method
 
@@ -105,8 +105,8 @@ def _guided(context: Context) -> Sequence[Array]:
         raise InputError(f"{task.name} has no see(), which Guided Grad-CAM needs; leave guided=True out")
     found: list[Array] = []
     for chunk in engine.chunks(features.A, context.targets):
-        _, gradient = engine.gradients(task, features.A, chunk, features.rest)
-        carried = pixel_gradients(task, task.place(context.shown.inputs[None]), gradient, "guided")
+        above = top_gradients(task, features.A, chunk, features.rest, "guided")
+        carried = pixel_gradients(task, task.place(context.shown.inputs[None]), above, "guided")
         signed = torch.from_numpy(context.maps[len(found) : len(found) + len(chunk)])
         product = guided_gradcam(signed.to(carried.values), features.grid, carried.values)
         found += list(product.float().cpu().numpy())

@@ -227,7 +227,11 @@ class Restarts(Protocol):
 
 @runtime_checkable
 class Sees(Protocol):
-    """Optional: the vision part with a graph back to the picture, for gradients in pixels (`vlx.pixels`)."""
+    """Optional: the vision part with a graph back to the picture, for gradients in pixels (`vlx.pixels`).
+
+    A task whose head behind A belongs to the vision part, as a classifier's does, says so by ``head_is_vision = True``:
+    ReLU rules then hold in it, too.
+    """
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W] → the same A [B, K, h, w] as `features`, differentiable in them where gradients are on.

@@ -50,6 +50,7 @@ class Classifier:
     """
 
     kind = "classification"
+    head_is_vision = True
 
     def __init__(
         self,
