@@ -123,7 +123,29 @@ def test_caption_passes_its_options_on(
     options = ("--method", "layercam", "--target", "margin", "--beams", "2")
     assert run("caption", shown, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
     wanted = {"caption": None, "prompt": None, "beams": 2, "method": "layercam", "target": "margin", "names": None}
-    assert asked == [wanted]
+    assert asked == [{**wanted, "guided": False}]
+
+
+def test_guided_is_drawn_and_its_command_printed(
+    model: Path, shown: Path, tmp_path: Path, classifier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[vlx.Explanation] = []
+    plain = vlx.explain
+
+    def kept(*given: Any, **options: Any) -> vlx.Explanation:
+        found.append(plain(*given, **options))
+        return found[-1]
+
+    monkeypatch.setattr(vlx, "explain", kept)
+    for command, named in (("caption", model), ("classify", classifier)):
+        for flags in ((), ("--guided",)):
+            out = tmp_path / f"{command}{len(flags)}"
+            assert run(command, shown, "--model", named, "--out", out, *flags).exit_code == 0
+            page = (out / "shown.html").read_text(encoding="utf-8")
+            assert ('value="guided"' in page) == ("Guided Grad-CAM for" in page) == bool(flags)
+            assert ("--guided" in page) == bool(flags)
+            assert "--guided=" not in page
+            assert [word.guided is not None for word in found[-1]] == [bool(flags)] * len(found[-1])
 
 
 def test_one_broken_picture_does_not_stop_the_others(model: Path, shown: Path, tmp_path: Path) -> None:
@@ -167,7 +189,7 @@ def test_caption_refuses_a_folder_that_cannot_be_written(model: Path, shown: Pat
     [
         (("--caption", ""), r"holds no word; give at least one"),
         (("--caption", "a zebra"), r"not in the vocabulary of .*'zebra'"),
-        (("--caption", "a " * 500), r"the caption has 500 words, at most 100 can be explained"),
+        (("--caption", "a " * 500), r"the caption has 500 words, at most 100; shorten it"),
         (("--beams", "0"), r"beams=0 must be 1 or more"),
     ],
 )
@@ -296,12 +318,14 @@ def test_answer_explains_the_answer_to_a_question(tmp_path: Path) -> None:
     scene = draw(10_000_021)
     scene.image.save(tmp_path / "scene.png")
     asked = next(question for question in scene.questions if question.kind == "color")
-    result = run("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--out", tmp_path / "out")
+    result = run("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--guided", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert asked.answer in result.output
-    assert result.output.count("named units switched") == 1
+    assert len(re.findall(r"units? named switched off", result.output)) == 1
     page = (tmp_path / "out" / "scene.html").read_text(encoding="utf-8")
     assert asked.answer in page
+    assert "Guided Grad-CAM for" in page
+    assert "--guided" in run("answer", "--help").output
     rival = "red" if asked.answer != "red" else "blue"
     options = ("--answer", asked.answer, "--instead-of", rival, "--no-probes", "--out", tmp_path / "contrast")
     contrast = run("answer", tmp_path / "scene.png", asked.text, *options)

@@ -46,6 +46,27 @@ def test_words_are_cut_without_punctuation(text: str, words: list[str]) -> None:
     assert language.split_words(text) == words
 
 
+@pytest.mark.parametrize(
+    ("parts", "text", "words"),
+    [
+        (["a", "dog"], "a dog", True),
+        (["red", ",", "green", "."], "red , green .", True),
+        (["red", "green"], "red, green.", True),
+        (["a", "t-shirt"], "a t-shirt", True),
+        (["r", " ", "g", "."], "r g.", False),
+        (["d", "o", "g"], "dog", False),
+        (["walk", "##ing"], "walking", False),
+        (["Ġred", "Ġdog"], "red dog", False),
+        (["red", "dish"], "reddish", False),
+        (["红色", "方块"], "红色方块", False),
+        (["the", "the"], "the the", True),
+        ([], "", True),
+    ],
+)
+def test_pieces_of_words_are_told_from_words(parts: list[str], text: str, words: bool) -> None:
+    assert language.are_words(parts, text) is words
+
+
 def test_close_matches_come_best_first() -> None:
     known = caption_vocabulary()
     assert language.close_matches("Hose", known)[0] == "house"

@@ -27,6 +27,10 @@ BALANCED = (
     "evidence for and against cancel exactly: the score does not change when all features grow together (they are "
     "normalised); look at the signed map"
 )
+EMPTY = "nothing in the map speaks for it: look at .against"
+NOWHERE = "nothing in the map speaks for it or against it: the feature map is zero where the gradient is not"
+BARE = (EMPTY, NOWHERE)
+SURE = -1e-4  # log p from which a map of log p is empty because nothing can raise it
 EXACT = 1e-4  # what is left of sums that cancel exactly, of the sum of their absolute values
 
 
@@ -95,7 +99,7 @@ def _whole(
         text=prediction.text,
         words=words,
         sentence=sentence,
-        phrases=_phrases(words) if task.kind == "captioning" else (),
+        phrases=_phrases(words, prediction.text) if task.kind == "captioning" else (),
         image=np.asarray(shown.picture.image),
         task=task.kind,
         method=provenance["method"],
@@ -118,28 +122,19 @@ def _rival(why: Explanation, known: WordExplanation) -> Explanation:
         sentence=word,
         forced=True,
         instead_of=None,
-        notes=tuple(note for note in why.notes if not note.startswith(GATHERED)),
+        notes=(*(note for note in why.notes if not note.startswith((*GATHERED, *BARE))), *_bare((word,))),
     )
 
 
 def _maps(question: Asked, found: Measured, placement: Placement, method: str) -> WordExplanation:
     """What is known of one target."""
-    signed, notes = found.signed, []
-    if not found.depends:
-        notes.append(UNUSED)
-    elif found.flat:
-        notes.append(UNHIDDEN if method == "occlusion" else FLAT)
-    elif abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64)):
-        notes.append(BALANCED)
-    if np.isnan(found.weights).any():
-        notes.append(NO_WEIGHTS)
     return WordExplanation(
         label=question.label,
         score=found.score,
         logprob=nan if question.outputs == "value" else found.logprob,
         alternatives=(),
         weights=found.weights,
-        signed=signed,
+        signed=found.signed,
         opposed=found.opposed,
         placement=placement,
         target="value" if question.outputs == "value" else question.target.kind,
@@ -150,11 +145,30 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
         occlusion=found.occlusion,
         guided=found.guided,
         because=found.because,
-        notes=tuple(notes),
+        notes=_remarks(question, found, method),
         check=found.checks[0],
         against_method=methods.choose(method).against,
         against_check=found.checks[1],
     )
+
+
+def _remarks(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
+    """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
+    unknown = (NO_WEIGHTS,) if np.isnan(found.weights).any() else ()
+    return (*_of_map(question, found, method), *unknown)
+
+
+def _of_map(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
+    signed = found.signed
+    if not found.depends:
+        return (UNUSED,)
+    if found.flat:
+        return (UNHIDDEN if method == "occlusion" else FLAT,)
+    if signed.max() <= 0:
+        sure = question.target.kind in ("logprob", "prob") and found.logprob > SURE
+        return () if sure else (EMPTY if found.opposed.max() > 0 else NOWHERE,)
+    cancels = abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64))
+    return (BALANCED,) if cancels else ()
 
 
 def _word(word: Word, known: WordExplanation) -> WordExplanation:
@@ -171,9 +185,10 @@ def _sentence(prediction: Prediction, known: WordExplanation) -> WordExplanation
     return replace(known, logprob=sum(word.logprob for word in prediction.words))
 
 
-def _phrases(words: Sequence[WordExplanation]) -> tuple[WordExplanation, ...]:
-    """Noun phrases: their words' scores and signed maps summed."""
-    spans = language.phrases([word.label for word in words])
+def _phrases(words: Sequence[WordExplanation], text: str) -> tuple[WordExplanation, ...]:
+    """Noun phrases: their words' scores and signed maps summed; none where the text is made of pieces or characters."""
+    labels = [word.label for word in words]
+    spans = language.phrases(labels) if language.are_words(labels, text) else []
     return tuple(_joined(words[first:stop]) for first, stop in spans)
 
 
@@ -198,6 +213,11 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
     )
 
 
+def _bare(words: Sequence[WordExplanation]) -> list[str]:
+    """That the map of the only answer or class is empty."""
+    return [note for word in words for note in word.notes if note in BARE] if len(words) == 1 else []
+
+
 def _notes(
     task: Task, prediction: Prediction, shown: Shown, features: Features, words: Sequence[WordExplanation]
 ) -> tuple[str, ...]:
@@ -207,6 +227,7 @@ def _notes(
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
     notes += [note for word in words if word.because is not None for note in word.because.notes]
+    notes += _bare(words)
     for note in GATHERED:
         labels = [word.label for word in words if note in word.notes]
         if labels:

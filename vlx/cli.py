@@ -14,7 +14,7 @@ from vlx import __version__
 from vlx.cli_dissect import dissect
 from vlx.cli_models import models
 from vlx.cli_names import names
-from vlx.cli_options import LOADING, METHOD, NAMES, OUT, TARGET
+from vlx.cli_options import GUIDED, LOADING, METHOD, NAMES, OUT, TARGET
 from vlx.errors import OutputError, VlxError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def demo(out: Path, seed: int) -> None:
 @NAMES
 @METHOD
 @TARGET
+@GUIDED
 @LOADING
 @OUT
 def caption(
@@ -109,6 +110,7 @@ def caption(
     names: str | None,
     method: str | None,
     target: str | None,
+    guided: bool,
     loading: dict[str, str],
     out: Path,
 ) -> None:
@@ -125,7 +127,7 @@ def caption(
     _require(task, "captioning", model)
     _writable(out)
     options: dict[str, Any] = {"caption": text, "prompt": prompt, "beams": beams, "method": method, "target": target}
-    options["names"] = _table(task, names)
+    options |= {"names": _table(task, names), "guided": guided}
     asked = _asked("caption", {"model": model, **loading, **options})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
@@ -147,6 +149,7 @@ def caption(
 @NAMES
 @METHOD
 @TARGET
+@GUIDED
 @LOADING
 @OUT
 def answer(
@@ -159,6 +162,7 @@ def answer(
     names: str | None,
     method: str | None,
     target: str | None,
+    guided: bool,
     loading: dict[str, str],
     out: Path,
 ) -> None:
@@ -175,7 +179,7 @@ def answer(
     _require(task, "vqa", model)
     _writable(out)
     options: dict[str, Any] = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
-    options["names"] = _table(task, names)
+    options |= {"names": _table(task, names), "guided": guided}
     asked = _asked("answer", {"model": model, **loading, **options}, question)
     options |= {"question": question, "looks": probes, "occlusion": probes and method != "occlusion"}
     _explain_all([image], out, asked, lambda one: vlx.explain(task, one, **options))
@@ -191,6 +195,7 @@ def answer(
 @NAMES
 @METHOD
 @TARGET
+@GUIDED
 @OUT
 def classify(
     images: tuple[Path, ...],
@@ -200,6 +205,7 @@ def classify(
     names: str | None,
     method: str | None,
     target: str | None,
+    guided: bool,
     out: Path,
 ) -> None:
     """Classify pictures and explain the class.
@@ -213,7 +219,7 @@ def classify(
     _require(task, "classification", model)
     _writable(out)
     options: dict[str, Any] = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
-    options["names"] = _table(task, names)
+    options |= {"names": _table(task, names), "guided": guided}
     asked = _asked("classify", {"model": model, "class": name, **{k: v for k, v in options.items() if k != "answer"}})
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
@@ -286,7 +292,8 @@ def _table(task: Any, names: str | None) -> str | None:
 
 def _asked(command: str, options: dict[str, Any], *texts: str) -> Callable[[Path], str]:
     """Picture → the command that explains it again, for the report to name."""
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value not in (None, False)}
+    given = [name if value is True else f"{name}={value}" for name, value in flags.items()]
     return lambda image: shlex.join(["vlx", command, str(image), *texts, *given])
 
 

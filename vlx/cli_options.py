@@ -25,6 +25,11 @@ NAMES = click.option(
     help="Table of neuron names for because sentences; default: the one that came with an embedded model; none: none.",
 )
 TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
+GUIDED = click.option(
+    "--guided",
+    is_flag=True,
+    help="Also draw Guided Grad-CAM (paper, section 3.2): fine lines, an illustration and no evidence.",
+)
 _LOADING = (
     click.option("--device", help="For hf: models, where to run: cpu, cuda, cuda:1, mps."),
     click.option("--dtype", help="For hf: models, numbers to run in: float32, bfloat16, float16."),

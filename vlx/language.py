@@ -85,6 +85,23 @@ def _place(position: int, labels: Sequence[str]) -> list[int]:
     return [position % len(labels)] if -len(labels) <= position < len(labels) else []
 
 
+def are_words(parts: Sequence[str], text: str) -> bool:
+    """Whether parts of a text, in order, are words of it: pieces and characters touch, or are spelled otherwise.
+
+    >>> are_words(["a", "dog"], "a dog"), are_words(["d", "o", "g"], "dog"), are_words(["walk", "##ing"], "walking")
+    (True, False, False)
+    """
+    end = 0
+    for part in parts:
+        first = text.find(part, end)
+        if first < 0 or not part.strip():
+            return False
+        if first == end > 0 and text[end - 1].isalnum() and part[0].isalnum():
+            return False
+        end = first + len(part)
+    return True
+
+
 def shortened(text: str, most: int = 60) -> str:
     """The text, or its beginning and "…" where it is longer than ``most`` characters: for messages."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -171,7 +171,7 @@ def markdown(why: Explanation) -> str:
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
         "",
-        *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes),
+        *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes if note not in why.notes),
         "",
         f"![Maps of all {nouns}]({pictures.png_address(figure.rendered(figure.draw(why)))})",
         "",
