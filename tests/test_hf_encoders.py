@@ -1,6 +1,7 @@
 """Encoders and decoders that `VisionEncoderDecoderModel` joins: class tokens, coarser grids, contexts, settings."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import transformers
 import vlx
 from tests.hf import Tiny, picture
 from vlx.errors import InputError, ModelError
-from vlx.tasks.captioning.vision_encoder_decoder import adapter
+from vlx.tasks.captioning.vision_encoder_decoder import _prefix, adapter
 from vlx.tasks.huggingface.loading import wrap
 from vlx.tasks.huggingface.tiny_words import byte_pairs
 
@@ -26,6 +27,8 @@ PAIRS = [
     ("DeiT", "TrOCR"),
     ("Beit", "Roberta"),
     ("Dinov2", "GPT2"),
+    ("Dinov2WithRegisters", "GPT2"),
+    ("SiglipVision", "GPT2"),  # its tokens are found by trying
     ("Swinv2", "GPT2"),
     ("DonutSwin", "MBart"),
 ]
@@ -81,12 +84,47 @@ def test_the_longest_text_fits_and_one_more_is_refused(decoder: str) -> None:
     assert len(vlx.explain(task, picture(), prompt=begun, seen=False)) <= 1
 
 
-def test_an_encoder_whose_class_tokens_are_not_known_is_refused() -> None:
-    tell = transformers.GPT2Config(vocab_size=len(words()), n_embd=24, n_layer=1, n_head=2)
-    model = torch.nn.Module()
-    model.config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(transformers.PvtConfig(), tell)
-    with pytest.raises(ModelError, match=r"^x: its encoder is of type 'pvt'; known are swin, .*, dinov2"):
-        adapter(model, None, words(), name="x")
+@pytest.mark.parametrize(
+    ("encoder", "changes", "prefix"),
+    [
+        ("Dinov2WithRegisters", {"num_register_tokens": 4}, 5),
+        ("Dinov2WithRegisters", {"num_register_tokens": 0}, 1),
+        ("DINOv3ViT", {"num_register_tokens": 3}, 4),
+        ("DeiT", {}, 2),
+        ("CLIPVision", {}, 1),
+        ("SiglipVision", {}, 0),
+        ("IJepa", {}, 0),
+    ],
+)
+def test_tokens_before_the_patches(encoder: str, changes: dict[str, Any], prefix: int) -> None:
+    see = getattr(transformers, f"{encoder}Config")(**VIT, **changes)
+    model: Any = torch.nn.Module()
+    model.config = SimpleNamespace(encoder=see)
+    with torch.random.fork_rng():
+        model.encoder = getattr(transformers, f"{encoder}Model")(see).eval()
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    state = torch.get_rng_state()
+    assert _prefix(model, processor, "x") == prefix
+    assert torch.equal(torch.get_rng_state(), state)
+    tokens = model.encoder(torch.zeros(1, 3, 32, 32)).last_hidden_state
+    assert tokens.shape[1] == prefix + 16
+
+
+def test_an_encoder_whose_tokens_are_no_patches_is_refused() -> None:
+    class Mixed(torch.nn.Module):
+        line: torch.nn.Linear
+
+        def forward(self, pictures: torch.Tensor) -> Any:
+            return SimpleNamespace(last_hidden_state=self.line(pictures.flatten(1)).view(len(pictures), 16, 8))
+
+    model: Any = torch.nn.Module()
+    model.config = SimpleNamespace(encoder=SimpleNamespace(model_type="mixed"))
+    model.encoder = Mixed()
+    with torch.random.fork_rng():
+        model.encoder.line = torch.nn.Linear(3 * 32 * 32, 128)
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    with pytest.raises(ModelError, match=r"^x: its encoder is of type 'mixed'; .* no cell moves with its place"):
+        adapter(model, processor, words(), name="x")
 
 
 def test_how_the_model_is_set_to_generate_does_not_change_what_is_asked(tiny_models: Tiny) -> None:

@@ -2,14 +2,21 @@
 
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import ModelError
 from vlx.task import Defaults
 from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+from vlx.tasks.huggingface.vision import prepared
+from vlx.tracing import Tracer
 
+# Tokens before the patches, registers (config.num_register_tokens) not counted; others are found by trying.
 CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1}
+CLASS_TOKENS |= {"dinov2_with_registers": 1, "dinov3_vit": 1}
 AFTER_PADDING = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl")  # count places from their padding's number
+EXAMPLE = (256, 256)  # pixels of a picture on which an encoder is tried
 CONTEXTS = ("max_position_embeddings", "n_positions")
 
 
@@ -62,20 +69,38 @@ def _context(model: Any) -> int:
     return places - config.pad_token_id - 1 if config.model_type in AFTER_PADDING else places
 
 
+def _prefix(model: Any, processor: Any, name: str) -> int:
+    """How many tokens of the encoder come before its patches: as its kind has them, or found by trying."""
+    config = model.config.encoder
+    if config.model_type in CLASS_TOKENS:
+        return CLASS_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0) or 0)
+    weights = next(model.encoder.parameters())
+    example = prepared(processor, Image.new("RGB", EXAMPLE, (128, 128, 128)))[None].to(weights.device, weights.dtype)
+    tracer = Tracer()
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            laid = tracer.lay(lambda pictures: model.encoder(pictures).last_hidden_state, example)
+    except ModelError as error:
+        raise ModelError(f"{name}: its encoder is of type {config.model_type!r}; {error}") from None
+    layout = tracer.layout(laid.A)
+    if (layout.batch, layout.units, layout.places, layout.after) != (0, 2, (1,), 0) or layout.columns:
+        raise ModelError(
+            f"{name}: its encoder, of type {config.model_type!r}, gives {layout.told()}; needed are patches, row by row"
+        )
+    return layout.before
+
+
 def adapter(
     model: nn.Module, processor: Any, tokenizer: Any, *, name: str, revision: str | None = None
 ) -> TransformerCaptioner:
     """A ``VisionEncoderDecoderModel`` as a task.
 
-    Raises ModelError for an encoder whose class tokens are not known, and for a decoder without cross-attention.
+    Raises ModelError for an encoder whose tokens are not seen to lie on a grid, and for a decoder without
+    cross-attention.
     """
-    config: Any = model.config
-    kind = config.encoder.model_type
-    if kind not in CLASS_TOKENS:
-        raise ModelError(f"{name}: its encoder is of type {kind!r}; known are {', '.join(CLASS_TOKENS)}")
     family = Family(
         tower="encoder",
-        prefix=CLASS_TOKENS[kind],
+        prefix=_prefix(model, processor, name),
         start=_start,
         end=_end,
         context=_context,

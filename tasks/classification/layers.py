@@ -76,3 +76,15 @@ def _placed(made: Tensor, size: tuple[int, int]) -> bool:
         return False
     likely = places.layouts(made.shape, batch, size, extra=EXTRA, longest=places.LIKE)
     return places.best(likely, places.answers(made, batch, BANDS), size) is not None
+
+
+def blocks(model: nn.Module, example: Tensor) -> list[str]:
+    """Those of `layers` that are members of a list of modules, and of one list only: a network's blocks or stages."""
+    names = layers(model, model, lambda: example) or []
+    modules = dict(model.named_modules())
+
+    def lists(name: str) -> int:
+        parts = name.split(".")
+        return sum(isinstance(modules[".".join(parts[:n])], nn.ModuleList) for n in range(1, len(parts)))
+
+    return [name for name in names if lists(name) == 1 and isinstance(modules[name.rpartition(".")[0]], nn.ModuleList)]

@@ -10,13 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.vision_transformer import EncoderBlock
 
 from vlx.errors import ModelError
 from vlx.language import close_matches
 from vlx.tasks.classification.classifier import Classifier
 
 # The layer of each family's last feature map, by the beginning of the model's name. Where it ends in pooling, the ReLU
-# before that is taken. DenseNet's and Swin's maps are signed: they are rectified later by a function, or never.
+# before that is taken. Of a ViT the patches behind the last block reach no class: the tokens before it are taken, [B,
+# 1 + N, D]. DenseNet's and Swin's maps are signed: they are rectified later by a function, or never.
 LAYERS = {
     "alexnet": "features",
     "convnext": "features",
@@ -34,6 +36,7 @@ LAYERS = {
     "squeezenet": "features",
     "swin": "permute",
     "vgg": "features",
+    "vit": "encoder.layers",
     "wide_resnet": "layer4",
 }
 # Their published weights expect the inputs scaled anew inside; building them without this also warns.
@@ -53,8 +56,8 @@ def load(
     state dict to load instead (.pth, or .safetensors), with nothing downloaded. ``layer``: by default the family's
     last feature map.
 
-    Raises ModelError for an unknown name (with close matches), for transformers without a feature map, for a failed
-    download, and for a file that is missing, broken or another model's.
+    Raises ModelError for an unknown name (with close matches), for a failed download, and for a file that is missing,
+    broken or another model's.
     """
     names = models.list_models(module=models)
     if name not in names:
@@ -63,9 +66,7 @@ def load(
         raise ModelError(f"torchvision has no classifier {name!r}{hint}. Known: {', '.join(names)}")
     family = next((family for family in LAYERS if name.startswith(family)), None)
     if family is None and layer is None:
-        raise ModelError(
-            f"torchvision:{name} has no feature map to explain by itself; name one of its layers (layer=…)"
-        )
+        raise ModelError(f"torchvision:{name} is of a family that vlx does not know; name one of its layers (layer=…)")
     entry = _entry(name, weights)
     if weights is None or weights_file is not None:
         model = models.get_model(name, weights=None, **_options(name))
@@ -99,8 +100,10 @@ def _options(name: str) -> dict[str, Any]:
 
 
 def _layer(model: nn.Module, layer: str) -> str:
-    """The layer, or the one before its last pooling."""
+    """The layer, or the one before its last pooling, or the last block but one where a class token alone is read."""
     block = model.get_submodule(layer)
+    if isinstance(block, nn.Sequential) and isinstance(block[-1], EncoderBlock):
+        return f"{layer}.{list(block._modules)[-2]}"
     if isinstance(block, nn.Sequential) and isinstance(block[-1], nn.MaxPool2d):
         return f"{layer}.{len(block) - 2}"
     return layer

@@ -11,6 +11,8 @@ from torch import nn
 
 from vlx.errors import InputError, ModelError
 from vlx.task import Task
+from vlx.tasks.classification.huggingface import adapter as classifier
+from vlx.tasks.classification.huggingface import classifies
 from vlx.tasks.huggingface.families import Family, find
 from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, revision_of
 from vlx.tasks.huggingface.matching import check_parts
@@ -81,8 +83,8 @@ def wrap(
 ) -> Task:
     """A model of transformers that is in memory as a task; the model itself is not changed.
 
-    ``processor``: what AutoProcessor gives, or the pair (image processor, tokenizer). ``name``: by default what the
-    model was loaded from. ``task`` as for `load`.
+    ``processor``: what AutoProcessor gives, or the pair (image processor, tokenizer); the image processor alone for an
+    image classifier. ``name``: by default what the model was loaded from. ``task`` as for `load`.
 
     Raises InputError for a processor without one of its two parts, and ModelError for a model that is not of
     transformers, has no adapter, or does not fit the processor.
@@ -94,8 +96,10 @@ def wrap(
             f"wrap() takes a model of transformers, got {type(model).__name__}; wrap a module of your own in "
             "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier"
         )
-    images, tokenizer = _two(processor)
     called = name or getattr(config, "_name_or_path", "") or type(model).__name__
+    if classifies(model):
+        return classifier(model, getattr(processor, "image_processor", processor), name=called)
+    images, tokenizer = _two(processor)
     family = find(
         config, [made.__name__ for made in type(model).__mro__ if made.__module__ != "builtins"], called, task
     )
