@@ -1,18 +1,25 @@
-"""What a self-test found: rows of a table, which knows whether it passed."""
+"""What a self-test found: rows of a table, and the verdict that they come to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
 from vlx.errors import ModelError
+
+Verdict = Literal["passed", "failed", "not proven"]
+
+TOLD: dict[str, str] = {"passed": "passed", "failed": "FAILED", "not proven": "NOT PROVEN"}
+LONGEST = 300  # characters of an error's message
 
 
 @dataclass(frozen=True)
 class Row:
     """One check: a measured ``value``, which must not exceed its ``limit`` or, with ``at_least``, must reach it.
 
-    ``passed`` is None where the check does not apply. ``remark`` says what was measured, why it does not apply, or
-    what a failure means and what to do.
+    ``passed`` is None where nothing was measured: the check does not apply to such a model or, with ``decisive``, it
+    does and could not run. ``remark`` says what was measured, why it does not apply, what to give so that it can run,
+    or what a failure means and what to do.
     """
 
     name: str
@@ -21,13 +28,26 @@ class Row:
     passed: bool | None
     remark: str = ""
     at_least: bool = False
+    decisive: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the check is one that decides and could not run."""
+        return self.passed is None and self.decisive
+
+    @property
+    def told(self) -> str:
+        """How the row ended, in a word."""
+        if self.open:
+            return TOLD["not proven"]
+        return {True: TOLD["passed"], False: TOLD["failed"], None: "–"}[self.passed]
 
     @property
     def cells(self) -> tuple[str, str, str, str, str]:
-        """Name, value, limit, verdict and remark as a table shows them."""
+        """Name, value, limit, how it ended and remark as a table shows them."""
         value = "" if self.value is None else f"{self.value:.3g}"
         limit = "" if self.limit is None else f"{'≥' if self.at_least else '≤'} {self.limit:.3g}"
-        return self.name, value, limit, {True: "passed", False: "FAILED", None: "–"}[self.passed], self.remark
+        return self.name, value, limit, self.told, self.remark
 
 
 @dataclass(frozen=True)
@@ -38,20 +58,42 @@ class SelfTest:
     rows: tuple[Row, ...]
 
     @property
+    def verdict(self) -> Verdict:
+        """ "failed" when a row failed, "not proven" when one that decides could not run, else "passed"."""
+        if self.failed:
+            return "failed"
+        return "not proven" if self.open else "passed"
+
+    @property
     def passed(self) -> bool:
-        """Whether no check failed; those that do not apply do not count."""
-        return not self.failed
+        """Whether every check that decides did run, and none failed."""
+        return self.verdict == "passed"
 
     @property
     def failed(self) -> tuple[Row, ...]:
         """The rows that failed."""
         return tuple(row for row in self.rows if row.passed is False)
 
+    @property
+    def open(self) -> tuple[Row, ...]:
+        """The rows that decide and could not run; their remarks say what to give so that they can."""
+        return tuple(row for row in self.rows if row.open)
+
+    @property
+    def title(self) -> str:
+        """The model and the verdict in a line."""
+        return f"{self.model}: self-test {TOLD[self.verdict]}"
+
     def raise_if_failed(self) -> None:
-        """Raises ModelError with the failed rows."""
+        """Raises ModelError with the rows that failed; see `raise_unless_passed` for those that could not run."""
         if self.failed:
-            told = "; ".join(f"{row.name}: {row.remark}" for row in self.failed)
-            raise ModelError(f"{self.model} fails its self-test: {told}")
+            raise ModelError(_message(f"{self.model} fails its self-test", self.failed))
+
+    def raise_unless_passed(self) -> None:
+        """Raises ModelError with the rows that failed or, where none did, with those that could not run."""
+        self.raise_if_failed()
+        if self.open:
+            raise ModelError(_message(f"{self.model} is not proven by its self-test", self.open))
 
     def __getitem__(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -63,14 +105,20 @@ class SelfTest:
         table = [("check", "value", "limit", "", ""), *(row.cells for row in self.rows)]
         wide = [max(len(line[column]) for line in table) for column in range(4)]
         lines = ["  ".join([*map(str.ljust, line[:4], wide), line[4]]).rstrip() for line in table]
-        return "\n".join([f"{self.model}: self-test {'passed' if self.passed else 'FAILED'}", *lines])
+        return "\n".join([self.title, *lines])
 
     def _repr_html_(self) -> str:
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells)}</tr>" for row in self.rows)
         head = "".join(f"<th>{name}</th>" for name in ("check", "value", "limit", "", "remark"))
-        verdict = "passed" if self.passed else "FAILED"
-        caption = f"<caption>{escape(self.model)}: self-test {verdict}</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{body}</table>"
+        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _message(told: str, rows: tuple[Row, ...]) -> str:
+    """The first row with its remark, the others by name."""
+    more = f"; also {', '.join(row.name for row in rows[1:])}" if rows[1:] else ""
+    room = LONGEST - len(more)
+    first = f"{told}: {rows[0].name}: {rows[0].remark}"
+    return (first if len(first) <= room else f"{first[: max(room - 1, 0)]}…") + more
 
 
 def row(name: str, value: float, limit: float, passed: str, failed: str) -> Row:
@@ -80,5 +128,10 @@ def row(name: str, value: float, limit: float, passed: str, failed: str) -> Row:
 
 
 def idle(name: str, reason: str) -> Row:
-    """A check that does not apply."""
+    """A check that does not apply to such a model."""
     return Row(name, None, None, None, reason)
+
+
+def unproven(name: str, reason: str) -> Row:
+    """A check that decides and could not run; the reason names what to give so that it can."""
+    return Row(name, None, None, None, reason, decisive=True)

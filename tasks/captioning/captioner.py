@@ -10,9 +10,11 @@ from torch import Tensor
 
 from vlx.errors import InputError, ModelError
 from vlx.nested import nested, tensors
+from vlx.stock import Said
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
 from vlx.tasks.captioning.state import check_state
+from vlx.tasks.captioning.stock import said
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
@@ -108,6 +110,14 @@ class CnnLstmCaptioner(CnnVision):
             pairs = [(numbers[n], step) for n, step in reads.pairs]
             hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.stock.Stocked`."""
+        pictures = self.place(self.prepare(image)[None])
+        with torch.no_grad():
+            tokens, logits = said(self.cnn, self.decoder, pictures, self.start, self.max_words)
+        ends = [n for n, token in enumerate(tokens) if token == self.end]
+        return Said.of(logits, tokens[: ends[0] if ends else len(tokens)])
 
     def read(self, caption: str) -> Read:
         """A caption as the vocabulary's entries.

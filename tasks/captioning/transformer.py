@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
+from vlx.stock import Said
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, likeliest, padded, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.huggingface.words import words_of
@@ -101,6 +104,11 @@ class TransformerCaptioner(TransformerVision):
         for n, target in enumerate(targets):
             queries[n, [first + term.step for term in target.terms]] = 1
         return Attention(scores, layers, runs, queries, self.cells(A, self.prefix))
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What transformers' own ``generate`` says of a picture; see `vlx.stock.Stocked`."""
+        longest = min(self.longest, self.family.context(self.model) - 1)
+        return stock.caption(self.model, self.given(image, query), longest)
 
     def _scored(
         self, A: Tensor, targets: Sequence[Target], rest: Any, attentions: bool

@@ -1,6 +1,6 @@
 """`Classifier`: any image classifier, split at a named layer, as a task that can be explained."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,6 +13,7 @@ from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
 from vlx.outputs import Outputs, pair_of, tried
+from vlx.stock import Said
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
@@ -51,6 +52,7 @@ class Classifier:
 
     kind = "classification"
     head_is_vision = True
+    besides: Mapping[str, str] = {"others": "the tokens that are no cells"}
 
     def __init__(
         self,
@@ -161,6 +163,12 @@ class Classifier:
             raise ModelError(f"{self.name}: scores needs the `rest` of its features: the pictures drive the model to A")
         table, reads = self._table(A, rest), Reads.of(targets)
         return reads.combine(table[[targets[n].row for n, _ in reads.pairs]], self.outputs.read)
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What the model says when it is called by itself; see `vlx.stock.Stocked`."""
+        pictures = self.place(self.prepare(image)[None])
+        with torch.inference_mode(False), torch.no_grad():
+            return Said.read(self.outputs, self._split.plain(pictures))
 
     def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
         """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""

@@ -124,6 +124,10 @@ class Split:
         with self._hooked(run):
             return self._columns(self._call(inputs.clone()), len(inputs))
 
+    def plain(self, inputs: Tensor) -> Any:
+        """What the model gives for pictures when it is called by itself."""
+        return self._call(inputs)
+
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W], which may be changed → the layer's map with its graph.
 

@@ -13,7 +13,8 @@ from vlx.errors import ImageError, ModelError
 from vlx.frames import mean_colour
 from vlx.geometry import Grid
 from vlx.selftest import SelfTest, self_test
-from vlx.task import Features
+from vlx.task import Features, Query
+from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.twin import Given, Twin
 
 PATCHES = "patches"
@@ -67,6 +68,10 @@ class TransformerTask:
             part = f"its module {training!r}" if training else "it"
             raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
 
+    def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
+        """What the untouched model takes: all that its processor and tokenizer make of a picture and a text."""
+        return stock.given(self.model, self.processor, self.tokenizer, image, query.text)
+
     def self_test(self, image: Any, **options: Any) -> SelfTest:
         """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.self_test`."""
         return self_test(self, image, **options)  # type: ignore[arg-type]
@@ -94,6 +99,7 @@ class TransformerVision(TransformerTask):
     ) -> None:
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
+        self.besides = {"others": "the class token" if prefix == 1 else "the class tokens"} if prefix else {}
         self.twin = Twin(model, {tower: Given(self._tower.config)}, eager=eager)
         self._whole = Twin(model, {})
 

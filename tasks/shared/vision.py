@@ -1,6 +1,6 @@
 """The vision half of adapters for a CNN and something behind it: placing, geometry, versions, refusals."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, cast
@@ -25,6 +25,8 @@ class CnnVision:
 
     ``blank`` is RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
     """
+
+    besides: Mapping[str, str] = {OTHERS: "the tokens that are no cells"}  # see `vlx.around.Besides`
 
     def __init__(
         self,

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
+from vlx.stock import Said
 from vlx.task import Alternative, Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
@@ -57,6 +60,11 @@ class BlipVqa(TransformerVision):
         scores, layers, runs = self._scored(A, targets, rest, True)
         queries = runs.mask[list(runs.of)].to(scores)
         return Attention(scores, layers, runs.of, queries, self.cells(A, self.prefix))
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What transformers' own ``generate`` answers; see `vlx.stock.Stocked`."""
+        tokens, logits = stock.generated(self.model, self.given(image, query), LONGEST)
+        return Said.of(logits, tokens)
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Each word of the question, and a target's tokens without it; see `vlx.task.Hears`."""

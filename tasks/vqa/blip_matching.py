@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from vlx.stock import Said
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.labelled import predicted
@@ -51,6 +54,10 @@ class BlipMatcher(TransformerVision):
         scores, layers, runs = self._scored(A, targets, rest, True)
         queries = runs.mask[list(runs.of)].to(scores)
         return Attention(scores, layers, runs.of, queries, self.cells(A, self.prefix))
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What the untouched model's ``forward`` says; see `vlx.stock.Stocked`."""
+        return stock.answer(self.model, self.given(image, query), "itm_score")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Each word of the text, and a target's tokens without it; see `vlx.task.Hears`."""

@@ -1,15 +1,18 @@
 """ViLT: one stream of words and patches. The feature map is what the patches hold after they have met the question."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from vlx.geometry import Grid
+from vlx.stock import Said
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
@@ -49,6 +52,7 @@ class ViltVqa(TransformerTask):
 
     kind = "vqa"
     defaults = Defaults("gradrollout", "logit", "batched")
+    besides: Mapping[str, str] = {"others": "the class token and the words, which have met the picture"}
 
     def __init__(
         self, model: nn.Module, processor: Any, tokenizer: Any, *, name: str, revision: str | None = None
@@ -146,6 +150,10 @@ class ViltVqa(TransformerTask):
         queries[:, 0] = 1
         cells = length + torch.arange(A[0, 0].numel(), device=A.device).view(A.shape[-2:])
         return Attention(scores, layers, of, queries, cells, met)
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What the untouched model's ``forward`` says; see `vlx.stock.Stocked`."""
+        return stock.answer(self.model, self.given(image, query), "logits")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Each word of the question, and its tokens without it; see `vlx.task.Hears`."""

@@ -15,6 +15,7 @@ from vlx.language import shortened
 from vlx.nested import nested
 from vlx.outputs import Outputs, pair_of, tried
 from vlx.passing import regardless
+from vlx.stock import Said
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
@@ -170,6 +171,14 @@ class CnnLstmVqa(CnnVision):
             (gradient,) = engine.pull([score], [embedded])
         products: Tensor = (gradient * embedded.detach()).sum(2)[0]
         return products
+
+    def stock(self, image: Image.Image, query: Query) -> Said:
+        """What the CNN and the head answer when they are called by themselves; see `vlx.stock.Stocked`."""
+        asked = _tokens(CnnLstmVqa.read(self, _question(query)))
+        with torch.no_grad():
+            A = self.cnn(self.place(self.prepare(image)[None]))
+            output = self.head(A, *_given([asked], A))
+            return Said.read(self.outputs, output)
 
     def read(self, question: str) -> Read:
         """A question as the vocabulary's entries, or as the vector that ``tokenize`` gives.

@@ -1,0 +1,53 @@
+"""Models of transformers called as their makers call them, for the self-test: nothing of the adapters is in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlx.stock import Said
+from vlx.tasks.huggingface.quiet import quiet
+
+
+def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: str | None) -> dict[str, Tensor]:
+    """All that the processor and the tokenizer make of a picture and a text and that the model's ``forward`` takes."""
+    made = dict(processor(images=image, return_tensors="pt"))
+    made |= {} if text is None else dict(tokenizer(text, return_tensors="pt"))
+    weights, known = next(model.parameters()), signature(model.forward).parameters
+    return {
+        name: value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)
+        for name, value in made.items()
+        if name in known
+    }
+
+
+def generated(model: Any, inputs: dict[str, Tensor], longest: int) -> tuple[tuple[int, ...], Tensor]:
+    """Greedy ``generate``: at most ``longest`` tokens, END included, and the logits [T, V] of each."""
+    options = {"do_sample": False, "num_beams": 1, "max_new_tokens": longest, "return_dict_in_generate": True}
+    with _plainly():
+        found = model.generate(**inputs, **options, output_logits=True)
+    logits = torch.cat(found.logits)
+    return tuple(found.sequences[0, -len(logits) :].tolist()), logits
+
+
+def caption(model: Any, inputs: dict[str, Tensor], longest: int) -> Said:
+    """A caption of at most ``longest`` tokens, without its END."""
+    tokens, logits = generated(model, inputs, longest + 1)
+    return Said.of(logits, tokens[:-1] if len(tokens) <= longest else tokens[:longest])
+
+
+def answer(model: Any, inputs: dict[str, Tensor], output: str) -> Said:
+    """The likeliest of a fixed list of answers, by the logits [1, C] that ``forward`` gives as ``output``."""
+    with _plainly():
+        return Said.of(getattr(model(**inputs), output))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Without a graph, with the caller's random state kept (ViLT shuffles its patches), without remarks."""
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]), quiet():
+        yield

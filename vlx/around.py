@@ -1,0 +1,90 @@
+"""Nothing goes round A: with another picture's A in its place, a model scores as it does of that picture.
+
+What a score reads beside A (a token that is no cell, a skip connection round the layer, a picture that the head kept)
+is in no map. An adapter whose model does so by design names it as `Besides`; then it is measured how much.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vlx import engine
+from vlx.checks import SILENT, Case
+from vlx.guests import Guest
+from vlx.task import Features
+from vlx.verdict import Row, row, unproven
+
+MOST = 0.5  # of what tells two pictures apart may go round A by design
+
+
+@runtime_checkable
+class Besides(Protocol):
+    """Optional: a task whose text by design reads something of the picture beside A.
+
+    ``besides``: keys of the `Features.rest` that is explained at, each with words for what it holds.
+    """
+
+    besides: Mapping[str, str]
+
+
+def _around(case: Case) -> Row:
+    name = "nothing goes round A"
+    own, targets = case.guests[0], case.guests[0].targets
+    if not targets:
+        return unproven(name, SILENT)
+    again = engine.ask(case.task, own.features, targets).double().cpu()
+    kept = float((again - own.scores).abs().max())
+    if not kept <= case.limits[0]:
+        told = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
+        return Row(name, kept, case.limits[0], False, told)
+    besides = case.besides
+    gaps, shares = [], []
+    for other in case.guests[1:4]:
+        gap, share = _exchanged(case, own, other, besides)
+        gaps.append(gap)
+        shares.append(share)
+    found = row(
+        name,
+        max(gaps),
+        case.limits[0],
+        "largest difference between a picture's scores and those of its A beside another's `rest`, in nats",
+        "with a picture's A and another picture's `rest` the score is not the picture's: a skip connection or a token "
+        "goes round A; explain a layer that all of it comes through, behind the addition",
+    )
+    return _by_design(found, sum(shares) / len(shares), ", ".join(besides.values())) if besides else found
+
+
+def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
+    """What another picture's `rest` changes without what passes by design, in nats; and the share of what does."""
+
+    def ask(A: Features, rest: Any) -> Tensor:
+        return engine.scores(case.task, A.A, targets, rest).double()
+
+    mine, targets = engine.met(case.task, own.features, own.targets)
+    theirs, _ = engine.met(case.task, other.features, own.targets)
+    whole = ask(theirs, theirs.rest)
+    gap = float((ask(theirs, _kept(mine.rest, theirs.rest, besides)) - whole).abs().max())
+    if not besides:
+        return gap, 0.0
+    round_it = float((ask(theirs, mine.rest) - whole).abs().mean())
+    through = float((ask(mine, theirs.rest) - whole).abs().mean())
+    return gap, round_it / max(round_it + through, torch.finfo(torch.double).tiny)
+
+
+def _kept(rest: Any, theirs: Any, besides: Mapping[str, str]) -> Any:
+    """A `rest` with what passes by design from another one."""
+    return {**rest, **{key: theirs[key] for key in besides}} if besides else rest
+
+
+def _by_design(found: Row, share: float, what: str) -> Row:
+    if not found.passed:
+        return found
+    told = f"share of what tells pictures apart that goes round A in {what}, by design: no map shows it"
+    if share <= MOST:
+        return Row(found.name, share, MOST, True, told)
+    return Row(found.name, share, MOST, False, f"{told}; it is the larger part: explain an earlier layer")
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {"nothing goes round A": _around}
