@@ -60,9 +60,11 @@ def test_every_family_passes_whatever_the_pictures_shape(tiny_models: Tiny, fami
 
 
 @pytest.mark.parametrize("family", ["blip-captioning", "vilt"])
-def test_a_model_in_half_precision_passes_too(tiny_models: Tiny, family: str) -> None:
+def test_a_model_in_half_precision_is_sent_to_full_precision_once(tiny_models: Tiny, family: str) -> None:
     found = outcome(tiny_models.task(family, torch.bfloat16), family)
-    assert found.passed, str(found)
+    assert found.verdict == "not proven", str(found)
+    assert [row.name for row in found.open] == ["gradient = replay"]
+    assert "test the model once in float32" in found.open[0].remark
 
 
 # T3, T8, T12, T16: cells
@@ -210,7 +212,7 @@ def test_a_text_that_is_tokenised_again_is_told(
 
     task.family = replace(task.family, generate=spelling)
     assert task.predict(task.features(pixels(task, picture())), [Query()])[0].tokens == tuple(spelled)
-    assert outcome(task, family).passed
+    assert failed(outcome(task, family)) == {"stock model"}, "the model itself does not spell"
     predict = task.predict
 
     def again(features: Any, queries: Any) -> Any:

@@ -27,9 +27,11 @@ from vlx.tasks.classification import Classifier
 
 NAMES = [
     "forced = generated", "split", "no leak", "gradient", "gradients agree", "repeatable", "attention", "mixed",
-    "patch probe", "patch probe 3:2",
+    "gradient = replay", "nothing goes round A", "prepare is steady", "A in company", "scores in company",
+    "stock model", "outputs", "patch probe", "patch probe 3:2",
 ]  # fmt: skip
 PROBES = ["patch probe", "patch probe 3:2"]
+STOCK = ["stock model", "outputs"]
 
 
 def trial(task: Any, **options: Any) -> SelfTest:
@@ -76,7 +78,9 @@ def test_a_classifier_passes() -> None:
     assert idle(found) == ["forced = generated", "no leak", "attention", "mixed"]
 
 
-@pytest.mark.parametrize(("task", "idles"), [(Patchy(), ["split", "mixed"]), (Meeting(), NAMES[:3:2])])
+@pytest.mark.parametrize(
+    ("task", "idles"), [(Patchy(), ["split", "mixed", *STOCK]), (Meeting(), [*NAMES[:3:2], *STOCK])]
+)
 def test_attention_and_mixing_pass(task: Any, idles: list[str]) -> None:
     found = trial(task)
     assert found.passed, str(found)
@@ -157,6 +161,13 @@ class Together(Patchy):
         return super().scores(A + (A.mean(0) * torch.tensor(len(A) - 1)), targets, rest)
 
 
+class Silent(Patchy):
+    """Says nothing."""
+
+    def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
+        return [Prediction("", (), ()) for _ in queries]
+
+
 class Lukewarm(Meeting):
     """What it says is not what comes of A."""
 
@@ -183,13 +194,13 @@ def attending(change: Callable[[Attention], Attention]) -> Patchy:
     ("task", "names", "remark"),
     [
         (TextOfAnother(), ["forced = generated"], "feeds the model another text"),
-        (Peeking(), ["forced = generated", "no leak"], "has another log p when the text is given"),
-        (Deaf(), ["gradient"], "explain an earlier one"),
-        (Together(), ["gradients agree"], "mixes the rows of a batch"),
-        (Shuffling(), ["repeatable", *PROBES], "in a random order"),
-        (Cold(), ["repeatable"], "a hook works only the first time"),
+        (Peeking(), ["forced = generated", "no leak", "scores in company"], "has another log p when the text is given"),
+        (Deaf(), ["gradient", "gradient = replay"], "explain an earlier one"),
+        (Together(), ["gradients agree", "scores in company"], "mixes the rows of a batch"),
+        (Shuffling(), ["repeatable", "A in company", *PROBES], "in a random order"),
+        (Cold(), ["repeatable", "A in company", "scores in company"], "a hook works only the first time"),
         (Lukewarm(), ["split"], "does not run what comes after A"),
-        (OneText(), ["mixed"], "`mixed` confuses rows"),
+        (OneText(), ["mixed", "scores in company"], "`mixed` confuses rows"),
         (attending(lambda seen: replace(seen, scores=seen.scores + 1)), ["attention"], "not that of the scores"),
         (attending(lambda seen: replace(seen, layers=(seen.layers[0] * 2,))), ["attention"], "not probabilities"),
         (attending(lambda seen: replace(seen, layers=(seen.layers[0].detach(),))), ["attention"], "eager attention"),
@@ -366,14 +377,13 @@ def test_questions_and_captions_are_passed_on() -> None:
 
 
 def test_a_silent_model_is_told_so() -> None:
-    class Silent(Patchy):
-        def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
-            return [Prediction("", (), ()) for _ in queries]
-
     found = trial(Silent())
-    assert found.passed
-    assert "said nothing" in found["forced = generated"].remark
-    assert found["repeatable"].value == 0
+    assert (found.verdict, found.passed, found.failed) == ("not proven", False, ())
+    assert "gradient" in [row.name for row in found.open]
+    assert "said nothing of this picture; give another one or a caption" in found["forced = generated"].remark
+    with pytest.raises(ModelError, match=r"is not proven by its self-test: forced = generated: .*; also no leak, grad"):
+        found.raise_unless_passed()
+    found.raise_if_failed()
 
 
 # Tables
@@ -384,23 +394,37 @@ def test_the_table_is_readable_and_escaped() -> None:
         Row("small", 1e-7, 1e-3, True, "fine"),
         Row("large", 0.25, 1.0, False, "a <b>", at_least=True),
         Row("none", None, None, None, "why"),
+        Row("open", None, None, None, "give more", decisive=True),
     )
     found = SelfTest("<m>", rows)
     assert str(found).splitlines() == [
         "<m>: self-test FAILED",
         "check  value  limit",
-        "small  1e-07  ≤ 0.001  passed  fine",
-        "large  0.25   ≥ 1      FAILED  a <b>",
-        "none                   –       why",
+        "small  1e-07  ≤ 0.001  passed      fine",
+        "large  0.25   ≥ 1      FAILED      a <b>",
+        "none                   –           why",
+        "open                   NOT PROVEN  give more",
     ]
     page = found._repr_html_()
     assert "&lt;m&gt;: self-test FAILED" in page and "a &lt;b&gt;" in page and "<b>" not in page
-    assert SelfTest("m", rows[::2]).passed
+    verdicts = [SelfTest("m", some).verdict for some in (rows[::2], rows[2:], rows)]
+    assert verdicts == ["passed", "not proven", "failed"]
+    assert [SelfTest("m", some).passed for some in (rows[::2], rows[2:], rows)] == [True, False, False]
+    assert SelfTest("m", rows[2:]).title == "m: self-test NOT PROVEN"
+
+
+def test_errors_are_short_however_much_failed() -> None:
+    rows = tuple(Row(f"row {n}", None, None, False, "far too much " * 20) for n in range(12))
+    with pytest.raises(
+        ModelError, match=r"^m fails its self-test: row 0: far too .*…; also row 1, row 2, .*row 11$"
+    ) as told:
+        SelfTest("m", rows).raise_if_failed()
+    assert len(str(told.value)) <= 300
 
 
 @pytest.fixture
 def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {"good": Patchy, "bad": Deaf}
+    made = {"good": Patchy, "bad": Deaf, "silent": Silent}
     points = [SimpleNamespace(name=name, load=lambda task=task: task) for name, task in made.items()]
     monkeypatch.setattr(models, "entry_points", lambda group: points)
 
@@ -414,6 +438,9 @@ def test_the_command_prints_the_table_and_ends_with_1_on_failure(tmp_path: Path)
     bad = CliRunner().invoke(main, ["models", "--check", "bad", "--image", str(tmp_path / "p.png")])
     assert bad.exit_code == 1
     assert "FAILED" in bad.output and "explain an earlier one" in " ".join(bad.output.split())
+    silent = CliRunner().invoke(main, ["models", "--check", "silent"])
+    assert silent.exit_code == 1
+    assert "self-test NOT PROVEN" in silent.output and "give another one or a caption" in silent.output
 
 
 @pytest.mark.usefixtures("plugged")

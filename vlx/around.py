@@ -16,7 +16,8 @@ from vlx.guests import Guest
 from vlx.task import Features
 from vlx.verdict import Row, row, unproven
 
-MOST = 0.5  # of what tells two pictures apart may go round A by design
+MOST = 0.8  # of what tells two pictures apart may go round A by design
+FOLLOWING = "gradrollout"  # the method that follows attention from the picture on, whatever it goes through
 
 
 @runtime_checkable
@@ -53,7 +54,10 @@ def _around(case: Case) -> Row:
         "with a picture's A and another picture's `rest` the score is not the picture's: a skip connection or a token "
         "goes round A; explain a layer that all of it comes through, behind the addition",
     )
-    return _by_design(found, sum(shares) / len(shares), ", ".join(besides.values())) if besides else found
+    if not besides:
+        return found
+    share, method = sum(shares) / len(shares), case.task.defaults.method
+    return _by_design(found, share, ", ".join(besides.values()), method)
 
 
 def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
@@ -78,13 +82,16 @@ def _kept(rest: Any, theirs: Any, besides: Mapping[str, str]) -> Any:
     return {**rest, **{key: theirs[key] for key in besides}} if besides else rest
 
 
-def _by_design(found: Row, share: float, what: str) -> Row:
+def _by_design(found: Row, share: float, what: str, method: str) -> Row:
+    """The row of a model whose text reads more than A; a method that follows attention from the picture on shows it."""
     if not found.passed:
         return found
-    told = f"share of what tells pictures apart that goes round A in {what}, by design: no map shows it"
+    told = f"share of what tells pictures apart that goes round A in {what}, by design"
+    if method == FOLLOWING:
+        return Row(found.name, share, None, True, f"{told}; maps of A alone lack it, {method} follows it")
     if share <= MOST:
-        return Row(found.name, share, MOST, True, told)
-    return Row(found.name, share, MOST, False, f"{told}; it is the larger part: explain an earlier layer")
+        return Row(found.name, share, MOST, True, f"{told}: no map shows it")
+    return Row(found.name, share, MOST, False, f"{told}: no map shows what nearly all rests on; explain another layer")
 
 
 CHECKS: dict[str, Callable[[Case], Row]] = {"nothing goes round A": _around}

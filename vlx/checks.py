@@ -46,8 +46,14 @@ class Case:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Largest differences by rounding: of log-probabilities in nats, of maps relative to their largest value."""
-        return max(LIMITS.get(tensor.dtype, LIMITS[torch.float32]) for tensor in (self.inputs, self.features.A))
+        """Largest differences by rounding: of log-probabilities in nats, of maps relative to their largest value.
+
+        Where a model gives numbers, the first is in their unit, as large as they are.
+        """
+        nats, maps = max(LIMITS.get(tensor.dtype, LIMITS[torch.float32]) for tensor in (self.inputs, self.features.A))
+        if any(word.outputs == "value" for word in self.prediction.words):
+            nats *= max(float(guest.scores.abs().max()) for guest in self.guests)
+        return nats, maps
 
     def scores(self, targets: tuple[Target, ...]) -> Tensor:
         """Scores [N] at the features that are explained."""
@@ -77,11 +83,11 @@ def _forced(case: Case) -> Row:
         return unproven(name, SILENT)
     if not _in_steps(case):
         return idle(name, "the answer is read off in one step; see split")
-    told = torch.tensor([word.logprob for word in case.prediction.words]).double()
+    told = torch.tensor([word.standing for word in case.prediction.words]).double()
     scores, targets = case.scores(case.targets).double().cpu(), case.targets
     if case.prediction.forced and case.guests[0].targets:  # then what it generates by itself was not yet asked
         own = case.guests[0]
-        told = torch.cat([told, torch.tensor([word.logprob for word in own.prediction.words]).double()])
+        told = torch.cat([told, torch.tensor([word.standing for word in own.prediction.words]).double()])
         scores, targets = torch.cat([scores, own.scores]), (*targets, *own.targets)
     gaps = (scores - told).abs()
     worst = targets[int(gaps.argmax())].label
@@ -112,7 +118,7 @@ def _split(case: Case) -> Row:
     asked = [Target(0, o.label, o.asked, "logprob", tokens if o.tokens is None else o.tokens) for o in others]
     found = [*case.scores(case.targets[:1]).tolist()]
     found += engine.ask(case.task, case.seen, asked).tolist() if asked else []
-    told = [word.logprob, *(other.logprob for other in others)]
+    told = [word.standing, *(other.logprob for other in others)]
     gaps = torch.tensor(found).double().sub(torch.tensor(told).double()).abs()
     worst = (word.label, *(other.label for other in others))[int(gaps.argmax())]
     return row(

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 SCENE = 10_000_021
 WIDTH = 110
-STYLES = {True: "green", False: "bold red", None: "dim"}
+STYLES = {"passed": "green", "FAILED": "bold red", "NOT PROVEN": "bold yellow", "–": "dim"}
 
 
 @click.command()
-@click.option("--check", metavar="MODEL", help="Run the self-test of this model instead; ends with 1 when it fails.")
+@click.option(
+    "--check", metavar="MODEL", help="Run the self-test of this model instead; ends with 0 only when it passed."
+)
 @click.option("--image", type=click.Path(path_type=Path), help="Picture to test with; default: a drawn scene.")
 @click.option("--question", help="Question to test with, for models that are asked.")
-def models(check: str | None, image: Path | None, question: str | None) -> None:
+@click.option("--caption", help="Text to test with in place of the model's own, for models that caption.")
+def models(check: str | None, image: Path | None, question: str | None, caption: str | None) -> None:
     """List what can be loaded, from where, and the layer that is explained.
 
     With --check, find out whether explanations of a model can be trusted.
@@ -29,8 +32,8 @@ def models(check: str | None, image: Path | None, question: str | None) -> None:
     Example:  vlx models
               vlx models --check scenes/captioner --image photo.jpg
     """
-    if check is None and (image is not None or question is not None):
-        raise click.UsageError("--image and --question go with --check MODEL")
+    if check is None and (image, question, caption) != (None, None, None):
+        raise click.UsageError("--image, --question and --caption go with --check MODEL")
     from rich.console import Console
 
     console = Console()
@@ -41,7 +44,7 @@ def models(check: str | None, image: Path | None, question: str | None) -> None:
     from vlx.selftest import self_test
 
     picture = image or scenes.draw(SCENE, size=512).image
-    found = self_test(load(check), picture, question=question)
+    found = self_test(load(check), picture, question=question, caption=caption)
     Console(width=max(console.width, WIDTH)).print(_rows(found))
     if not found.passed:
         sys.exit(1)
@@ -65,13 +68,12 @@ def _rows(found: "SelfTest") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"{found.model}: self-test {'passed' if found.passed else 'FAILED'}")
-    table = Table(box=None, header_style="bold", title=title, title_justify="left")
+    table = Table(box=None, header_style="bold", title=Text(found.title), title_justify="left")
     for name in ("check", "value", "limit", ""):
         table.add_column(name, no_wrap=True)
     table.add_column("remark")
     for row in found:
         cells = [Text(cell) for cell in row.cells]
-        cells[3].stylize(STYLES[row.passed])
+        cells[3].stylize(STYLES[row.told])
         table.add_row(*cells)
     return table

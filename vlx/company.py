@@ -100,7 +100,7 @@ def _unlike(one: Prediction, other: Prediction) -> float:
     """The largest difference in log p of the words that two predictions share, and of the first that they do not."""
     gap = 0.0
     for a, b in zip(one.words, other.words, strict=False):
-        gap = max(gap, abs(a.logprob - b.logprob))
+        gap = max(gap, abs(a.standing - b.standing))
         if a.label != b.label:
             return gap
     return gap if len(one.words) == len(other.words) else float("inf")

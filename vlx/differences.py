@@ -7,6 +7,7 @@ A direction in which the score has a corner or rounding drowns the step is not c
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ Found = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """Slopes of N scores along D directions [D, N]: by the ``gradient``, by ``steps``, and how far these are in doubt."""
+    """Slopes of N scores along D directions [D, N]: by the ``gradient``, by ``steps``, and the ``doubt`` in these."""
 
     gradient: Tensor
     steps: Tensor
@@ -97,10 +98,10 @@ def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[s
     other, _ = engine.met(case.task, case.guests[1].features, case.targets[:1])
     groups = [gradient.double(), torch.cat([A, other.A.double() - A]), random]
     groups = [group[group.flatten(1).any(1)] for group in groups]
-    ends = [0, *torch.tensor([len(group) for group in groups]).cumsum(0).tolist()]
-    all_of = torch.cat(groups)
-    long = all_of.flatten(1).norm(dim=1)[:, None, None, None]
-    return all_of * (A.norm() / long), [slice(a, b) for a, b in zip(ends, ends[1:], strict=False) if b > a]
+    ends = [0, *accumulate(map(len, groups))]
+    whole = torch.cat(groups)
+    long = whole.flatten(1).norm(dim=1)[:, None, None, None]
+    return whole * (A.norm() / long), [slice(a, b) for a, b in pairwise(ends) if b > a]
 
 
 def _against_replay(case: Case) -> Row:

@@ -25,7 +25,7 @@ from vlx.verdict import Row, SelfTest, unproven
 __all__ = ["Row", "SelfTest", "self_test"]
 
 QUESTION = "what is in the picture?"
-ALL = {**company.CHECKS, **stock.CHECKS, **CHECKS, **differences.CHECKS, **around.CHECKS}
+ALL = {**CHECKS, **differences.CHECKS, **around.CHECKS, **company.CHECKS, **stock.CHECKS}
 WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
 
 

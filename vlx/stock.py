@@ -26,7 +26,8 @@ ONE = 1e-3  # how near to 1 the outputs of a row must add up to be probabilities
 class Said:
     """What a model says by itself: the likeliest ``tokens`` of T steps and the ``logprobs`` [≥ T, V] at each.
 
-    A caption's END is left out, an answer's is not. Of numbers ``logprobs`` are the numbers. ``outputs`` [≥ T, V] are the numbers that the model gave, where log-probabilities are their log-softmax, else None.
+    A caption's END is left out, an answer's is not. Of a model that gives numbers ``logprobs`` are those. ``outputs``
+    [≥ T, V] are what the model gave, where log-probabilities are the log-softmax of it, else None.
     """
 
     tokens: tuple[int, ...]
@@ -38,7 +39,6 @@ class Said:
         """From logits [T, V]; without ``tokens`` the likeliest of each step."""
         chosen = tuple(outputs.argmax(-1).tolist()) if tokens is None else tokens
         return cls(chosen, outputs.double().log_softmax(-1), outputs)
-
 
     @classmethod
     def read(cls, outputs: Outputs, output: Any) -> "Said":
@@ -58,9 +58,7 @@ class Stocked(Protocol):
         ...
 
 
-UNLIKE = (
-    "another prompt, preparation or token types than its makers', or weights that were copied before they changed"
-)
+UNLIKE = "another prompt, preparation or token types than its makers', or weights that were copied before they changed"
 
 
 def _same(case: Case) -> Row:
@@ -77,7 +75,7 @@ def _same(case: Case) -> Row:
         return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
     if shared == len(own.words) and len(said.tokens) != _length(case, own):
         return Row(name, None, None, False, f"the task's text ends where the model's own does not: {UNLIKE}")
-    gaps = [abs(word.logprob - _logprob(word, said)) for word in own.words[:shared]]
+    gaps = [abs(word.standing - _logprob(word, said)) for word in own.words[:shared]]
     worst = own.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
     return row(
         name,

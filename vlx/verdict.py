@@ -59,7 +59,7 @@ class SelfTest:
 
     @property
     def verdict(self) -> Verdict:
-        """ "failed" when a row failed, "not proven" when one that decides could not run, else "passed"."""
+        """Failed when a row failed, not proven when one that decides could not run, else passed."""
         if self.failed:
             return "failed"
         return "not proven" if self.open else "passed"
