@@ -40,7 +40,7 @@ def _around(case: Case) -> Row:
     if not kept <= case.limits[0]:
         told = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
         return Row(name, kept, case.limits[0], False, told)
-    besides = case.besides
+    besides = _besides(case)
     gaps, shares = [], []
     for other in case.guests[1:4]:
         gap, share = _exchanged(case, own, other, besides)
@@ -58,6 +58,13 @@ def _around(case: Case) -> Row:
         return found
     share, method = sum(shares) / len(shares), case.task.defaults.method
     return _by_design(found, share, ", ".join(besides.values()), method)
+
+
+def _besides(case: Case) -> dict[str, str]:
+    """What passes A by design and is there, by its key in `rest`."""
+    told, rest = case.task.besides if isinstance(case.task, Besides) else {}, case.features.rest
+    held = rest if isinstance(rest, dict) else {}
+    return {key: what for key, what in told.items() if key in held}
 
 
 def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
