@@ -9,7 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from vlx import engine
+from vlx.dependence import verdicts
 from vlx.guests import Guest, guests
+from vlx.passing import nothing_comes_through
 from vlx.task import Attends, Features, GradientWay, Mixes, Prediction, Query, Target, Task
 from vlx.verdict import Row, idle, row, unproven
 
@@ -173,9 +175,18 @@ def _gradient(case: Case) -> Row:
     """T1, T2, T9: the words depend on the cells."""
     if not case.targets:
         return unproven("gradient", SILENT)
-    reached = case.gradients() != 0
+    gradient = case.gradients()
+    reached = gradient != 0
     share = float(reached.any(1).any(0).double().mean())
     deaf = [target.label for target, one in zip(case.targets, reached, strict=False) if not one.any()]
+    found = verdicts(case.task, case.features, case.targets[:MOST], gradient)
+    cut = [target.label for target, verdict in zip(case.targets, found, strict=False) if verdict == "cut"]
+    if cut:
+        return Row("gradient", share, None, False, str(nothing_comes_through(case.task.name, cut)))
+    if share == 0 and "flat" in found:
+        return unproven(
+            "gradient", "every word's score is flat around this A, though it rests on it; try a picture more"
+        )
     if share == 0:
         told = (
             "no word depends on any cell: the model reads another layer, or only a class token; explain an earlier one"
