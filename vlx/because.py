@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlx import engine
 from vlx.errors import InputError
-from vlx.grouping import Array, Named, explained, name_units, weighed
+from vlx.grouping import Array, Evidence, Named, explained, name_units, weighed
 from vlx.name_marks import LEVEL, name_marks
 from vlx.neuron_names.table import NeuronNames, require_fit
 from vlx.reasons import Because, Reason
@@ -45,22 +45,32 @@ def becauses(
     """
     notes = require_fit(table, task, features.layer, features.A.shape[1])
     named = name_units(table, features.A[0], iou)
-    found: list[Because] = []
-    contribution: list[Array] = []
+    said = evidence(task, features, targets, maps, method, rule)
+    found = [replace(because, notes=notes) for because in reasoned(said, named, rule)]
+    if not check or not found:
+        return found
+    added = np.stack([one.contribution for one in said])
+    return with_names(tried(task, features, likely, found, added, named.active, _values(table, off)), named, added)
+
+
+def evidence(
+    task: Task, features: Features, targets: Sequence[Target], maps: Array, method: Method, rule: str = "contribution"
+) -> list[Evidence]:
+    """What each unit of A says to each of N targets, whatever its name; arguments as of `becauses`."""
+    found: list[Evidence] = []
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
         for target, gradient in zip(chunk, gradients, strict=True):
-            evidence = weighed(features.A[0], target, gradient, maps[len(found)], method, rule)
-            found.append(replace(explained(evidence, named, rule), notes=notes))
-            contribution.append(evidence.contribution)
-    if not check or not found:
-        return found
-    added = np.stack(contribution)
-    checked = tried(task, features, likely, found, added, named.active, _values(table, off))
-    return _with_names(checked, named, added)
+            found.append(weighed(features.A[0], target, gradient, maps[len(found)], method, rule))
+    return found
 
 
-def _with_names(found: Sequence[Because], named: Named, contribution: Array) -> list[Because]:
+def reasoned(said: Sequence[Evidence], named: Named, rule: str = "contribution") -> list[Because]:
+    """The reasons for each target by the names given, neither tried nor tested."""
+    return [explained(one, named, rule) for one in said]
+
+
+def with_names(found: Sequence[Because], named: Named, contribution: Array) -> list[Because]:
     """The same with the test of every name that speaks for the target."""
     names = [None if name is None else name.concept for name in named.names]
     tested = name_marks(names, contribution, named.active)

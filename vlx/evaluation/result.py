@@ -12,7 +12,8 @@ class Figure:
     """One measured value of one group of words under one method and target, with a 95 % interval and baselines.
 
     For the pointing game all are shares, 0 to 1: ``random`` a uniformly random point, ``centre`` the picture's
-    centre, ``same`` the map of the whole sentence, or of another question about the same picture.
+    centre, ``same`` the map of the whole sentence, or of another question about the same picture. Of reasons
+    ``permuted`` is the same figure under permuted names.
     """
 
     group: str
@@ -26,6 +27,7 @@ class Figure:
     centre: float
     same: float
     count: int
+    permuted: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Result:
             for method, target in dict.fromkeys((row.method, row.target) for row in rows):
                 own = {row.group: row for row in rows if (row.method, row.target) == (method, target)}
                 table.add_row(method, target, *told, *(_cell(own.get(group)) for group in groups))
-            for name in ("same", "centre", "random"):
+            for name in ("same", "centre", "random", "permuted"):
                 first = {row.group: getattr(row, name) for row in reversed(rows)}
                 if not all(np.isnan(value) for value in first.values()):
                     baseline = _BASELINES.get((metric, name), _BASELINES["", name])
@@ -77,6 +79,7 @@ _BASELINES = {
     ("", "same"): "map of another word",
     ("", "centre"): "picture's centre",
     ("", "random"): "random point",
+    ("", "permuted"): "names permuted",
     ("first reason", "random"): "random reason",
 }
 
