@@ -278,6 +278,7 @@ def test_the_check_is_the_same_every_time() -> None:
     [
         ({}, ["x"] * 39, r"has 39 units, layer 'conv' of .* has 40.*vlx dissect"),
         ({"layer": "conv4", "model_hash": "1"}, ["x"] * K, r"is for layer 'conv4'.*explained at 'conv': vlx dissect"),
+        ({"layer": "conv4"}, ["x"] * K, r"is for layer 'conv4'.*explained at 'conv': vlx dissect"),
     ],
 )
 def test_another_table_is_refused(about: dict[str, Any], names: list[str], message: str) -> None:

@@ -68,9 +68,8 @@ def by_hand(table: neuron_names.NeuronNames, first: int, count: int) -> dict[str
     for seed in range(first, first + count):
         scene = scenes.draw(seed)
         there = SceneData(1).masks(scene)
-        for word, own in zip(
-            scene.words, vlx.explain(task, scene.image, caption=scene.caption, names=table), strict=True
-        ):
+        why: Any = vlx.explain(task, scene.image, caption=scene.caption, names=table)
+        for word, own in zip(scene.words, why, strict=True):
             if word.category is None:
                 assert own.because is None
                 continue
@@ -79,7 +78,7 @@ def by_hand(table: neuron_names.NeuronNames, first: int, count: int) -> dict[str
             true = [r.concept in there and bool((there[r.concept] & word.mask).any()) for r in reasons]
             mark = reasons[0].p_name is not None and reasons[0].p_name <= 0.05
             marks = [r.p_name is not None and r.p_name <= 0.05 for r in reasons[:3]]
-            row = {
+            row: dict[str, list[Any]] = {
                 "first reason": [true[0]],
                 "random": [sum(true) / len(true)],
                 "first marked": [mark],

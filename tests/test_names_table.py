@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from tests.tallies import CONCEPTS, QUANTILES, World, dissected, world
 from vlx.errors import InputError
-from vlx.neuron_names.table import Concept, NeuronNames, UnitName
+from vlx.neuron_names.table import Concept, NeuronNames, UnitName, require_fit
 from vlx.neuron_names.table.hypernyms import SCENES, hypernym_names, wordnet_parents
 from vlx.neuron_names.table.permuted import permuted
 from vlx.scenes.world import KINDS
@@ -309,3 +310,75 @@ def test_permuted_names_move_and_thresholds_stay() -> None:
     for order in ([0, 1, 2], [0, 0, 1, 2], [1, 2, 3, 4]):
         with pytest.raises(InputError, match=r"order must hold each of the units 0 to 3 once, it has [34] numbers"):
             permuted(table, order)
+
+
+# Fit
+
+
+class Held:
+    """A task that holds a network, explained at a layer."""
+
+    name = "held"
+
+    def __init__(self, layers: str, digest: str | None = None) -> None:
+        self.cnn = nn.Module()
+        for layer in layers.split():
+            parent, _, last = layer.rpartition(".")
+            self.cnn.get_submodule(parent).add_module(last, nn.Module())
+        if digest is not None:
+            self.digest = lambda: digest
+
+
+RESNET = "conv1 layer1 layer2 layer3 layer4 fc"
+
+
+def fit(task: Any, own: str, **about: str) -> tuple[str, ...]:
+    listed = ((UnitName(0, "dog", "object", 0.2, 0.2),),) * 3
+    return require_fit(NeuronNames(listed, about), task, own, 3)
+
+
+@pytest.mark.parametrize(
+    ("layers", "own", "theirs"),
+    [
+        (RESNET, "layer4", "layer2"),
+        (RESNET, "layer4", "fc"),
+        ("backbone backbone.layer2 backbone.layer4", "backbone.layer4", "layer2"),
+        ("backbone backbone.layer2 backbone.layer4", "backbone.layer4", "module.backbone.layer2"),
+        (RESNET, "cnn", "layer2"),
+        ("features features.3 features.28", "cnn", "features.3"),
+        ("", "layer4", "layer2"),
+    ],
+)
+def test_a_table_of_another_layer_is_refused_with_and_without_a_hash(layers: str, own: str, theirs: str) -> None:
+    message = rf"^the table of names is for layer '{theirs}'; held is explained at '{own}': vlx dissect held DATASET"
+    for task, about in ((Held(layers), {}), (Held(layers, "1"), {}), (Held(layers, "1"), {"model_hash": "1"})):
+        with pytest.raises(InputError, match=message):
+            fit(task, own, layer=theirs, **about)
+    with pytest.raises(InputError, match=message):
+        fit(Held(layers), own, layer=theirs, model_hash="1")  # the model has none
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs"), [("layer4", "layer4"), ("backbone.layer4", "layer4"), ("layer4", "module.layer4")]
+)
+def test_names_of_the_same_layer_agree_and_the_weights_stay_open(own: str, theirs: str) -> None:
+    (note,) = fit(Held(RESNET), own, layer=theirs)
+    assert note == (
+        "of the table of names it cannot be told: that it is for these very weights (the table has no hash)"
+    )
+    assert fit(Held(RESNET, "1"), own, layer=theirs, model_hash="1") == ()
+    with pytest.raises(InputError, match=r"made for other weights \(layer4|made for other weights \(module.layer4"):
+        fit(Held(RESNET, "2"), own, layer=theirs, model_hash="1")
+
+
+@pytest.mark.parametrize(("own", "theirs"), [("cnn", "layer4"), ("cnn", "conv5_3"), ("layer4", "conv5_3")])
+def test_layers_that_cannot_be_compared_are_noted(own: str, theirs: str) -> None:
+    (note,) = fit(Held(RESNET), own, layer=theirs)
+    assert note.endswith(f"(the table has no hash), nor that it is for layer '{own}' (it says '{theirs}')")
+
+
+def test_a_table_that_says_nothing_of_itself_is_noted() -> None:
+    (note,) = fit(Held(RESNET, "1"), "layer4")
+    assert note.endswith("(the table has no hash), nor that it is for layer 'layer4' (it names none)")
+    (note,) = fit(Held(RESNET), "layer4", model_hash="1", layer="layer4")
+    assert note.endswith("these very weights (held has no hash)")

@@ -10,9 +10,9 @@ from torch import Tensor
 from vlx import engine
 from vlx.errors import InputError
 from vlx.grouping import Array, Evidence, Named, explained, name_units, weighed
-from vlx.name_marks import LEVEL, name_marks
+from vlx.name_marks import name_marks
 from vlx.neuron_names.table import NeuronNames, require_fit
-from vlx.reasons import Because, Reason
+from vlx.reasons import Because
 from vlx.task import Features, Target, Task
 from vlx.unit_trials import tried
 from vlx.weighting import Method
@@ -46,11 +46,11 @@ def becauses(
     notes = require_fit(table, task, features.layer, features.A.shape[1])
     named = name_units(table, features.A[0], iou)
     said = evidence(task, features, targets, maps, method, rule)
-    found = [replace(because, notes=notes) for because in reasoned(said, named, rule)]
+    found = [replace(because, notes=notes) for because in reasoned(said, named, rule, marks=check)]
     if not check or not found:
         return found
     added = np.stack([one.contribution for one in said])
-    return with_names(tried(task, features, likely, found, added, named.active, _values(table, off)), named, added)
+    return tried(task, features, likely, found, added, named.active, _values(table, off))
 
 
 def evidence(
@@ -65,24 +65,15 @@ def evidence(
     return found
 
 
-def reasoned(said: Sequence[Evidence], named: Named, rule: str = "contribution") -> list[Because]:
-    """The reasons for each target by the names given, neither tried nor tested."""
-    return [explained(one, named, rule) for one in said]
-
-
-def with_names(found: Sequence[Because], named: Named, contribution: Array) -> list[Because]:
-    """The same with the test of every name that speaks for the target."""
-    names = [None if name is None else name.concept for name in named.names]
-    tested = name_marks(names, contribution, named.active)
-    return [
-        replace(because, reasons=tuple(_marked(reason, p) for reason in because.reasons))
-        for because, p in zip(found, tested, strict=True)
-    ]
-
-
-def _marked(reason: Reason, tested: dict[str, float]) -> Reason:
-    p = tested.get(reason.concept) if reason.kind == "because" else None
-    return replace(reason, p_name=p, named=None if p is None else p <= LEVEL)
+def reasoned(
+    said: Sequence[Evidence], named: Named, rule: str = "contribution", *, marks: bool = True
+) -> list[Because]:
+    """The reasons for each target by the names given, not tried; with ``marks`` their names are tested."""
+    tested: list[dict[str, float]] = [{} for _ in said]
+    if marks and said:
+        names = [None if name is None else name.concept for name in named.names]
+        tested = name_marks(names, np.stack([one.contribution for one in said]), named.active)
+    return [explained(one, named, rule, p) for one, p in zip(said, tested, strict=True)]
 
 
 def _values(table: NeuronNames, off: str) -> Tensor | None:

@@ -1,6 +1,7 @@
 """From A, gradients and the names of units to reasons: units of one name that speak for a word, or against it."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.name_marks import LEVEL
 from vlx.neuron_names.table import NeuronNames, UnitName, detects
 from vlx.reasons import Because, Kind, Reason
 from vlx.task import Target
@@ -75,14 +77,16 @@ def weighed(A: Tensor, target: Target, gradient: Tensor, signed: Array, method: 
     )
 
 
-def explained(evidence: Evidence, named: Named, rule: str) -> Because:
-    """The reasons for one target, those that contribute most first, without their check."""
+def explained(evidence: Evidence, named: Named, rule: str, tested: Mapping[str, float] | None = None) -> Because:
+    """The reasons for one target, those that contribute most first, not tried; ``tested`` are its names' p-values."""
     groups = _groups(evidence, named, rule)
     total = (
         max(float(evidence.contribution.clip(min=0).sum()), 1e-30),
         min(float(evidence.contribution.clip(max=0).sum()), -1e-30),
     )
-    reasons = [_reason(evidence, named, concept, kind, units, total) for (kind, concept), units in groups.items()]
+    reasons = [
+        _reason(evidence, named, concept, kind, units, total, tested or {}) for (kind, concept), units in groups.items()
+    ]
     reasons.sort(key=lambda reason: (ORDER[reason.kind], -abs(reason.contribution)))
     carried = {
         kind: sum(reason.portion for reason in reasons if reason.kind == kind) for kind in ("because", "despite")
@@ -137,6 +141,7 @@ def _reason(
     kind: Kind,
     units: list[int],
     total: tuple[float, float],
+    tested: Mapping[str, float],
 ) -> Reason:
     own = [name for unit in units if (name := named.names[unit]) is not None]
     best = max(own, key=lambda name: name.iou if name.iou == name.iou else -1.0)
@@ -145,6 +150,7 @@ def _reason(
     whole = float(evidence.signed[there].sum(dtype=np.float64))
     mask = named.on[units]
     contribution = float(evidence.contribution[units].sum())
+    p = tested.get(concept) if kind == "because" else None
     return Reason(
         concept=concept,
         category=best.category,
@@ -161,6 +167,8 @@ def _reason(
         share=float(part[there].sum()) / whole if whole > 0 else 0.0,
         on_map=float((mask & there).sum() / mask.sum()) if mask.any() else 0.0,
         map=part.astype(np.float32),
+        named=None if p is None else p <= LEVEL,
+        p_name=p,
         repeats=_plain(concept) == _plain(evidence.target.label),
     )
 

@@ -1,6 +1,7 @@
 """Does a name hold together? Its units against randomly named ones, by permuting the names over all units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +12,7 @@ LEVEL = 0.05  # the highest p at which a name is marked
 SEED = 0
 FEW = 2  # active units that speak for a word: with fewer a name cannot be tested
 ROUNDING = 1e-9  # by which equal sums may differ
-CHUNK = 2**20  # figures that are gathered at once
+ROWS = 20  # permutations that are summed at once
 
 Array = NDArray[np.float64]
 
@@ -31,43 +32,86 @@ def name_marks(names: Sequence[str | None], contribution: Array, active: NDArray
     >>> name_marks(["sky"] * 8 + [None] * 56, np.repeat([[1.0, 0.0]], 1, 0).repeat([8, 56], 1), np.ones(64, bool))
     [{'sky': 0.001996007984031936}]
     """
-    groups = {name: sum(other == name for other in names) for name in dict.fromkeys(names) if name is not None}
-    groups = {name: count for name, count in groups.items() if count >= FEW}
+    groups = _groups(tuple(names))
+    if not groups:
+        return [{} for _ in contribution]
+    orders = _orders(tuple(groups.values()), len(names))
     v = np.sqrt(np.where(active, contribution, 0.0).clip(min=0))
-    if not groups or not len(v):
-        return [{} for _ in v]
-    observed, highest = _z(names, groups, v)
-    p = (1 + (highest[:, :, None] >= observed[None] - ROUNDING).sum(0)) / (PERMUTATIONS + 1)
     return [
-        {name: float(p[n, g]) for g, name in enumerate(groups) if np.isfinite(observed[n, g])} for n in range(len(v))
+        {name: p for name, p in zip(groups, orders.p(one, sums).tolist(), strict=True) if p == p}  # NaN: not tested
+        for one, sums in zip(v, orders.sums(v), strict=True)
     ]
 
 
-def _z(names: Sequence[str | None], groups: Mapping[str, int], v: Array) -> tuple[Array, Array]:
-    """z of each target and name as the names stand, [N, G], and the largest under each permutation, [P, N]."""
-    owners = [[unit for unit, name in enumerate(names) if name == one] for one in groups]
-    places = np.concatenate(owners)
-    starts = np.cumsum([0, *(len(own) for own in owners)])[:-1]
-    orders = np.concatenate([np.arange(len(names))[None], _permutations(len(names))])[:, places]
-    both = np.concatenate([v, v > 0]).T  # [K, 2 N]: sums and counts are gathered together
-    size = max(CHUNK // (len(places) * both.shape[1]), 1)
-    found = [
-        _standardised(np.add.reduceat(both[orders[first : first + size]], starts, 1), v, np.array([*groups.values()]))
-        for first in range(0, len(orders), size)
-    ]
-    return found[0][0].T, np.concatenate([z.max(1) for z in found])[1:]
+def _groups(names: Sequence[str | None]) -> dict[str, tuple[int, ...]]:
+    """The units of every name that has enough of them."""
+    found: dict[str, list[int]] = {}
+    for unit, name in enumerate(names):
+        if name is not None:
+            found.setdefault(name, []).append(unit)
+    return {name: tuple(units) for name, units in found.items() if len(units) >= FEW}
 
 
-def _standardised(sums: Array, v: Array, n: NDArray[np.int_]) -> Array:
-    """Sums and counts [P, G, 2 N] of ``n`` [G] units each → z [P, G, N]; −∞ where a name cannot be tested."""
-    K, N = v.shape[1], len(v)
-    mean, spread = v.mean(1), v.std(1)
-    scale = np.sqrt(n * (1 - n / K) * K / (K - 1))[:, None] * spread
-    tested = (sums[..., N:] >= FEW) & (scale > 0)
-    return np.where(tested, (sums[..., :N] - n[:, None] * mean) / np.where(scale > 0, scale, 1.0), -np.inf)
+@dataclass(frozen=True, eq=False)
+class _Orders:
+    """Where names are: ``units`` [1 + P, S] are the named units in the order of the names, as they stand and permuted.
+
+    The n-th of G names has the ``sizes[n]`` columns from ``starts[n]`` on; ``columns`` [G, largest] are those, and S
+    beyond them: no unit.
+    """
+
+    units: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    columns: NDArray[np.intp]
+
+    def sums(self, v: Array) -> Array:
+        """Sums over each name's units of N targets' ``v`` [N, K], as names stand and permuted, [N, 1 + P, G]."""
+        by_unit = np.ascontiguousarray(v.T)
+        found = [
+            np.add.reduceat(by_unit.take(self.units[first : first + ROWS], 0), self.starts, 1)
+            for first in range(0, len(self.units), ROWS)
+        ]
+        return np.ascontiguousarray(np.concatenate(found).transpose(2, 0, 1))
+
+    def p(self, v: Array, sums: Array) -> Array:
+        """p of each name for one target with ``v`` [K], NaN where it cannot be tested."""
+        K, n = len(v), self.sizes
+        scale = np.sqrt(n * (1 - n / K) * K / (K - 1)) * v.std()
+        if not (scale > 0).all():
+            return np.full(len(n), np.nan)
+        z = (sums - n * v.mean()) / scale
+        observed, speaking = z[0].copy(), self._speaking(v, np.zeros(len(n), int), np.arange(len(n)))
+        highest = self._highest(z, v)[1:]
+        p = (1 + (highest[:, None] >= observed - ROUNDING).sum(0)) / (PERMUTATIONS + 1)
+        return np.where(speaking >= FEW, p, np.nan)
+
+    def _highest(self, z: Array, v: Array) -> Array:
+        """The largest z of each row of names that can be tested; those that cannot are looked for at the top only."""
+        best, left = np.full(len(z), -np.inf), np.arange(len(z))
+        while len(left):
+            top = z[left].argmax(1)
+            value = z[left, top]
+            fine = (self._speaking(v, left, top) >= FEW) | ~np.isfinite(value)
+            best[left[fine]] = value[fine]
+            z[left, top] = -np.inf
+            left = left[~fine]
+        return best
+
+    def _speaking(self, v: Array, rows: NDArray[np.intp], names: NDArray[np.intp]) -> NDArray[np.intp]:
+        """How many units of a name, one in each of the rows, speak for the target."""
+        columns = self.columns[names]
+        there = columns < self.units.shape[1]
+        own = v[self.units[rows[:, None], np.where(there, columns, 0)]]
+        return np.asarray((there & (own > 0)).sum(1))
 
 
 @lru_cache(maxsize=4)
-def _permutations(units: int) -> NDArray[np.intp]:
-    """The same ones each time, [500, K]."""
-    return np.random.default_rng(SEED).permuted(np.tile(np.arange(units), (PERMUTATIONS, 1)), axis=1)
+def _orders(groups: tuple[tuple[int, ...], ...], K: int) -> _Orders:
+    """The names as they stand among K units, and under the same 500 permutations each time."""
+    sizes = np.array([len(own) for own in groups])
+    starts, within = sizes.cumsum() - sizes, np.arange(sizes.max())
+    columns = np.where(within < sizes[:, None], starts[:, None] + within, sizes.sum())
+    permutations = np.random.default_rng(SEED).permuted(np.tile(np.arange(K), (PERMUTATIONS, 1)), axis=1)
+    places = np.concatenate([np.array(own) for own in groups])
+    return _Orders(np.concatenate([places[None], permutations[:, places]]), sizes, starts, columns)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx import engine
 from vlx.ablation import log_odds, random_sets, switched_off
 from vlx.reasons import SAID, Because, Check, Reason
 from vlx.task import Features, Target, Task
@@ -40,14 +39,9 @@ def tried(
     """
     sets = _shared(likely, found, np.where(active, contribution, 0.0))
     off = [_switches(because, own, len(active)) for because, own in zip(found, sets, strict=True)]
-    before = engine.scores(task, features.A, likely, features.rest).double().cpu().numpy()
-    after = switched_off(task, features, likely, off, values=values)
-    return [
-        _with_check(because, target, np.concatenate([[one], others]), own, added)
-        for because, target, one, others, own, added in zip(
-            found, likely, before, after, sets, contribution, strict=True
-        )
-    ]
+    scores = switched_off(task, features, likely, off, values=values)
+    asked = zip(found, likely, scores, sets, contribution, strict=True)
+    return [_with_check(because, target, *measured) for because, target, *measured in asked]
 
 
 def _shared(likely: Sequence[Target], found: Sequence[Because], contribution: Array) -> list[Array]:
@@ -67,12 +61,12 @@ def _shared(likely: Sequence[Target], found: Sequence[Because], contribution: Ar
 
 
 def _switches(because: Because, sets: Array, units: int) -> Array:
-    """Rows [R, K]: the units named, random sets, each reason alone; none where nothing is named."""
+    """Rows [R, K]: no unit, the units named, random sets, each reason alone; none where nothing is named."""
     if not because.tested:
         return np.zeros((0, units), bool)
-    own = [because.tested, *(reason.units for reason in _alone(because))]
-    named, *alone = (np.isin(np.arange(units), chosen) for chosen in own)
-    return np.stack([named, *sets, *alone])
+    own = [(), because.tested, *(reason.units for reason in _alone(because))]
+    none, named, *alone = (np.isin(np.arange(units), chosen) for chosen in own)
+    return np.stack([none, named, *sets, *alone])
 
 
 def _alone(because: Because) -> list[Reason]:
@@ -96,5 +90,5 @@ def _with_check(because: Because, target: Target, logprobs: Array, sets: Array, 
         contrast=contrast,
     )
     alone = {id(one): float(effect) for one, effect in zip(_alone(because), effects[2 + SETS :], strict=True)}
-    reasons = tuple(replace(one, effect=alone.get(id(one))) for one in because.reasons)
-    return replace(because, reasons=reasons, check=check)
+    reasons = (replace(one, effect=alone[id(one)]) if id(one) in alone else one for one in because.reasons)
+    return replace(because, reasons=tuple(reasons), check=check)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx import engine
-from vlx.because import becauses, evidence, reasoned, with_names
+from vlx.because import becauses, evidence, reasoned
 from vlx.errors import InputError
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.grouping import name_units
@@ -137,13 +137,11 @@ def _by_chance(
     """The same by each of the permuted tables; the units are switched off by one of them only, another each scene."""
     targets = [one.target(task.defaults.target) for one in asked]
     said = evidence(task, features, targets, _maps(task, features, targets), choose(task.defaults.method), rule)
-    added = np.stack([one.contribution for one in said]) if said else np.zeros((0, features.A.shape[1]))
     for number, table in enumerate(tables):
-        if said and number == seed % len(tables):
+        if number == seed % len(tables):
             yield _explained(task, features, asked, table, rule)
         else:
-            named = name_units(table, features.A[0])
-            yield with_names(reasoned(said, named, rule), named, added)
+            yield reasoned(said, name_units(table, features.A[0]), rule)
 
 
 @dataclass
