@@ -215,7 +215,7 @@ def test_commands_refuse_models_of_another_kind(model: Path, shown: Path, tmp_pa
     out = tmp_path / "out"
     refused(r"pets does classification, not captioning", "caption", shown, "--model", classifier, "--out", out)
     refused(r"tiny does captioning, not classification", "classify", shown, "--model", model, "--out", out)
-    refused(r"pets does classification; drawn scenes judge captioners and VQA models", "evaluate", classifier)
+    refused(r"pets does classification, and drawn scenes have true captions and answers", "evaluate", classifier)
     refused(r"tiny does captioning; whether it looks is asked of VQA models", "evaluate", model, "--metrics", "looking")
     refused(r"tiny does captioning, not vqa", "answer", shown, "what is this?", "--model", model, "--out", out)
     assert not out.exists()

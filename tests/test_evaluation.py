@@ -1,12 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.heads import classifier, vqa
 from vlx import scenes
-from vlx.evaluation import evaluate, wilson
+from vlx.errors import InputError
+from vlx.evaluation import agreement, evaluate, grounds, wilson
 from vlx.evaluation.captions import caption_quality
 from vlx.evaluation.cases import WORDS, Case
 from vlx.evaluation.pointing import hit, peaks_of
@@ -32,6 +36,24 @@ def placement(cells: int = 16, size: int = 128) -> Placement:
 def case(mask: NDArray[np.bool_]) -> Case:
     word = Word("word", (Term(0, 0),), 0.0)
     return Case("object", 0, mask, Prediction("word", (word,), (0,)), 0, Target(0, "", (Term(0, 0),)))
+
+
+@pytest.mark.parametrize("measure", [evaluate, agreement, grounds])
+def test_a_classifier_has_no_truth_in_drawn_scenes(measure: Callable[..., Any]) -> None:
+    task = classifier(3)
+    with pytest.raises(InputError, match=r"^Net does classification, and drawn .*vlx\.recommend\(task, pic") as caught:
+        measure(task, n=2)
+    assert len(str(caught.value)) <= 300
+    assert task.model.runs == 0
+
+
+def test_a_model_of_other_words_is_told_so() -> None:
+    task = vqa(3, lambda z: z, ["red", "green", "blue"])
+    with pytest.raises(
+        InputError, match=r"^drawn scenes cannot judge vqa, which has other words .*recommend"
+    ) as caught:
+        evaluate(task, n=2)
+    assert len(str(caught.value)) <= 300
 
 
 def test_a_hit_is_a_peak_centred_on_the_very_object() -> None:

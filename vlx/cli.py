@@ -247,8 +247,6 @@ def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -
     from vlx import evaluation
 
     task = vlx.load(model)
-    if task.kind not in ("captioning", "vqa"):
-        raise click.ClickException(f"{model} does {task.kind}; drawn scenes judge captioners and VQA models")
     if metrics == "looking":
         result = evaluation.looking(task, n, progress=_progress("scenes"))
     elif metrics == "because":

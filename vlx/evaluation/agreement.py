@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlx import probes
-from vlx.evaluation.cases import cases_of
+from vlx.evaluation.cases import cases_of, check_scenes
 from vlx.evaluation.maps import maps_of, methods_of
 from vlx.evaluation.result import Figure, Result
 from vlx.occlusion import occlude, rank_correlation
@@ -29,6 +29,7 @@ def agreement(
     Targets are the task's default kind. Baselines: a random map, one that falls off from the centre, and the map of
     another word or question about the same picture under the task's default method.
     """
+    check_scenes(task)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
     for seed in progress(range(first, first + n)):

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.errors import InputError
+from vlx.language import shortened
 from vlx.scenes import Scene
 from vlx.task import Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 
+INSTEAD = "compare methods on pictures of yours with vlx.recommend(task, pictures)"
+WHY = 110  # characters of an adapter's own message
 WORDS = ("object", "color", "texture", "scene")
 
 
@@ -31,10 +35,26 @@ class Case:
         return word_target(self.prediction, self.position, self.row, kind)
 
 
+def check_scenes(task: Task) -> None:
+    """Raises InputError for a task of a kind that drawn scenes hold no truth about, with what can be done instead."""
+    if task.kind not in ("captioning", "vqa"):
+        raise InputError(
+            f"{task.name} does {task.kind}, and drawn scenes have true captions and answers but none of its classes: "
+            f"they cannot judge its maps; {INSTEAD}"
+        )
+
+
 def cases_of(task: Task, features: Features, scenes: Sequence[Scene]) -> list[Case]:
-    """The words of the scenes' true captions, or the scenes' questions with their true answers, by the task's kind."""
+    """The words of the scenes' true captions, or the scenes' questions with their true answers, by the task's kind.
+
+    Raises InputError for a task that knows other words.
+    """
     found = _questions if task.kind == "vqa" else _words
-    return list(found(task, features, scenes))
+    try:
+        return list(found(task, features, scenes))
+    except InputError as error:
+        why = shortened(str(error), WHY)
+        raise InputError(f"drawn scenes cannot judge {task.name}, which has other words ({why}); {INSTEAD}") from error
 
 
 def _words(task: Task, features: Features, scenes: Sequence[Scene]) -> Iterator[Case]:

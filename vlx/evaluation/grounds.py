@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vlx import engine
 from vlx.because import becauses, evidence, reasoned
-from vlx.errors import InputError
+from vlx.evaluation.cases import check_scenes
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.grouping import name_units
 from vlx.neuron_names.datasets import SceneData
@@ -78,8 +78,7 @@ def grounds(
     mark); "coverage" the mean share of evidence that has a name. ``permuted`` is each figure under ``tables`` tables of
     permuted names ("matters": a table a scene, in turn). One line for each of the ``rules`` by which units are weighed.
     """
-    if task.kind not in ("captioning", "vqa"):
-        raise InputError(f"{task.name} does {task.kind}; drawn scenes judge captioners and VQA models")
+    check_scenes(task)
     table = shipped(task) if names is None else names
     orders = np.random.default_rng(0)
     wrong = [permuted(table, orders.permutation(len(table))) for _ in range(tables)]

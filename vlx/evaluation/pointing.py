@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vlx import engine
 from vlx.errors import InputError
-from vlx.evaluation.cases import Case, cases_of
+from vlx.evaluation.cases import Case, cases_of, check_scenes
 from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.geometry import Placement
@@ -47,6 +47,7 @@ def evaluate(
     With ``occlusion`` also the mean fall of log p (nats) when the picture is blanked around each map's peak, beside
     the fall at a random place.
     """
+    check_scenes(task)
     if n < 1:
         raise InputError(f"n={n}; measure at least one scene")
     tally = _Tally()
