@@ -70,6 +70,22 @@ def test_a_classifier_is_explained_with_its_own_labels() -> None:
     assert any("1 token before them" in note for note in why.notes)
 
 
+@pytest.mark.parametrize(
+    ("problem", "outputs"),
+    [(None, "softmax"), ("multi_label_classification", "sigmoid"), ("regression", "value")],
+)
+def test_the_configuration_says_what_the_outputs_mean(problem: str | None, outputs: str) -> None:
+    model, processor = classifier("ViT", {**VIT, "problem_type": problem})
+    word = vlx.explain(wrap(model, processor), picture(), seen=False, answer="house")[0]
+    logits = model(wrap(model, processor).prepare(picture())[None].double()).logits[0].detach()
+    assert word.outputs == outputs
+    if outputs == "value":
+        assert word.score == pytest.approx(float(logits[2]))
+    else:
+        p = logits.softmax(0) if outputs == "softmax" else logits.sigmoid()
+        assert word.logprob == pytest.approx(float(p[2].log()), abs=1e-6)
+
+
 def test_a_classifier_without_places_is_refused() -> None:
     model, processor = classifier("ViT", {**VIT, "num_hidden_layers": 1})
     with pytest.raises(

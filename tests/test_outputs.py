@@ -16,6 +16,7 @@ from vlx import outputs as meanings
 from vlx.errors import InputError, ModelError
 from vlx.explanation import WordExplanation
 from vlx.leaves import scores_in
+from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.task import Query, word_target
 from vlx.tasks.classification import Classifier
 
@@ -473,3 +474,28 @@ def test_a_vqa_head_that_counts() -> None:
     assert why.text == "how many"
     assert why[0].score == pytest.approx(z)
     assert not why.others
+
+
+def test_cats_and_dogs_on_one_logit_keep_both_names() -> None:
+    both = (lambda z: torch.cat([torch.zeros_like(z), z], 1), "softmax")
+    task = classifier(1, labels=["cat", "dog"], outputs=both)
+    z = float(task.model.z(task.model.map(picture()))[0])
+    found = dict(vlx.explain(task, picture())[0].alternatives)
+    assert found == pytest.approx({"dog": np.log(sigmoid(z)), "cat": np.log(sigmoid(-z))}, abs=1e-6)
+
+
+def test_reasons_of_a_number_are_tried_in_its_own_unit() -> None:
+    task = classifier(1, lambda z: 40 - z * 30, ["age"], outputs="value")
+    names = tuple((UnitName(unit, concept, "object", 0.5, 0.5),) for unit, concept in enumerate(["sky", "tree", "dog"]))
+    why = vlx.explain(task, picture(), names=NeuronNames(names, {"layer": "body"}), words="all")
+    because = why[0].because
+    assert because is not None
+    assert because.check is not None
+    A = task.model.map(picture())
+    off = A.copy()
+    off[list(because.check.units)] = 0
+    before, after = (40 - 30 * task.model.z(one)[0] for one in (A, off))
+    assert because.check.before == pytest.approx(before)
+    assert because.check.effect == pytest.approx(before - after)
+    assert because.check.measure == "value"
+    assert f"it goes from {before:.1f} to {after:.1f}" in str(because.check)

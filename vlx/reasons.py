@@ -83,6 +83,7 @@ class Check:
     (of a contrast: the lead). ``random`` are the effects of random sets of ``size`` active units (`vlx.unit_trials`),
     the same sets for all words of a text: ``size`` is that of the largest set named in it. ``predicted`` is what the
     contributions add up to, for comparison: it is first-order, and in another unit where the target is not a logit.
+    Of a ``number`` all figures are the number's, in its own unit.
     """
 
     units: tuple[int, ...]
@@ -93,10 +94,13 @@ class Check:
     size: int
     predicted: float
     contrast: bool = False
+    number: bool = False
 
     @property
     def measure(self) -> str:
         """What is lost."""
+        if self.number:
+            return "value"
         return "lead" if self.contrast else "log-odds"
 
     @property
@@ -122,7 +126,7 @@ class Check:
 
     def lifts(self, reason: Reason) -> bool:
         """Whether the word gains by the loss of a reason's units, clearly, and more than by that of any random set."""
-        return reason.effect is not None and reason.effect < min(-LIFT, *self.random)
+        return reason.effect is not None and reason.effect < min(0.0 if self.number else -LIFT, *self.random)
 
     @property
     def verdict(self) -> str:
@@ -134,7 +138,9 @@ class Check:
         mean, highest = (_figure(value) for value in (float(np.mean(self.random)), max(self.random)))
         before, after = _figure(self.before), _figure(self.before - self.effect)
         what = f"its lead goes from {before} to {after} nats"
-        if not self.contrast:
+        if self.number:
+            what = f"it goes from {before} to {after}"
+        elif not self.contrast:
             changed = _figure(-self.logprob, 2)
             what = f"its log-odds go from {before} to {after} (log p changes by {changed})"
         sets = f"{len(self.random)} random sets of {self.size} active unit{'s' * (self.size != 1)}"

@@ -77,7 +77,8 @@ def _with_check(because: Because, target: Target, logprobs: Array, sets: Array, 
     if not because.tested:
         return because
     contrast = any(term.weight < 0 for term in target.terms)
-    standing = logprobs if contrast else log_odds(logprobs)
+    number = target.kind == "logit" and not contrast  # there is no log-probability (`vlx.task.word_target`)
+    standing = logprobs if contrast or number else log_odds(logprobs)
     effects = standing[0] - standing
     check = Check(
         units=because.tested,
@@ -88,6 +89,7 @@ def _with_check(because: Because, target: Target, logprobs: Array, sets: Array, 
         size=int(sets[0].sum()),
         predicted=float(contribution[list(because.tested)].sum()),
         contrast=contrast,
+        number=number,
     )
     alone = {id(one): float(effect) for one, effect in zip(_alone(because), effects[2 + SETS :], strict=True)}
     reasons = (replace(one, effect=alone[id(one)]) if id(one) in alone else one for one in because.reasons)

@@ -15,6 +15,11 @@ from vlx.tasks.classification.layers import blocks
 from vlx.tasks.huggingface.vision import prepared
 
 KIND = "ForImageClassification"
+MEANINGS = {  # of a configuration's problem_type
+    "single_label_classification": "softmax",
+    "multi_label_classification": "sigmoid",
+    "regression": "value",
+}
 EXAMPLE = (256, 256)  # pixels of the picture on which layers are tried
 
 
@@ -33,7 +38,8 @@ def adapter(model: nn.Module, processor: Any, *, name: str, layer: str | None = 
     """
     config: Any = model.config
     labels = [str(config.id2label[number]) for number in range(config.num_labels)]
-    make = partial(Classifier, model, labels=labels, prepare=partial(prepared, processor), name=name, outputs="softmax")
+    outputs = MEANINGS.get(str(config.problem_type)) or ("softmax" if len(labels) > 1 else None)
+    make = partial(Classifier, model, labels=labels, prepare=partial(prepared, processor), name=name, outputs=outputs)
     if layer is not None:
         return make(layer)
     for tried in reversed(blocks(model, _example(model, processor))):
