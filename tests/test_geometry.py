@@ -362,7 +362,10 @@ def standardized(image: Image.Image) -> Tensor:
 
 def test_a_prepare_that_shows_black_and_white_alike() -> None:
     frame = measure_frame(standardized, (50, 80))
-    assert re.search(OPENING + r"it shows black and white alike\); " + RESIZED, frame.note)
+    assert re.search(
+        OPENING + r"it shows black and white alike: what is owed to the picture cannot be tried\); " + RESIZED,
+        frame.note,
+    )
     assert frame == Frame.whole((50, 80), (96, 160), frame.note)
     assert measure_frame(lambda image: torch.zeros(3, 9, 9), (50, 80)).note == frame.note
 

@@ -138,6 +138,64 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("most", "bits"), [(200, 8), (255, 8), (256, 10), (1023, 10), (4000, 12), (4095, 12), (9000, 14), (16384, 16)]
+)
+def test_fewer_bits_in_sixteen_are_scaled_by_what_they_hold(most: int, bits: int, tmp_path: Path) -> None:
+    grey = np.linspace(0, most, 16 * 16).reshape(16, 16).round().astype(np.uint16)
+    told = "" if bits == 16 else f" (the largest is {most}: taken for {bits} bits in 16)"
+    opened = open_image(saved(tmp_path, Image.fromarray(grey), "scan.png"))
+    assert opened.notes == (f"grey values from 0 to {2**bits - 1} scaled to 8 bits{told}",)
+    expected = grey * (255 / (2**bits - 1))
+    assert np.abs(pixels(opened)[..., 0] - expected).max() <= 0.5
+    for array in (grey, np.stack([grey, grey // 2, grey // 4], -1)):
+        given = open_image(array)
+        assert given.notes == (f"values from 0 to {2**bits - 1} scaled to 8 bits{told}",)
+        assert np.abs(pixels(given)[..., 0] - expected).max() <= 0.5
+    assert np.abs(pixels(given)[..., 2] - (grey // 4) * (255 / (2**bits - 1))).max() <= 0.5  # one scale for all colours
+
+
+def test_the_order_of_channels_is_said() -> None:
+    import vlx
+
+    for told in (open_image.__doc__, vlx.explain.__doc__):
+        assert re.search(r"OpenCV's\s+(arrays\s+)?are\s+(blue, green, red|BGR)", str(told))
+        assert "array[..., ::-1]" in str(told)
+    with pytest.raises(ImageError, match=r"uint8 RGB array \[H, W, 3\] \(cv2.imread gives BGR: array\[..., ::-1\]\)"):
+        open_image(None)
+    blue = np.zeros((9, 9, 3), np.uint8)
+    blue[..., 2] = 255
+    assert pixels(open_image(blue))[0, 0].tolist() == [0, 0, 255]  # as it is, never turned round
+
+
+def sixteen(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, RGB."""
+    height, width, _ = values.shape
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colours_of_sixteen_bits_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "raw.png"
+    values = np.random.default_rng(0).integers(0, 65536, (9, 9, 3)).astype(np.uint16)
+    path.write_bytes(sixteen(values))
+    opened = open_image(path)
+    assert opened.notes == ("colours of 16 bits cut to 8",)
+    assert np.array_equal(pixels(opened), values >> 8)
+    path.write_bytes(sixteen(values // 16))  # 12 bits
+    with pytest.raises(ImageError, match=r"reach 16 of 256 levels .* give the uint16 RGB array \[H, W, 3\]") as told:
+        open_image(path)
+    assert len(str(told.value)) <= 300 + len(str(path))
+    assert open_image(values // 16).notes == (
+        f"values from 0 to 4095 scaled to 8 bits (the largest is {(values // 16).max()}: taken for 12 bits in 16)",
+    )
+
+
+@pytest.mark.parametrize(
     ("values", "expected", "notes"),
     [
         (np.linspace(0, 1, 100, dtype=np.float32), np.linspace(0, 255, 100), 0),
@@ -290,14 +348,13 @@ def test_tiny_pictures(tmp_path: Path) -> None:
     assert open_image(Image.new("RGB", (8, 8))).image.size == (8, 8)
 
 
-ARRAY = "arrays must be uint8 [H, W, 3]"
+ARRAY = "arrays must be uint8 RGB [H, W, 3]"
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.zeros((9, 9, 3)), f"has dtype float64, {ARRAY}: for values in [0, 1] give (255 * array).round()"),
-        (np.zeros((9, 9, 3), np.uint16), f"has dtype uint16, {ARRAY}: for 16 bits give (array / 257).round()"),
         (np.zeros((9, 9, 3), np.int64), f"has dtype int64, {ARRAY}: give array.astype(np.uint8) if"),
         (np.zeros((9, 9), np.uint8), f"array 9×9, {ARRAY}: for grey give np.stack([array] * 3, -1)"),
         (np.zeros((3, 9, 9), np.uint8), f"{ARRAY}: this looks like [3, H, W]: give array.transpose(1, 2, 0)"),
@@ -312,7 +369,7 @@ def test_arrays_of_another_kind(array: Any, message: str) -> None:
         open_image(array)
 
 
-TENSOR = "tensors must be float [3, H, W] in [0, 1]"
+TENSOR = "tensors must be float RGB [3, H, W] in [0, 1]"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +410,10 @@ def test_grey_pictures_with_nan() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (None, "NoneType is no picture: give a path, a PIL.Image, a uint8 array [H, W, 3] or a float tensor"),
+        (
+            None,
+            "NoneType is no picture: give a path, a PIL.Image, a uint8 RGB array [H, W, 3] (cv2.imread gives BGR: arr",
+        ),
         (b"\x89PNG", "bytes is no picture: wrap the bytes, PIL.Image.open(io.BytesIO(data))"),
         (["a.png", "b.png"], "list is no picture: for several pictures use vlx.explain_many"),
     ],

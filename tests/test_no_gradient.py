@@ -173,3 +173,14 @@ def test_a_files_nan_weights_come_back(tmp_path: Any) -> None:
         why.save(tmp_path / name)
     assert np.isnan(vlx.Explanation.load(tmp_path / "why.h5")[0].weights).all()
     assert "NaN" not in (tmp_path / "why.json").read_text().replace("(NaN)", "")
+
+
+def test_maps_are_not_measured_where_there_are_none() -> None:
+    from vlx.evaluation.maps import by_default, maps_of
+    from vlx.task import Target, Term
+
+    task = classifier("detach")
+    features, target = task.features(prepare(picture())[None]), Target(0, "red", (Term(0, 0),), "logit")
+    for ask in (lambda: list(maps_of(task, features, [target])), lambda: by_default(task, features, [target])):
+        with pytest.raises(NoGradient, match="no gradient comes through to 'red'"):
+            ask()

@@ -41,7 +41,11 @@ def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
         if black.shape != white.shape:
             return Frame.whole(size, black.shape[1:], _note("its output changes in size", RESIZED))
         if not (np.isfinite(black).all() and np.isfinite(white).all() and (white != black).any()):
-            return Frame.whole(size, black.shape[1:], _note("it shows black and white alike", RESIZED))
+            return Frame.whole(
+                size,
+                black.shape[1:],
+                _note("it shows black and white alike: what is owed to the picture cannot be tried", RESIZED),
+            )
         return _Measurement(prepare, size, black, white).frame()
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,11 @@ from vlx.errors import ImageError, MissingImage
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
 MIN_SIDE = 8
 SLACK = 1e-3  # how far a tensor's values may be outside [0, 1]
-_ACCEPTED = "give a path, a PIL.Image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in [0, 1]"
+BITS = (8, 10, 12, 14, 16)  # what sensors give; a picture of more than 8 bits is scaled by the fewest that hold it
+_ACCEPTED = (
+    "give a path, a PIL.Image, a uint8 RGB array [H, W, 3] (cv2.imread gives BGR: array[..., ::-1]) or a float RGB "
+    "tensor [3, H, W] in [0, 1]"
+)
 _PROGRAMS = {"EPS", "WMF"}  # Pillow would hand these to another program
 
 
@@ -34,8 +38,11 @@ class Picture:
 def open_image(source: Any) -> Picture:
     """The picture in a file, or in something that holds one.
 
-    ``source``: a path, a PIL picture of any mode, a uint8 array [H, W, 3], or a float tensor [3, H, W] in [0, 1].
-    Turned upright by its EXIF orientation; transparency is put on white; 16 bits are scaled to 8.
+    ``source``: a path, a PIL picture of any mode, an array [H, W, 3] uint8 or uint16, a grey one [H, W] uint16, or a
+    float tensor [3, H, W] in [0, 1]. The channels of arrays and tensors are red, green, blue, in this order; OpenCV's
+    are blue, green, red, which nobody can see: give ``array[..., ::-1]``. Pictures are turned upright by their EXIF
+    orientation; transparency is put on white; more than 8 bits are scaled by the fewest of 8, 10, 12, 14 or 16 that
+    hold the picture's largest value, with a note.
 
     Raises MissingImage when there is no such file, and ImageError for what is no picture, is cut off, has fewer than
     8 × 8 or more than 80 million pixels, or is an array of another kind.
@@ -115,9 +122,10 @@ def _guarded(image: Image.Image, name: str, where: str = "") -> Picture:
     if image.format in _PROGRAMS:
         raise ImageError(f"{where} is {image.format}, a drawing and not pixels; export it as PNG")
     try:
+        deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # gone once it is loaded
         image.load()
         upright, notes = _upright(image)
-        rgb, more = _rgb(upright)
+        rgb, more = _rgb(upright, deep)
         frames = _frames(image)
     except ImageError as error:
         raise ImageError(f"{where}: {error}") from None
@@ -144,57 +152,94 @@ def _upright(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 # Colours
 
 
-def _rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _rgb(image: Image.Image, deep: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture as RGB of 8 bits; ``deep`` says that its file has 16 bits a channel."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _scaled(np.asarray(image), image.mode)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         clear = rgba.getchannel("A").getextrema() != (255, 255)
-        return Image.alpha_composite(white, rgba).convert("RGB"), ("transparent parts shown on white",) * clear
-    return (image.convert("RGB") if image.mode != "RGB" else image), ()
+        note = ("transparent parts shown on white",) * clear
+        return Image.alpha_composite(white, rgba).convert("RGB"), (*_cut(rgba.convert("RGB"), deep), *note)
+    rgb = image.convert("RGB") if image.mode != "RGB" else image
+    return rgb, _cut(rgb, deep)
+
+
+def _cut(image: Image.Image, deep: bool) -> tuple[str, ...]:
+    """Colours of 16 bits, of which Pillow keeps the upper 8. Raises ImageError where little is left of them."""
+    if not deep or image.mode != "RGB":
+        return ()
+    most = max(high for _, high in image.getextrema())  # type: ignore[misc]
+    if 0 < most < 64:
+        raise ImageError(
+            f"its colours have 16 bits and reach {most + 1} of 256 levels (fewer bits in 16?); open it with its own "
+            "library and give the uint16 RGB array [H, W, 3], which is scaled by what it holds"
+        )
+    return ("colours of 16 bits cut to 8",)
 
 
 def _scaled(values: NDArray[Any], mode: str) -> tuple[Image.Image, tuple[str, ...]]:
     """Grey values of more than 8 bits, scaled and not clipped."""
     if not np.isfinite(values).all():
         raise ImageError("its grey values hold NaN or infinity; replace them, or save it with 8 bits")
-    low, high = _range(mode, float(values.min()), float(values.max()))
-    levels = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
+    most = float(values.max())
+    low, high = _range(mode, float(values.min()), most)
     note = () if (low, high) in ((0, 1), (0, 255)) else (f"grey values from {low:g} to {high:g} scaled to 8 bits",)
-    return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB"), note
+    if mode.startswith("I;16"):
+        note = (_deep("grey values", most),)
+    return _levels(values, low, high), note
+
+
+def _levels(values: NDArray[Any], low: float, high: float) -> Image.Image:
+    """Values scaled so that ``low`` is black and ``high`` white."""
+    levels = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+
+
+def _deep(what: str, most: float) -> str:
+    """The note for values in 16 bits of which the largest is ``most``."""
+    bits = _bits(most)
+    but = "" if bits == 16 else f" (the largest is {most:g}: taken for {bits} bits in 16)"
+    return f"{what} from 0 to {2**bits - 1} scaled to 8 bits{but}"
+
+
+def _bits(most: float) -> int:
+    """The fewest bits that hold a value up to 65535."""
+    return next(bits for bits in BITS if most < 2**bits)
 
 
 def _range(mode: str, low: float, high: float) -> tuple[float, float]:
-    """The grey values of black and white: those of the number format if it is known, else the picture's own."""
-    if mode.startswith("I;16"):
-        return 0, 65535
+    """The grey values of black and white: those of the bits that hold it if that is known, else the picture's own."""
     if low < 0 or high > 65535:
         return low, high
     if mode == "F" and high <= 1:
         return 0, 1
-    return 0, 255 if high <= 255 else 65535
+    return 0, 2 ** _bits(high) - 1
 
 
 # Arrays and tensors
 
 
 def _from_array(array: NDArray[Any], name: str) -> Picture:
-    if array.dtype != np.uint8:
-        raise ImageError(f"{name} has dtype {array.dtype}, arrays must be uint8 [H, W, 3]: {_as_uint8(array)}")
-    if array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(f"{name}, arrays must be uint8 [H, W, 3]: {_as_hwc(array)}")
+    deep = array.dtype == np.uint16
+    if array.dtype != np.uint8 and not deep:
+        raise ImageError(f"{name} has dtype {array.dtype}, arrays must be uint8 RGB [H, W, 3]: {_as_uint8(array)}")
+    if (array.ndim != 3 or array.shape[2] != 3) and not (deep and array.ndim == 2):
+        raise ImageError(f"{name}, arrays must be uint8 RGB [H, W, 3]: {_as_hwc(array)}")
     if not array.size:
         raise ImageError(f"{name} has no pixels")
+    if deep:
+        most = float(array.max())
+        opened = _guarded(_levels(array, 0, 2 ** _bits(most) - 1), name)
+        return replace(opened, notes=(*opened.notes, _deep("values", most)))
     return _guarded(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
 def _as_uint8(array: NDArray[Any]) -> str:
     if array.dtype.kind == "f":
         return "for values in [0, 1] give (255 * array).round().astype(np.uint8)"
-    if array.dtype == np.uint16:
-        return "for 16 bits give (array / 257).round().astype(np.uint8)"
-    return "give array.astype(np.uint8) if its values are 0 to 255"
+    return "give array.astype(np.uint8) if its values are 0 to 255, astype(np.uint16) if they are 0 to 65535"
 
 
 def _as_hwc(array: NDArray[Any]) -> str:
@@ -212,11 +257,11 @@ def _as_hwc(array: NDArray[Any]) -> str:
 def _from_tensor(tensor: Any, name: str) -> Picture:
     if not tensor.is_floating_point():
         raise ImageError(
-            f"{name} has dtype {tensor.dtype}, tensors must be float [3, H, W] in [0, 1]: "
+            f"{name} has dtype {tensor.dtype}, tensors must be float RGB [3, H, W] in [0, 1]: "
             "for 0 to 255 give tensor / 255"
         )
     if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ImageError(f"{name}, tensors must be float [3, H, W] in [0, 1]: {_as_chw(tensor)}")
+        raise ImageError(f"{name}, tensors must be float RGB [3, H, W] in [0, 1]: {_as_chw(tensor)}")
     values = tensor.detach().to("cpu").float().numpy()
     if not values.size:
         raise ImageError(f"{name} has no pixels")

@@ -36,7 +36,8 @@ BATCH = 16  # pictures that explain_many takes through the vision part at once
 def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanation:
     """Explain what ``task`` says about one picture, or what it is made to say.
 
-    ``image``: a path, PIL picture, uint8 [H, W, 3] array or float [3, H, W] tensor in [0, 1]. Options:
+    ``image``: a path, PIL picture, uint8 or uint16 RGB array [H, W, 3], or float RGB tensor [3, H, W] in [0, 1]; the
+    channels' order cannot be seen, and OpenCV's arrays are BGR: give ``array[..., ::-1]``. Options:
     ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer``, ``instead_of`` (contrast),
     ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
     gradattention and gradrollout) and ``target`` (logprob, logit, prob, margin), by default the adapter's;

@@ -18,6 +18,7 @@ from vlx.tasks.captioning.stock import said
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
+from vlx.tasks.shared.wrapped import plain
 
 LONGEST_FORCED = 100
 ALTERNATIVES = 5
@@ -60,6 +61,7 @@ class CnnLstmCaptioner(CnnVision):
         defaults: Defaults | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        decoder = plain(decoder)
         _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
         super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
         self.decoder, self._checked = decoder, False

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from vlx.errors import ModelError, VlxError
+from vlx.errors import ModelError
+from vlx.tasks.shared.wrapped import devices, passes, short
 
 Call = Callable[[nn.Module, Tensor], Any]
-LONGEST = 90  # characters of torch's own message
 
 
 class Calling:
@@ -27,20 +26,15 @@ class Calling:
         """
         try:
             return self.model(pictures) if self.call is None else self.call(self.model, pictures)
-        except (VlxError, torch.cuda.OutOfMemoryError):
-            raise
         except Exception as error:  # a model's code raises anything
-            if not tell:
+            if not tell or passes(error):
                 raise
             raise ModelError(self._told(pictures, error)) from error
 
     def _told(self, pictures: Tensor, error: Exception) -> str:
-        text = " ".join(str(error).split())
-        why = f"{type(error).__name__}: {text[:LONGEST]}{'…' * (len(text) > LONGEST)}"
-        name, given = type(self.model).__name__, list(pictures.shape)
-        devices = sorted({str(tensor.device) for tensor in (*self.model.parameters(), *self.model.buffers())})
-        if len(devices) > 1:
-            return f"{name} has parts on {' and '.join(devices)} and does not run ({why}); move it to one device first"
+        why, name, given, places = short(error), type(self.model).__name__, list(pictures.shape), devices(self.model)
+        if len(places) > 1:
+            return f"{name} has parts on {' and '.join(places)} and does not run ({why}); move it to one device first"
         if self.call is not None:
             return f"call= failed with pictures {given} ({why}); give every other input len(x) rows"
         return (

@@ -19,6 +19,7 @@ from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
+from vlx.tasks.shared import wrapped
 from vlx.tasks.shared.answers import predicted
 from vlx.tracing import Given, Laid, Tracer, Unplaced, mean_colour
 
@@ -74,7 +75,9 @@ class Classifier:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ModelError(f"a Classifier needs an nn.Module, got {type(model).__name__}")
-        self.model: nn.Module = getattr(model, "_orig_mod", model)  # a compiled model would not see the hook
+        self.model: nn.Module = wrapped.plain(model)  # wrappers would not see the hook
+        wrapped.refuse_script(self.model, type(self.model).__name__)
+        layer = wrapped.own_name(self.model, model, layer)
         self.prepare = prepare or imagenet_prepare
         self.labels = Labels(labels)
         self.name = name or type(self.model).__name__

@@ -20,6 +20,7 @@ from vlx.language import close_matches
 from vlx.outputs import Outputs
 from vlx.tasks.classification.calling import Call, Calling
 from vlx.tasks.classification.layers import layers, listed, may_be_map
+from vlx.tasks.shared.wrapped import refuse_script, unquantised
 
 CANCELLED = 1e-3  # a lone score under this may be what is left of larger numbers
 MASKED = 1e4  # a logit so far under the highest is a class that is ruled out
@@ -78,6 +79,7 @@ class Split:
             hint = f"; close: {', '.join(near)}" if near else ""
             raise ModelError(self._choices(f"{type(model).__name__} has no layer {layer!r}{hint}. ", self.layers()))
         self._module = modules[layer]
+        refuse_script(self._module, f"layer {layer!r} of {type(model).__name__}")
         self.narrow: bool | None = None
         self.batch = 0
         self._leaves: tuple[int, ...] = ()
@@ -234,7 +236,7 @@ class Split:
             trouble = (
                 f"is called {run.calls} times, so occurrence={which} is none of them"
                 if run.calls
-                else ("is never called")
+                else _never(self.layer)
             )
         else:
             trouble = f"gives {' and '.join(run.given)}, not a feature map [B, K, h, w]"
@@ -264,6 +266,8 @@ def _visit(run: _Run, output: Any) -> Any:
     if run.calls != run.occurrence + 1:
         return None
     leaves, structure = tree_flatten(output)
+    for leaf in leaves:
+        unquantised(leaf, "the layer")
     run.maps = [(n, leaf) for n, leaf in enumerate(leaves) if may_be_map(leaf)]
     if not run.maps:
         run.given = [str(list(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
@@ -284,6 +288,13 @@ def _visit(run: _Run, output: Any) -> Any:
     rows = run.put.shape[run.batch]
     leaves = [run.put.clone() if n in chosen else _repeated(leaf, rows) for n, leaf in enumerate(leaves)]
     return tree_unflatten(leaves, structure)
+
+
+def _never(layer: str) -> str:
+    """Why a layer may never have been called."""
+    if "_orig_mod" in layer.split("."):
+        return "is never called by itself: it is in a part that torch.compile has compiled; give the model without that"
+    return "is never called"
 
 
 def _check_shapes(put: Tensor, own: Tensor, batch: int) -> None:

@@ -18,6 +18,7 @@ from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, revis
 from vlx.tasks.huggingface.matching import check_parts
 from vlx.tasks.huggingface.quiet import quiet
 from vlx.tasks.huggingface.refusals import explained
+from vlx.tasks.huggingface.wrappers import unwrapped
 
 OLDEST = 5  # major version of transformers
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
@@ -84,12 +85,14 @@ def wrap(
     """A model of transformers that is in memory as a task; the model itself is not changed.
 
     ``processor``: what AutoProcessor gives, or the pair (image processor, tokenizer); the image processor alone for an
-    image classifier. ``name``: by default what the model was loaded from. ``task`` as for `load`.
+    image classifier. ``name``: by default what the model was loaded from. ``task`` as for `load`. torch.compile,
+    DataParallel and PEFT's LoRA are taken off, which changes no answer.
 
     Raises InputError for a processor without one of its two parts, and ModelError for a model that is not of
     transformers, has no adapter, or does not fit the processor.
     """
     check_transformers()
+    model = unwrapped(model)
     config = getattr(model, "config", None)
     if not isinstance(model, nn.Module) or not isinstance(getattr(config, "model_type", None), str):
         raise ModelError(

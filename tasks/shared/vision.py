@@ -13,6 +13,7 @@ from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import ModelError
 from vlx.task import Features, Task
+from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
 from vlx.tracing import Tracer, mean_colour
 
 LAYER = "cnn"
@@ -37,7 +38,7 @@ class CnnVision:
         blank: tuple[float, float, float] | None,
         notes: Sequence[str],
     ) -> None:
-        self.cnn, self.prepare = cnn, prepare
+        self.cnn, self.prepare = plain(cnn), prepare
         self.name, self.notes, self._blank = name, tuple(notes), blank
         self._tracer, self._digest = Tracer(), Digest()
 
@@ -73,7 +74,7 @@ class CnnVision:
         """
         self._refuse_training()
         with torch.no_grad():
-            laid = self._tracer.lay(self.cnn, inputs)
+            laid = self._tracer.lay(self._run, inputs)
         if not torch.isfinite(laid.A).all():
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
         rest = None if laid.others is None else {OTHERS: laid.others}
@@ -94,6 +95,20 @@ class CnnVision:
     def _own(self, A: Tensor, rest: Any) -> Tensor:
         """A [M, K, h, w] as the CNN gave it: what comes behind it knows its own layout only."""
         return self._tracer.join(A, rest.get(OTHERS) if isinstance(rest, dict) else None)
+
+    def _run(self, pictures: Tensor) -> Tensor:
+        """What the CNN gives; what it raises becomes a ModelError."""
+        try:
+            made: Tensor = self.cnn(pictures)
+        except Exception as error:  # a network's code raises anything
+            if passes(error):
+                raise
+            raise ModelError(
+                f"{self.name}: the CNN does not run on prepared pictures {list(pictures.shape)} ({short(error)}). If "
+                "it takes more, bind it: cnn=lambda x: net(x, other), with len(x) rows of each; else mend prepare"
+            ) from error
+        unquantised(made, f"{self.name}: the CNN")
+        return made
 
     def _parts(self) -> dict[str, Any]:
         """The parts of the model by name, the CNN first."""

@@ -20,6 +20,7 @@ from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
+from vlx.tasks.shared.wrapped import plain
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
 
@@ -79,6 +80,7 @@ class CnnLstmVqa(CnnVision):
         defaults: Defaults | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        head = plain(head)
         _check(head, vocabulary, answers, unknown, tokenize is not None)
         super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
         self.head = head

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vlx import attention, engine, methods
 from vlx.attention import ATTENTION_METHODS, AttentionMethod
+from vlx.dependence import refuse_cut
 from vlx.engine import Attribution
 from vlx.errors import InputError
 from vlx.methods import AnyMethod
@@ -23,9 +24,13 @@ def methods_of(task: Task) -> list[Method | AttentionMethod]:
 
 
 def maps_of(task: Task, features: Features, targets: Sequence[Target]) -> Iterator[tuple[str, Tensor]]:
-    """Each method's name and the targets' signed maps [N, h, w]; features are those of `Task.features`."""
+    """Each method's name and the targets' signed maps [N, h, w]; features are those of `Task.features`.
+
+    Raises NoGradient where the model cuts the gradient off: its maps would all be zero.
+    """
     met, own = engine.met(task, features, targets)
     _, gradient = engine.gradients(task, met.A, own, met.rest)
+    refuse_cut(task, met, own, gradient)
     rows = met.A[[target.row for target in own]]
     for method in methods_of(task):
         if isinstance(method, Method):
@@ -39,7 +44,10 @@ def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Att
     method: AnyMethod = methods.choose(task.defaults.method)
     met, own = engine.met(task, features, targets)
     if isinstance(method, Method):
-        return engine.attribute(task, met.A, own, method, met.rest)
+        found = engine.attribute(task, met.A, own, method, met.rest)
+        if not found.depends.all():
+            refuse_cut(task, met, own)
+        return found
     if isinstance(method, AttentionMethod):
         return attention.attribute(task, met.A, own, method, met.rest)
     raise InputError(f"{task.name}: its default method, {method.name}, makes maps on another grid; measure another")
