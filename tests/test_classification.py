@@ -175,7 +175,7 @@ def test_predict_without_kept_logits_puts_the_map_through() -> None:
 def test_the_protocols_fields() -> None:
     task = Classifier(net().float(), "body")
     assert (task.kind, task.name, task.layer, task.notes) == ("classification", "Net", "body", ())
-    assert (task.defaults.method, task.defaults.target, task.defaults.gradients) == ("gradcam", "logit", "rows")
+    assert (task.defaults.method, task.defaults.target, task.defaults.gradients) == ("layercam", "logprob", "rows")
     assert task.prepare is imagenet_prepare
     assert task.blank == pytest.approx((0.485, 0.456, 0.406), abs=0.01)
     assert task_of(net(), blank=(0, 0, 1)).blank == (0, 0, 1)
@@ -257,7 +257,7 @@ def test_real_photographs_are_explained(mobilenet: Any, file: str, label: str) -
     task = Classifier(mobilenet.model, "features", mobilenet.labels, mobilenet.prepare, name="mobilenet_v2")
     why = explain(task, PHOTOS / file)
     assert why.text == label
-    assert (why.method, why.words[0].target, why.task) == ("gradcam", "logit", "classification")
+    assert (why.method, why.words[0].target, why.task) == ("layercam", "logprob", "classification")
     bias = float(mobilenet.model.classifier.bias[mobilenet.labels.index(label)].detach())
     assert why.words[0].signed.sum() == pytest.approx(why.words[0].score - bias, rel=1e-9)
     assert why.words[0].heatmap.shape == why.image.shape[:2]

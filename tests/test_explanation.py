@@ -58,7 +58,7 @@ def test_words_that_are_not_there_are_named(twice: vlx.Explanation) -> None:
 
 def test_results_are_plain_values(twice: vlx.Explanation) -> None:
     alike(pickle.loads(pickle.dumps(twice)), twice, 0.0)
-    assert repr(twice) == "Explanation('a dog on a red dog', 6 words, picture 40×30, gradcam, captioning)"
+    assert repr(twice) == "Explanation('a dog on a red dog', 6 words, picture 40×30, layercam, captioning)"
     assert repr(twice["red"]).startswith("WordExplanation('red', logprob=-")
     assert repr(twice["red"]).endswith(", map 4×4, 5 units)")
     for word in twice:
@@ -74,7 +74,7 @@ def test_provenance_says_what_made_it(twice: vlx.Explanation) -> None:
         **twice.provenance,
         "model": "tiny",
         "layer": "cnn",
-        "method": "gradcam",
+        "method": "layercam",
         "target": "logprob",
         "gradients": "rows",
         "feature_map": [5, 4, 4],

@@ -32,7 +32,7 @@ ROWS = (
     "explanation asked resting probes question occlusion grouping naming unit_trials map_trials because storage "
     "evaluation assembly",
     "report",
-    "models options probing pipeline",
+    "models options probing recommending pipeline",
     "",
     "cli cli_dissect cli_models cli_names cli_options __main__",
 )

@@ -79,7 +79,9 @@ def test_normalised_features_balance_evidence_and_the_explanation_says_so() -> N
     A, tokens = feature_map(1), task.tokens(QUESTION)[1]
     _, gradient = engine.gradients(task, A, [Target(0, "", (Term(0, 2),), "logit", tokens)])
     assert float((gradient * A).sum().abs()) < 1e-10 * float((gradient * A).abs().sum())
-    assert "cancel exactly" in "".join(vlx.explain(vqa("product"), picture(), question=QUESTION)[0].notes)
+    assert "cancel exactly" in "".join(
+        vlx.explain(vqa("product"), picture(), question=QUESTION, method="gradcam", target="logit")[0].notes
+    )
     assert "cancel exactly" not in "".join(vlx.explain(vqa("plain product"), picture(), question=QUESTION)[0].notes)
 
 

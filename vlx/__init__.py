@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vlx.explanation import Explanation, WordExplanation
     from vlx.models import load
     from vlx.pipeline import explain, explain_many
+    from vlx.recommending import recommend
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "explain_many",
     "load",
     "neuron_names",
+    "recommend",
     "scenes",
     "tasks",
 ]
@@ -41,6 +43,7 @@ _HOMES = {
     "explain": "vlx.pipeline",
     "explain_many": "vlx.pipeline",
     "load": "vlx.models",
+    "recommend": "vlx.recommending",
 }
 _MODULES = ("evaluation", "neuron_names", "scenes", "tasks")
 

@@ -20,23 +20,43 @@ STYLES = {"passed": "green", "FAILED": "bold red", "NOT PROVEN": "bold yellow", 
 @click.option(
     "--check", metavar="MODEL", help="Run the self-test of this model instead; ends with 0 only when it passed."
 )
+@click.option("--recommend", metavar="MODEL", help="Which method to take on this model, by your PICTURES.")
+@click.argument("pictures", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), help="Picture to test with; default: a drawn scene.")
 @click.option("--question", help="Question to test with, for models that are asked.")
 @click.option("--caption", help="Text to test with in place of the model's own, for models that caption.")
-def models(check: str | None, image: Path | None, question: str | None, caption: str | None) -> None:
+def models(
+    check: str | None,
+    recommend: str | None,
+    pictures: tuple[Path, ...],
+    image: Path | None,
+    question: str | None,
+    caption: str | None,
+) -> None:
     """List what can be loaded, from where, and the layer that is explained.
 
-    With --check, find out whether explanations of a model can be trusted.
+    With --check, find out whether explanations of a model can be trusted; with --recommend, which method to explain it
+    by, from five or so pictures of your own, no labels.
 
     \b
     Example:  vlx models
               vlx models --check scenes/captioner --image photo.jpg
+              vlx models --recommend my_module:task a.jpg b.jpg c.jpg d.jpg e.jpg
     """
-    if check is None and (image, question, caption) != (None, None, None):
+    if check is not None and recommend is not None:
+        raise click.UsageError("--check and --recommend are two questions; ask one at a time")
+    if (recommend is None) == bool(pictures):
+        raise click.UsageError("--recommend MODEL needs PICTURES, and they go with it: five or so of your own")
+    if check is None and (image is not None or (recommend is None and (question, caption) != (None, None))):
         raise click.UsageError("--image, --question and --caption go with --check MODEL")
     from rich.console import Console
 
     console = Console()
+    if recommend is not None:
+        from vlx import load, recommending
+
+        click.echo(str(recommending.recommend(load(recommend), pictures, question=question, caption=caption)))
+        return
     if check is None:
         console.print(_list())
         return

@@ -45,4 +45,4 @@ def choose(name: str | AnyMethod) -> AnyMethod:
         return _KNOWN[plain]
     near = close_matches(plain, _KNOWN)
     hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no method {name!r}{hint}. Known: {', '.join(_KNOWN)}")
+    raise InputError(f"no method {name!r}{hint}. Known: {', '.join(_KNOWN)}, auto")

@@ -22,6 +22,8 @@ from vlx.task import TARGET_KINDS, Query, TargetKind, Task
 
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
 TEXTS = ("caption", "question", "answer", "instead_of", "prompt")
+AUTO = "auto"
+MEASURED = "measured on this model by those who made the adapter"
 ELSEWHERE = {
     "layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
     "target_layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
@@ -85,7 +87,8 @@ class Options:
 
     ``answers``: several things asked of one picture, each explained; else empty. ``told``: whether ``kind`` was asked
     for, and is not the adapter's own. ``words`` says which words have reasons: "content", "all", or labels and
-    positions. ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
+    positions. ``auto``: the method is yet to be chosen by what the pictures at hand tell, ``chosen`` says how it was.
+    ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
     """
 
     query: Query
@@ -102,6 +105,8 @@ class Options:
     naming: Naming | None = None
     answers: tuple[str, ...] = ()
     told: bool = False
+    auto: bool = False
+    chosen: str = ""
 
     @property
     def queries(self) -> list[Query]:
@@ -119,7 +124,7 @@ class Options:
         answers = _several(option["answer"])
         options = cls(
             query=_query({**option, "answer": None if answers else option["answer"]}),
-            method=methods.choose(option["method"] or task.defaults.method),
+            method=methods.choose(task.defaults.method if option["method"] in (None, AUTO) else option["method"]),
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
             seen=option["seen"],
@@ -132,6 +137,8 @@ class Options:
             naming=Naming.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
             answers=answers,
             told=option["target"] is not None,
+            auto=option["method"] == AUTO and not task.defaults.measured,
+            chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",
         )
         if isinstance(options.method, methods.Hiding) and (options.occlusion or options.guided):
             raise InputError(

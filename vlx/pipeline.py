@@ -9,7 +9,7 @@ from weakref import WeakMethod
 
 import torch
 
-from vlx import __version__, assembly, attention, engine, methods, probes, subwords
+from vlx import __version__, assembly, attention, engine, methods, probes, recommending, subwords
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
 from vlx.errors import InputError
@@ -40,7 +40,8 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     channels' order cannot be seen, and OpenCV's arrays are BGR: give ``array[..., ::-1]``. Options:
     ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer``, ``instead_of`` (contrast),
     ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
-    gradattention and gradrollout) and ``target`` (logprob, logit, prob, margin), by default the adapter's;
+    gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`) and ``target`` (logprob,
+    logit, prob, margin), by default the adapter's;
     ``subword_map`` (max, first, sum): how the map of a word of several tokens comes from theirs; ``seen=False`` leaves
     out the blank-picture probe, ``looks=True`` adds what the model makes of it blurred and of other ones (``swaps``:
     pictures of your own for that), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM
@@ -79,9 +80,23 @@ shown(explain_many, batch_size=BATCH)
 def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation]:
     """Explanations of the pictures, each with its own options."""
     while batch := list(islice(source, batch_size)):
-        opened = [(_show(task, open_image(image)), options) for image, options in batch]
+        opened = _settled(task, [(_show(task, open_image(image)), options) for image, options in batch])
         for _, same_size in groupby(opened, key=lambda one: one[0].inputs.shape):
             yield from _explain_batch(task, *zip(*same_size, strict=True))
+
+
+def _settled(task: Task, pictures: list[tuple[Shown, Options]]) -> list[tuple[Shown, Options]]:
+    """The same with method="auto" replaced by what the pictures of the batch tell; see `vlx.recommending`."""
+    if not any(options.auto for _, options in pictures):
+        return pictures
+    first = pictures[0][1]
+    inputs = [task.place(one.inputs[None]) for one, _ in pictures]
+    kinds = (first.kind,) if first.told else recommending.TARGETS
+    found = recommending.chosen(task, inputs, [options.queries[0] for _, options in pictures], kinds)
+    method, said = methods.choose(found.method), found.told[0]
+    return [
+        (one, replace(options, method=method, kind=found.target, chosen=said, auto=False)) for one, options in pictures
+    ]
 
 
 def _check_task(task: Any) -> None:
@@ -207,6 +222,7 @@ def _provenance(
         "method": options.method.name,
         "target": "value" if outputs == "value" else kind,
         **({} if outputs == "softmax" else {"outputs": outputs}),
+        **({"chosen": options.chosen} if options.chosen else {}),
         "gradients": task.defaults.gradients,
         "feature_map": list(features.A.shape[1:]),
         "prepared": list(one.inputs.shape),

@@ -160,11 +160,12 @@ class Features:
 
 @dataclass(frozen=True)
 class Defaults:
-    """How an adapter is explained unless the user says otherwise; chosen by measurement."""
+    """How an adapter is explained unless the user says otherwise; ``measured``: chosen so on that very model."""
 
-    method: str = "gradcam"
+    method: str = "layercam"
     target: TargetKind = "logprob"
     gradients: GradientWay = "batched"
+    measured: bool = False
 
 
 class Task(Protocol):
@@ -392,8 +393,8 @@ class Reads:
 
 def softmax_read(logits: Tensor, kind: TargetKind, contrast: bool = False) -> Tensor:
     """Logits [P, V] under one softmax as scores of one kind; ``contrast`` makes no difference."""
-    if kind == "logprob":
-        return logits.log_softmax(-1)
+    if kind == "logprob":  # in single the gradient, 1 − p, is lost where p is all but 1; MPS knows no double
+        return logits.to(logits.dtype if logits.is_mps else torch.float64).log_softmax(-1).to(logits.dtype)
     if kind == "prob":
         return logits.softmax(-1)
     return logits

@@ -158,8 +158,6 @@ def wordnet_parents(concepts: Iterable[Concept]) -> Parents:
         raise InputError("hypernyms need NLTK: pip install 'vlx[language]'; or give parents=") from None
     except LookupError:
         raise InputError("NLTK has no WordNet here: python -m nltk.downloader wordnet; or give parents=") from None
-    except OSError as error:
-        raise InputError(f"NLTK's WordNet lacks a file ({error}); install it anew, or give parents=") from None
     found: dict[str, tuple[str, ...]] = {}
     for concept in concepts:
         nouns = wordnet.synsets(concept.name.replace(" ", "_"), pos="n")

@@ -38,7 +38,7 @@ FAMILY = Family(
     context=lambda model: model.config.text_config.max_position_embeddings,
     logits=_logits,
     generate=_generate,
-    defaults=Defaults("gradattention", "logprob", "batched"),
+    defaults=Defaults("gradattention", "logprob", "batched", measured=True),
 )
 
 

@@ -93,7 +93,10 @@ def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
     networks = read_networks(folder, config)
     words = list(config.vocabulary)
     measured = Defaults(
-        config.method or "gradcam", cast(TargetKind, config.target or "logprob"), GRADIENTS[config.entry]
+        config.method or "layercam",
+        cast(TargetKind, config.target or "logprob"),
+        GRADIENTS[config.entry],
+        measured=config.method is not None,
     )
     return CnnLstmCaptioner(
         networks["cnn"],

@@ -67,7 +67,7 @@ class CnnLstmCaptioner(CnnVision):
         self.decoder, self._checked = decoder, False
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
-        self.defaults = defaults or Defaults("gradcam", "logprob", "rows")
+        self.defaults = defaults or Defaults(gradients="rows")
         self.writing = Writing(self.vocabulary, name, tokenize, join, unknown, start, end)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:

@@ -40,7 +40,7 @@ FAMILY = Family(
     logits=_logits,
     generate=_generate,
     first_query=lambda count: count,
-    defaults=Defaults("gradrollout", "logprob", "batched"),
+    defaults=Defaults("gradrollout", "logprob", "batched", measured=True),
 )
 
 

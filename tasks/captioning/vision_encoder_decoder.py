@@ -106,7 +106,7 @@ def adapter(
         context=_context,
         logits=_logits,
         generate=_generate,
-        defaults=Defaults("gradattention", "logprob", "batched"),
+        defaults=Defaults("gradattention", "logprob", "batched", measured=True),
         eager="decoder",
     )
     return TransformerCaptioner(model, processor, tokenizer, family, name=name, revision=revision)

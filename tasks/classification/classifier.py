@@ -82,7 +82,7 @@ class Classifier:
         self.labels = Labels(labels)
         self.name = name or type(self.model).__name__
         self.blank = blank or mean_colour(self.prepare)
-        self.defaults = defaults or Defaults("gradcam", "logit", "rows")
+        self.defaults = defaults or Defaults(gradients="rows")
         self.notes = tuple(notes)
         self.outputs = Outputs(outputs, leaf, self.name)
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)

@@ -27,7 +27,7 @@ class BlipVqa(TransformerVision):
     """
 
     kind = "vqa"
-    defaults = Defaults("gradattention", "logprob", "batched")
+    defaults = Defaults("gradattention", "logprob", "batched", measured=True)
 
     def __init__(
         self, model: nn.Module, processor: Any, tokenizer: Any, *, name: str, revision: str | None = None

@@ -25,7 +25,7 @@ class BlipMatcher(TransformerVision):
     """
 
     kind = "vqa"
-    defaults = Defaults("gradattention", "logit", "batched")
+    defaults = Defaults("gradattention", "logit", "batched", measured=True)
 
     def __init__(
         self, model: nn.Module, processor: Any, tokenizer: Any, *, name: str, revision: str | None = None

@@ -88,7 +88,12 @@ def load_task(folder: Path, name: str) -> CnnLstmVqa:
         unknown=config.vocabulary.index(UNKNOWN),
         name=name,
         blank=config.mean,
-        defaults=Defaults(config.method or "gradcam", cast(TargetKind, config.target or "logit"), "batched"),
+        defaults=Defaults(
+            config.method or "layercam",
+            cast(TargetKind, config.target or "logprob"),
+            "batched",
+            measured=config.method is not None,
+        ),
         notes=config.notes,
     )
 

@@ -51,7 +51,7 @@ class ViltVqa(TransformerTask):
     """
 
     kind = "vqa"
-    defaults = Defaults("gradrollout", "logit", "batched")
+    defaults = Defaults("gradrollout", "logit", "batched", measured=True)
     besides: Mapping[str, str] = {"others": "the class token and the words, which have met the picture"}
 
     def __init__(

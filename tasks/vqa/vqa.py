@@ -85,7 +85,7 @@ class CnnLstmVqa(CnnVision):
         super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
         self.head = head
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
-        self.defaults = defaults or Defaults("gradcam", "logit", "batched")
+        self.defaults = defaults or Defaults(gradients="batched")
         self.outputs = Outputs(outputs, model=f"the head of {name}")
         pad = PADDING if self.vocabulary and (not self.vocabulary[0] or is_special(self.vocabulary[0])) else None
         self.writing = Writing(self.vocabulary, name, tokenize, join, unknown, padding=pad, vectors=True)
