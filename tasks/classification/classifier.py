@@ -219,8 +219,8 @@ class Classifier:
         )
         (word,) = made.words
         if word.sides:
-            word = replace(word, notes=(f"why this and not {word.sides[1].label}", *word.notes))
-        return replace(made, words=(word,), notes=self.notes)
+            word = replace(word, notes=(f"why this and not {word.sides[1].label}",))
+        return replace(made, words=(word,), notes=(*self.notes, *made.notes))
 
     def _example(self) -> Tensor:
         return self.place(self.prepare(Image.new("RGB", (256, 256), (128, 128, 128)))[None])

@@ -56,13 +56,13 @@ def predicted(
         terms,
         float(likely[number]),
         tuple(alternative(one) for one in ranked if not scores[one].isneginf()),
-        _remarks(scores, number, query, outputs, label),
-        tuple(alternative(one) for one in compared),
-        outputs.meaning or "softmax",
-        _number(scores, terms) if outputs.meaning == "value" else float("nan"),
-        outputs.choices(len(scores)),
+        sides=tuple(alternative(one) for one in compared),
+        outputs=outputs.meaning or "softmax",
+        number=_number(scores, terms) if outputs.meaning == "value" else float("nan"),
+        choices=outputs.choices(len(scores)),
     )
-    return Prediction(word.label, (word,), tokens, query.answer is not None)
+    notes = _remarks(scores, number, query, outputs, label)
+    return Prediction(word.label, (word,), tokens, query.answer is not None, notes)
 
 
 def found(answer: str, labels: Sequence[str], name: str) -> int:
