@@ -191,9 +191,8 @@ def _sigmoid(n: int) -> tuple[Task, list[Example]]:
     own = {"outputs": "sigmoid"} if "outputs" in known else {}
     task = Classifier(net, "layers", nets.LABELS, nets.from_minus_half, name="abroad/sigmoid", **own)  # type: ignore[arg-type]
     drawn = [light_ground.draw(HELD_OUT + k) for k in range(n)]
-    found = [
-        Example(one.image, Query(answer=label), label, (mask,)) for one in drawn for label, mask in one.labels().items()
-    ]
+    shown = [(one.image, one.labels()) for one in drawn]
+    found = [Example(image, Query(answer=name), name, (mask,)) for image, own in shown for name, mask in own.items()]
     return task, found[:n]
 
 

@@ -24,7 +24,8 @@ from benchmarks.clock import Times, added_memory, console_for_tables, memory_is_
 from benchmarks.model import VOCABULARY, WORDS, Forced, Subject, picture, subject
 from benchmarks.peers import PEERS, missing
 from vlx import engine
-from vlx.probes import blank_logprobs
+from vlx.owing import table
+from vlx.references import elsewhere
 from vlx.task import Features, Prediction, Query, sentence_target, word_target
 from vlx.weighting import METHODS
 
@@ -78,7 +79,7 @@ def explained(subject: Subject, *, sentence: bool = False, seen: bool = False) -
     maps = attributed(subject, features, prediction, sentence=sentence)
     if seen:
         targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
-        blank_logprobs(task, SIZE, targets)
+        table(task, elsewhere(task, picture(), subject.image[0]).features, targets)
     return maps
 
 
@@ -102,6 +103,9 @@ def own_ways(subject: Subject) -> Ways:
         "caption + 12 maps + sentence": partial(explained, subject, sentence=True),
         SEEN: partial(explained, subject, seen=True),
         "vlx.explain(picture), everything": partial(vlx.explain, task, picture()),
+        "vlx.explain(picture), no references": partial(vlx.explain, task, picture(), seen=False),
+        "vlx.explain(picture), no checks": partial(vlx.explain, task, picture(), check=False),
+        "vlx.explain(picture), neither": partial(vlx.explain, task, picture(), seen=False, check=False),
         "12 maps, A kept": partial(attributed, subject, features, prediction),
     }
 

@@ -11,14 +11,11 @@ from vlx.geometry import Frame, Grid, Placement
 from vlx.reasons import Because, Check, Kind, Reason
 
 LOOKS = (
-    Look("blank", (-2.75,), ("white",)),
+    Look("median colour", (-2.75,), ("white",)),
     Look("blurred", (-0.1, -0.7, -2.3), ("red", "red", "white")),
     Look("swapped", (-6.0, -0.2, -4.0, -5.0), ("blue", "red", "blue", "green")),
 )
-VERDICT = (
-    "3.9 of 4.0 bits come from the picture, 0.1 to 8.6 compared with a blurred or swapped one; "
-    "blind, it would have said “white”"
-)
+VERDICT = "3.9 bits come from the picture (+2.2 to +5.6 by reference), compared with 2 references made of it"
 LABELS = ("a", "red", "house", "in", "<script>alert('x')</script>")
 
 
@@ -42,6 +39,8 @@ def caption_explanation(seed: int = 0, labels: tuple[str, ...] = LABELS, cropped
             placement=placement,
             target="logprob",
             seen=(2.5, 0.01, -0.3, 1.0, 0.2)[number],
+            seen_by={"median colour": (2.5, 0.01, -0.3, 1.0, 0.2)[number]},
+            looked=(1.0, 0.01, 0.3, 1.0, 0.2)[number],
             notes=("the score does not depend on the feature map",) if number == 3 else (),
         )
 
@@ -77,6 +76,8 @@ def answer_explanation(
             alternatives=alternatives,
             target="logit",
             seen=(2.7, -0.6, 0.01)[number],
+            seen_by={"median colour": (1.5, -0.6, 0.01)[number], "inverted": (3.9, -0.6, 0.01)[number]},
+            looked=(0.8, 0.6, 0.01)[number],
             looks=LOOKS if more else (),
             occlusion=Occlusion(rng.normal(size=grid.shape).astype(np.float32), 0.61, 16) if more else None,
             notes=(),
@@ -94,8 +95,9 @@ def contrast_explanation() -> Explanation:
     why, other = answer_explanation(), answer_explanation().others[0]
     rng = np.random.default_rng(8)
     difference = rng.normal(size=(4, 4)).astype(np.float32)
-    looks = (Look("blank", (-0.85,), ("white",)), Look("swapped", (-2.0, 0.0, 2.0), ("white", "white", "red")))
+    looks = (Look("inverted", (-0.85,), ("white",)), Look("swapped", (-2.0, 0.0, 2.0), ("white", "white", "red")))
     word = replace(why[0], score=3.45, signed=difference, opposed=-difference, seen=4.3, looks=looks)
+    word = replace(word, seen_by={"inverted": 4.3})
     alone = replace(why, words=(replace(why[0], looks=(), occlusion=None),), question_words=(), others=())
     return replace(why, words=(word,), sentence=word, instead_of="white", others=(alone, other), forced=True)
 

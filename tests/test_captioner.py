@@ -290,20 +290,28 @@ def test_the_cnn_runs_once_for_caption_and_explanation() -> None:
 
     vlx.explain(task, picture(1))
     assert own(1) == 1
-    assert len(runs) == 2  # and the blank picture
+    assert [len(batch) for batch in runs] == [1, 5]  # and the references, all at once
     vlx.explain(task, picture(2), beams=3, method="layercam")
-    assert (own(2), len(runs)) == (1, 3)
+    assert (own(2), len(runs)) == (1, 3)  # nothing was said: there is nothing to ask
     vlx.explain(task, picture(3), caption="a dog", target="prob")
-    assert (own(3), len(runs)) == (1, 4)
+    assert (own(3), len(runs)) == (1, 5)
     list(vlx.explain_many(task, [picture(seed) for seed in (4, 5, 6)], batch_size=2))
-    assert [len(batch) for batch in runs[4:]] == [2, 1]
+    assert [len(batch) for batch in runs[5:]] == [2, 5, 5, 1, 5]
+
+
+def test_pictures_of_ones_own_are_seen_once_until_the_weights_change() -> None:
+    task, others = captioner("attention"), [picture(seed) for seed in (4, 5, 6)]
+    runs = task.cnn.seen
+    for seed in (1, 2):
+        vlx.explain(task, picture(seed), references=others)
+    assert [len(batch) for batch in runs] == [1, 3, 1]
     with torch.no_grad():
         next(task.cnn.parameters()).mul_(2)
-    vlx.explain(task, picture(7))
-    assert (own(7), len(runs)) == (1, 8)  # the blank picture again: the weights have changed
+    vlx.explain(task, picture(3), references=others)
+    assert [len(batch) for batch in runs[3:]] == [1, 3]
 
 
-def test_without_seen_there_is_no_blank_picture() -> None:
+def test_without_seen_there_are_no_references() -> None:
     task = captioner("attention")
     why = vlx.explain(task, picture(), seen=False)
     assert len(task.cnn.seen) == 1
@@ -313,8 +321,6 @@ def test_without_seen_there_is_no_blank_picture() -> None:
 def test_the_blank_picture_is_the_colour_that_becomes_zero() -> None:
     task = captioner("state")
     assert task.blank == pytest.approx((0.5, 0.5, 0.5), abs=0.01)
-    vlx.explain(task, picture())
-    assert float(task.cnn.seen[1].abs().max()) < 0.03
     assert captioner("state", blank=(0.1, 0.2, 0.3)).blank == (0.1, 0.2, 0.3)
 
 
@@ -343,7 +349,7 @@ def test_a_caption_that_was_cut_says_so_once() -> None:
         with torch.no_grad():
             task.decoder.output.bias[1] = -1e4  # END is never said
         for beams in (1, 2):
-            why = vlx.explain(task, picture(), beams=beams)
+            why = vlx.explain(task, picture(), beams=beams, seen=False)
             told = "cut after 3 words (max_words): the model had not ended its caption"
             assert len(why) == 3
             assert why.notes == ((told,) if cut else ())
@@ -352,7 +358,7 @@ def test_a_caption_that_was_cut_says_so_once() -> None:
 
 def test_a_word_that_is_not_known_is_noted_at_that_word_and_once_for_all() -> None:
     for caption, place in (("a purple dog", 1), ("purple dog a", 0), ("a dog purple", 2)):
-        why = vlx.explain(captioner("state"), picture(), caption=caption)
+        why = vlx.explain(captioner("state"), picture(), caption=caption, seen=False)
         told: list[tuple[str, ...]] = [()] * 3
         told[place] = ("not in the vocabulary; scored as <unk>",)
         assert [word.notes for word in why] == told

@@ -26,7 +26,7 @@ from tests.hf import (
     pixels,
     rolled_out,
 )
-from vlx import attention, engine, probes, weighting
+from vlx import attention, engine, references, weighting
 from vlx.errors import InputError
 from vlx.task import Query, Target, Term, word_target
 
@@ -188,8 +188,8 @@ def test_occlusion_hides_parts_of_the_users_own_model_alike(tiny_models: Tiny, f
     why = vlx.explain(task, picture(), caption=CAPTION, method="occlusion", seen=False)
     tokens = task.tokenizer(CAPTION, add_special_tokens=False)["input_ids"]
     said = task.predict(task.features(pixels(task, picture())), [Query(caption=CAPTION)])[0]
-    blank = probes.blank_picture(task, (40, 60))
-    shown, empty = pixels(task, picture()), pixels(task, blank)
+    median = references.median_picture(picture())
+    shown, empty = pixels(task, picture()), pixels(task, median)
     h, w = why[0].signed.shape
     high, wide = shown.shape[-2] // h, shown.shape[-1] // w
 

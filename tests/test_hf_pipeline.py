@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 import vlx
 from tests.fakes import alike
 from tests.hf import ASKED, CAPTION, CAPTIONERS, FAMILIES, QUESTION, Tiny, logits, options, picture, pixels
-from vlx import neuron_names, probes
+from vlx import neuron_names, references
 from vlx.errors import InputError
 from vlx.neuron_names.table import NeuronNames
 
@@ -54,12 +54,12 @@ def test_every_method_makes_maps_that_can_be_saved_and_loaded(tiny_models: Tiny,
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_was_seen_is_the_stock_models_difference_to_a_blank_picture(tiny_models: Tiny, family: str) -> None:
+def test_what_was_seen_is_the_stock_models_difference_to_each_reference(tiny_models: Tiny, family: str) -> None:
     task = tiny_models.task(family)
     text = {"caption": CAPTION} if family in CAPTIONERS else {**options(family), "answer": SIDES[family][0]}
     why = vlx.explain(task, picture(), **text, looks=True)
     target = task.predict(task.features(pixels(task, picture())), [vlx.task.Query(**text)])[0]
-    blank = probes.blank_picture(task, (40, 60))
+    made = references.made_of(picture())
     own = target.tokens[target.tokens.index(-1) + 1 :] if family == "blip-vqa" else target.tokens
 
     def stock(shown: Any, n: int) -> float:
@@ -72,9 +72,15 @@ def test_what_was_seen_is_the_stock_models_difference_to_a_blank_picture(tiny_mo
 
     for n, word in enumerate(why):
         assert word.logprob == pytest.approx(stock(picture(), n), abs=1e-4)
-        assert word.seen == pytest.approx(stock(picture(), n) - stock(blank, n), abs=2e-4)
+        choices = target.words[n].choices
+        assert choices is not None
+        room = np.log(choices) * len(target.words[n].terms)
         looks = {look.kind: look for look in word.looks}
-        assert looks["blank"].logprobs[0] == pytest.approx(stock(blank, n), abs=1e-4)
+        for name, image in made.items():
+            assert looks[name].logprobs[0] == pytest.approx(stock(image, n), abs=1e-4)
+            owed = max(stock(picture(), n), -room) - max(stock(image, n), -room)
+            assert word.seen_by[name] == pytest.approx(owed, abs=2e-4)
+        assert word.seen == pytest.approx(np.mean(list(word.seen_by.values())), abs=1e-9)
         assert (len(looks["blurred"].said), len(looks["swapped"].said)) == (3, 4)
 
 
@@ -82,11 +88,11 @@ def test_what_was_seen_is_the_stock_models_difference_to_a_blank_picture(tiny_mo
 def test_what_would_have_been_said_is_read_behind_the_prompt(tiny_models: Tiny, family: str) -> None:
     task = tiny_models.task(family)
     why = vlx.explain(task, picture(), prompt="a red", caption="house at night", looks=True)
-    blank = probes.blank_picture(task, (40, 60))
+    median = references.median_picture(picture())
     tokens = task.tokenizer("a red house at night", add_special_tokens=False)["input_ids"]
     said = task.predict(task.features(pixels(task, picture())), [vlx.task.Query(caption=why.text)])[0]
     with torch.no_grad():
-        rows = logits(task, family, pixels(task, blank), tokens)
+        rows = logits(task, family, pixels(task, median), tokens)
     for n, word in enumerate(why):
         step = said.words[2 + n].terms[0].step
         assert word.looks[0].said[0] == task.tokenizer.decode([int(rows[step].argmax())]).strip()

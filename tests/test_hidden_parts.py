@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import vlx
-from vlx import engine, probes, scenes
+from vlx import engine, references, scenes
 from vlx.errors import InputError
 from vlx.occlusion import parts
 from vlx.report import wording
@@ -33,7 +33,7 @@ def test_the_map_is_the_fall_of_each_words_score_part_by_part() -> None:
     assert why.method == "occlusion"
     assert why[0].signed.shape == (8, 8)
     shown = task.prepare(scene.image)
-    blank = task.prepare(probes.blank_picture(task, (128, 128)))
+    median = task.prepare(references.median_picture(scene.image))
     features = task.features(shown[None])
     prediction = task.predict(features, [Query()])[0]
     targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
@@ -41,7 +41,7 @@ def test_the_map_is_the_fall_of_each_words_score_part_by_part() -> None:
     for i, j in ((0, 0), (3, 5), (7, 7)):
         hidden = shown.clone()
         box = np.s_[:, 16 * i : 16 * i + 16, 16 * j : 16 * j + 16]
-        hidden[box] = blank[box]
+        hidden[box] = median[box]
         left = engine.scores(task, task.features(hidden[None]).A, targets)
         found = np.array([word.signed[i, j] for word in why])
         assert np.allclose(found, (whole - left).numpy(), atol=1e-4)

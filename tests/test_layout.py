@@ -25,12 +25,12 @@ MAX_LINES = 400
 ROWS = (
     "_checkout chance digest errors files geometry kept nested",
     "following frames images language layout leaves outputs passing places preparing relu_rules task tracing weighting",
-    "engine dependence pixels ablation replay attention methods subwords verdict guests checks patches around company "
-    "differences stock selftest",
+    "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "
+    "around company differences stock selftest",
     "tasks neuron_names scenes",
     "map_check reasons name_marks",
-    "explanation asked resting probes question occlusion grouping naming unit_trials map_trials because storage "
-    "evaluation assembly",
+    "explanation asked owing resting probes question occlusion grouping naming unit_trials map_trials because "
+    "storage evaluation assembly",
     "report",
     "models options probing recommending pipeline",
     "",

@@ -25,6 +25,7 @@ from tests.fakes import (
 )
 from vlx.assembly import UNUSED
 from vlx.errors import ModelError
+from vlx.references import made_of
 from vlx.task import Defaults, Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.shared.preparation import Preparation
@@ -66,22 +67,26 @@ def test_every_word_has_the_map_of_its_own_gradient(kind: str, target: Any) -> N
 
 
 @pytest.mark.parametrize("target", ["logprob", "logit", "prob", "margin"])
-def test_seen_is_the_log_probability_less_that_of_the_blank_picture(target: str) -> None:
+def test_seen_is_the_bounded_difference_to_each_reference(target: str) -> None:
     task = captioner("attention", torch.float64)
-    shown = picture(3, 45, 33)
-    maps = [
-        task.features(task.place(prepare(image)[None])).A
-        for image in (shown, Image.new("RGB", (45, 33), tuple(round(255 * c) for c in task.blank)))
-    ]
-    why = vlx.explain(task, shown, caption=TEXT, target=target)
-    differences = []
-    for step, word in enumerate(why):
-        asked = Target(0, "", (Term(step, TOKENS[step]),), "logprob", TOKENS)
-        with_it, without = (float(slow_score(task, A, asked).detach()) for A in maps)
-        differences.append(with_it - without)
-        assert word.seen == pytest.approx(with_it - without, abs=1e-5)
-    assert max(map(abs, differences)) > 0.01
-    assert why.sentence.seen == pytest.approx(sum(differences), abs=1e-5)
+    shown, own = picture(3, 45, 33), [picture(7, 45, 33), picture(8, 60, 30)]
+    for references, pictures in ((None, made_of(shown)), (own, {"a": own[0], "b": own[1]})):
+        A = task.features(task.place(prepare(shown)[None])).A
+        others = [task.features(task.place(prepare(image)[None])).A for image in pictures.values()]
+        why = vlx.explain(task, shown, caption=TEXT, target=target, references=references)
+        room, sums = np.log(len(VOCABULARY)), np.zeros(len(others))
+        for step, word in enumerate(why):
+            asked = Target(0, "", (Term(step, TOKENS[step]),), "logprob", TOKENS)
+            there, *gone = (float(slow_score(task, one, asked).detach()) for one in (A, *others))
+            by = [max(there, -room) - max(other, -room) for other in gone]
+            sums += by
+            assert list(word.seen_by.values()) == pytest.approx(by, abs=1e-5)
+            assert word.seen == pytest.approx(np.mean(by), abs=1e-5)
+            assert word.looked == pytest.approx(np.mean([min(abs(there - other), 1) for other in gone]), abs=1e-5)
+            assert references is not None or list(word.seen_by) == list(pictures)
+        assert np.abs(sums).max() > 0.01
+        assert list(why.sentence.seen_by.values()) == pytest.approx(sums, abs=1e-5)
+        assert why.sentence.seen == pytest.approx(sums.mean(), abs=1e-5)
 
 
 def test_seen_is_zero_for_a_model_that_does_not_look() -> None:

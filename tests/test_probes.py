@@ -1,4 +1,4 @@
-"""Other pictures in place of the user's own: blank, blurred, swapped."""
+"""Other pictures in place of the user's own: references, blurred, swapped."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,9 @@ from tests.answerers import ANSWERS, QUESTION, vqa
 from tests.fakes import Blind, TinyCnn, captioner, picture, prepare, slow_logits, slow_score
 from vlx import probes
 from vlx.errors import InputError
+from vlx.explanation import Look
 from vlx.geometry import Grid
+from vlx.references import MADE, elsewhere, made_of
 from vlx.scenes import HELD_OUT, draw
 from vlx.task import (
     Alternative,
@@ -31,15 +33,22 @@ from vlx.task import (
 )
 
 TEXT = "a red dog on grass"
+KINDS = [*MADE, "blurred", "swapped"]
 
 
-def foreign(task: Any, shown: Image.Image, swaps: Sequence[Image.Image] | None = None) -> dict[str, list[Image.Image]]:
+def looks(
+    task: Any, shown: Image.Image, prediction: Prediction, targets: Sequence[Target], **options: Any
+) -> list[tuple[Look, ...]]:
+    other = elsewhere(task, shown, task.prepare(shown))
+    return probes.looks(task, shown, Query(), prediction, targets, other, **options)
+
+
+def foreign(shown: Image.Image, swaps: Sequence[Image.Image] | None = None) -> dict[str, list[Image.Image]]:
     """All other pictures, written out one by one."""
     side = min(shown.size)
-    grey = tuple(round(255 * channel) for channel in task.blank)
     others = [draw(10_900_000 + n).image for n in range(4)] if swaps is None else swaps
     return {
-        "blank": [Image.new("RGB", shown.size, grey)],
+        **{name: [one] for name, one in made_of(shown).items()},
         "blurred": [shown.filter(ImageFilter.GaussianBlur(max(side / part, 1))) for part in (32, 16, 8)],
         "swapped": [other.convert("RGB").resize(shown.size) for other in others],
     }
@@ -60,10 +69,10 @@ def words_and_sentence(task: Any, shown: Image.Image) -> tuple[Prediction, list[
 def test_captions_on_other_pictures_are_scored_one_by_one_alike(kind: str, swaps: Sequence[Image.Image] | None) -> None:
     task, shown = captioner(kind), picture(width=96, height=40)
     prediction, targets = words_and_sentence(task, shown)
-    found = probes.looks(task, shown, Query(), prediction, targets, swaps=swaps)
-    for n, (target, looks) in enumerate(zip(targets, found, strict=True)):
-        assert [look.kind for look in looks] == ["blank", "blurred", "swapped"]
-        for look, pictures in zip(looks, foreign(task, shown, swaps).values(), strict=True):
+    found = looks(task, shown, prediction, targets, swaps=swaps)
+    for n, (target, told) in enumerate(zip(targets, found, strict=True)):
+        assert [look.kind for look in told] == KINDS
+        for look, pictures in zip(told, foreign(shown, swaps).values(), strict=True):
             assert len(look.logprobs) == len(look.said) == len(pictures)
             for logprob, said, other in zip(look.logprobs, look.said, pictures, strict=True):
                 A = map_of(task, other)
@@ -79,7 +88,7 @@ def test_answers_on_other_pictures_are_scored_one_by_one_alike() -> None:
     task, shown = vqa(), picture(2, 90, 70)
     why = vlx.explain(task, shown, question=QUESTION, answer="blue", looks=True)
     for word in (why[0], *(other[0] for other in why.others)):
-        for look, pictures in zip(word.looks, foreign(task, shown).values(), strict=True):
+        for look, pictures in zip(word.looks, foreign(shown).values(), strict=True):
             for logprob, said, other in zip(look.logprobs, look.said, pictures, strict=True):
                 logits = task.logits(map_of(task, other), [task.tokens(QUESTION)[1]])[0]
                 assert logprob == pytest.approx(logits.log_softmax(0)[ANSWERS.index(word.label)].item(), abs=1e-5)
@@ -93,13 +102,13 @@ def test_a_contrast_on_other_pictures_is_the_difference_of_its_sides() -> None:
         difference = np.subtract(red.logprobs, blue.logprobs)
         assert own.logprobs == pytest.approx(difference, abs=1e-5)
         assert own.said == red.said == blue.said
-    assert np.ptp(why[0].looks[2].logprobs) > 0.01
+    assert np.ptp(why[0].looks[6].logprobs) > 0.01
 
 
 def test_classes_are_told_as_they_are() -> None:
-    found = probes.looks(Nested(), picture(), Query(), dark(), [Target(0, "dark", (Term(0, 1),), "logit")])
-    assert [look.kind for look in found[0]] == ["blank", "blurred", "swapped"]
-    means = [[float(prepare(one).mean()) for one in kind] for kind in foreign(Nested(), picture()).values()]
+    found = looks(Nested(), picture(), dark(), [Target(0, "dark", (Term(0, 1),), "logit")])
+    assert [look.kind for look in found[0]] == KINDS
+    means = [[float(prepare(one).mean()) for one in kind] for kind in foreign(picture()).values()]
     for look, expected in zip(found[0], means, strict=True):
         assert look.logprobs == pytest.approx([-mean for mean in expected], abs=1e-4)
         assert look.said == tuple(f"{mean:.3f}" for mean in expected)
@@ -139,8 +148,8 @@ def dark() -> Prediction:
 def test_words_without_alternatives_leave_what_was_said_open() -> None:
     task = Nested()
     task.kind = "captioning"
-    found = probes.looks(task, picture(), Query(), dark(), [Target(0, "dark", (Term(0, 1),))], others=False)
-    assert [look.said for look in found[0]] == [("",)]
+    found = looks(task, picture(), dark(), [Target(0, "dark", (Term(0, 1),))], others=False)
+    assert [look.said for look in found[0]] == [("",)] * 5
 
 
 def test_a_model_that_does_not_look_says_the_same_of_every_picture() -> None:
@@ -160,35 +169,34 @@ def test_everything_is_asked_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> No
         return cast(Tensor, type(task).scores(task, A, targets, rest))
 
     monkeypatch.setattr(task, "scores", scores)
-    probes.looks(task, picture(), Query(), prediction, targets)
-    assert batches == [(8, 8 * len(targets))]
+    looks(task, picture(), prediction, targets)
+    assert batches == [(12, 12 * len(targets))]
 
 
-def test_blank_and_drawn_pictures_are_seen_once_for_a_size_and_weights() -> None:
+def test_drawn_pictures_are_seen_once_for_a_size_and_weights() -> None:
     task = captioner()
     cnn: TinyCnn = task.cnn
     prediction, targets = words_and_sentence(task, picture())
 
     def seen(shown: Image.Image, **options: Any) -> list[int]:
         cnn.seen.clear()
-        probes.looks(task, shown, Query(), prediction, targets, **options)
+        looks(task, shown, prediction, targets, **options)
         return [len(batch) for batch in cnn.seen]
 
-    assert seen(picture()) == [1, 3, 4]
-    assert seen(picture(1)) == [3]
-    assert seen(picture(1), others=False) == []
-    assert seen(picture(1, 50, 50)) == [1, 3, 4]
-    assert seen(picture(1), swaps=[picture(3)]) == [3, 1]
-    assert seen(picture(1)) == [3]
+    assert seen(picture()) == [5, 3, 4]
+    assert seen(picture(1)) == [5, 3]
+    assert seen(picture(1), others=False) == [5]
+    assert seen(picture(1, 50, 50)) == [5, 3, 4]
+    assert seen(picture(1), swaps=[picture(3)]) == [5, 3, 1]
     with torch.no_grad():
         next(cnn.parameters()).mul_(1.5)
-    assert seen(picture(1)) == [1, 3, 4]
+    assert seen(picture(1)) == [5, 3, 4]
 
 
 def test_no_more_is_kept_than_a_few_sizes() -> None:
     task = captioner()
     for width in range(20, 40):
-        probes.blank_features(task, (20, width))
+        probes.swapped_features(task, (20, width))
     assert len(probes._foreign.of(task)) == probes.KEPT
 
 
@@ -200,43 +208,23 @@ def test_drawn_pictures_are_never_trained_on() -> None:
 # In an explanation
 
 
-def test_sway_is_the_mean_change_by_swapped_pictures() -> None:
-    why = vlx.explain(vqa(), picture(), question=QUESTION, looks=True)
-    for word in (why[0], *(other[0] for other in why.others)):
-        expected = np.mean([abs(word.logprob - logprob) for logprob in word.looks[2].logprobs])
-        assert probes.sway(word) == pytest.approx(expected, abs=1e-4)
-    assert probes.sway(vlx.explain(vqa(), picture(), question=QUESTION)[0]) is None
-    blind = vlx.explain(captioner(cast(Any, Blind())), picture(), caption=TEXT, looks=True)
-    assert [probes.sway(word) for word in blind] == pytest.approx([0.0] * 5, abs=1e-6)
-
-
-def test_the_sway_of_a_contrast_is_that_of_the_difference() -> None:
-    why = vlx.explain(vqa(), picture(), question=QUESTION, answer="red", instead_of="blue", looks=True)
-    red, blue = (other[0] for other in why.others)
-    own = red.logprob - blue.logprob
-    elsewhere = np.subtract(red.looks[2].logprobs, blue.looks[2].logprobs)
-    assert probes.sway(why[0]) == pytest.approx(np.abs(own - elsewhere).mean(), abs=1e-4)
-
-
 def test_a_caption_is_shown_other_pictures_when_asked() -> None:
     assert all(word.looks == () for word in vlx.explain(captioner(), picture(), caption=TEXT))
     why = vlx.explain(captioner(), picture(), caption=TEXT, looks=True)
     for word in (*why, why.sentence):
-        assert [len(look.logprobs) for look in word.looks] == [1, 3, 4]
-        assert word.seen is not None
-        assert word.looks[0].logprobs[0] == pytest.approx(word.logprob - word.seen, abs=1e-4)
-    sums = [sum(word.looks[2].logprobs[n] for word in why) for n in range(4)]
-    assert why.sentence.looks[2].logprobs == pytest.approx(sums, abs=1e-4)
+        assert [len(look.logprobs) for look in word.looks] == [1] * 5 + [3, 4]
+    sums = [sum(word.looks[6].logprobs[n] for word in why) for n in range(4)]
+    assert why.sentence.looks[6].logprobs == pytest.approx(sums, abs=1e-4)
     assert all(phrase.looks == () for phrase in why.phrases)
 
 
-def test_an_answer_is_shown_a_blank_picture_unless_told_otherwise() -> None:
+def test_an_answer_is_shown_the_references_unless_told_otherwise() -> None:
     task = vqa()
-    assert [look.kind for look in vlx.explain(task, picture(), question=QUESTION)[0].looks] == ["blank"]
+    assert [look.kind for look in vlx.explain(task, picture(), question=QUESTION)[0].looks] == list(MADE)
     bare = vlx.explain(task, picture(), question=QUESTION, seen=False)
-    assert (bare[0].looks, bare[0].seen) == ((), None)
+    assert (bare[0].looks, bare[0].seen, bare[0].seen_by, bare[0].looked) == ((), None, {}, None)
     full = vlx.explain(task, picture(), question=QUESTION, looks=True, seen=False)[0]
-    assert [len(look.said) for look in full.looks] == [1, 3, 4]
+    assert [len(look.said) for look in full.looks] == [1] * 5 + [3, 4]
     assert full.seen is None
 
 
@@ -244,9 +232,9 @@ def test_pictures_of_ones_own_take_the_place_of_drawn_ones() -> None:
     task, others = vqa(), [picture(4), np.array(picture(5))]
     for swaps in (others, iter(others)):
         first, second = vlx.explain_many(task, [picture(), picture(1)], question=QUESTION, swaps=cast(Any, swaps))
-        assert [len(word.looks[2].said) for word in (first[0], second[0])] == [2, 2]
+        assert [len(word.looks[6].said) for word in (first[0], second[0])] == [2, 2]
     alone = vlx.explain(task, picture(), question=QUESTION, answer=first.text, swaps=[picture(4)])[0]
-    assert alone.looks[2].logprobs == pytest.approx(first[0].looks[2].logprobs[:1], abs=1e-5)
+    assert alone.looks[6].logprobs == pytest.approx(first[0].looks[6].logprobs[:1], abs=1e-5)
 
 
 @pytest.mark.parametrize("target", ["logit", "prob", "margin"])

@@ -436,16 +436,31 @@ def test_probabilities_are_written_in_percent(logprob: float, written: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "by", "looked", "said"),
     [
-        (7.0, "all but gone with a blank picture"),
-        (1.0, "with a blank picture its p would be 63 % less"),
-        (0.05, "comes from the words before it: hardly less likely with a blank picture"),
-        (-0.01, "comes from the words before it: hardly less likely with a blank picture"),
-        (-1.0, "the picture speaks against it: with a blank picture it would be likelier"),
-        (None, ""),
+        (7.0, {"inverted": 7.0}, 1.0, "+7.00 nats come from the picture, compared with a reference made of it"),
+        (
+            1.0,
+            {"a.png": 1.0, "b.png": 1.0},
+            0.9,
+            "+1.00 nats come from the picture, compared with 2 pictures of your own",
+        ),
+        (
+            0.05,
+            {"inverted": 0.05},
+            0.05,
+            "hardly moved by the picture: log p changes by 0.05 nats on average with a reference made of it",
+        ),
+        (
+            -1.0,
+            {"inverted": -1.0},
+            1.0,
+            "the picture speaks against it: −1.00 nats, compared with a reference made of it",
+        ),
+        (2.0, {}, None, "+2.00 nats come from the picture, compared with a blank picture"),
+        (None, {}, None, ""),
     ],
 )
-def test_seen_is_said_in_a_sentence(seen: float | None, said: str) -> None:
-    word: WordExplanation = replace(caption_explanation()[0], seen=seen)
+def test_seen_is_said_in_a_sentence(seen: float | None, by: dict[str, float], looked: float | None, said: str) -> None:
+    word: WordExplanation = replace(caption_explanation()[0], seen=seen, seen_by=by, looked=looked)
     assert wording.seen_said(word) == said

@@ -131,7 +131,7 @@ def test_what_a_user_asked_is_never_markup() -> None:
     assert all(link is not None and link.startswith("data:image/") for link in links)
 
 
-def test_the_blind_answer_and_the_verdict_stand_on_the_page_without_a_script() -> None:
+def test_what_references_give_and_the_verdict_stand_on_the_page_without_a_script() -> None:
     shown = without_script(html.page(answer_explanation()))
     assert f"{VERDICT}." in shown
     rows = re.findall(
@@ -140,7 +140,7 @@ def test_the_blind_answer_and_the_verdict_stand_on_the_page_without_a_script() -
     told = [" ".join(" ".join(Page(row).texts).split()) for row in rows[1:]]
     assert told == [
         "the picture 95.1 %",
-        "blank 6.4 % white",
+        "median colour 6.4 % white",
         "blurred ×3 median 49.7 % red ×2, white",
         "swapped ×4 median 1.3 % blue ×2, red, green",
     ]
@@ -186,7 +186,7 @@ def test_a_contrast_says_why_x_rather_than_y_in_both_signs() -> None:
     labels = [button["aria-label"] or "" for button in found.named("button", "word")]
     assert [label.split(":")[0] for label in labels] == ["red rather than white", "red", "white"]
     shown = without_script(page)
-    assert "Leads with the picture: “red” by 5.0 bits; with a blank one: “white” by 1.2 bits." in shown
+    assert "The picture moves the lead over “white” by +6.2 bits, compared with a reference made of it." in shown
     assert "share of “red” between the two" in shown
     assert "50.0 %" in shown  # the middle of the swapped pictures: no lead
 
@@ -229,20 +229,20 @@ def test_a_caption_page_has_none_of_it() -> None:
 
 def test_a_caption_word_may_have_looks_too() -> None:
     why = caption_explanation()
-    word = replace(why[1], logprob=-0.05, looks=(Look("blank", (-0.3,), ("red",)),))
+    word = replace(why[1], logprob=-0.05, looks=(Look("inverted", (-0.3,), ("red",)),))
     page = unescape(html.page(replace(why, words=(why[0], word, *why.words[2:]))))
-    assert "Would have said “red” anyway: p with a blank picture is 74.1 %." in page
+    assert "Hardly moved by the picture: log p changes by 0.01 nats on average with a reference made of it." in page
     assert page.count('class="looks"') == 1
 
 
-def test_an_answer_owed_to_the_question_is_pale_and_said_to_be() -> None:
+def test_an_answer_that_other_pictures_hardly_move_is_pale_and_said_to_be() -> None:
     why = answer_explanation()
     page = html.page(why)
     buttons = Page(page).named("button", "word")
     inks = [int((re.search(r"--ink-share:(\d+)%", button["style"] or "") or ["", "-1"])[1]) for button in buttons]
     assert inks == [100, 0, 2]
-    blind = replace(why, words=(replace(why[0], seen=0.01),))
-    assert "comes from the question alone: hardly less likely with a blank picture" in html.page(blind)
+    still = replace(why, words=(replace(why[0], looked=0.02),))
+    assert "ardly moved by the picture: log p changes by 0.02 nats" in html.page(still)
     assert "pale answers" in without_script(page)
 
 

@@ -2,6 +2,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from tests.explanations import VERDICT, answer_explanation, asked, caption_explanation, contrast_explanation
 from tests.test_report_vqa import nasty_answer
-from vlx import Explanation
+from vlx import Explanation, WordExplanation
 from vlx.explanation import Look, Occlusion, QuestionWord
 from vlx.report import colour, html, pictures, text, wording
 
@@ -45,7 +46,7 @@ def test_the_terminal_tells_of_a_contrast_and_nothing_that_was_not_asked(capsys:
     shown = printed(contrast_explanation(), capsys)
     assert "asked to explain: red rather than white" in shown
     assert "red − white" in shown
-    assert "share of “red” between the two by picture: the picture 96.9 %; blank 29.9 % (white)" in shown
+    assert "share of “red” between the two by picture: the picture 96.9 %; inverted 29.9 % (white)" in shown
     plain = printed(caption_explanation(), capsys)
     assert not re.search("asked:|bits|ccluson|by picture", plain)
     assert plain.splitlines()[1].split()[0] == "word"
@@ -70,7 +71,7 @@ def test_colours_of_the_terminal_follow_the_sign() -> None:
 def test_markdown_tells_the_same_and_takes_no_markup(tmp_path: Path) -> None:
     page = answer_explanation().save(tmp_path / "why.md").read_text(encoding="utf-8")
     assert page.startswith("> what color is *the* **car?**\n\n# red\n\nAnswer by tiny")
-    assert f"- {VERDICT}." in page
+    assert "- " + VERDICT.replace("(", "\\(").replace(")", "\\)") + "." in page
     assert [line.split()[1] for line in page.splitlines() if line.startswith("| ")] == [
         "answer",
         "red",
@@ -93,7 +94,7 @@ def test_the_figure_shows_alternatives_and_the_words_of_the_question(tmp_path: P
     assert [label.get_text() for label in bars.get_yticklabels()] == ["what", "color", "is", "the", "car"]
     assert [bar.get_width() for bar in bars.patches] == [0.001, 0.001, 0.001, -1.5, 3.0]
     title = figure.get_suptitle()
-    assert "what color is the car?\nred\n3.9 of 4.0 bits" in title
+    assert "what color is the car?\nred\n3.9 bits" in title
     assert any("one scale for all answers" in axis.get_xlabel() for axis in figure.axes)
     odd = replace(why, question_words=(QuestionWord("$x_1$", np.nan), QuestionWord("x", np.inf), *asked("is it")))
     bars = next(axis for axis in odd.plot().axes if axis.patches and not axis.images)
@@ -118,92 +119,100 @@ def test_the_figure_of_a_contrast_has_both_signs() -> None:
 # Words for figures
 
 
+OWN = {f"{n}.png": 1.0 for n in range(20)}
+ALIKE = (Look("your own", (-0.01,) * 17 + (-0.05,) * 3, ("x",) * 19 + ("X",)),)
+
+
 @pytest.mark.parametrize(
-    ("logprob", "seen", "looks", "said"),
+    ("logprob", "seen", "by", "looked", "looks", "said"),
     [
         (
             -0.05,
             2.7,
-            (Look("blank", (-2.75,), ("white",)),),
-            "3.9 of 4.0 bits come from the picture; blind, it would have said “white”",
+            {"inverted": 2.7},
+            1.0,
+            (),
+            "3.9 bits come from the picture, compared with a reference made of it",
         ),
-        (-0.05, 2.7, (), "3.9 of 4.0 bits come from the picture"),
-        (-0.05, None, (), ""),
-        (-0.1, 0.2, (Look("blank", (-0.3,), ("x",)),), "would have said “x” anyway: p with a blank picture is 74.1 %"),
+        (
+            -0.05,
+            2.7,
+            {"inverted": 2.0, "median colour": 3.4},
+            1.0,
+            (Look("median colour", (-3.45,), ("white",)),),
+            "3.9 bits come from the picture (+2.9 to +4.9 by reference), compared with 2 references made of it",
+        ),
+        (-0.05, None, {}, None, (), ""),
+        (-0.1, np.nan, {"inverted": np.nan}, np.nan, (), ""),
         (
             -3.0,
             -2.0,
-            (Look("blank", (-1.0,), ("y",)),),
-            "the picture speaks against it: p 5.0 %, with a blank one 36.8 %; blind, it would have said “y”",
-        ),
-        (-0.1, np.nan, (), ""),
-        (
-            -0.0,
-            np.inf,
-            (Look("blank", (-np.inf,), ("y",)),),
-            "∞ of ∞ bits come from the picture; blind, it would have said “y”",
+            {"inverted": -2.0},
+            1.0,
+            (),
+            "the picture speaks against it: −2.9 bits, compared with a reference made of it",
         ),
         (
             -0.1,
+            0.02,
+            {"inverted": 0.0, "median colour": 0.04},
+            0.04,
+            (Look("median colour", (-0.14,), ("x",)), Look("inverted", (-0.1,), ("x",))),
+            "hardly moved by the picture: log p changes by 0.04 nats on average with 2 references made of it",
+        ),
+        (-0.1, 1.0, {}, None, (), "1.4 bits come from the picture, compared with a blank picture"),
+        (
+            np.nan,
+            3.25,
+            {"inverted": 3.25},
+            None,
+            (),
+            "the picture adds +3.25 to it, compared with a reference made of it",
+        ),
+        (
+            -0.01,
             1.0,
-            (Look("swapped", (-9.0,), ("y",)),),
-            "1.4 of 1.6 bits come from the picture, 12.8 compared with a swapped one",
-        ),
-        (
-            -0.1,
-            1.0,
-            (Look("blank", (-1.1,), ("x",)), Look("swapped", (np.nan, -9.0), ("y", "y"))),
-            "1.4 of 1.6 bits come from the picture, 12.8 compared with a swapped one; "
-            "blind, it would have said “x” too",
-        ),
-        (
-            -0.7,
-            0.0,
-            (
-                Look("blank", (-0.7,), ("X",)),
-                Look("blurred", (-0.7, -2.3), ("x",) * 2),
-                Look("swapped", (-4.6,), ("y",)),
-            ),
-            "would have said “x” anyway: p with a blank picture is 49.7 %, "
-            "1.0 % to 49.7 % with a blurred or swapped one",
-        ),
-        (
-            -0.01,
-            5.0,
-            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.05, -0.02), ("x", "X", "x"))),
-            "would have said “x” anyway: p with 3 other pictures is 95.1 % to 99.0 %",
-        ),
-        (
-            -0.01,
-            5.0,
-            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.05, -0.02), ("x", "y", "x"))),
-            "7.2 of 7.2 bits come from the picture, 0.0 to 0.1 compared with a swapped one; "
-            "blind, it would have said “y”",
-        ),
-        (
-            -0.01,
-            5.0,
-            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.6, -0.02), ("x", "x", "x"))),
-            "7.2 of 7.2 bits come from the picture, 0.0 to 0.9 compared with a swapped one; "
-            "blind, it would have said “y”",
-        ),
-        (
-            -0.01,
-            5.0,
-            (Look("blank", (-5.01,), ("y",)), Look("swapped", (-0.01, -0.01), ("x", "x"))),
-            "7.2 of 7.2 bits come from the picture, 0.0 compared with a swapped one; blind, it would have said “y”",
-        ),
-        (
-            -3.0,
-            -2.9,
-            (Look("blank", (-0.1,), ("x",)),),
-            "the picture speaks against it: p 5.0 %, with a blank one 90.5 %; blind, it would have said “x” too",
+            OWN,
+            0.1,
+            ALIKE,
+            "would have said “x” anyway: 20 of your 20 other pictures give the same, p 95.1 % to 99.0 %",
         ),
     ],
 )
-def test_the_verdict(logprob: float, seen: float | None, looks: tuple[Look, ...], said: str) -> None:
-    word = replace(answer_explanation()[0], label="x", logprob=logprob, seen=seen, looks=looks)
+def test_the_verdict(
+    logprob: float,
+    seen: float | None,
+    by: dict[str, float],
+    looked: float | None,
+    looks: tuple[Look, ...],
+    said: str,
+) -> None:
+    word = replace(
+        answer_explanation()[0], label="x", logprob=logprob, seen=seen, seen_by=by, looked=looked, looks=looks
+    )
+    word = replace(word, outputs="value" if np.isnan(logprob) else "softmax")
     assert wording.verdict(word) == said
+
+
+def blind(count: int, same: int, **options: Any) -> WordExplanation:
+    """A word of which ``same`` of ``count`` pictures of one's own give the same."""
+    look = Look("your own", (-0.05,) * count, ("x",) * same + ("y",) * (count - same))
+    known: dict[str, Any] = {"label": "x", "logprob": -0.05, "seen": 0.01, "looked": 0.01, "looks": (look,), **options}
+    return replace(answer_explanation()[0], seen_by={str(n): 0.01 for n in range(count)}, **known)
+
+
+def test_nothing_is_said_anyway_before_sixteen_pictures_of_ones_own_give_the_same() -> None:
+    said = {
+        (count, same): "anyway" in wording.verdict(blind(count, same)) for count in (8, 15, 16, 30) for same in (0, 1)
+    }
+    assert not any(said.values())
+    assert [n for n in range(1, 40) if "anyway" in wording.verdict(blind(n, n))] == list(range(16, 40))
+    assert [n for n in range(31) if "anyway" in wording.verdict(blind(30, n))] == [29, 30]
+    assert "anyway" not in wording.verdict(blind(20, 20, looked=0.6))  # its p moves: it does look
+    look = blind(20, 20).looks[0]
+    for kind in ("median colour", "plain colour", "swapped", "blurred"):
+        assert "anyway" not in wording.verdict(blind(20, 20, looks=(replace(look, kind=kind),)))
+    assert "anyway" not in wording.verdict(blind(20, 20), "white")
 
 
 def test_bits_have_no_negative_zero() -> None:
@@ -212,9 +221,10 @@ def test_bits_have_no_negative_zero() -> None:
 
 def test_the_verdict_on_a_contrast() -> None:
     word = contrast_explanation()[0]
-    assert wording.verdict(replace(word, looks=()), "white") == ""
-    assert wording.verdict(replace(word, seen=None), "white").startswith("leads with the picture: “red” by 5.0 bits")
-    assert wording.verdict(replace(word, seen=None, target="prob"), "white") == ""
+    wanted = "the picture moves the lead over “white” by +6.2 bits, compared with a reference made of it"
+    assert wording.verdict(word, "white") == wanted
+    assert wording.verdict(replace(word, looks=()), "white") == wanted
+    assert wording.verdict(replace(word, seen=None), "white") == ""
 
 
 @pytest.mark.parametrize(
@@ -238,16 +248,15 @@ def test_classes_are_not_called_words() -> None:
     page, markdown = html.page(why), text.markdown(why)
     for said in (
         "pale classes",
-        "are as likely without it",
+        "</span> hardly move",
         "What else it could be",
         "Hover a class",
         "a class’s score",
     ):
         assert said in page
     assert "What could have stood here" not in page
-    assert "come from the words before" not in page
     assert "| class | p |" in markdown
     assert "other likely classes" in markdown
     words = html.page(caption_explanation())
     assert "pale words" in words
-    assert "come from the words before" in words
+    assert "a reference made of it move it, at most 1 each" in words

@@ -16,7 +16,19 @@ from vlx.geometry import Frame, Placement
 
 
 def same_word(one: WordExplanation, other: WordExplanation) -> None:
-    for name in ("label", "score", "logprob", "alternatives", "target", "seen", "because", "notes", "placement"):
+    for name in (
+        "label",
+        "score",
+        "logprob",
+        "alternatives",
+        "target",
+        "seen",
+        "seen_by",
+        "looked",
+        "because",
+        "notes",
+        "placement",
+    ):
         assert getattr(one, name) == getattr(other, name), name
     for name in ("weights", "signed", "opposed"):
         given, wanted = getattr(one, name), getattr(other, name)
@@ -228,3 +240,19 @@ def test_endings_may_be_capitals(tmp_path: Path) -> None:
 def test_half_a_letter_does_not_stop_a_page(tmp_path: Path, ending: str) -> None:
     why = replace(caption_explanation(), provenance={"image": "caf\udce9.png"})
     assert "caf?.png" in why.save(tmp_path / f"why.{ending}").read_text(encoding="utf-8").replace("\\", "")
+
+
+@pytest.mark.parametrize("ending", ["h5", "json"])
+def test_files_from_before_there_were_references_load(tmp_path: Path, ending: str) -> None:
+    why = caption_explanation()
+    older = storage._word_record
+
+    def without(word: WordExplanation, placement: Placement) -> dict[str, object]:
+        return {name: value for name, value in older(word, placement).items() if name not in ("seen_by", "looked")}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "_word_record", without)
+        path = why.save(tmp_path / f"old.{ending}")
+    again = Explanation.load(path)
+    assert [(word.seen, word.seen_by, word.looked) for word in again] == [(word.seen, {}, None) for word in why]
+    assert "compared with a blank picture" in again.save(tmp_path / "old.html").read_text(encoding="utf-8")

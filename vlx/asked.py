@@ -1,7 +1,7 @@
 """What is asked of the model about one prediction, one scalar a row, and what was measured of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vlx import engine
@@ -47,7 +47,7 @@ class Measured:
     ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
     trial (see `vlx.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its default
     where nobody asked for it (see `vlx.probing.PROBES`); ``logprob`` and ``seen`` are in nats, ``checks`` those of the
-    map and of what speaks against it.
+    map and of what speaks against it, ``strange`` notes on references.
     """
 
     score: float
@@ -58,6 +58,9 @@ class Measured:
     flat: bool = False
     logprob: float = 0.0
     seen: float | None = None
+    seen_by: dict[str, float] = field(default_factory=dict)
+    looked: float | None = None
+    strange: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None
     guided: Array | None = None

@@ -81,7 +81,8 @@ def explanation(
     sentence = _sentence(prediction, made[roles.index("whole")]) if "whole" in roles else words[0]
     why = _whole(task, shown, features, prediction, words, sentence, placement, provenance)
     rivals = [_rival(why, one) for one, role in zip(made, roles, strict=True) if role == "rival"]
-    return replace(why, others=tuple(rivals))
+    strange = dict.fromkeys(note for one in found for note in one.strange)
+    return replace(why, others=tuple(rivals), notes=(*why.notes, *strange))
 
 
 def _whole(
@@ -141,6 +142,8 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
         outputs=question.outputs,
         method=method,
         seen=found.seen,
+        seen_by=found.seen_by,
+        looked=found.looked,
         looks=found.looks,
         occlusion=found.occlusion,
         guided=found.guided,
@@ -203,6 +206,8 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
         signed=np.sum([word.signed for word in words], 0),
         opposed=np.sum([word.opposed for word in words], 0),
         seen=None if words[0].seen is None else sum(cast(float, word.seen) for word in words),
+        seen_by={name: sum(word.seen_by[name] for word in words) for name in words[0].seen_by},
+        looked=None,
         looks=(),
         occlusion=None,
         guided=None,

@@ -228,7 +228,7 @@ def classify(
 @click.argument("model")
 @click.option("--n", type=click.IntRange(min=1), default=500, show_default=True, help="Held-out scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--occlusion", is_flag=True, help="Also blank the picture at each map's peak (slower).")
+@click.option("--occlusion", is_flag=True, help="Also hide the picture at each map's peak (slower).")
 @click.option(
     "--metrics",
     type=click.Choice(("pointing", "occlusion", "looking", "because")),

@@ -23,8 +23,9 @@ Array = NDArray[Any]
 class Look:
     """What the model makes of other pictures in place of its own, with the same text before the word.
 
-    ``kind`` is "blank", "blurred" or "swapped"; for each such picture ``logprobs`` holds the word's log-probability in
-    nats (of a contrast: the difference), ``said`` what the model would have said there.
+    ``kind`` is the name of a reference made of the picture (`vlx.references.MADE`), "your own", "plain colour" (those
+    of your own that are one colour), "blurred" or "swapped"; for each such picture ``logprobs`` holds the word's
+    log-probability in nats (of a contrast: the difference), ``said`` what the model would have said there.
     """
 
     kind: str
@@ -73,8 +74,11 @@ class WordExplanation:
     score × gradient, not normalised; None when it was not asked for.
     ``outputs`` says what the model's output means ("softmax", "sigmoid", "probabilities", "value"; see `vlx.outputs`).
     A value is a number without a probability: ``target`` is "value", ``logprob`` NaN, ``seen`` in the number's unit.
-    ``seen`` is log p − log p with a blank picture, in nats, same prefix; None when it was not asked for. ``looks`` at
-    other pictures and ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too.
+    ``seen`` is what log p owes to the picture, in nats: log p − log p with a reference in its place, same prefix, each
+    bounded by log C of C answers and averaged (a number: in its own unit, not bounded); ``seen_by`` the same by
+    reference. ``looked`` is L, the mean of min(|log p − log p′|, 1 nat): near 0 where the picture hardly matters. All
+    are None or empty when they were not asked for. ``looks`` at other pictures and ``occlusion`` of parts of this one
+    are there when they were asked for, and ``because`` too.
     """
 
     label: str
@@ -89,6 +93,8 @@ class WordExplanation:
     method: str = ""
     outputs: str = "softmax"
     seen: float | None = None
+    seen_by: dict[str, float] = field(default_factory=dict)
+    looked: float | None = None
     looks: tuple[Look, ...] = ()
     occlusion: Occlusion | None = None
     guided: Array | None = None

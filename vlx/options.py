@@ -18,6 +18,7 @@ from vlx.language import close_matches
 from vlx.methods import AnyMethod
 from vlx.naming import Naming
 from vlx.neuron_names.table import NeuronNames
+from vlx.references import References
 from vlx.task import TARGET_KINDS, Query, TargetKind, Task
 
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
@@ -47,6 +48,7 @@ class OptionsDict(TypedDict, total=False):
     target: str | None
     subword_map: str
     seen: bool
+    references: Iterable[Any] | str | PathLike[str] | None
     looks: bool
     swaps: Iterable[Any] | None
     occlusion: bool
@@ -69,6 +71,7 @@ DEFAULTS: dict[str, Any] = {
     "target": None,
     "subword_map": "max",
     "seen": True,
+    "references": None,
     "looks": False,
     "swaps": None,
     "occlusion": False,
@@ -96,6 +99,7 @@ class Options:
     kind: TargetKind
     subwords: str
     seen: bool
+    references: References | None
     looks: bool
     swaps: list[Image.Image] | None
     occlusion: bool
@@ -128,6 +132,7 @@ class Options:
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
             seen=option["seen"],
+            references=References.of(option["references"]),
             looks=option["looks"] or option["swaps"] is not None,
             swaps=None if option["swaps"] is None else _swaps(option["swaps"]),
             occlusion=option["occlusion"],

@@ -9,7 +9,7 @@ from weakref import WeakMethod
 
 import torch
 
-from vlx import __version__, assembly, attention, engine, methods, probes, recommending, subwords
+from vlx import __version__, assembly, attention, engine, methods, recommending, references, subwords
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
 from vlx.errors import InputError
@@ -24,6 +24,7 @@ from vlx.outputs import settled
 from vlx.preparing import prepared
 from vlx.probing import Context, probed, stacked
 from vlx.question import question_words
+from vlx.references import MADE
 from vlx.resting import tried
 from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
 from vlx.tracing import measure_frame
@@ -42,9 +43,11 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
     gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`) and ``target`` (logprob,
     logit, prob, margin), by default the adapter's;
-    ``subword_map`` (max, first, sum): how the map of a word of several tokens comes from theirs; ``seen=False`` leaves
-    out the blank-picture probe, ``looks=True`` adds what the model makes of it blurred and of other ones (``swaps``:
-    pictures of your own for that), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM
+    ``subword_map`` (max, first, sum): how the map of a word of several tokens comes from theirs; ``references``:
+    pictures of your own that are put in this one's place to tell what each word owes to it (a list or a folder; 16 or
+    more can tell words that are said whatever the picture), by default five made of the picture (`vlx.references`);
+    ``seen=False`` leaves that out, ``looks=True`` adds what the model makes of it blurred and of drawn scenes (or of
+    ``swaps``), ``occlusion=True`` hides it part by part, ``guided=True`` adds Guided Grad-CAM
     (paper, section 3.2). ``names``: a table of neuron names, a file of one, or "shipped" for the one that came with an
     embedded model; then every word has its ``because``, each reason tried by experiment unless ``check=False`` (units
     are switched ``off`` to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7);
@@ -200,9 +203,9 @@ def _attributed(
 
     def explained(targets: Sequence[Target]) -> engine.Attribution:
         if isinstance(method, methods.Hiding):
-            blank = task.prepare(probes.blank_picture(task, one.size))
+            filling = task.prepare(references.filling(one.picture.image, options.references))
             grid = _grid(features, one, options)
-            return hidden_parts(task, one.inputs, blank, features, targets, grid)
+            return hidden_parts(task, one.inputs, filling, features, targets, grid)
         if isinstance(method, Method):
             return engine.attribute(task, features.A, targets, method, features.rest)
         return attention.attribute(task, features.A, targets, method, features.rest)
@@ -230,7 +233,13 @@ def _provenance(
         "image": one.picture.name,
         **({} if task.kind != "vqa" or options.query.text is None else {"question": options.query.text}),
         "beams": options.query.beams,
+        **({} if not options.seen else {"references": _named(options)}),
         **({} if options.query.prompt is None else {"prompt": options.query.prompt}),
         **({} if options.naming is None else {"names": options.naming.origin}),
         "versions": {"vlx": __version__, "torch": torch.__version__},
     }
+
+
+def _named(options: Options) -> str:
+    own = options.references
+    return f"made of the picture: {', '.join(MADE)}" if own is None else f"{len(own.names)} pictures of the user's own"

@@ -1,29 +1,25 @@
-"""Questions put to the model by showing it other pictures: a blank one, this one blurred, and some of other things."""
+"""Questions put to the model by showing it other pictures: references, this one blurred, and some of other things."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from vlx import engine
-from vlx.explanation import Look, WordExplanation
+from vlx.explanation import Look
 from vlx.kept import Kept
-from vlx.nested import nested, tensors
+from vlx.owing import table
+from vlx.references import Elsewhere, joined
 from vlx.scenes import draw
 from vlx.task import Features, Prediction, Query, Target, Task
 
 KEPT = 8  # sets of foreign feature maps kept for each task
 BLURS = (1 / 32, 1 / 16, 1 / 8)  # radius, of the shorter side: details go, then shapes, then all but the colours
 SWAPS = tuple(range(10_900_000, 10_900_004))  # drawn scenes that stand for "some other picture"
+OWN = "your own"
+PLAIN = "plain colour"  # a picture of one colour is read as that colour: it is no evidence of not looking
 
 _foreign = Kept()
-
-
-def blank_features(task: Task, size: tuple[int, int]) -> Features:
-    """The features of a picture of ``size`` (H, W) in the task's blank colour, kept until the weights change."""
-    return _kept(task, "blank", size, lambda: [blank_picture(task, size)])
 
 
 def swapped_features(task: Task, size: tuple[int, int], swaps: Sequence[Image.Image] | None = None) -> Features:
@@ -34,10 +30,10 @@ def swapped_features(task: Task, size: tuple[int, int], swaps: Sequence[Image.Im
     width_first = (size[1], size[0])
     if swaps is not None:
         return _features(task, [other.convert("RGB").resize(width_first) for other in swaps])
-    return _kept(task, "scenes", size, lambda: [draw(seed).image.resize(width_first) for seed in SWAPS])
+    return _known(task, "scenes", size, lambda: [draw(seed).image.resize(width_first) for seed in SWAPS])
 
 
-def _kept(task: Task, what: str, size: tuple[int, int], pictures: Callable[[], list[Image.Image]]) -> Features:
+def _known(task: Task, what: str, size: tuple[int, int], pictures: Callable[[], list[Image.Image]]) -> Features:
     kept = _foreign.of(task)
     key = (what, size, task.version())
     features: Features | None = kept.get(key)
@@ -49,32 +45,21 @@ def _kept(task: Task, what: str, size: tuple[int, int], pictures: Callable[[], l
     return features
 
 
-def blank_picture(task: Task, size: tuple[int, int]) -> Image.Image:
-    """A picture of ``size`` (H, W) in the task's blank colour."""
-    color = tuple(round(255 * channel) for channel in task.blank)
-    return Image.new("RGB", (size[1], size[0]), color)
-
-
-def blank_logprobs(task: Task, size: tuple[int, int], targets: Sequence[Target]) -> list[float]:
-    """The targets' log-probabilities (of a contrast: their difference) with nothing to see, same prefix, in nats."""
-    features = blank_features(task, size)
-    rows = tuple(replace(target, row=0, kind="logprob") for target in targets)
-    return engine.ask(task, features, rows).float().tolist()
-
-
 def looks(
     task: Task,
     picture: Image.Image,
     query: Query,
     prediction: Prediction,
     targets: Sequence[Target],
+    shown: Elsewhere,
     *,
     others: bool = True,
     swaps: Sequence[Image.Image] | None = None,
 ) -> list[tuple[Look, ...]]:
-    """For each target what the model makes of a blank picture in place of ``picture`` (RGB), and, with ``others``, of
+    """For each target what the model makes of the references in place of ``picture`` (RGB), and, with ``others``, of
     blurred and swapped ones.
 
+    ``shown`` are the references: each one made of the picture is a look of its own, those of the user's own are one.
     ``swaps`` are pictures of something else, by default four drawn scenes; they are resized to this one. The targets
     are the words of ``prediction`` in order, then others about the same text; all of them meet all pictures in one
     `scores` batch, as log-probabilities in nats (a contrast: the difference).
@@ -82,42 +67,21 @@ def looks(
     What the model ``said`` there is its answer or class; of a word the likeliest after the same words, and of a whole
     caption the caption it would have given.
     """
-    size = (picture.height, picture.width)
-    shown = {"blank": blank_features(task, size)}
+    size, parts = (picture.height, picture.width), [shown.features]
+    kinds = [PLAIN if flat else OWN for flat in shown.flat] if shown.own else list(shown.names)
     if others:
         radii = [max(share * min(size), 1.0) for share in BLURS]
-        shown["blurred"] = _features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii])
-        shown["swapped"] = swapped_features(task, size, swaps)
-    features = joined(list(shown.values()))
-    count = len(features.A)
-    rows = [replace(target, row=row, kind="logprob") for target in targets for row in range(count)]
-    values = engine.ask(task, features, rows).float().view(len(targets), count).tolist()
+        parts.append(_features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii]))
+        parts.append(swapped_features(task, size, swaps))
+        kinds += ["blurred"] * len(parts[1].A) + ["swapped"] * len(parts[2].A)
+    features = joined(parts)
+    values = table(task, features, targets)
     said = _said(task, features, query, prediction, len(targets))
-    found, first = [], 0
-    for kind, part in shown.items():
-        own = slice(first, first + len(part.A))
-        found.append([Look(kind, tuple(v[own]), told[own]) for v, told in zip(values, said, strict=True)])
-        first = own.stop
-    return list(zip(*found, strict=True))
-
-
-def sway(word: WordExplanation) -> float | None:
-    """How far other pictures sway the word: the mean of |log p − log p′| over swapped pictures, in nats.
-
-    Near 0 where the model answers without looking; None where no picture was swapped. Of the scores tried this alone
-    told all questions that the biased twin of scenes/vqa answers without looking from its honest ones, and from the
-    same questions to the honest model: a blank picture is like nothing the model has seen, and a mean of log p − log p′
-    lets pictures that speak for the word make up for those that speak against it.
-    """
-    others = [logprob for look in word.looks if look.kind == "swapped" for logprob in look.logprobs]
-    shown = _shown(word)
-    return float(np.mean([abs(shown - other) for other in others])) if others else None
-
-
-def _shown(word: WordExplanation) -> float:
-    """log p with the picture; of a contrast the difference, which only what was seen and the blank picture tell."""
-    blank = next((look for look in word.looks if look.kind == "blank"), None)
-    return word.logprob if blank is None or word.seen is None else word.seen + blank.logprobs[0]
+    rows = {kind: [row for row, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
+    return [
+        tuple(Look(kind, tuple(map(float, own[at])), tuple(told[row] for row in at)) for kind, at in rows.items())
+        for own, told in zip(values, said, strict=True)
+    ]
 
 
 def _said(task: Task, features: Features, query: Query, prediction: Prediction, targets: int) -> list[tuple[str, ...]]:
@@ -138,15 +102,6 @@ def _likeliest(prediction: Prediction, position: int) -> str:
     count = len(prediction.words)
     told = prediction.words[position].alternatives if -count <= position < count else ()
     return max(told, key=lambda other: other.logprob).label if told else ""
-
-
-def joined(parts: Sequence[Features]) -> Features:
-    """One batch of several features; their pictures have the same shape."""
-    if len(parts) == 1:
-        return parts[0]
-    maps = {layer: torch.cat([part.maps[layer] for part in parts]) for layer in parts[0].maps}
-    columns = zip(*(tensors(part.rest) for part in parts), strict=True)
-    return replace(parts[0], maps=maps, rest=nested(lambda _: torch.cat(next(columns)), parts[0].rest))
 
 
 def _features(task: Task, pictures: Sequence[Image.Image]) -> Features:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vlx import asked as asking
-from vlx import engine, language, probes
+from vlx import engine, language, owing, probes, references
 from vlx.asked import Asked, Measured
 from vlx.assembly import Shown
 from vlx.because import becauses
@@ -20,7 +20,9 @@ from vlx.map_check import MapCheck
 from vlx.map_trials import on_cells, trials, tried
 from vlx.occlusion import occlude
 from vlx.options import Options
+from vlx.owing import Owed
 from vlx.pixels import guided_gradcam, pixel_gradients, top_gradients
+from vlx.references import Elsewhere
 from vlx.task import Features, Prediction, Sees, Target, Task
 from vlx.weighting import METHODS, Method
 
@@ -58,6 +60,17 @@ class Context:
         """Their log-probabilities with the picture, in nats."""
         return asking.logprobs(self.task, self.features, self.prediction, self.asked)
 
+    @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """The references as the model sees them."""
+        shown = self.shown
+        return references.elsewhere(self.task, shown.picture.image, shown.inputs, self.options.references)
+
+    @cached_property
+    def owed(self) -> list[Owed]:
+        """What the targets owe to the picture."""
+        return owing.owing(self.task, self.features, self.prediction, self.asked, self.logprobs, self.elsewhere)
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -81,21 +94,32 @@ def _looks(context: Context) -> Sequence[Any]:
         context.options.query,
         context.prediction,
         context.likely,
+        context.elsewhere,
         others=context.options.looks,
         swaps=context.options.swaps,
     )
 
 
-def _seen(context: Context) -> Sequence[float]:
-    blind = probes.blank_logprobs(context.task, context.shown.size, context.likely)
-    return [there - gone for there, gone in zip(context.logprobs, blind, strict=True)]
+def _looks_wanted(context: Context) -> bool:
+    """Of answers what is said of the references is told too, of captions where they are the user's own."""
+    options = context.options
+    return options.looks or (options.seen and (context.task.kind == "vqa" or options.references is not None))
+
+
+def _strange(context: Context) -> Sequence[tuple[str, ...]]:
+    """A note where references are unlike the picture for the model; the same for all targets."""
+    own, other = context.features, context.elsewhere.features
+    if own.layer != other.layer or own.A.shape[1] != other.A.shape[1]:
+        return [()] * len(context.asked)  # explained at a layer that has met the text
+    note = references.strange(context.elsewhere.names, references.ratio(other.A, own.A))
+    return [(note,) if note else ()] * len(context.asked)
 
 
 def _occlusion(context: Context) -> Sequence[Any]:
     task, shown = context.task, context.shown
-    blank = task.prepare(probes.blank_picture(task, shown.size))
+    filling = task.prepare(references.filling(shown.picture.image, context.options.references))
     maps, window = list(context.maps), shown.frame.window
-    return occlude(task, shown.inputs, blank, context.features, context.targets, maps, window=window)
+    return occlude(task, shown.inputs, filling, context.features, context.targets, maps, window=window)
 
 
 def _guided(context: Context) -> Sequence[Array]:
@@ -176,12 +200,11 @@ def _meant(context: Context) -> list[int]:
 
 PROBES = (
     Probe("logprob", lambda context: True, lambda context: context.logprobs),
-    Probe(
-        "looks",
-        lambda context: context.options.looks or (context.options.seen and context.task.kind == "vqa"),
-        _looks,
-    ),
-    Probe("seen", lambda context: context.options.seen, _seen),
+    Probe("looks", _looks_wanted, _looks),
+    Probe("seen", lambda context: context.options.seen, lambda context: [one.seen for one in context.owed]),
+    Probe("seen_by", lambda context: context.options.seen, lambda context: [one.by for one in context.owed]),
+    Probe("looked", lambda context: context.options.seen, lambda context: [one.looked for one in context.owed]),
+    Probe("strange", lambda context: context.options.seen, _strange),
     Probe("occlusion", lambda context: context.options.occlusion, _occlusion),
     Probe("guided", lambda context: context.options.guided, _guided),
     Probe("checks", lambda context: bool(context.options.check), _checks),

@@ -191,7 +191,8 @@ class CnnLstmCaptioner(CnnVision):
             ranked = zip(top.indices[step].tolist(), top.values[step].tolist(), strict=True)
             others = tuple(Alternative(self.vocabulary[other], other, value) for other, value in ranked)
             told = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if step in read.missing else ()
-            words.append(Word(label, (Term(step, token),), float(logprobs[step, token]), others, told))
+            word = Word(label, (Term(step, token),), float(logprobs[step, token]), others, told)
+            words.append(replace(word, choices=len(self.vocabulary)))
         return Prediction(read.text, tuple(words), read.ids, forced, read.notes)
 
     def _check_logprobs(self, logprobs: Tensor) -> None:

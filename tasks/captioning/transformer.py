@@ -204,4 +204,5 @@ class TransformerCaptioner(TransformerVision):
     def _word(self, label: str, places: tuple[int, ...], tokens: tuple[int, ...], logprobs: Tensor) -> Word:
         terms = tuple(Term(place, tokens[place]) for place in places)
         total = sum(float(logprobs[place, tokens[place]]) for place in places)
-        return Word(label, terms, total, likeliest(self.tokenizer, logprobs[places[0]]))
+        likely = likeliest(self.tokenizer, logprobs[places[0]])
+        return Word(label, terms, total, likely, choices=logprobs.shape[-1])

@@ -166,7 +166,7 @@ class BlipVqa(TransformerVision):
         likely = sorted(known.values(), key=lambda one: -one.logprob)[:BEAMS]
         return Prediction(
             own.label,
-            (Word(own.label, terms, own.logprob, tuple(likely), sides=sides),),
+            (Word(own.label, terms, own.logprob, tuple(likely), sides=sides, choices=self.text.vocab_size),),
             text,
             query.answer is not None,
         )

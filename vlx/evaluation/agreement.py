@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vlx import probes
+from vlx import references
 from vlx.evaluation.cases import cases_of, check_scenes
 from vlx.evaluation.maps import maps_of, methods_of
 from vlx.evaluation.result import Figure, Result
@@ -39,9 +39,9 @@ def agreement(
         cases = cases_of(task, features, [scene])
         targets = [case.target(task.defaults.target) for case in cases]
         maps = {name: signed.cpu().numpy() for name, signed in maps_of(task, features, targets)}
-        blank = task.prepare(probes.blank_picture(task, (scene.size, scene.size)))
+        filling = task.prepare(references.filling(scene.image))
         own = maps[task.defaults.method]
-        hidden = occlude(task, inputs, blank, features, targets, list(own))
+        hidden = occlude(task, inputs, filling, features, targets, list(own))
         h, w = own[0].shape
         y, x = np.mgrid[:h, :w]
         central = -((y - (h - 1) / 2) ** 2 + (x - (w - 1) / 2) ** 2)

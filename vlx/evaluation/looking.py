@@ -1,26 +1,27 @@
-"""Does a VQA model look at the picture? How far its answers are swayed by other pictures, by kind of question.
+"""Does a VQA model look at the picture? How far its answers are moved by other pictures, by kind of question.
 
-A blank picture is like nothing the model was trained on, and may sway it for that alone; pictures of other scenes are
-the fairer question. Both are told. Where a model was misled on purpose (`vlx.scenes.bias`), the area under the ROC
-curve says how well each tells the questions that give away their answer from the honest ones.
+L is the mean of min(|log p − log p′|, 1 nat) over the references made of each picture (`vlx.references`), and over
+drawn scenes as pictures of something else. Where a model was misled on purpose (`vlx.scenes.bias`), the area under the
+ROC curve says how well each tells the questions that give away their answer from the honest ones.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx import engine, probes
+from vlx import probes, references
 from vlx.errors import InputError
 from vlx.evaluation.result import Figure, Result
+from vlx.owing import table
 from vlx.scenes import HELD_OUT, draw
 from vlx.scenes.bias import BIASED
 from vlx.task import Query, Task, word_target
 
 NAN = float("nan")
+MADE, SCENES = "looked, references of the picture", "looked, other scenes"
 
 
 def looking(
@@ -32,27 +33,26 @@ def looking(
 ) -> Result:
     """All questions about ``n`` held-out scenes, each with the answer that the model gives.
 
-    Under "sway by other scenes" the mean of |log p − log p′| in nats, p′ with another scene in place of the picture;
-    under "owed, blank" log p less that with a blank picture. ``auc`` is the area under the ROC curve by which each
-    tells the biased kinds of question from the honest ones.
+    L in nats, in [0, 1], with the references made of each picture and with four drawn scenes. ``auc`` is the area under
+    the ROC curve by which each tells the biased kinds of question from the honest ones.
     """
     if task.kind != "vqa":
         raise InputError(f"{task.name} does {task.kind}; whether it looks is asked of VQA models")
-    sway: dict[str, list[float]] = defaultdict(list)
-    owed: dict[str, list[float]] = defaultdict(list)
-    size = draw(first).image.size[::-1]
-    elsewhere = probes.joined([probes.blank_features(task, size), probes.swapped_features(task, size)])
+    found: dict[str, dict[str, list[float]]] = {MADE: defaultdict(list), SCENES: defaultdict(list)}
+    other = probes.swapped_features(task, draw(first).image.size[::-1])
     for seed in progress(range(first, first + n)):
         scene = draw(seed)
-        features = task.features(task.place(task.prepare(scene.image)[None]))
-        for asked in scene.questions:
-            prediction = task.predict(features, [Query(question=asked.text)])[0]
-            target = word_target(prediction, 0, 0, "logprob")
-            there = engine.ask(task, elsewhere, [replace(target, row=row) for row in range(len(elsewhere.A))]).tolist()
-            changes = prediction.words[0].logprob - np.array(there)
-            owed[asked.kind].append(float(changes[0]))
-            sway[asked.kind].append(float(np.abs(changes[1:]).mean()))
-    rows = [*_figures("owed, blank", owed), *_figures("sway by other scenes", sway)]
+        inputs = task.prepare(scene.image)
+        features = task.features(task.place(inputs[None]))
+        asked = [Query(question=one.text) for one in scene.questions]
+        said = [task.predict(features, [query])[0] for query in asked]
+        targets = [word_target(one, 0, 0, "logprob") for one in said]
+        made = references.elsewhere(task, scene.image, inputs).features
+        for name, shown in ((MADE, made), (SCENES, other)):
+            gone = table(task, shown, targets)
+            for one, question, row in zip(said, scene.questions, gone, strict=True):
+                found[name][question.kind].append(references.looked(one.words[0].logprob, row.tolist()))
+    rows = [row for name, values in found.items() for row in _figures(name, values)]
     return Result(task.name, n, tuple(rows), f"vlx evaluate {task.name} --metrics looking --n {n}")
 
 

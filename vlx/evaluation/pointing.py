@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vlx import engine
@@ -44,7 +43,7 @@ def evaluate(
     """The pointing game on ``n`` held-out scenes with two named objects, for all methods, log p and logit, and of
     answers the margin.
 
-    With ``occlusion`` also the mean fall of log p (nats) when the picture is blanked around each map's peak, beside
+    With ``occlusion`` also the mean fall of log p (nats) when the picture is hidden around each map's peak, beside
     the fall at a random place.
     """
     check_scenes(task)
@@ -168,7 +167,7 @@ def _count_baselines(
         tally.baselines[case.group, "pointing same"].append(hit(case, peak, placement))
 
 
-WINDOW = 12  # half the side, in prepared pixels, of the square that is blanked around a peak
+WINDOW = 12  # half the side, in prepared pixels, of the square that is hidden around a peak
 
 
 def _count_random_falls(
@@ -189,21 +188,16 @@ def _falls(
     peaks: Sequence[tuple[int, int] | None],
     placement: Placement,
 ) -> list[float]:
-    """How far log p falls when the picture is blanked around each target's peak; 0 where there is none."""
-    blank = task.prepare(_blank_picture(task, images))
+    """How far log p falls when the picture is hidden around each target's peak; 0 where there is none."""
+    filling = images.flatten(2).median(2).values  # each picture's median colour
     edited = images[[target.row for target in targets]].clone()
     grid = placement.grid
     for n, peak in enumerate(peaks):
         if peak is not None:
             y, x = (round(o + s * c) for o, s, c in zip(grid.offset, grid.stride, peak, strict=True))
             square = np.s_[..., max(y - WINDOW, 0) : y + WINDOW, max(x - WINDOW, 0) : x + WINDOW]
-            edited[n][square] = blank[square]
+            edited[n][square] = filling[targets[n].row, :, None, None]
     own = [replace(target, row=n, kind="logprob") for n, target in enumerate(targets)]
     before = engine.ask(task, task.features(task.place(images)), [replace(t, kind="logprob") for t in targets])
     after = engine.ask(task, task.features(task.place(edited)), own)
     return (before - after).tolist()
-
-
-def _blank_picture(task: Task, images: Tensor) -> Any:
-    height, width = images.shape[2:]
-    return Image.new("RGB", (width, height), tuple(round(255 * channel) for channel in task.blank))

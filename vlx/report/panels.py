@@ -24,8 +24,6 @@ KINDS = {
     "sentence": "the whole text as one target",
 }
 
-KNOWN = {"word": "the words before it", "answer": "the question alone", "class": "the model alone"}
-
 
 @dataclass(frozen=True)
 class Item:
@@ -64,19 +62,19 @@ class Item:
         return min(wording.strongest(self.word.signed) / self.top, 1.0) if self.top > 0 else 0.0
 
     @property
-    def lost(self) -> float | None:
-        """The part of p that is gone with a blank picture; None when nobody asked."""
-        return wording.lost(self.word)
+    def moved(self) -> float | None:
+        """How far other pictures move it, negative where this one speaks against it; None when nobody asked."""
+        return wording.moved(self.word)
 
     @property
     def ink(self) -> int:
-        """How dark the word is written, in percent: pale words come from the words before them, or the question."""
-        return 100 if self.lost is None or self.instead_of else round(100 * min(max(self.lost, 0.0) * 1.6, 1.0))
+        """How dark the word is written, in percent: words that other pictures hardly move are pale."""
+        return 100 if self.moved is None or self.instead_of else round(100 * min(max(self.moved, 0.0) * 1.6, 1.0))
 
     @property
     def seen_said(self) -> str:
         """The same in a sentence."""
-        return wording.seen_said(self.word, KNOWN[self.noun])
+        return wording.seen_said(self.word)
 
     @property
     def verdict(self) -> str:
@@ -101,7 +99,11 @@ class Item:
     @property
     def spoken(self) -> str:
         """The button for who hears it."""
-        seen = "" if self.word.seen is None else f", seen {wording.seen(self.word)} nats"
+        seen = (
+            ""
+            if self.word.seen is None
+            else f", seen {wording.seen(self.word)}{'' if self.word.outputs == 'value' else ' nats'}"
+        )
         likely = f"probability {wording.share(self.word.logprob)}"
         return f"{self.label}: {likely}{seen}, map {100 * self.strength:.0f} % of the scale"
 
@@ -319,7 +321,7 @@ def _data(why: Explanation, items: Sequence[Item], top: float) -> dict[str, Any]
 
 def _first(words: Sequence[Item]) -> int:
     """The word to begin with: a strong map, and owed to the picture."""
-    return max(range(len(words)), key=lambda n: words[n].strength * max(words[n].lost or 0.0, 0.01), default=0)
+    return max(range(len(words)), key=lambda n: words[n].strength * max(words[n].moved or 0.0, 0.01), default=0)
 
 
 def _mirrored(word: WordExplanation) -> bool:

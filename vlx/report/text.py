@@ -121,12 +121,12 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
 
 
 def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> list[Text]:
-    lost = wording.lost(word)
+    moved = wording.moved(word)
     peak = wording.strongest(word.signed)
     return [
         Text(
             clean(_label(word, instead_of)),
-            style="dim" if lost is not None and lost < 0.1 else "bold",
+            style="dim" if moved is not None and moved < wording.LITTLE else "bold",
         ),
         Text(wording.share(word.logprob)),
         Text(wording.log(word.logprob)),

@@ -5,7 +5,9 @@ from collections import Counter
 
 import numpy as np
 
+from vlx.evaluation.result import wilson
 from vlx.explanation import Explanation, Look, WordExplanation
+from vlx.references import MADE
 
 UNITS = {"logprob": "nats", "logit": "logits", "prob": "probability", "margin": "logits of lead"}
 SCORES = {"logprob": "log p", "logit": "the logit", "prob": "p", "margin": "the lead over the runner-up"}
@@ -13,7 +15,11 @@ GUIDED = (
     "Guided Grad-CAM: the colours that would make the regions “for” it stronger; mid-grey is no effect. "
     "An illustration, not evidence: it hardly depends on the weights of the upper layers (arXiv 1810.03292)."
 )
-HARDLY = 0.25  # of p: what was said anyway hardly gained by the picture
+LITTLE = 0.1  # nats of `looked`: less is "hardly"
+SWAYED = 0.5  # nats of `looked`: from here on a word is not said to have been said anyway
+ENOUGH = 16  # pictures of the user's own, before that is said
+SURE = 0.8  # of other pictures give the same, at 95 % confidence
+OWN = "your own"  # as `vlx.probes.looks` calls them
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
@@ -137,25 +143,39 @@ def difference(value: float) -> str:
     return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
 
 
-def lost(word: WordExplanation) -> float | None:
-    """1 − p(blank)/p, in [0, 1]: the part of p that is gone without the picture. Negative down to −1 when it grows."""
-    if word.seen is None or math.isnan(word.seen):
+def compared(word: WordExplanation) -> str:
+    """What the word's figures with and without the picture compare it with."""
+    count = len(word.seen_by)
+    if not count:
+        return "a blank picture"  # as files of earlier versions have it
+    if set(word.seen_by) <= set(MADE):
+        return f"{count} references made of it" if count > 1 else "a reference made of it"
+    return f"{count} pictures of your own" if count > 1 else "a picture of your own"
+
+
+def moved(word: WordExplanation) -> float | None:
+    """How far other pictures move the word, L in [0, 1] nats, negative where the picture speaks against it.
+
+    None when it was not asked for, and for numbers; without L (a phrase, a file of an earlier version) |seen|, at
+    most 1.
+    """
+    if word.seen is None or math.isnan(word.seen) or word.outputs == "value":
         return None
-    return 1 - math.exp(-word.seen) if word.seen >= 0 else math.exp(word.seen) - 1
+    size = min(abs(word.seen), 1.0) if word.looked is None else word.looked
+    return -size if word.seen < 0 else size
 
 
-def seen_said(word: WordExplanation, before: str = "the words before it") -> str:
-    """The same in a sentence; ``before`` is what the model knows besides the picture."""
-    part = lost(word)
-    if part is None:
+def seen_said(word: WordExplanation) -> str:
+    """What the word owes to the picture, in a sentence; empty when it was not asked for."""
+    if word.seen is None or math.isnan(word.seen):
         return ""
-    if part < -0.05:
-        return "the picture speaks against it: with a blank picture it would be likelier"
-    if part < 0.1:
-        return f"comes from {before}: hardly less likely with a blank picture"
-    if part > 0.995:
-        return "all but gone with a blank picture"
-    return f"with a blank picture its p would be {100 * part:.0f} % less"
+    if word.looked is not None and word.looked < LITTLE:
+        return f"hardly moved by the picture: log p changes by {log(word.looked)} nats on average with {compared(word)}"
+    if word.outputs == "value":
+        return f"the picture adds {difference(word.seen)} to it, compared with {compared(word)}"
+    if word.seen < 0:
+        return f"the picture speaks against it: {difference(word.seen)} nats, compared with {compared(word)}"
+    return f"{difference(word.seen)} nats come from the picture, compared with {compared(word)}"
 
 
 def strongest(values: object) -> float:
@@ -188,57 +208,49 @@ def runners_up(word: WordExplanation, count: int = 2) -> str:
 
 
 def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
-    """How much of a word or answer comes from the picture, in bits, and what would have been said blind.
+    """How much of a word or answer comes from the picture, in bits, compared with the references.
 
-    Bits are −log₂ p: those that a blank picture leaves open are filled by the picture or not at all. Where the same
-    would have been said and p hardly changes, that is said instead. Blurred and swapped pictures give the spread: a
-    blank one is like nothing the model has seen. Empty when nobody asked. ``instead_of``: the other answer of a
-    contrast, whose log-probabilities are differences.
+    That the same would have been said anyway is said only where enough pictures of the user's own were tried: 16 or
+    more, none of one plain colour, of which so many gave the same that 80 % do at 95 % confidence, and the word hardly
+    moved. Empty when nobody asked. ``instead_of``: the other answer of a contrast.
     """
-    blank = next((look for look in word.looks if look.kind == "blank" and look.logprobs), None)
-    blind = blank.logprobs[0] if blank else None if word.seen is None else word.logprob - word.seen
+    if word.seen is None or math.isnan(word.seen):
+        return ""
+    if instead_of is None and (anyway := _anyway(word)):
+        return anyway
+    spread = _spread(list(word.seen_by.values()))
     if instead_of is not None:
-        return "" if blank is None else _lead(word, instead_of, blank.logprobs[0])
-    if blind is None or math.isnan(blind) or math.isnan(word.logprob):
+        moved = difference(word.seen) if word.outputs == "value" else f"{signed_bits(word.seen)} bits{spread}"
+        return f"the picture moves the lead over “{_short(instead_of)}” by {moved}, compared with {compared(word)}"
+    if word.outputs == "value" or (word.looked is not None and word.looked < LITTLE):
+        return seen_said(word)
+    if word.seen < 0:
+        return f"the picture speaks against it: {signed_bits(word.seen)} bits{spread}, compared with {compared(word)}"
+    return f"{bits(word.seen)} bits come from the picture{spread}, compared with {compared(word)}"
+
+
+def _anyway(word: WordExplanation) -> str:
+    """That the user's own pictures give the same; empty where that is not sure, or too few were tried."""
+    own = next((look for look in word.looks if look.kind == OWN), None)
+    if own is None or len(own.said) < ENOUGH or word.looked is None or word.looked > SWAYED:
         return ""
-    said = blank.said[0] if blank and blank.said else None
-    others = _others(word)
-    same = said is not None and said.casefold() == word.label.casefold()
-    if same and abs(probability(word.logprob) - probability(blind)) < HARDLY:
-        spread = f", {_range(share(others[1]), share(others[2]))} {others[0]}" if others else ""
-        return f"would have said “{_short(word.label)}” anyway: p with a blank picture is {share(blind)}{spread}"
-    if elsewhere := _said_of_others(word):
-        return f"would have said “{_short(word.label)}” anyway: {elsewhere}"
-    blindly = f"; blind, it would have said “{_short(said)}”{' too' if same else ''}" if said else ""
-    if word.logprob < blind:
-        return f"the picture speaks against it: p {share(word.logprob)}, with a blank one {share(blind)}{blindly}"
-    spread = ""
-    if others:
-        least, most = (bits(word.logprob - logprob) for logprob in (others[2], others[1]))
-        spread = f", {_range(least, most)} compared {others[0]}"
-    return f"{bits(word.logprob - blind)} of {bits(-blind)} bits come from the picture{spread}{blindly}"
-
-
-def _others(word: WordExplanation) -> tuple[str, float, float] | None:
-    """Which pictures there are besides a blank one, and the least and the largest log-probability with them."""
-    looks = [look for look in word.looks if look.kind != "blank"]
-    known = [p for look in looks for p in look.logprobs if not math.isnan(p)]
-    kinds = " or ".join(dict.fromkeys(look.kind for look in looks))
-    return (f"with a {kinds} one", min(known), max(known)) if known else None
-
-
-def _said_of_others(word: WordExplanation, least: int = 3) -> str:
-    """What p is with swapped pictures, if all of them hardly change the word and its p.
-
-    Empty where one does, and where there are fewer than ``least``: some pictures happen to show the same.
-    """
-    swapped = [look for look in word.looks if look.kind == "swapped"]
-    said = [one.casefold() == word.label.casefold() for look in swapped for one in look.said]
-    known = [p for look in swapped for p in look.logprobs]
-    near = [abs(probability(p) - probability(word.logprob)) < HARDLY for p in known]
-    if len(near) < least or not all(near) or not all(said):
+    same = sum(said.casefold() == word.label.casefold() for said in own.said)
+    if wilson(same, len(own.said))[0] < SURE:
         return ""
-    return f"p with {len(known)} other pictures is {_range(share(min(known)), share(max(known)))}"
+    likely = _range(share(min(own.logprobs)), share(max(own.logprobs)))
+    told = f"{same} of your {len(own.said)} other pictures give the same, p {likely}"
+    return f"would have said “{_short(word.label)}” anyway: {told}"
+
+
+def _spread(nats: list[float]) -> str:
+    """The least and the largest of several, in bits; empty for one."""
+    known = [value for value in nats if not math.isnan(value)]
+    return f" ({signed_bits(min(known))} to {signed_bits(max(known))} by reference)" if len(known) > 1 else ""
+
+
+def signed_bits(nats: float) -> str:
+    """Nats as bits, with one place and a sign."""
+    return ("+" if nats > 0 and bits(nats) != "0.0" else "") + bits(nats)
 
 
 def _range(low: str, high: str) -> str:
@@ -252,21 +264,7 @@ def bits(nats: float) -> str:
 
 def lead(word: WordExplanation) -> float:
     """A contrast's difference of log-probabilities with the picture, in nats; NaN where it cannot be known."""
-    blank = next((look for look in word.looks if look.kind == "blank" and look.logprobs), None)
-    if word.seen is not None and blank is not None:
-        return word.seen + blank.logprobs[0]
     return math.nan if word.target == "prob" else word.score  # a difference of logits is one of log-probabilities
-
-
-def _lead(word: WordExplanation, other: str, blind: float) -> str:
-    """The verdict on a contrast."""
-    with_it = lead(word)
-    if math.isnan(blind) or math.isnan(with_it):
-        return ""
-    there, gone = (
-        f"“{_short(word.label if nats >= 0 else other)}” by {bits(abs(nats))} bits" for nats in (with_it, blind)
-    )
-    return f"leads with the picture: {there}; with a blank one: {gone}"
 
 
 def agreement(word: WordExplanation) -> str:
