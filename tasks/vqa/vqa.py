@@ -102,7 +102,7 @@ class CnnLstmVqa(CnnVision):
         made = []
         for row, query, read in zip(table, queries, asked, strict=True):
             one = predicted(row, query, self.answers, _tokens(read), self.name, self.outputs)
-            made.append(replace(one, notes=(*_unknown(read.unknown), *read.notes)))
+            made.append(replace(one, notes=(*one.notes, *_unknown(read.unknown), *read.notes)))
         return made
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
