@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from vlx.errors import ModelError
+from vlx.errors import ImageError, ModelError
 
 Prepare = Callable[[Image.Image], Tensor]
 LONGEST = 100  # characters of the message of what a prepare raised
@@ -21,6 +21,8 @@ def prepared(prepare: Prepare, image: Image.Image) -> Tensor:
     """
     try:
         made = prepare(image)
+    except ImageError:  # which names the picture and what is wrong with it
+        raise
     except Exception as error:  # a prepare is anybody's code
         text = " ".join(str(error).split())
         raise ModelError(
