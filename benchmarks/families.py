@@ -14,6 +14,7 @@ from vlx import scenes
 from vlx.selftest import SelfTest
 from vlx.task import Task
 from vlx.tasks.huggingface import tiny
+from vlx.verdict import TOLD
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 HEAD = """# Families of Hugging Face models
@@ -52,7 +53,7 @@ def row(family: str, folder: Path) -> tuple[str, bool]:
         f"{same.value:.0e}",
         f"{known['gradients agree'].value:.0e}",
         ", ".join(f"{100 * (value or 0):.0f} %" for value in patches),
-        "passed" if found.passed else "FAILED",
+        TOLD[found.verdict],
     )
     return f"| {' | '.join(cells)} |", found.passed
 

@@ -28,7 +28,7 @@ from vlx.tasks.classification import Classifier
 NAMES = [
     "forced = generated", "split", "no leak", "gradient", "gradients agree", "repeatable", "attention", "mixed",
     "gradient = replay", "nothing goes round A", "prepare is steady", "A in company", "scores in company",
-    "stock model", "outputs", "patch probe", "patch probe 3:2",
+    "stock model", "outputs", "axes are places", "patch probe", "patch probe 3:2",
 ]  # fmt: skip
 PROBES = ["patch probe", "patch probe 3:2"]
 STOCK = ["stock model", "outputs"]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx import around, company, differences, patches, stock
+from vlx import around, axes, company, differences, patches, stock
 from vlx.chance import random_state_kept
 from vlx.checks import CHECKS, Case, mixed
 from vlx.errors import InputError, UnknownWords
@@ -25,7 +25,14 @@ from vlx.verdict import Row, SelfTest, unproven
 __all__ = ["Row", "SelfTest", "self_test"]
 
 QUESTION = "what is in the picture?"
-ALL = {**CHECKS, **differences.CHECKS, **around.CHECKS, **company.CHECKS, **stock.CHECKS}
+ALL = {
+    **CHECKS,
+    **differences.CHECKS,
+    **around.CHECKS,
+    **company.CHECKS,
+    **stock.CHECKS,
+    **axes.CHECKS,
+}
 WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
 
 
