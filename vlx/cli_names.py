@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from vlx.neuron_names import NeuronNames
     from vlx.neuron_names.table import UnitName
+    from vlx.neuron_names.table.witness import Witness
 
 FILE = click.Path(path_type=Path)
 FORMATS = (
@@ -128,6 +129,66 @@ def export(table: Path, out: Path) -> None:
     click.echo(_read(table).save(out))
 
 
+@names.command()
+@click.argument("table", type=FILE)
+@click.option("--model", help="The model, where the table does not name it.")
+@click.option("--data", default="scenes:40:10000000", show_default=True, help="Pictures on which it says the words.")
+@click.option("--question", help="What a model that answers questions is asked.")
+@click.option("--n", "count", type=click.IntRange(min=1), default=40, show_default=True, help="How many pictures.")
+def check(table: Path, model: str | None, data: str, question: str | None, count: int) -> None:
+    """Look for swapped labels in a TABLE: units named red should add more to "red" than to "blue".
+
+    Exit code 1 where labels are seen to be swapped, or none could be tested.
+
+    \b
+    Example:  vlx names check names.h5
+              vlx names check names.h5 --model scenes/captioner --data scenes:40
+    """
+    from rich.console import Console
+
+    found = _read(table)
+    task = _model_of(found, model)
+    from vlx.neuron_names import witness
+
+    told = witness(found, task, data, question=question, pictures=count)
+    Console(width=WIDE).print(_testimonies(told))
+    for note in told.notes:
+        click.echo(f"Note: {note}", err=True)
+    if told.left_out:
+        click.echo(f"not tested, no word of the model or one unit: {', '.join(told.left_out)}")
+    click.echo(str(told))
+    if told.swapped:
+        raise click.exceptions.Exit(1)
+
+
+def _testimonies(told: "Witness") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from vlx.report.text import clean
+
+    shown = Table("name", "category", "units", "speaks most for", "own", "most", "places", box=None)
+    for row in told.rows:
+        text = [escape(clean(one)) for one in (row.concept, row.category)]
+        best = f"{'' if row.own else '✗ '}{escape(clean(row.best))}"
+        shown.add_row(*text, str(len(row.units)), best, f"{row.gain:+.2f}", f"{row.best_gain:+.2f}", str(row.places))
+    return shown
+
+
+def _model_of(found: "NeuronNames", model: str | None) -> Any:
+    """The model given, or that of the table."""
+    import vlx
+
+    name = model or str(found.about.get("model") or "")
+    if not name:
+        raise click.ClickException("the table does not tell which model its units are of; give --model")
+    try:
+        return vlx.load(name)
+    except vlx.VlxError as error:
+        asked = "" if model else "; the table names it so: give --model, a name or a bundle folder"
+        raise click.ClickException(f"{error}{asked}") from None
+
+
 def _read(path: Path, kind: str | None = None, **options: Any) -> "NeuronNames":
     """The names in a file; what a message asks for is called as the options of ``vlx names import``."""
     from vlx.errors import InputError
@@ -152,23 +213,17 @@ def _listed(categories: str) -> list[str]:
 
 def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: Path) -> Path:
     """Draw the top pictures of a unit and say where."""
-    import vlx
     from vlx.files import require_place
     from vlx.neuron_names import open_data
     from vlx.report import units
 
     require_place(out)
     units.require_pictures(found)
-    name = model or str(found.about.get("model") or "")
-    if not name:
+    if not (model or found.about.get("model")):
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     pictures = open_data(data)
     units.require_data(found, pictures)
-    try:
-        task = vlx.load(name)
-    except vlx.VlxError as error:
-        asked = "" if model else "; the table names it so: give --model, a name or a bundle folder"
-        raise click.ClickException(f"{error}{asked}") from None
+    task = _model_of(found, model)
     for note in units.save(task, found, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from vlx.neuron_names.table import NeuronNames
     from vlx.neuron_names.table.hypernyms import hypernym_names
     from vlx.neuron_names.table.permuted import permuted
+    from vlx.neuron_names.table.witness import witness
     from vlx.neuron_names.tables import shipped
 
-__all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "permuted", "read", "shipped"]
+__all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "permuted", "read", "shipped", "witness"]
 
 _HOMES = {
     "NeuronNames": "table",
@@ -32,6 +33,7 @@ _HOMES = {
     "permuted": "table.permuted",
     "read": "formats",
     "shipped": "tables",
+    "witness": "table.witness",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name at all for granted
