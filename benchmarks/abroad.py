@@ -98,7 +98,7 @@ def _kept(
 
 
 def _easy_vqa(n: int) -> tuple[Task, list[Example]]:
-    data = _questions("train", TRAINED_ON)
+    data = questions("train", TRAINED_ON)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         cnn = nets.asked_cnn()
@@ -111,7 +111,7 @@ def _easy_vqa(n: int) -> tuple[Task, list[Example]]:
         pictures=len(data.pictures),
     )
     task = CnnLstmVqa(cnn, head, data.vocabulary, data.answers, nets.from_minus_half, name="abroad/easy-vqa", unknown=1)
-    return task, _asked(_questions("test", n), n)
+    return task, _asked(questions("test", n), n)
 
 
 def _asked(data: nets.Questions, n: int) -> list[Example]:
@@ -122,7 +122,7 @@ def _asked(data: nets.Questions, n: int) -> list[Example]:
     return [Example(image, Query(question=text), answer, places) for image, places, text, answer in found[:n]]
 
 
-def _questions(split: str, count: int) -> nets.Questions:
+def questions(split: str, count: int) -> nets.Questions:
     """easy-VQA's pictures and questions; without them those of drawn pictures of one shape."""
     if not REAL.is_dir():
         drawn = _of_one_shape(0 if split == "train" else HELD_OUT, count)

@@ -149,20 +149,16 @@ def subject(name: str, n: int) -> tuple[Task, list[tuple[Image.Image, list[Query
             by_picture.setdefault(id(example.image), (example.image, []))[1].append(example.query)
         asked = list(by_picture.values())
         if name == "easy-vqa":
-            asked = _asked_several(asked, n)
+            data = abroad.questions("test", n + more)
+            asked = [
+                (Image.fromarray(pixels), [Query(question=text) for text, _ in told])
+                for pixels, told in zip(data.pictures, data.asked, strict=True)
+            ]
         if name == "sigmoid":
             asked = [(image, [*queries, Query(answer="anything")]) for image, queries in asked]
         if name == "mobilenet":
             asked = [(image, [Query()]) for image, _ in asked]
     return task, asked[: len(asked) - more][:n], [image for image, _ in asked[len(asked) - more :]]
-
-
-def _asked_several(asked: list[tuple[Image.Image, list[Query]]], n: int) -> list[tuple[Image.Image, list[Query]]]:
-    """Every picture is asked its own question and those of the next five pictures."""
-    return [
-        (image, [query for k in range(6) for query in asked[(number + k) % len(asked)][1]])
-        for number, (image, _) in enumerate(asked)
-    ]
 
 
 @click.command()

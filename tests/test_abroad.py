@@ -76,7 +76,7 @@ def test_unknown_models_are_refused_by_name() -> None:
 
 def test_without_the_real_things_questions_are_about_drawn_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abroad, "REAL", Path("nowhere"))
-    data = abroad._questions("test", 6)
+    data = abroad.questions("test", 6)
     for told, pixels in zip(data.asked, data.pictures, strict=True):
         truth = dict(told)
         color = truth["what is the color of the shape?"]

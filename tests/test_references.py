@@ -15,7 +15,7 @@ from tests.answerers import ANSWERS, QUESTION, WORDS, vqa
 from tests.fakes import UNITS, Blind, TinyCnn, captioner, picture, prepare
 from vlx import references
 from vlx.errors import InputError
-from vlx.evaluation.looking import roc_area
+from vlx.evaluation.looking import looking, roc_area
 from vlx.references import MADE, References, made_of
 from vlx.report import wording
 from vlx.tasks.classification import Classifier
@@ -177,6 +177,13 @@ def test_l_tells_a_model_that_never_looks_from_one_that_always_does(monkeypatch:
     # an instrument that shows the picture itself in place of its references must fail
     monkeypatch.setattr(references, "made_of", lambda picture: dict.fromkeys(MADE, picture))
     assert roc_area(figures(reader(False), 9), figures(reader(True), 9)) < 0.7
+
+
+def test_the_metric_of_looking_tells_them_apart_too() -> None:
+    for looks in (False, True):
+        values = [row.value for row in looking(reader(looks), 2).rows if row.metric == "nats"]
+        assert len(values) >= 8
+        assert max(values) < 1e-6 if not looks else 0.1 < float(np.mean(values)) <= 1
 
 
 def test_anyway_is_said_of_the_one_that_never_looks_and_of_no_other() -> None:

@@ -208,7 +208,7 @@ def test_nothing_is_said_anyway_before_sixteen_pictures_of_ones_own_give_the_sam
     assert not any(said.values())
     assert [n for n in range(1, 40) if "anyway" in wording.verdict(blind(n, n))] == list(range(16, 40))
     assert [n for n in range(31) if "anyway" in wording.verdict(blind(30, n))] == [29, 30]
-    assert "anyway" not in wording.verdict(blind(20, 20, looked=0.6))  # its p moves: it does look
+    assert "anyway" not in wording.verdict(blind(20, 20, looked=0.2))  # its p moves: it does look
     look = blind(20, 20).looks[0]
     for kind in ("median colour", "plain colour", "swapped", "blurred"):
         assert "anyway" not in wording.verdict(blind(20, 20, looks=(replace(look, kind=kind),)))

@@ -16,7 +16,6 @@ GUIDED = (
     "An illustration, not evidence: it hardly depends on the weights of the upper layers (arXiv 1810.03292)."
 )
 LITTLE = 0.1  # nats of `looked`: less is "hardly"
-SWAYED = 0.5  # nats of `looked`: from here on a word is not said to have been said anyway
 ENOUGH = 16  # pictures of the user's own, before that is said
 SURE = 0.8  # of other pictures give the same, at 95 % confidence
 OWN = "your own"  # as `vlx.probes.looks` calls them
@@ -232,7 +231,7 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
 def _anyway(word: WordExplanation) -> str:
     """That the user's own pictures give the same; empty where that is not sure, or too few were tried."""
     own = next((look for look in word.looks if look.kind == OWN), None)
-    if own is None or len(own.said) < ENOUGH or word.looked is None or word.looked > SWAYED:
+    if own is None or len(own.said) < ENOUGH or word.looked is None or word.looked > LITTLE:
         return ""
     same = sum(said.casefold() == word.label.casefold() for said in own.said)
     if wilson(same, len(own.said))[0] < SURE:
