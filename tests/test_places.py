@@ -137,6 +137,11 @@ def scrambled(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2).flatten(1)[:, order].reshape(len(x), 16, 16, 3)
 
 
+def reshaped(x: Tensor) -> Tensor:
+    """Tokens [B, 64, 5] made a map without turning them first: each cell is a bit of everything."""
+    return Patches(False).sequence(x).reshape(len(x), K, 8, 8)
+
+
 def same(x: Tensor) -> Tensor:
     """A map that mixes all places."""
     return x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 4) * torch.rand(4, 4, generator=torch.Generator()).double()

@@ -19,6 +19,7 @@ from vlx import engine
 from vlx.errors import ModelError
 from vlx.nested import nested
 from vlx.neuron_names.dissection import dissect
+from vlx.neuron_names.dissection.layers import Layers
 from vlx.task import GradientWay, Target, Term
 from vlx.tasks.classification import Classifier
 from vlx.tasks.classification import torchvision as ready
@@ -249,6 +250,36 @@ def test_a_block_of_swin_is_named() -> None:
         torch.testing.assert_close(gradient, expected.permute(0, 3, 1, 2), rtol=0, atol=1e-12)
 
 
+# Pictures that come in another order.
+
+
+def on_their_side(image: Image.Image) -> Tensor:
+    return shrunk(image).mT.contiguous()
+
+
+@pytest.mark.parametrize("turned", [on_their_side, lambda image: torch.rot90(shrunk(image), 1, (1, 2)).contiguous()])
+def test_a_prepare_that_exchanges_height_and_width_is_refused_with_the_mend(turned: Callable[..., Tensor]) -> None:
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    message = r"^prepare lays pictures on their side: rows become columns in its \[C, 24, 16\]; give \[C, H, W\] as PIL"
+    with pytest.raises(ModelError, match=message):
+        vlx.explain(Classifier(model, "1", prepare=turned, outputs="softmax"), picture(), seen=False)
+    mended = Classifier(model, "1", prepare=shrunk, outputs="softmax", call=lambda model, x: model(x.mT))
+    features = mended.features(pictures())
+    assert features.grid.shape == (4, 6)
+    torch.testing.assert_close(features.A, model[1](model[0](pictures().mT)).mT.detach(), rtol=0, atol=1e-12)
+    assert features.notes == ("A was [B, K, w, h] and is laid out as [B, K, h, w]",)
+
+
+def test_a_prepare_with_channels_last_is_refused_with_the_mend() -> None:
+    message = (
+        r"gave \[16, 24, 3\], channels last; end it with \.permute\(2, 0, 1\), and turn back for a model that wants"
+    )
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    with pytest.raises(ModelError, match=message):
+        task = Classifier(model, "1", prepare=lambda image: shrunk(image).permute(1, 2, 0), outputs="softmax")
+        vlx.explain(task, picture(), seen=False)
+
+
 # A layer that gives several maps.
 
 
@@ -407,6 +438,18 @@ def test_units_are_named_as_in_the_natural_layout(layout: str) -> None:
     task.cnn, task.decoder = Laid(task.cnn, LAYOUTS[layout][0]).eval(), Back(task.decoder, LAYOUTS[layout][1]).eval()
     one, other = (dissect(each, data, quantile=0.05) for each in (task, plain))
     same(one, other, COUNTED)
+
+
+def test_units_of_a_named_layer_in_another_order_are_named_by_their_places() -> None:
+    model = seeded(lambda: models.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=5))
+    task = Classifier(model, "features.3", prepare=shrunk, outputs="softmax")
+    own = Layers(task, {"one": model.features[1]})
+    x = pictures(2, (32, 48))
+    A, grid = own(x)["one"]
+    torch.testing.assert_close(
+        A, model.features[1](model.features[0](x)).permute(0, 3, 1, 2).detach(), rtol=0, atol=1e-12
+    )
+    assert grid.shape == (8, 12) and grid.stride == (4, 4)
 
 
 # Zero-shot: the classes are texts.

@@ -49,6 +49,26 @@ def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
         return _Measurement(prepare, size, black, white).frame()
 
 
+def refuse_on_its_side(prepare: Prepare, frame: Frame) -> None:
+    """Raises ModelError where ``prepare`` exchanges height and width, so that no map could be laid on the picture."""
+    if not frame.note.endswith(RESIZED):
+        return
+    with _same_random_state():
+        black, white = (_prepared(prepare, np.full(frame.size, level, np.uint8)) for level in (0, 255))
+        if black.shape != white.shape or not np.isfinite(black - white).all() or not (white != black).any():
+            return
+        seen = _Measurement(prepare, frame.size, black, white)
+        places = [seen.sure(found) for found in seen.places([(0.0, side - 1.0) for side in frame.size])]
+    along = [float(np.ptp(places[axis].mean(1 - axis))) / frame.size[axis] for axis in (0, 1)]
+    across = [float(np.ptp(places[axis].mean(axis))) / frame.size[axis] for axis in (0, 1)]
+    if max(along) < STRAIGHT and min(across) > 0.5:
+        h, w = frame.prepared
+        raise ModelError(
+            f"prepare lays pictures on their side: rows become columns in its [C, {h}, {w}]; give [C, H, W] as PIL "
+            "shows it and turn it inside the model (call=lambda model, x: model(x.mT))"
+        )
+
+
 def mean_colour(prepare: Prepare, size: tuple[int, int] | None = None) -> tuple[float, float, float]:
     """The colour, RGB in [0, 1], that ``prepare`` turns into zeros: by custom the mean of the training pictures.
 

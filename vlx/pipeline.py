@@ -27,7 +27,7 @@ from vlx.question import question_words
 from vlx.references import MADE
 from vlx.resting import tried
 from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
-from vlx.tracing import measure_frame
+from vlx.tracing import measure_frame, refuse_on_its_side
 from vlx.weighting import Method
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
@@ -129,6 +129,7 @@ def _frame(task: Task, size: tuple[int, int]) -> Frame:
     measured, frame = known.get(size, (None, None))
     if frame is None or measured() != prepare:
         frame = measure_frame(prepare, size)
+        refuse_on_its_side(prepare, frame)
         known[size] = (WeakMethod(prepare) if ismethod(prepare) else lambda: prepare, frame)  # a method holds its task
     return cast(Frame, frame)
 

@@ -23,6 +23,7 @@ Look = Callable[[Tensor], Any]
 EXTRA = 12  # tokens that are no cells, at most, before and after the cells together
 BANDS = {"map": 4, "tokens": 8}  # across the picture, and as many along it
 AGREES = 0.3  # correlation, on each axis, of a layout that has its cells in their places,
+LOCAL, MIXED = 0.6, 0.25  # parts of a tensor whose answers are each of one band, or of all alike
 CHANCE = 0.5  # and so much more over the root of their number, for few cells agree by chance
 FEWEST = 4  # cells that can be tried
 BETTER = 0.02  # how far the best layout must be above every other
@@ -35,13 +36,15 @@ SQUARE = 0.1  # which is worth so much of a correlation
 class Answers:
     """How a tensor answered to changed bands of a picture: squared changes [bands, …], those across the picture first.
 
-    ``shape`` is the tensor's for one picture, ``batch`` its dimension of pictures.
+    ``shape`` is the tensor's, ``batch`` its dimension of pictures; ``entries``: how much single entries, no sums of
+    them, are for a band each (0 not at all, 1 wholly; what answers by chance comes to a third).
     """
 
     changes: tuple[Tensor, ...]
     shape: tuple[int, ...]
     batch: int
     bands: int
+    entries: float = 0.0
 
     def of(self, units: int) -> Array:
         """Each place's shares of the bands, [2, bands, places…]: 1 in all for a place that answers at all, else 0."""
@@ -50,6 +53,22 @@ class Answers:
         total = both.sum(1, keepdims=True)
         shares: Array = np.divide(both, total, out=np.zeros_like(both), where=total > 0)
         return shares
+
+    @property
+    def scrambled(self) -> bool:
+        """Whether its entries are places, but its cells, read as [B, K, h, w], are none."""
+        if self.batch != 0 or len(self.shape) != 4:
+            return False
+        cells = _selective(self.of(1))
+        return cells < MIXED and max(self.entries, _selective(self.of(2)), _selective(self.of(3))) > LOCAL
+
+
+def _selective(shares: Array) -> float:
+    """How far the shares of places that answer are from even, on average: 0 all alike, 1 one band each."""
+    alive = shares.sum(1) > 0
+    bands = shares.shape[1]
+    own = np.square(shares - 1 / bands).sum(1)[alive] / (1 - 1 / bands)
+    return float(own.mean()) if own.size else 0.0
 
 
 def banded(inputs: Tensor, bands: int) -> Tensor:
@@ -84,7 +103,10 @@ def answers(whole: Tensor, batch: int, bands: int) -> Answers:
     changes = (moved[1:] - moved[:1]).abs().double().square()
     rest = [dim for dim in range(whole.ndim) if dim != batch]
     summed = tuple(changes.sum(1 + number) for number in range(len(rest)))
-    return Answers(summed, tuple(whole.shape), batch, bands)
+    both = changes.flatten(1).cpu().numpy().reshape(2, bands, -1)
+    total = both.sum(1, keepdims=True)
+    entries = _selective(np.divide(both, total, out=np.zeros_like(both), where=total > 0))
+    return Answers(summed, tuple(whole.shape), batch, bands, entries)
 
 
 def agreement(layout: Layout, found: Answers) -> tuple[float, float, float]:
@@ -173,17 +195,20 @@ def oblong(shape: tuple[int, int], size: tuple[int, int]) -> float:
     return max(ratio, 1 / ratio)
 
 
-def tried(look: Look, inputs: Tensor, like: Tensor, allowed: Callable[[Layout], bool] = bool) -> Layout | None:
-    """The layout of ``look``'s tensors found by trial, among those allowed; None where none stands out.
+def tried(
+    look: Look, inputs: Tensor, like: Tensor, allowed: Callable[[Layout], bool] = bool
+) -> tuple[Layout | None, Answers | None]:
+    """The layout of ``look``'s tensors found by trial, among those allowed, None where none stands out; what was seen.
 
     ``like`` is the tensor that it gives for ``inputs`` [B, C, H, W]. Costs 9 pictures and one, or 17 and one.
     """
     bands = BANDS["map" if like.ndim == 4 else "tokens"]
     whole, batch = _looked(look, banded(inputs, bands), like)
     if whole is None:
-        return None
+        return None, None
+    found = answers(whole, batch, bands)
     size = (inputs.shape[2], inputs.shape[3])
-    return best(filter(allowed, layouts(whole.shape, batch, size)), answers(whole, batch, bands), size)
+    return best(filter(allowed, layouts(whole.shape, batch, size)), found, size), found
 
 
 def best(some: Iterator[Layout], found: Answers, size: tuple[int, int]) -> Layout | None:

@@ -9,6 +9,8 @@ from torch import Tensor
 from vlx.errors import ImageError, ModelError
 
 Prepare = Callable[[Image.Image], Tensor]
+COLOURS = (1, 3, 4)  # a last axis this long
+SHORTEST = 16  # behind two at least this long holds channels, not columns
 LONGEST = 100  # characters of the message of what a prepare raised
 WANTED = "prepare must turn a PIL picture into a tensor [C, H, W], it gave"
 
@@ -38,6 +40,11 @@ def checked(made: Any) -> Tensor:
         raise ModelError(f"{WANTED} {type(made).__name__}; {_as_tensor(made)}")
     if made.ndim != 3 or not made.numel():
         raise ModelError(f"{WANTED} {list(made.shape)}; {_as_picture(made)}")
+    if made.shape[2] in COLOURS and min(made.shape[:2]) >= SHORTEST:
+        raise ModelError(
+            f"{WANTED} {list(made.shape)}, channels last; end it with .permute(2, 0, 1), and turn back for a model "
+            "that wants it so: call=lambda model, x: model(x.permute(0, 2, 3, 1))"
+        )
     return made
 
 

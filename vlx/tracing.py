@@ -13,11 +13,11 @@ from torch import Tensor
 from vlx import places
 from vlx.errors import ModelError
 from vlx.following import Follower, Track
-from vlx.frames import mean_colour, measure_frame
+from vlx.frames import mean_colour, measure_frame, refuse_on_its_side
 from vlx.geometry import Grid, Pair
 from vlx.layout import Layout
 
-__all__ = ["Tracer", "mean_colour", "measure_frame", "trace_grid"]
+__all__ = ["Tracer", "mean_colour", "measure_frame", "refuse_on_its_side", "trace_grid"]
 
 CUSTOMARY = 1.5  # a cell may be so much longer than wide where nothing but the shape speaks
 
@@ -117,13 +117,17 @@ class Tracer:
         self._layouts[tuple(laid.A.shape[1:])] = layout
         return laid
 
+    def split(self, made: Tensor, size: tuple[int, int]) -> Tensor:
+        """What a vision part made of pictures of a ``size`` (H, W) that `lay` knows, as A [B, K, h, w]."""
+        return self._known[size].layout.split(made)[0]
+
     def see(self, features: FeatureFunction, inputs: Tensor) -> Tensor:
         """As ``features(inputs)``, laid out as `lay` does it, with its graph; pictures of a new size are run twice."""
         size = (inputs.shape[-2], inputs.shape[-1])
         if size not in self._known:
             with torch.no_grad():
                 self.lay(features, inputs.detach().clone())
-        return self._known[size].layout.split(features(inputs))[0]
+        return self.split(features(inputs), size)
 
     def join(self, A: Tensor, others: Tensor | None = None) -> Tensor:
         """A [M, K, h, w] and the other tokens [1 or M, T, K] → the vision part's own layout."""
@@ -138,14 +142,15 @@ class Tracer:
     ) -> tuple[Layout, tuple[str, ...]]:
         """The layout of what was made of the inputs, and a note: from the layers, by trial, as told, or by custom."""
         count, size = len(inputs), (inputs.shape[-2], inputs.shape[-1])
-        layout = _followed(track, made, count) if track is not None else None
-        layout = layout or places.tried(features, inputs, made)
+        layout, seen = _followed(track, made, count) if track is not None else None, None
+        if layout is None:
+            layout, seen = places.tried(features, inputs, made)
         if layout is not None and not self._given.allows(layout):
             raise Unplaced(count, made, f", that is {layout.told()}, not {self._given}; leave these out")
         if layout is not None:
             return layout, () if layout.plain else (f"A was {layout.told()} and is laid out as [B, K, h, w]",)
         layout = self._as_told(features, inputs, made) if self._given else _by_custom(made, count, size)
-        if layout is None:
+        if layout is None or (seen is not None and seen.scrambled and not self._given):
             raise Unplaced(count, made, _trouble(made, self._given))
         if math.prod(layout.shape) == 1:
             return layout, ("A has one cell: its map cannot tell places apart",)
@@ -156,7 +161,7 @@ class Tracer:
         size = (inputs.shape[-2], inputs.shape[-1])
         some = [one for one in places.layouts(made.shape, 0, size) if self._given.allows(one)]
         exact = [one for one in some if one.before == self._given.prefix and not one.columns]
-        return places.tried(features, inputs, made, self._given.allows) or next(iter(exact or some), None)
+        return places.tried(features, inputs, made, self._given.allows)[0] or next(iter(exact or some), None)
 
 
 def _laid(made: Tensor, known: _Known) -> Laid:

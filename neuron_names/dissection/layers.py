@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.geometry import Grid
 from vlx.task import Sees, Task
-from vlx.tracing import trace_grid
+from vlx.tracing import Tracer
 
 Maps = dict[str, tuple[Tensor, Grid]]
 
@@ -22,6 +23,7 @@ class Layers:
 
     def __init__(self, task: Task, modules: Mapping[str, nn.Module] | None = None) -> None:
         self.task, self.modules = task, dict(modules or {})
+        self._tracers = {name: Tracer() for name in self.modules}
         self._grids: dict[tuple[str, tuple[int, ...]], Grid] = {}
         self._sizes: set[tuple[int, ...]] = set()
         if modules is not None and not modules:
@@ -37,7 +39,7 @@ class Layers:
             self._sizes.add(tuple(placed.shape[2:]))
             self.task.features(placed)
         found = self._run(self.task.features, placed)
-        return {name: (A, self._grid(name, placed)) for name, A in found.items()}
+        return {name: self._laid(name, made, placed) for name, made in found.items()}
 
     def _run(self, run: Callable[[Tensor], object], placed: Tensor) -> dict[str, Tensor]:
         kept: dict[str, list[Any]] = {name: [] for name in self.modules}
@@ -45,7 +47,7 @@ class Layers:
             run(placed)
         for name, made in kept.items():
             A = made[0] if made else None
-            if len(made) != 1 or not isinstance(A, Tensor) or A.ndim != 4 or len(A) != len(placed):
+            if len(made) != 1 or not isinstance(A, Tensor) or A.ndim not in (3, 4) or len(placed) not in A.shape:
                 given = f"gave {tuple(A.shape) if isinstance(A, Tensor) else type(A).__name__}"
                 given = given if len(made) == 1 else f"runs {len(made)} times" if made else "did not run"
                 raise ModelError(
@@ -53,15 +55,17 @@ class Layers:
                 )
         return {name: made[0] for name, made in kept.items()}
 
-    def _grid(self, name: str, placed: Tensor) -> Grid:
+    def _laid(self, name: str, made: Tensor, placed: Tensor) -> tuple[Tensor, Grid]:
+        """A layer's map as [B, K, h, w] and its grid, both found on a random picture of this size."""
         size = (placed.shape[-2], placed.shape[-1])
-        key = (name, size)
+        key, tracer = (name, size), self._tracers[name]
         if key not in self._grids:
             see = self.task.see if isinstance(self.task, Sees) else self.task.features
-            self._grids[key] = trace_grid(
-                lambda pictures: self._run(see, pictures)[name], size, dtype=placed.dtype, device=placed.device
-            )
-        return self._grids[key]
+            generator = torch.Generator().manual_seed(0)
+            picture = torch.rand(1, *placed.shape[1:], generator=generator).to(placed)
+            with torch.no_grad():
+                self._grids[key] = tracer.run(lambda pictures: self._run(see, pictures)[name], picture)[1]
+        return tracer.split(made, size), self._grids[key]
 
 
 @contextmanager
