@@ -1,5 +1,6 @@
 """Image classifiers of transformers: labels, preparation and the block that is explained."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,3 +93,22 @@ def test_a_classifier_without_places_is_refused() -> None:
         ModelError, match=r"^tiny: no block of it was seen to hold places that reach its classes; name a"
     ):
         wrap(model, processor, name="tiny")
+
+
+def test_a_classifier_is_loaded_from_a_folder(tmp_path: Path) -> None:
+    model, processor = classifier("ViT", VIT)
+    model.float().save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    task: Any = vlx.load(str(tmp_path))
+    assert (task.kind, task.layer) == ("classification", "vit.layers.1")
+    one, other = (vlx.explain(each, picture(), seen=False) for each in (task, wrap(model, processor)))
+    assert one.text == other.text
+    np.testing.assert_allclose(one[0].signed, other[0].signed, rtol=1e-5)
+
+
+def test_what_the_outputs_mean_is_in_the_configuration() -> None:
+    for problem, meaning in (("multi_label_classification", "sigmoid"), ("regression", "value"), (None, "softmax")):
+        model, processor = classifier("ViT", VIT)
+        model.config.problem_type = problem
+        task: Any = wrap(model, processor)
+        assert task.outputs.meaning == meaning

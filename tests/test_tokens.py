@@ -130,6 +130,15 @@ def test_a_token_that_leaks_into_the_grid_would_be_seen() -> None:
     assert (leaked - A).abs().max() > 0.1
 
 
+def test_cells_that_reach_no_score_are_told_with_the_mend() -> None:
+    task = Classifier(seeded(Vit), "blocks.2", prepare=shrunk, outputs="softmax")
+    told = "behind blocks.2 the cells reach no score, another token is read; name an earlier layer"
+    assert told in task.features(pictures()).notes and told in task.features(pictures(2)).notes
+    for kind, layer in ((Vit, "blocks.1"), (lambda: Vit(1, pooled=True), "blocks.2")):
+        reached = Classifier(seeded(kind), layer, prepare=shrunk, outputs="softmax")
+        assert len(reached.features(pictures()).notes) == 1
+
+
 def test_what_goes_before_runs_once_where_no_token_is_lost() -> None:
     model, runs = seeded(Vit), list[int]()
     task = Classifier(model, "blocks.0", prepare=shrunk, outputs="softmax")

@@ -54,6 +54,7 @@ class Classifier:
     kind = "classification"
     head_is_vision = True
     besides: Mapping[str, str] = {"others": "the tokens that are no cells"}
+    revision: str | None = None  # of a model that was loaded from a hub
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Classifier:
         self.outputs = Outputs(outputs, leaf, self.name)
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
         self._tracer, self._digest = Tracer(Given(grid, prefix)), Digest()
+        self._read: bool | None = None  # whether scores depend on the cells, where there are other tokens
 
     @property
     def layer(self) -> str:
@@ -134,7 +136,8 @@ class Classifier:
             self._settle(laid.A, rest, columns)
             rest["logits"] = self.outputs.table(columns)
         self._check_labels(rest["logits"])
-        return Features({self.layer: laid.A}, self.layer, laid.grid, rest, (*laid.notes, *self._split.notes))
+        notes = (*laid.notes, *self._split.notes, *self._unread(laid, rest))
+        return Features({self.layer: laid.A}, self.layer, laid.grid, rest, notes)
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
@@ -185,6 +188,14 @@ class Classifier:
             raise self._split.trouble(f"gives {error.told}") from None
         self._split.batch = self._tracer.layout(laid.A).batch
         return laid
+
+    def _unread(self, laid: Laid, rest: dict[str, Tensor]) -> tuple[str, ...]:
+        """A note where another token than the cells is read; tried once, where there are such tokens."""
+        if laid.others is not None and self._read is None:
+            one = {name: tensor[:1] for name, tensor in rest.items()}
+            self._read = not torch.equal(*(self._table(A, one) for A in (laid.A[:1], tried(laid.A[:1])[2:3])))
+        unread = f"behind {self.layer} the cells reach no score, another token is read; name an earlier layer"
+        return (unread,) if self._read is False else ()
 
     def _replay(self, A: Tensor, rest: dict[str, Tensor]) -> Tensor:
         """What the model says with A [M, K, h, w] in the layer's place, laid out as the layer does it."""

@@ -28,22 +28,35 @@ def classifies(model: Any) -> bool:
     return any(KIND in made.__name__ for made in type(model).__mro__)
 
 
-def adapter(model: nn.Module, processor: Any, *, name: str, layer: str | None = None) -> Classifier:
-    """A classifier of transformers with its own labels and preparation.
+def adapter(
+    model: nn.Module,
+    processor: Any,
+    tokenizer: None = None,
+    *,
+    name: str,
+    revision: str | None = None,
+    layer: str | None = None,
+) -> Classifier:
+    """A classifier of transformers with its own labels and preparation; there is no tokenizer.
 
     ``layer``: by default the last block whose cells are places and reach the classes: the last but one where a class
     token alone is read. Raises ModelError where there is none.
 
-    >>> task = vlx.wrap(ViTForImageClassification.from_pretrained(name), ViTImageProcessor.from_pretrained(name))
+    >>> task = vlx.load("hf:google/vit-base-patch16-224")
     """
     config: Any = model.config
     labels = [str(config.id2label[number]) for number in range(config.num_labels)]
-    outputs = MEANINGS.get(str(config.problem_type)) or ("softmax" if len(labels) > 1 else None)
-    make = partial(Classifier, model, labels=labels, prepare=partial(prepared, processor), name=name, outputs=outputs)
+    outputs = MEANINGS.get(str(getattr(config, "problem_type", None)), "softmax" if len(labels) > 1 else None)
+
+    def made(layer: str) -> Classifier:
+        task = Classifier(model, layer, labels, partial(prepared, processor), outputs=outputs, name=name)
+        task.revision = revision
+        return task
+
     if layer is not None:
-        return make(layer)
+        return made(layer)
     for tried in reversed(blocks(model, _example(model, processor))):
-        task = make(tried)
+        task = made(tried)
         if _reached(task):
             return task
     raise ModelError(f"{name}: no block of it was seen to hold places that reach its classes; name a layer (layer=…)")

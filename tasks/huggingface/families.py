@@ -20,24 +20,25 @@ FAMILIES: dict[Key, str] = {
     ("vilt", "ViltForQuestionAnswering"): "vlx.tasks.vqa.vilt:adapter",
 }
 
+CLASSIFIER = "vlx.tasks.classification.huggingface:adapter"  # of any family
 TASKS = ("captioning", "vqa")
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
 
 
 @dataclass(frozen=True)
 class Family:
-    """A row of the table: the class of the model, and what makes a task of it."""
+    """A row of the table, or an image classifier: the class of the model, and what makes a task of it."""
 
     architecture: str
     maker: str
 
     @property
     def kind(self) -> str:
-        """The task it does, "captioning" or "vqa": its adapter's package."""
+        """The task it does, "captioning", "vqa" or "classification": its adapter's package."""
         return self.maker.split(".")[2]
 
     def adapter(self, *parts: Any, **options: Any) -> Task:
-        """The task of (model, image processor, tokenizer)."""
+        """The task of (model, image processor, tokenizer); the tokenizer is None for image classifiers."""
         module, _, function = self.maker.partition(":")
         make: Callable[..., Task] = getattr(import_module(module), function)
         return make(*parts, **options)
@@ -62,6 +63,8 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
                 f"{name}: its config.json does not say which of {', '.join(one.architecture for one in found)} it is; "
                 'add "architectures": ["…"] with the class that its card names'
             )
+    if not found:
+        found = [Family(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
     if not found:
         raise ModelError(_unknown(config, classes, name))
     if task not in (None, found[0].kind):

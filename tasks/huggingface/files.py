@@ -38,13 +38,15 @@ def check_config(folder: Path) -> None:
         raise ModelError(f'{path} is no configuration of transformers: it is not JSON with a "model_type"{ADVICE}')
 
 
-def check_files(folder: Path, *, safetensors_only: bool) -> None:
-    """Raises ModelError that names each missing file; for weights that are only there as a pickle, says what to do."""
+def check_files(folder: Path, *, safetensors_only: bool, text: bool = True) -> None:
+    """Raises ModelError that names each missing file; for weights that are only there as a pickle, says what to do.
+
+    ``text``: whether the model needs a tokenizer.
+    """
     there = {path.name for path in folder.iterdir()}
     weights, pickles = bool(there & set(WEIGHTS)), sorted(there & set(PICKLES))
-    wanted: list[tuple[str, ...]] = (
-        [PROCESSORS, TOKENIZERS] if weights or pickles else [WEIGHTS, PROCESSORS, TOKENIZERS]
-    )
+    wanted: list[tuple[str, ...]] = [] if weights or pickles else [WEIGHTS]
+    wanted += [PROCESSORS, TOKENIZERS] if text else [PROCESSORS]
     missing = [" or ".join(names) for names in wanted if not there & set(names)] + _missing_shards(folder, weights)
     if missing:
         raise ModelError(f"{folder} is not a whole model of transformers; it lacks {'; '.join(missing)}{ADVICE}")

@@ -63,10 +63,12 @@ def load(
             options["revision"] = revision = _commit(source, revision)
         whole = folder if local else _offline(source, revision)
         if whole is not None:
-            check_files(whole, safetensors_only=safetensors_only)
+            check_files(whole, safetensors_only=safetensors_only, text=family.kind != "classification")
         processor = _read("AutoImageProcessor", source, "its image processor", options)
-        tokenizer = _read("AutoTokenizer", source, "its tokenizer", options)
-        check_parts(config, processor, tokenizer, text)
+        tokenizer = None
+        if family.kind != "classification":
+            tokenizer = _read("AutoTokenizer", source, "its tokenizer", options)
+            check_parts(config, processor, tokenizer, text)
         options |= {"config": config, "dtype": kind, "use_safetensors": safetensors_only or None}
         model = _model(family, source, options)
     own = text if local else f"hf:{text}"
@@ -101,7 +103,7 @@ def wrap(
         )
     called = name or getattr(config, "_name_or_path", "") or type(model).__name__
     if classifies(model):
-        return classifier(model, getattr(processor, "image_processor", processor), name=called)
+        return classifier(model, getattr(processor, "image_processor", processor), name=called, revision=revision)
     images, tokenizer = _two(processor)
     family = find(
         config, [made.__name__ for made in type(model).__mro__ if made.__module__ != "builtins"], called, task
