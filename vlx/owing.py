@@ -75,7 +75,7 @@ def _sides(target: Target) -> list[Target]:
     """What is asked for and, of a contrast, what it is compared with, each by itself."""
     gained = tuple(term for term in target.terms if term.weight > 0)
     other = tuple(replace(term, weight=-term.weight) for term in target.terms if term.weight < 0)
-    return [replace(target, terms=terms) for terms in (gained, other) if terms]
+    return [replace(target, terms=terms, kind="logprob") for terms in (gained, other) if terms]
 
 
 def _owed(names: Sequence[str], word: Word, sides: Sequence[Target], here: Sequence[float], gone: Table) -> Owed:

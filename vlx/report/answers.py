@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlx.explanation import Explanation, QuestionWord, WordExplanation
-from vlx.report import wording
+from vlx.report import chances, wording
 
 LEAST = 0.5  # nats: words that change the answer by less never reach the end of the colours
 
@@ -61,19 +61,24 @@ def left_out_top(why: Explanation) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of picture, and the answer's chance on each of it; of a contrast its share of the two."""
+    """One kind of picture, and the answer's chance on each of it; of a contrast its share of the two.
+
+    Of a number ``numbers`` hold it, and ``chances`` where it lies between the least and the largest of all kinds.
+    """
 
     name: str
     chances: tuple[float, ...]
     said: str = ""
+    numbers: tuple[float, ...] = ()
 
     @property
     def figures(self) -> str:
-        """The chance in percent; of several the one in the middle."""
-        known = sorted(chance for chance in self.chances if not math.isnan(chance))
+        """The chance in percent, or the number; of several the one in the middle."""
+        known = [value for value in self.numbers or self.chances if not math.isnan(value)]
         if not known:
             return "–"
-        middle = wording.percent(float(np.median(known)))
+        written = wording.figure if self.numbers else wording.percent
+        middle = written(float(np.median(known)))
         return middle if len(known) == 1 else f"median {middle}"
 
 
@@ -81,6 +86,8 @@ def rows(word: WordExplanation, instead_of: str | None = None) -> list[Row]:
     """The word's chance with its own picture and with others; empty when none was shown."""
     if not word.looks:
         return []
+    if chances.is_number(word):
+        return _numbers(word)
     own = word.logprob if instead_of is None else wording.lead(word)
     others = [
         Row(
@@ -91,6 +98,17 @@ def rows(word: WordExplanation, instead_of: str | None = None) -> list[Row]:
         for look in word.looks
     ]
     return [Row("the picture", (wording.chance(own, instead_of),)), *others]
+
+
+def _numbers(word: WordExplanation) -> list[Row]:
+    """The number with its own picture and with others."""
+    found: list[tuple[str, tuple[float, ...], str]] = [("the picture", (word.score,), "")]
+    found += [(wording.look_name(look), look.logprobs, wording.look_said(look)) for look in word.looks]
+    low, high = (pick(value for _, values, _ in found for value in values) for pick in (min, max))
+    return [
+        Row(name, tuple((value - low) / ((high - low) or 1.0) for value in values), said, values)
+        for name, values, said in found
+    ]
 
 
 def _fits(why: Explanation, other: Explanation) -> bool:

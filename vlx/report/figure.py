@@ -18,7 +18,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
 from vlx.files import replacing
-from vlx.report import answers, colour, reasons, wording
+from vlx.report import answers, chances, colour, reasons, wording
 from vlx.report.pictures import Drawn
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
@@ -115,7 +115,7 @@ def _asked(axis: Axes, why: Explanation) -> None:
     axis.set_xticklabels([f"−{end:.2g}", "0", f"+{end:.2g}"])
     axis.tick_params(labelsize=7, length=0)
     axis.axvline(0, color="0.6", linewidth=0.8)
-    axis.set_title("words of the question\nnats lost when left out", fontsize=9)
+    axis.set_title("\n".join(["words of the question", f"{chances.nats(why)} lost when left out".strip()]), fontsize=9)
     for spine in axis.spines.values():
         spine.set_visible(False)
 
@@ -148,7 +148,7 @@ def _title(word: WordExplanation, instead_of: str | None = None) -> str:
     mark = f" · {wording.mark(word)}" if word.check is not None else ""
     rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"
     label = _line(word.label, 28 if instead_of is None else 14)
-    return f"{label}{rest}\np {wording.share(word.logprob)}{seen}{mark}"
+    return f"{label}{rest}\n{chances.short(word)}{seen}{mark}"
 
 
 def _told(word: WordExplanation, instead_of: str | None) -> str:

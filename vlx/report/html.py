@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from vlx.explanation import Explanation
-from vlx.report import answers, colour, wording
+from vlx.report import answers, chances, colour, wording
 from vlx.report.panels import Panel
 
 SIDE = 1600  # longest side of the embedded picture, in pixels
@@ -37,6 +37,7 @@ def page(why: Explanation, side: int = SIDE) -> str:
         data=_script({"panels": [panel.data for panel in panels], "ramps": _ramps(), "rise": colour.RISE}),
         gradient={view: Markup(_gradient(view)) for view in colour.RAMPS},
         answers=answers,
+        chances=chances,
         wording=wording,
         opacity=round(100 * colour.OPACITY),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlx.explanation import Array, Explanation, WordExplanation
-from vlx.report import answers, cells, colour, pictures, wording
+from vlx.report import answers, cells, chances, colour, pictures, wording
 from vlx.report.reasons import Told
 
 THUMBNAIL = 320
@@ -104,8 +104,7 @@ class Item:
             if self.word.seen is None
             else f", seen {wording.seen(self.word)}{'' if self.word.outputs == 'value' else ' nats'}"
         )
-        likely = f"probability {wording.share(self.word.logprob)}"
-        return f"{self.label}: {likely}{seen}, map {100 * self.strength:.0f} % of the scale"
+        return f"{self.label}: {chances.spoken(self.word)}{seen}, map {100 * self.strength:.0f} % of the scale"
 
     @property
     def meanings(self) -> dict[str, str]:
@@ -124,8 +123,7 @@ class Item:
         name = word.target if self.instead_of is None else f"{word.target}, less that of {self.instead_of}"
         own = [] if name == "logprob" else [(name, wording.figure(word.score, 4))]
         return [
-            ("probability", wording.share(word.logprob)),
-            ("log p", f"{wording.log(word.logprob)} nats"),
+            *chances.facts(word),
             *own,
             ("peak for", f"{wording.figure(wording.strongest(word.signed))} {self.unit}"),
             ("peak against", f"{wording.figure(wording.strongest(word.opposed))} {self.unit}"),
@@ -268,7 +266,7 @@ def _items(why: Explanation) -> list[Item]:
     found = [("word", word, why.instead_of) for word in why.words]
     found += [("other", other.words[0], other.instead_of) for other in answers.beside(why)]
     found += [("phrase", phrase, None) for phrase in why.phrases if phrase.label != why.sentence.label]
-    found += [("sentence", why.sentence, None)] if len(why.words) > 1 else []
+    found += [("sentence", why.sentence, None)] if len(why.words) > 1 and noun == "word" else []
     return [Item(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(found)]
 
 

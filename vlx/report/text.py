@@ -9,25 +9,25 @@ from rich.table import Table
 from rich.text import Text
 
 from vlx.explanation import Explanation, QuestionWord, WordExplanation
-from vlx.report import answers, colour, reasons, wording
+from vlx.report import answers, chances, colour, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
-COLUMNS = ("p", "log p", "seen", "map", "check", "peak", "else")
+COLUMNS = ("seen", "map", "check", "peak", "else")
 
 
 def table(why: Explanation) -> Group:
     """For a terminal: the text, then a line a word with its figures; notes below."""
     rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
-    for name in ("word" if why.question is None else "answer", *COLUMNS):
-        rows.add_column(name, justify="left" if name in ("word", "answer", "map", "else") else "right")
+    for name in (wording.noun(why), *chances.heads(why), *COLUMNS):
+        rows.add_column(name, justify="left" if name in (*wording.PLURALS, "map", "else") else "right")
     top = colour.scale(why)
     for word in answers.shown(why):
         rows.add_row(*_row(word, top, why.instead_of if word in why.words else None))
     said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
     title = Text.assemble((said + " ", "dim"), (clean(answers.title(why)) or "(nothing)", "bold"))
     unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
-    foot = Text(f"{why.method} · seen: nats of log p owed to the picture{unit}", style="dim")
+    foot = Text(f"{why.method} · seen: {chances.owed_unit(why)} owed to the picture{unit}", style="dim")
     if any(word.check is not None for word in why):
         foot.append(f"\n{wording.MARKS}", style="dim")
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
@@ -92,7 +92,7 @@ def _question_figures(why: Explanation) -> list[str]:
         known = [(asked.word, value(asked)) for asked in why.question_words]
         return ", ".join(f"{word} {wording.difference(one)}" for word, one in known if one is not None)
 
-    lead = "lead lost" if why.instead_of is not None else "nats lost"
+    lead = "lead lost" if why.instead_of is not None else f"{chances.nats(why)} lost".strip()
     lines = [f"{lead} when left out: {listed(lambda asked: asked.left_out)}"]
     if any(asked.gradient is not None for asked in why.question_words):
         lines.append(f"gradient × embedding: {listed(lambda asked: asked.gradient)}")
@@ -113,7 +113,7 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
         for row in answers.rows(word, why.instead_of)
     ]
     if looks:
-        what = "p" if why.instead_of is None else f"share of “{word.label}” between the two"
+        what = chances.by_picture(word, why.instead_of)
         lines.append(f"{what} by picture: {'; '.join(looks)}.")
     if word.occlusion is not None:
         lines.append(wording.sentence(wording.agreement(word)))
@@ -128,8 +128,7 @@ def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> li
             clean(_label(word, instead_of)),
             style="dim" if moved is not None and moved < wording.LITTLE else "bold",
         ),
-        Text(wording.share(word.logprob)),
-        Text(wording.log(word.logprob)),
+        *map(Text, chances.cells(word)),
         Text(wording.seen(word)),
         Text(bar(peak / top if top > 0 else 0.0), style="dark_orange"),
         Text(wording.mark(word)),
@@ -165,8 +164,9 @@ def markdown(why: Explanation) -> str:
         *(f"- {_plain(word.label)}: {_plain(wording.checked(word))}." for word in why if word.check is not None),
         "",
         *(f"> {_plain(note)}\n" for note in why.notes),
-        f"| {noun} | p | log p | seen (nats) | check | peak for | peak against | other likely {nouns} |",
-        "|---|--:|--:|--:|---|--:|--:|---|",
+        f"| {noun} | {' | '.join(chances.heads(why))} | seen ({chances.seen_unit(why)}) | check | peak for | "
+        f"peak against | other likely {nouns} |",
+        f"|---|{'--:|' * len(chances.heads(why))}--:|---|--:|--:|---|",
         *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
@@ -192,8 +192,7 @@ def _weighed(why: Explanation) -> str:
 def _line(word: WordExplanation, instead_of: str | None = None) -> str:
     cells = (
         _plain(word.label if instead_of is None else f"{word.label} rather than {instead_of}"),
-        _plain(wording.share(word.logprob)),
-        wording.log(word.logprob),
+        *map(_plain, chances.cells(word)),
         wording.seen(word),
         _plain(wording.mark(word)),
         wording.figure(wording.strongest(word.signed)),

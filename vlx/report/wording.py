@@ -9,7 +9,13 @@ from vlx.evaluation.result import wilson
 from vlx.explanation import Explanation, Look, WordExplanation
 from vlx.references import MADE
 
-UNITS = {"logprob": "nats", "logit": "logits", "prob": "probability", "margin": "logits of lead"}
+UNITS = {
+    "value": "units of the value",
+    "logprob": "nats",
+    "logit": "logits",
+    "prob": "probability",
+    "margin": "logits of lead",
+}
 SCORES = {"logprob": "log p", "logit": "the logit", "prob": "p", "margin": "the lead over the runner-up"}
 GUIDED = (
     "Guided Grad-CAM: the colours that would make the regions “for” it stronger; mid-grey is no effect. "
@@ -22,12 +28,19 @@ OWN = "your own"  # as `vlx.probes.looks` calls them
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
-PLURALS = {"word": "words", "answer": "answers", "class": "classes"}
+PLURALS = {"word": "words", "answer": "answers", "class": "classes", "label": "labels", "value": "values"}
 
 
 def noun(why: Explanation) -> str:
-    """What is explained: a "word", an "answer" or a "class"."""
-    return "class" if why.task == "classification" else "word" if why.question is None else "answer"
+    """What is explained: a "word", an "answer", or of a classifier a "class", a "label" (yes or no) or a "value"."""
+    if why.task == "classification":
+        return {"sigmoid": "label", "value": "value"}.get(why.words[0].outputs if why.words else "", "class")
+    return "word" if why.question is None else "answer"
+
+
+def a(noun: str) -> str:
+    """A noun with its article."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 FEATURES = ("Regions whose features", "features")
@@ -59,12 +72,18 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
             "against": f"{what} speak most for “{other}” rather than “{name}”.",
             "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
         }[view]
-    score = f"{SCORES.get(word.target, 'the ' + word.target)} of “{name}”"
+    score = scored(word)
     return {
         "for": f"{what} most raise {score}.",
         "against": _against(word, f"{what} most lower {score}"),
         "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.",
     }[view]
+
+
+def scored(word: WordExplanation) -> str:
+    """The score that is explained: "log p of “red”", or a number by its name."""
+    name = f"“{_short(word.label)}”"
+    return name if word.outputs == "value" else f"{SCORES.get(word.target, 'the ' + word.target)} of {name}"
 
 
 def _against(word: WordExplanation, lower: str) -> str:
@@ -111,7 +130,9 @@ def figure(value: float, digits: int = 3) -> str:
 
 
 def log(value: float) -> str:
-    """A log-probability with two places, or two digits near 0."""
+    """A log-probability with two places, or two digits near 0; "–" where there is none."""
+    if math.isnan(value):
+        return "–"
     return f"{value:.2f}".replace("-", "−") if 0.1 <= abs(value) < math.inf else figure(value, 2)
 
 
@@ -213,6 +234,8 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     more, none of one plain colour, of which so many gave the same that 80 % do at 95 % confidence, and the word hardly
     moved. Empty when nobody asked. ``instead_of``: the other answer of a contrast.
     """
+    if word.outputs == "value":
+        return seen_said(word)
     if word.seen is None or math.isnan(word.seen):
         return ""
     if instead_of is None and (anyway := _anyway(word)):
@@ -311,10 +334,10 @@ def _occlusion_meaning(word: WordExplanation, instead_of: str | None) -> str:
     if word.occlusion is None:
         return "Occlusion was not measured here."
     of = f"“{_short(word.label)}”" + (f" over “{_short(instead_of)}”" if instead_of is not None else "")
-    score = SCORES.get(word.target, "the " + word.target)
+    score = "" if word.outputs == "value" else f"{SCORES.get(word.target, 'the ' + word.target)} of "
     side = word.occlusion.patch
     hidden = f"a patch of {side} × {side} prepared pixels is hidden there"
-    return f"How much {score} of {of} falls when {hidden}; blue: it rises."
+    return f"How much {score}{of} falls when {hidden}; blue: it rises."
 
 
 def _short(label: str, most: int = 60) -> str:
