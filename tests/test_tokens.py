@@ -242,6 +242,13 @@ def test_transformers_have_a_layer_that_reaches_the_classes(name: str) -> None:
     assert gradient.abs().amax((0, 1)).gt(0).all()
 
 
+def test_an_untrained_transformer_whose_classes_are_all_zero_is_taken_as_logits() -> None:
+    model = seeded(lambda: models.VisionTransformer(16, 4, 2, 2, 8, 16, num_classes=5))
+    task = Classifier(model, "encoder.layers.encoder_layer_0", prepare=lambda image: shrunk(image)[..., :16])
+    features = task.features(pictures(1, (16, 16)))
+    assert task.outputs.meaning == "softmax" and features.A.shape == (1, 8, 4, 4)
+
+
 def test_a_block_of_swin_is_named() -> None:
     model = seeded(lambda: models.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=5))
     x = pictures(2, (32, 48))

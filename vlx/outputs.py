@@ -183,6 +183,8 @@ class Outputs:
             )
         if evidence.sum_to_one:
             return "probabilities"
+        if not evidence.rows.any():
+            return "softmax"  # an untrained last layer that starts at zero, as torchvision's transformers have
         if evidence.between(0, 1):
             trouble = "outputs that all lie between 0 and 1 and do not sum to 1: probabilities of yes or no"
             raise ModelError(
