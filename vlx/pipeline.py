@@ -39,7 +39,8 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
 
     ``image``: a path, PIL picture, uint8 or uint16 RGB array [H, W, 3], or float RGB tensor [3, H, W] in [0, 1]; the
     channels' order cannot be seen, and OpenCV's arrays are BGR: give ``array[..., ::-1]``. Options:
-    ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer``, ``instead_of`` (contrast),
+    ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer`` (a text, or a list of
+    several that are each explained, from one run of the vision part), ``instead_of`` (contrast),
     ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
     gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`) and ``target`` (logprob,
     logit, prob, margin), by default the adapter's;
