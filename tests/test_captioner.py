@@ -243,7 +243,7 @@ def test_unknown_words_are_named_with_close_ones() -> None:
 
 def test_unknown_words_are_scored_as_unknown_and_say_so() -> None:
     task = captioner("state")
-    why = vlx.explain(task, picture(), caption="a zebra on grass")
+    why = vlx.explain(task, picture(), caption="a zebra on grass", method="gradcam")
     assert why.text == "a zebra on grass"
     assert [word.label for word in why] == ["a", "zebra", "on", "grass"]
     assert why["zebra"].notes == ("not in the vocabulary; scored as <unk>",)

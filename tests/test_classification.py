@@ -258,6 +258,7 @@ def test_real_photographs_are_explained(mobilenet: Any, file: str, label: str) -
     why = explain(task, PHOTOS / file)
     assert why.text == label
     assert (why.method, why.words[0].target, why.task) == ("layercam", "logprob", "classification")
+    why = explain(task, PHOTOS / file, method="gradcam", target="logit")
     bias = float(mobilenet.model.classifier.bias[mobilenet.labels.index(label)].detach())
     assert why.words[0].signed.sum() == pytest.approx(why.words[0].score - bias, rel=1e-9)
     assert why.words[0].heatmap.shape == why.image.shape[:2]
