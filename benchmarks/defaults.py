@@ -46,7 +46,7 @@ def examples(name: str, n: int) -> tuple[Any, list[Shown]]:
         stranger, known = abroad.model(name, 400 if name == "easy-vqa" else n)
         captions = [one.text if stranger.kind == "captioning" else None for one in known]
         asked = [replace(one.query, caption=text) for one, text in zip(known, captions, strict=True)]
-        told = [(one.image, query, list(one.places)) for one, query in zip(known, asked, strict=True)]
+        told: list[Shown] = [(one.image, query, list(one.places)) for one, query in zip(known, asked, strict=True)]
         return stranger, [one for one in told if one[1].question is None or one[1].question.startswith("what")][:n]
     task: Any = vlx.load(name)
     task.defaults = Defaults(gradients=task.defaults.gradients)
