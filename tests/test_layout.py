@@ -26,9 +26,9 @@ ROWS = (
     "_checkout chance digest errors files geometry kept nested",
     "following frames images language layout leaves outputs passing places preparing relu_rules task tracing weighting",
     "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "
-    "around axes company differences stock selftest",
+    "map_check around axes company differences stock trusting selftest",
     "tasks neuron_names scenes",
-    "map_check reasons name_marks",
+    "reasons name_marks",
     "explanation asked owing resting probes question occlusion grouping naming unit_trials map_trials because "
     "storage evaluation assembly",
     "report",

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision.models as zoo
@@ -17,7 +18,7 @@ import vlx
 from tests import answerers, patchy
 from tests.fakes import TinyCnn, captioner, picture, prepare
 from tests.patchy import SHAPE, START, Meeting, Patchy
-from vlx import models, patches
+from vlx import models, patches, references, selftest, trusting
 from vlx.cli import main
 from vlx.errors import ImageError, InputError, ModelError, UnknownWords
 from vlx.scenes import draw
@@ -28,7 +29,8 @@ from vlx.tasks.classification import Classifier
 NAMES = [
     "forced = generated", "split", "no leak", "gradient", "gradients agree", "repeatable", "attention", "mixed",
     "gradient = replay", "nothing goes round A", "prepare is steady", "A in company", "scores in company",
-    "stock model", "outputs", "axes are places", "patch probe", "patch probe 3:2",
+    "stock model", "outputs", "axes are places", "references plausible",
+    "method beats chance", "patch probe", "patch probe 3:2",
 ]  # fmt: skip
 PROBES = ["patch probe", "patch probe 3:2"]
 STOCK = ["stock model", "outputs"]
@@ -47,6 +49,26 @@ def idle(found: SelfTest) -> list[str]:
 
 
 # What is right passes
+
+
+def test_a_default_that_chance_beats_is_not_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    task: Any = vlx.load("scenes/captioner")
+    case = selftest._case(task, draw(7, size=200).image, Query())
+    assert trusting._default(case).passed
+    right = trusting._maps
+    monkeypatch.setattr(trusting, "_maps", lambda case, targets: -np.abs(right(case, targets)))
+    row = trusting._default(case)
+    assert (row.told, row.passed) == ("NOT PROVEN", None)
+    assert "its maps say nothing here; give another picture" in row.remark
+
+
+def test_references_that_are_no_pictures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = selftest._case(captioner(), picture(1, 60, 44), Query())
+    assert trusting._references(case).passed
+    monkeypatch.setattr(references, "ratio", lambda A, own: [9.0] * len(A))
+    row = trusting._references(case)
+    assert row.told == "NOT PROVEN"
+    assert "give references= of your own" in row.remark
 
 
 @pytest.mark.parametrize("name", sorted(models.EMBEDDED))
@@ -75,7 +97,7 @@ def small() -> Classifier:
 def test_a_classifier_passes() -> None:
     found = small().self_test(picture(1, 60, 44))
     assert found.passed, str(found)
-    assert idle(found) == ["forced = generated", "no leak", "attention", "mixed"]
+    assert idle(found) == ["forced = generated", "no leak", "attention", "mixed", "method beats chance"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +106,8 @@ def test_a_classifier_passes() -> None:
 def test_attention_and_mixing_pass(task: Any, idles: list[str]) -> None:
     found = trial(task)
     assert found.passed, str(found)
-    assert idle(found) == idles
+    assert idle(found) == [*idles, "method beats chance"]
+    assert "too few for random sets" in found["method beats chance"].remark
     assert [found[name].value for name in PROBES] == [1, 1]
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx import around, axes, company, differences, patches, stock
+from vlx import around, axes, company, differences, patches, stock, trusting
 from vlx.chance import random_state_kept
 from vlx.checks import CHECKS, Case, mixed
 from vlx.errors import InputError, UnknownWords
@@ -32,6 +32,7 @@ ALL = {
     **company.CHECKS,
     **stock.CHECKS,
     **axes.CHECKS,
+    **trusting.CHECKS,
 }
 WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
 
