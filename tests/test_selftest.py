@@ -55,7 +55,7 @@ def test_a_default_that_chance_beats_is_not_proven(monkeypatch: pytest.MonkeyPat
     task: Any = vlx.load("scenes/captioner")
     case = selftest._case(task, draw(7, size=200).image, Query())
     assert trusting._default(case).passed
-    right = trusting._maps
+    right: Any = trusting._maps
     monkeypatch.setattr(trusting, "_maps", lambda case, targets: -np.abs(right(case, targets)))
     row = trusting._default(case)
     assert (row.told, row.passed) == ("NOT PROVEN", None)
