@@ -15,6 +15,7 @@ from vlx.task import Target, word_target
 from vlx.verdict import Row, idle, unproven
 from vlx.weighting import Method
 
+WORDS = 3  # at least must be judged together for a method to be worse than chance
 HALF = 0.5  # of the references made of a picture must be like pictures to the model
 
 
@@ -58,8 +59,8 @@ def _default(case: Case) -> Row:
         f"without what {told.method} ranks highest log p falls by {own:.2f}, without random cells by {mean:.2f} "
         f"(up to {limit:.2f})"
     )
-    if own > mean:
-        return idle(name, f"{found}: one picture cannot tell it from chance; see vlx.recommend")
+    if own > mean or len(maps) < WORDS:
+        return idle(name, f"{found}: that is too little to tell it from chance; see vlx.recommend")
     return unproven(
         name, f"{found}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
     )
