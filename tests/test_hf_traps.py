@@ -115,7 +115,7 @@ def test_height_and_width_swapped_are_told(tiny_models: Tiny, monkeypatch: pytes
     right, hidden = task._split, task.hidden
     monkeypatch.setattr(task, "_split", lambda tokens, inputs: (lambda A, o: (A.mT, o))(*right(tokens, inputs)))
     monkeypatch.setattr(task, "hidden", lambda A, rest: hidden(A.mT, rest))
-    assert failed(outcome(task, family)) == {"patch probe", "patch probe 3:2"}
+    assert failed(outcome(task, family)) == {"axes are places", "patch probe", "patch probe 3:2"}
 
 
 def test_height_and_width_of_vilts_patches_swapped_are_told(tiny_models: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
