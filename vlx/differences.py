@@ -21,6 +21,8 @@ from vlx.verdict import Row, unproven
 STEPS = (0.02, 0.01, 0.004, 0.0015, 0.0005)  # lengths of steps relative to A's, until their slopes agree
 RANDOM = 4
 AGREE = 0.02  # of a slope
+REACH = 0.3  # how far a step should move a score at most, by its gradient,
+RELATIVE = 0.01  # or so much of it
 ROUNDING = 4  # times the last place of a score is what may be lost
 SURE = 0.25  # of a slope may be doubted for its direction to count
 LIMIT = 0.1
@@ -44,14 +46,18 @@ class Slopes:
 
 
 def slopes(case: Case, targets: tuple[Target, ...], directions: Tensor) -> Slopes:
-    """Slopes of targets at A [1, K, h, w] along ``directions`` [D, K, h, w], each as long as A.
+    """Slopes of targets at A [1, K, h, w] along ``directions`` [D, K, h, w], at most as long as A.
 
-    Of each slope by steps the surest is taken: the longer ones bend, the shorter ones drown in rounding.
+    They are shortened so that no step should move a score far: two long steps may agree by chance. Of each slope by
+    steps the surest is taken: the longer ones bend, the shorter ones drown in rounding.
     """
     A = case.features.A
     _, gradient = engine.gradients(case.task, A, targets, case.features.rest)
     own, at = gradient.double().flatten(1), _ask(case, A, targets)
     size = torch.maximum(at.abs(), (own @ A.double().flatten()).abs())
+    far = STEPS[0] * (directions.flatten(1) @ own.T).abs().amax(1)
+    near = max(REACH, RELATIVE * float(at.abs().max()))
+    directions = directions * (near / far.clamp(min=near))[:, None, None, None]
     best, before = None, None
     for step in STEPS:
         ahead, behind = (A + way * step * directions.to(A) for way in (1, -1))

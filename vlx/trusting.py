@@ -16,6 +16,7 @@ from vlx.verdict import Row, idle, unproven
 from vlx.weighting import Method
 
 WORDS = 3  # at least must be judged together for a method to be worse than chance
+CLEAR = 0.3  # nats that random cells must move the words by for that
 HALF = 0.5  # of the references made of a picture must be like pictures to the model
 
 
@@ -59,7 +60,7 @@ def _default(case: Case) -> Row:
         f"without what {told.method} ranks highest log p falls by {own:.2f}, without random cells by {mean:.2f} "
         f"(up to {limit:.2f})"
     )
-    if own > mean or len(maps) < WORDS:
+    if own > mean or len(maps) < WORDS or limit < CLEAR:
         return idle(name, f"{found}: that is too little to tell it from chance; see vlx.recommend")
     return unproven(
         name, f"{found}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
