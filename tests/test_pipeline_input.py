@@ -45,7 +45,7 @@ def test_something_that_is_no_task_is_refused() -> None:
 )
 def test_bad_options_are_refused(options: dict[str, Any], message: str | None) -> None:
     if message is None:
-        assert vlx.explain(captioner("state"), picture(), **options).method == "gradcam"
+        assert vlx.explain(captioner("state"), picture(), **options).method == "layercam"
         return
     with pytest.raises(InputError, match=message):
         vlx.explain(captioner("state"), picture(), **options)

@@ -335,6 +335,8 @@ def test_behind_the_layer_nothing_is_kept_for_gradients() -> None:
     task, modes = classifier(), list[bool]()
     for layer in ("body.0", "head.0"):
         task.model.get_submodule(layer).register_forward_hook(lambda *_: modes.append(torch.is_grad_enabled()))
+    task.see(torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64))  # the first time the axes of A are tried, too
+    modes.clear()
     task.see(torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64))
     assert modes == [True, False]
     assert torch.is_grad_enabled()
@@ -342,7 +344,7 @@ def test_behind_the_layer_nothing_is_kept_for_gradients() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 3, 16, 16), (0, 3, 16, 16)])
 def test_one_picture_at_a_time(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"^pixel gradients are taken of one prepared picture \[1, 3, H, W\], got \["):
+    with pytest.raises(InputError, match=r"^pixel gradients are taken of one prepared picture \[1, C, H, W\], got \["):
         pixel_gradients(captioner(), torch.zeros(shape), torch.zeros(1, UNITS, 4, 4))
 
 

@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 import vlx
@@ -11,6 +10,7 @@ from tests.fakes import (
     picture,
     prepare,
 )
+from vlx import references
 from vlx.geometry import Grid
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Term, Word
 
@@ -75,7 +75,7 @@ def test_queries_reach_the_task_as_they_were_asked() -> None:
 
     why = vlx.explain(Listening(), picture(), question="how?", answer="bright", instead_of="dark", beams=2)
     assert asked[0] == Query(None, "how?", "bright", "dark", 2)
-    assert asked[1:] == [Query(None, "how?", beams=2)]  # what it says of a blank picture
+    assert asked[1:] == [Query(None, "how?", beams=2)] * 5  # what it says of five references
     assert why.task == "vqa"
     assert why.phrases == ()
     assert why.sentence is why[0]
@@ -95,7 +95,12 @@ def test_a_contrast_is_seen_as_a_difference() -> None:
 
     why = vlx.explain(Contrasting(), picture())
     shown = prepare(picture()).double()
-    blank = prepare(Image.new("RGB", (40, 30), (128, 128, 128))).double()
-    wanted = (shown.sum() - (shown**2).sum()) - (blank.sum() - (blank**2).sum())
-    assert why[0].seen == pytest.approx(float(wanted), rel=1e-4)
+    others = {name: prepare(made).double() for name, made in references.made_of(picture()).items()}
+    there, gone = (
+        float(shown.sum() - (shown**2).sum()),
+        {name: float(other.sum() - (other**2).sum()) for name, other in others.items()},
+    )
+    owed = {name: there - left for name, left in gone.items()}
+    assert why[0].seen_by == pytest.approx(owed, rel=1e-4, abs=1e-2)
+    assert why[0].seen == pytest.approx(float(np.mean(list(owed.values()))), rel=1e-4)
     assert np.allclose(why[0].signed, (shown * (1 - 2 * shown)).sum(0).numpy(), atol=1e-4)

@@ -468,5 +468,5 @@ WRONG: list[tuple[Callable[[Tensor], Any], str]] = [
 
 @pytest.mark.parametrize(("features", "message"), WRONG)
 def test_a_vision_part_that_gives_something_else_is_refused(features: Vision, message: str) -> None:
-    with pytest.raises(ModelError, match=r"^the vision part must turn pictures \[2, 3, H, W\] into A .*" + message):
+    with pytest.raises(ModelError, match=r"^the vision part must turn pictures \[2, C, H, W\] into A .*" + message):
         Tracer().run(features, torch.rand(2, 3, 8, 8))

@@ -132,7 +132,7 @@ def test_what_cannot_be_made_sure_of_is_noted(model: Path, data: SceneData, name
     unknown = replace(names, about={**names.about, "dataset_hash": "", "model_hash": ""})
     notes = units.save(task, unknown, data, UNIT, tmp_path / "unit.png")
     assert [note.split(":")[0] for note in notes] == [
-        "whether the names are for these very weights cannot be told",
+        "of the table of names it cannot be told",
         "whether these are the table's pictures is not known",
     ]
     with Image.open(tmp_path / "unit.png") as image:

@@ -145,7 +145,9 @@ def test_marks_of_a_question_are_kept_or_named() -> None:
     left = vlx.explain(lacks, picture(), question=question, seen=False)
     assert [word.word for word in left.question_words] == ["the", "dog", "what", "color", "is"]
     told = [note for note in left.notes if "left out" in note]
-    assert told == ["left out of the question, not in the vocabulary: , ?"]
+    assert told == ["left out of the question, not in the vocabulary: ,"]
+    plain = vlx.explain(lacks, picture(), question="what color is the dog?", seen=False)
+    assert not [note for note in plain.notes if "left out" in note]  # that a question is one needs no mark
 
 
 def test_a_question_in_characters_and_in_the_owners_tokens() -> None:

@@ -128,7 +128,7 @@ class Options:
         answers = _several(option["answer"])
         options = cls(
             query=_query({**option, "answer": None if answers else option["answer"]}),
-            method=methods.choose(task.defaults.method if option["method"] in (None, AUTO) else option["method"]),
+            method=methods.choose(task.defaults.method if option["method"] in (None, "", AUTO) else option["method"]),
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
             seen=option["seen"],

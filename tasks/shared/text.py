@@ -305,7 +305,8 @@ def _vector(given: Any) -> Tensor | None:
 
 
 def _left_out(cut: Cut, what: str) -> list[str]:
-    marks = " ".join(dict.fromkeys(cut.dropped))
+    dropped = cut.dropped[:-1] if what == "question" and cut.dropped[-1:] == ["?"] else cut.dropped  # it says no more
+    marks = " ".join(dict.fromkeys(dropped))
     return [f"left out of the {what}, not in the vocabulary: {shortened(marks)}"] if marks else []
 
 
