@@ -21,6 +21,7 @@ from vlx import map_check
 from vlx.asked import lead, questions
 from vlx.errors import InputError
 from vlx.geometry import Grid
+from vlx.logits import softmax_read
 from vlx.map_check import MapCheck, judged, random_sets, top
 from vlx.map_trials import Trial, cell_falls, on_cells, tried
 from vlx.replay import without_cells
@@ -199,9 +200,55 @@ def test_the_sets_are_shared_by_the_words_and_the_vision_part_is_not_run_again()
 
     task.begin = counting
     seen = len(task.cnn.seen)
-    tried(task, features, [Trial(one.likely, None, np.arange(16.0).reshape(4, 4), -9.0) for one in asked])
-    assert sum(rows) == 1 + 20 + len(asked)
+    maps = np.random.default_rng(4).permuted(np.tile(np.arange(16.0), (len(asked), 1)), axis=1).reshape(-1, 4, 4)
+    distinct = len({frozenset(np.argsort(values.ravel())[-2:].tolist()) for values in maps})
+    tried(task, features, [Trial(one.likely, None, values, -9.0) for one, values in zip(asked, maps, strict=True)])
+    assert sum(rows) == 1 + 20 + distinct
     assert len(task.cnn.seen) == seen
+
+
+def test_log_p_and_lead_come_from_one_run_and_equal_sets_are_tried_once() -> None:
+    task = captioner("state", torch.float64)
+    features = features_of(task, 0)
+    prediction = task.predict(features, [Query(caption=TEXT)])[0]
+    asked = [one for one in questions(task, prediction, "logprob") if one.role == "word"]
+    texts: list[int] = []
+    step, read, logits = task.decoder.step, [], task.decoder.logits
+
+    def stepping(tokens: Tensor, state: Any) -> Any:
+        texts.append(len(tokens))
+        return step(tokens, state)
+
+    def reading(hidden: Tensor) -> Tensor:
+        read.append(len(hidden))
+        return logits(hidden)  # type: ignore[no-any-return]
+
+    values = np.random.default_rng(0).normal(size=(4, 4))
+    maps = [Trial(one.likely, lead(prediction, one), values, -9.0) for one in asked]
+    assert all(one.lead is not None for one in maps)
+    task.decoder.step, task.decoder.logits = stepping, reading
+    both = tried(task, features, [*maps, *(replace(one, rises=True) for one in maps)])
+    assert texts == [22] * len(asked), "21 shared rows and one for the set of all words, each unrolled once"
+    assert read == [22 * len(asked)]
+    alone = [tried(task, features, [one])[0] for one in maps]
+    assert [check.fall for check in both[: len(maps)]] == pytest.approx([check.fall for check in alone], abs=1e-12)
+    assert [check.unit for check in both[: len(maps)]] == [check.unit for check in alone]
+
+
+def test_log_p_without_a_graph_is_that_of_double() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(40, 3000, generator=rng)
+    logits[::4, 7] += 40  # all but sure
+    logits[1, :5] = -math.inf
+    exact = logits.double().log_softmax(-1)
+    found = softmax_read(logits, "logprob").double()
+    assert torch.allclose(found, exact, rtol=3e-7, atol=2e-6)
+    assert torch.allclose(found[::4, 7], exact[::4, 7], rtol=1e-5, atol=3e-15)  # in single they would be 0
+    assert (found[1, :5] == -math.inf).all()
+    assert 0 > float(found[0, 7]) > -1e-6
+    assert torch.allclose(softmax_read(logits.clone().requires_grad_(), "logprob").double(), exact, atol=1e-5)
+    logits[3, 0] = math.nan
+    assert softmax_read(logits, "logprob")[3].isnan().all()
 
 
 def test_a_chunk_of_rows_changes_nothing() -> None:

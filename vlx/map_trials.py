@@ -38,8 +38,8 @@ class Trial:
 
     @property
     def asked(self) -> list[Target]:
-        """What is asked in the first round."""
-        return [self.target, self.lead] if self.sure and self.lead is not None else [self.target]
+        """What is asked: log p and, from the same logits, the lead that stands for it where it has nowhere to go."""
+        return [self.target] if self.lead is None else [self.target, self.lead]
 
     def cells(self, size: int) -> Cells:
         """The cells that are taken away."""
@@ -109,14 +109,10 @@ def _overlaps(parts: Grid, grid: Grid, axis: int) -> Scores:
 
 
 def _tried(task: Task, features: Features, maps: Sequence[Trial], singly: bool) -> list[MapCheck]:
-    """Log p first; what it is too sure of to lose or gain is tried in its lead over the runner-up."""
+    """Log p; where it is too sure to lose or gain, the lead over the runner-up."""
     if not maps:
         return []
-    found = _round(task, features, maps, [one.asked for one in maps], singly)
-    again = [n for n, one in enumerate(maps) if one.lead and len(found[n]) == 1 and _saturated(one, found[n][0])]
-    leads = [[lead] for n in again if (lead := maps[n].lead)]
-    for n, (check,) in zip(again, _round(task, features, [maps[n] for n in again], leads, singly), strict=True):
-        found[n].append(check)
+    found = _asked(task, features, maps, singly)
     return [
         own[-1] if len(own) > 1 and _saturated(one, own[0]) else own[0] for one, own in zip(maps, found, strict=True)
     ]
@@ -127,22 +123,25 @@ def _saturated(one: Trial, check: MapCheck) -> bool:
     return check.verdict == "cannot be tested" or (one.rises and one.sure)
 
 
-def _round(
-    task: Task, features: Features, maps: Sequence[Trial], asked: Sequence[Sequence[Target]], singly: bool
-) -> list[list[MapCheck]]:
-    """Each map's checks, in the unit of each target that is asked for it."""
-    if not maps:
-        return []
+def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) -> list[list[MapCheck]]:
+    """Each map's checks, in the unit of each target that is asked for it; equal sets of cells are tried once."""
     shape = (features.A.shape[2], features.A.shape[3])
     size = count(shape)
     nothing, random = np.zeros((1, *shape), bool), random_sets(shape, size)
     single = np.eye(math.prod(shape), dtype=bool).reshape(-1, *shape)[: math.prod(shape) if singly else 0]
-    own = np.stack([one.cells(size) for one in maps])
+    own, place = np.unique(np.stack([one.cells(size) for one in maps]), axis=0, return_inverse=True)
     shared = np.concatenate([nothing, random, single])
-    distinct = list(dict.fromkeys(target for targets in asked for target in targets))
-    rows = [*([distinct] * len(shared)), *asked]
-    scores = without_cells(task, features, np.concatenate([shared, own]), rows)
+    distinct = list(dict.fromkeys(target for one in maps for target in one.asked))
+    theirs: list[dict[Target, None]] = [{} for _ in own]
+    for one, n in zip(maps, place.tolist(), strict=True):
+        theirs[n] |= dict.fromkeys(one.asked)
+    scores = without_cells(
+        task, features, np.concatenate([shared, own]), [*([distinct] * len(shared)), *map(list, theirs)]
+    )
     table = {target: np.array([row[n] for row in scores[: len(shared)]]) for n, target in enumerate(distinct)}
+    gone = [
+        dict(zip(asked, row.tolist(), strict=True)) for asked, row in zip(theirs, scores[len(shared) :], strict=True)
+    ]
 
     def check(one: Trial, cells: Cells, target: Target, without: float) -> MapCheck:
         before, sign = float(table[target][0]), -1 if one.rises else 1
@@ -160,8 +159,8 @@ def _round(
         )
 
     return [
-        [check(one, cells, target, float(value)) for target, value in zip(targets, values, strict=True)]
-        for one, cells, targets, values in zip(maps, own, asked, scores[len(shared) :], strict=True)
+        [check(one, own[n], target, gone[n][target]) for target in one.asked]
+        for one, n in zip(maps, place.tolist(), strict=True)
     ]
 
 

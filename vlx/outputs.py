@@ -23,7 +23,8 @@ from torch.nn.functional import logsigmoid
 
 from vlx.errors import InputError, ModelError
 from vlx.leaves import as_table, described, part, scores_in
-from vlx.task import TargetKind, softmax_read
+from vlx.logits import softmax_read
+from vlx.task import TargetKind
 
 Meaning = Literal["softmax", "sigmoid", "probabilities", "value"]
 Function = Callable[[Any], Tensor]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.geometry import Grid
+from vlx.logits import softmax_read
 
 TargetKind = Literal["logprob", "logit", "prob", "margin"]
 GradientWay = Literal["rows", "batched", "loop"]
@@ -362,16 +363,21 @@ def sentence_target(prediction: Prediction, row: int) -> Target:
 
 @dataclass(frozen=True)
 class Reads:
-    """Which logits a batch of targets needs: P distinct (target, step) pairs, in order."""
+    """Which logits a batch of targets needs: P distinct (target, step) pairs, in order; targets of one text share."""
 
     pairs: tuple[tuple[int, int], ...]
     targets: tuple[Target, ...] = field(repr=False)
+    runs: tuple[int, ...] = field(repr=False)  # the first target of the same row and text, which stands for all
 
     @classmethod
     def of(cls, targets: Sequence[Target]) -> "Reads":
-        """Collect the distinct (number of the target, step) pairs that the targets' terms read."""
-        pairs = dict.fromkeys((n, term.step) for n, target in enumerate(targets) for term in target.terms)
-        return cls(tuple(pairs), tuple(targets))
+        """Collect the distinct (number of a target of that row and text, step) pairs that the targets' terms read."""
+        first: dict[tuple[int, tuple[int, ...]], int] = {}
+        runs = tuple(first.setdefault((target.row, target.tokens), n) for n, target in enumerate(targets))
+        pairs = dict.fromkeys(
+            (run, term.step) for run, target in zip(runs, targets, strict=True) for term in target.terms
+        )
+        return cls(tuple(pairs), tuple(targets), runs)
 
     def combine(self, logits: Tensor, read: Read | None = None) -> Tensor:
         """Logits [P, V], one row a pair → scores [N]: each target's weighted sum under its kind.
@@ -386,15 +392,6 @@ class Reads:
             asked = [(n, t) for n, target in enumerate(self.targets) if ways[n] == way for t in target.terms]
             owners = torch.tensor([n for n, _ in asked], device=logits.device)
             weights = torch.tensor([term.weight for _, term in asked], device=logits.device, dtype=table.dtype)
-            terms = table[[place[n, term.step] for n, term in asked], [term.token for _, term in asked]]
+            terms = table[[place[self.runs[n], term.step] for n, term in asked], [term.token for _, term in asked]]
             total = total.index_add(0, owners, terms * weights)
         return total
-
-
-def softmax_read(logits: Tensor, kind: TargetKind, contrast: bool = False) -> Tensor:
-    """Logits [P, V] under one softmax as scores of one kind; ``contrast`` makes no difference."""
-    if kind == "logprob":  # in single the gradient, 1 − p, is lost where p is all but 1; MPS knows no double
-        return logits.to(logits.dtype if logits.is_mps else torch.float64).log_softmax(-1).to(logits.dtype)
-    if kind == "prob":
-        return logits.softmax(-1)
-    return logits
