@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.words`` times every way in turn on ResNet-50 + LSTM(512), 9,000 words, 224 × 224 pixels, compares
 the maps, and measures the memory that each way adds in a process of its own. Figures are process CPU time on two
-threads; the caption alone is a loop written by hand, without vlx. Other libraries: ``pip install -e ".[peers]"``.
+threads; the caption alone is a loop written by hand, without vlx. What each part adds (maps, references, checks, all
+that `vlx.explain` gives) stands in a table of its own. Other libraries: ``pip install -e ".[peers]"``.
 """
 
 import json
@@ -24,6 +25,9 @@ from benchmarks.clock import Times, added_memory, console_for_tables, memory_is_
 from benchmarks.model import VOCABULARY, WORDS, Forced, Subject, picture, subject
 from benchmarks.peers import PEERS, missing
 from vlx import engine
+from vlx.asked import questions
+from vlx.map_check import MapCheck
+from vlx.map_trials import trials, tried
 from vlx.owing import table
 from vlx.references import elsewhere
 from vlx.task import Features, Prediction, Query, sentence_target, word_target
@@ -32,11 +36,23 @@ from vlx.weighting import METHODS
 CAPTION = "caption alone"
 MAPS = "caption + 12 maps"
 SEEN = "caption + 12 maps + seen"
+CHECKED = "caption + 12 maps + checks"
+BOTH = "caption + 12 maps + seen + checks"
+EVERYTHING = "vlx.explain(picture), everything"
 VLX = "vlx"
 SIZE = (224, 224)
 
 # The way, how many captions it may cost; the other library, how many times our caption and maps must be cheaper.
-LIMITS = {MAPS: 1.25, SEEN: 1.5}
+LIMITS = {MAPS: 1.25, BOTH: 2.2}
+# What a part adds: the way with it, and the one without.
+PARTS = {
+    "caption": (CAPTION, ""),
+    "12 maps": (MAPS, CAPTION),
+    "seen: five references": (SEEN, MAPS),
+    "checks: of 12 maps, and of what speaks against": (CHECKED, MAPS),
+    "all else of vlx.explain: opened, prepared, the whole caption's map": (EVERYTHING, BOTH),
+    "everything": (EVERYTHING, ""),
+}
 GAINS = {"pytorch-grad-cam, loop": 20.0, "captum, loop": 6.0, "torch-cam, retain_graph": 1.2}
 MEMORY_LIMIT = 100.0
 EQUAL, EQUAL_IN_BATCH = 1e-5, 5e-5  # a convolution over a batch of 12 rounds otherwise
@@ -83,6 +99,25 @@ def explained(subject: Subject, *, sentence: bool = False, seen: bool = False) -
     return maps
 
 
+def checked(subject: Subject, *, seen: bool = False) -> list[MapCheck]:
+    """Caption the image, explain its words, and try each map and what speaks against it; ``seen``: that, too."""
+    task = subject.task
+    features = task.features(subject.image)
+    prediction = task.predict(features, [Query()])[0]
+    asked = [one for one in questions(task, prediction, "logprob") if one.role == "word"]
+    targets = [one.target for one in asked]
+    maps = engine.attribute(task, features.A, targets, METHODS["gradcam"], features.rest)
+    if seen:
+        table(task, elsewhere(task, picture(), subject.image[0]).features, targets)
+    pairs = zip(asked, prediction.words, maps.signed.cpu().numpy(), maps.opposed.cpu().numpy(), strict=True)
+    flat = [
+        trial
+        for one, word, signed, opposed in pairs
+        for trial in trials(prediction, one, word.logprob, signed, opposed)
+    ]
+    return tried(task, features, flat)
+
+
 def attributed(subject: Subject, features: Features, prediction: Prediction, *, sentence: bool = False) -> Tensor:
     """The maps of a caption that has been made, from the A that it was made from."""
     targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
@@ -102,7 +137,9 @@ def own_ways(subject: Subject) -> Ways:
         MAPS: partial(explained, subject),
         "caption + 12 maps + sentence": partial(explained, subject, sentence=True),
         SEEN: partial(explained, subject, seen=True),
-        "vlx.explain(picture), everything": partial(vlx.explain, task, picture()),
+        CHECKED: partial(checked, subject),
+        BOTH: partial(checked, subject, seen=True),
+        EVERYTHING: partial(vlx.explain, task, picture()),
         "vlx.explain(picture), no references": partial(vlx.explain, task, picture(), seen=False),
         "vlx.explain(picture), no checks": partial(vlx.explain, task, picture(), check=False),
         "vlx.explain(picture), neither": partial(vlx.explain, task, picture(), seen=False, check=False),
@@ -173,6 +210,15 @@ def memory(names: Iterable[str]) -> dict[str, float]:
     }
 
 
+def parts(times: dict[str, Times]) -> dict[str, tuple[float, float]]:
+    """What each part adds: seconds, and how many captions that is."""
+    caption = times[CAPTION].median
+    added = {
+        part: times[way].median - (times[without].median if without else 0) for part, (way, without) in PARTS.items()
+    }
+    return {part: (seconds, seconds / caption) for part, seconds in added.items()}
+
+
 def checks(times: dict[str, Times], apart: dict[str, Difference], added: dict[str, float]) -> Iterator[Check]:
     """The figures that have a target."""
     caption, ours = times[CAPTION].median, times[MAPS].median
@@ -188,7 +234,7 @@ def checks(times: dict[str, Times], apart: dict[str, Difference], added: dict[st
         if name != VLX:
             yield Check(f"maps of {name}, float32", difference.float32, limit)
             yield Check(f"maps of {name}, float64", difference.float64, limit)
-    for name in (MAPS, SEEN):
+    for name in (MAPS, SEEN, BOTH):
         if name in added:
             yield Check(f"MB added by {name}", added[name], MEMORY_LIMIT)
 
@@ -233,6 +279,7 @@ def _figures(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "seconds": {name: {**asdict(t), "median": t.median, "least": t.least} for name, t in times.items()},
+        "parts": {part: {"seconds": s, "captions": c} for part, (s, c) in parts(times).items()},
         "counts": done,
         "maps": {name: asdict(difference) for name, difference in apart.items()},
         "megabytes": added,
@@ -265,6 +312,10 @@ def _print(
             *(str(count) for count in done[name].values()),
             f"{added[name]:.0f}" if name in added else "",
         )
+    console.print(table)
+    table = _table("what a part adds", "ms", "×")
+    for part, (seconds, captions) in parts(times).items():
+        table.add_row(part, f"{1e3 * seconds:.0f}", f"{captions:.2f}")
     console.print(table)
     table = _table("maps, worst word", "from ours, float64", "from ours, float32", "own rounding in float32")
     for name, difference in apart.items():
