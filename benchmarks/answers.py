@@ -56,7 +56,7 @@ def ways(task: CnnLstmVqa) -> dict[str, Callable[[], object]]:
             Target(0, other.label, (Term(0, other.token),), "logit", prediction.tokens) for other in word.alternatives
         ]
         if seen:
-            table(task, elsewhere(task, shown, inputs[0]).features, asked)
+            table(task, elsewhere(task, shown, inputs[0], asked=asked).features, asked)
         return engine.attribute(task, features.A, asked, METHODS["gradcam"], features.rest)
 
     return {

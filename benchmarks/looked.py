@@ -78,7 +78,6 @@ def judged(task: Task, shown: Sequence[tuple[Image.Image, Sequence[Query]]], oth
     for number, (image, queries) in enumerate(track(shown, task.name)):
         inputs = task.prepare(image)
         features = task.features(task.place(inputs[None]))
-        made = elsewhere(task, image, inputs)
         real = elsewhere(task, image, inputs, pool)
         blank = Image.new("RGB", image.size, tuple(round(255 * channel) for channel in task.blank))
         flat = elsewhere(task, image, inputs, References(("blank",), (blank,))).features
@@ -86,6 +85,7 @@ def judged(task: Task, shown: Sequence[tuple[Image.Image, Sequence[Query]]], oth
         for query in queries:
             prediction = task.predict(features, [query])[0]
             targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
+            made = elsewhere(task, image, inputs, asked=targets)
             looks = probes.looks(task, image, query, prediction, targets, replace(real, own=False), others=False)
             gone = {"made": table(task, made.features, targets), "blank": table(task, flat, targets)}
             gone["still"] = table(task, still, targets)

@@ -95,7 +95,7 @@ def explained(subject: Subject, *, sentence: bool = False, seen: bool = False) -
     maps = attributed(subject, features, prediction, sentence=sentence)
     if seen:
         targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
-        table(task, elsewhere(task, picture(), subject.image[0]).features, targets)
+        table(task, elsewhere(task, picture(), subject.image[0], asked=targets).features, targets)
     return maps
 
 
@@ -108,7 +108,7 @@ def checked(subject: Subject, *, seen: bool = False) -> list[MapCheck]:
     targets = [one.target for one in asked]
     maps = engine.attribute(task, features.A, targets, METHODS["gradcam"], features.rest)
     if seen:
-        table(task, elsewhere(task, picture(), subject.image[0]).features, targets)
+        table(task, elsewhere(task, picture(), subject.image[0], asked=targets).features, targets)
     pairs = zip(asked, prediction.words, maps.signed.cpu().numpy(), maps.opposed.cpu().numpy(), strict=True)
     flat = [
         trial

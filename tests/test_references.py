@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 import vlx
 from tests.answerers import ANSWERS, QUESTION, WORDS, vqa
-from tests.fakes import UNITS, Blind, TinyCnn, captioner, picture, prepare
+from tests.fakes import UNITS, VOCABULARY, Blind, Stepped, TinyCnn, captioner, picture, prepare, slow_score
 from vlx import references
 from vlx.errors import InputError
 from vlx.evaluation.looking import looking, roc_area
 from vlx.references import MADE, References, made_of
 from vlx.report import wording
+from vlx.task import Prediction, Query, word_target
+from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.classification import Classifier
 from vlx.tasks.vqa import CnnLstmVqa
 
@@ -278,3 +280,59 @@ def test_hidden_parts_are_filled_with_the_median_colour_or_the_users_own_picture
     assert references.filling(shown).tobytes() == made_of(shown)["median colour"].tobytes()
     filled = references.filling(shown, References(("a",), (own,)))
     assert filled.tobytes() == own.resize((30, 20)).tobytes()
+
+
+# Half the sides
+
+
+class Fixed(Stepped):
+    """Reads 32 × 32 cells one by one: no other size will do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = nn.Linear(UNITS * 32 * 32, 12)
+
+    def start(self, A: Tensor) -> tuple[Tensor, ...]:
+        return self._run(self.picture(A.flatten(1))[:, None], None)[1]
+
+
+def large(image: Image.Image) -> Tensor:
+    pixels = np.asarray(image.convert("RGB").resize((128, 128))).copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_references_are_shown_at_half_the_sides_to_a_model_that_takes_them(fixed: bool) -> None:
+    torch.manual_seed(0)
+    cnn, decoder = TinyCnn().eval(), (Fixed() if fixed else Stepped()).eval()
+    with torch.no_grad():
+        decoder.picture.weight *= 100
+    task = CnnLstmCaptioner(cnn, decoder, VOCABULARY, large, end=1)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+    whys = [vlx.explain(task, image, caption="a red dog", check=False) for _ in range(2)]
+    made = torch.stack([large(one) for one in made_of(image).values()])
+    small = made if fixed else made.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))  # means of 2 × 2 pixels
+    with torch.no_grad():
+        target = word_target(task_said(task, image), 1, 0, "logprob")
+        gone = [slow_score(task, cnn(one[None]), target) for one in small]
+        other = [slow_score(task, cnn(one[None]), target) for one in made]
+    for why in whys:
+        moved = [abs(why[1].logprob - float(score)) for score in gone]
+        assert why[1].looked == pytest.approx(np.minimum(moved, 1).mean(), rel=1e-4)
+        whole = np.minimum([abs(why[1].logprob - float(score)) for score in other], 1).mean()
+        assert fixed or why[1].looked != pytest.approx(whole, rel=1e-2), "the size makes a difference"
+    sides = [len(one) for one in cnn.seen if one.shape[2] == 64 and len(one) == 5]
+    assert len(sides) == (1 if fixed else 2), "a model that does not take them is asked once"
+    assert references.elsewhere(task, image, large(image)).features.A.shape[2:] == (32, 32), "nothing asked"
+
+
+def task_said(task: CnnLstmCaptioner, image: Image.Image) -> Prediction:
+    return task.predict(task.features(task.place(large(image)[None])), [Query(caption="a red dog")])[0]
+
+
+def test_models_with_small_pictures_or_more_than_a_map_keep_their_size() -> None:
+    task = captioner("state")
+    why = vlx.explain(task, picture(), check=False)
+    assert why[0].seen_by
+    assert not references._half.of(task)
+    assert {one.shape[2] for one in task.cnn.seen} == {16}

@@ -64,7 +64,8 @@ class Context:
     def elsewhere(self) -> Elsewhere:
         """The references as the model sees them."""
         shown = self.shown
-        return references.elsewhere(self.task, shown.picture.image, shown.inputs, self.options.references)
+        own, image = self.options.references, shown.picture.image
+        return references.elsewhere(self.task, image, shown.inputs, own, asked=self.likely)
 
     @cached_property
     def owed(self) -> list[Owed]:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from vlx import engine
 from vlx.errors import InputError
 from vlx.images import open_image
 from vlx.kept import Kept
 from vlx.nested import nested, tensors
-from vlx.task import Features, Task
+from vlx.task import Features, Target, Task
 
 MADE = ("median colour", "tiles shuffled", "pixels shuffled", "channels permuted", "inverted")
 TILES = 8  # along each side
@@ -34,7 +35,9 @@ OUTSIDE = (0.1, 1.5)  # ρ of references whose features are unlike the picture's
 BATCH = 16  # pictures that the vision part takes at once
 FLAT = 3.0  # of 255: a picture whose channels all deviate less is one colour
 
-_kept = Kept()
+LEAST = 56  # pixels along each side of references at half their size
+
+_kept, _half = Kept(), Kept()
 
 
 def median_picture(picture: Image.Image) -> Image.Image:
@@ -149,9 +152,13 @@ class Elsewhere:
     features: Features
 
 
-def elsewhere(task: Task, picture: Image.Image, inputs: Tensor, own: References | None = None) -> Elsewhere:
+def elsewhere(
+    task: Task, picture: Image.Image, inputs: Tensor, own: References | None = None, *, asked: Sequence[Target] = ()
+) -> Elsewhere:
     """The references of a picture whose prepared form is ``inputs`` [3, H, W], in one run of the vision part.
 
+    Those made of the picture are shown at half its sides, a quarter of the cost, to a CNN that takes pictures of that
+    size and whose scores of what is ``asked`` take its smaller A; without ``asked`` they keep their size.
     Pictures of the user's own are resized to the picture's size where ``prepare`` does not give them its shape; they
     are seen once and kept until the weights change. One that is the picture itself is left out.
 
@@ -159,7 +166,7 @@ def elsewhere(task: Task, picture: Image.Image, inputs: Tensor, own: References 
     """
     if own is None:
         made = made_of(picture)
-        return Elsewhere(tuple(made), False, (False,) * len(made), _seen(task, list(made.values())))
+        return Elsewhere(tuple(made), False, (False,) * len(made), _made_seen(task, list(made.values()), asked))
     chosen = [n for n, one in enumerate(own.pictures) if not _same(one, picture)]
     if not chosen:
         raise InputError("references hold nothing but the picture itself; give other pictures of your own")
@@ -198,9 +205,31 @@ def _prepared(task: Task, one: Image.Image, picture: Image.Image, inputs: Tensor
     return prepared if prepared.shape == inputs.shape else task.prepare(one.resize(picture.size))
 
 
-def _seen(task: Task, pictures: Sequence[Image.Image]) -> Features:
+def _made_seen(task: Task, pictures: Sequence[Image.Image], asked: Sequence[Target]) -> Features:
+    shown = torch.stack([task.prepare(picture) for picture in pictures])
     with torch.no_grad():
-        return task.features(task.place(torch.stack([task.prepare(picture) for picture in pictures])))
+        small = _halved(task, shown, asked) if asked else None
+        return task.features(task.place(shown)) if small is None else small
+
+
+def _halved(task: Task, shown: Tensor, asked: Sequence[Target]) -> Features | None:
+    """The features of pictures [R, C, H, W] at half their sides; None where the model does not take them.
+
+    Whether it does is tried once for each shape. What has more features than a map (class tokens) keeps its size.
+    """
+    known, key = _half.of(task), (tuple(shown.shape), task.version())
+    if min(shown.shape[2:]) < 2 * LEAST or not shown.is_floating_point() or not known.get(key, True):
+        return None
+    try:
+        small = nn.functional.interpolate(shown, [side // 2 for side in shown.shape[2:]], mode="area")
+        features = task.features(task.place(small))
+        takes = known.get(key, False) or (
+            features.rest is None and bool(torch.isfinite(engine.ask(task, features, [replace(asked[0], row=0)])).all())
+        )
+    except Exception:  # a model's code raises anything
+        takes = False
+    known[key] = takes
+    return features if takes else None
 
 
 def rows(features: Features, chosen: Sequence[int]) -> Features:

@@ -47,7 +47,7 @@ def looking(
         asked = [Query(question=one.text) for one in scene.questions]
         said = [task.predict(features, [query])[0] for query in asked]
         targets = [word_target(one, 0, 0, "logprob") for one in said]
-        made = references.elsewhere(task, scene.image, inputs).features
+        made = references.elsewhere(task, scene.image, inputs, asked=targets).features
         for name, shown in ((MADE, made), (SCENES, other)):
             gone = table(task, shown, targets)
             for one, question, row in zip(said, scene.questions, gone, strict=True):
