@@ -256,6 +256,18 @@ def tried(A: Tensor) -> Tensor:
     return torch.cat([*turned, *(A * factor for factor in LARGE)])
 
 
+def unlike(A: Tensor) -> Tensor:
+    """One feature map [1, K, h, w], then four that share nothing with it but their scale, two 30 times as large.
+
+    Cells and whole units are drawn anew, so that means over cells differ from A's as well. [5, K, h, w].
+    """
+    scale = float(A.abs().max()) or 1.0
+    drawn = torch.Generator().manual_seed(0)
+    cells, units = (torch.randn(4, *shape, generator=drawn) for shape in (A.shape[1:], (A.shape[1], 1, 1)))
+    sizes = torch.tensor([1.0, 1.0, 30.0, 30.0]).view(4, 1, 1, 1)
+    return torch.cat([A, (scale * sizes * (cells + units)).to(A)])
+
+
 def settled(meaning: str, kind: TargetKind, told: bool, contrast: bool) -> TargetKind:
     """The kind of target that is meant for an output: the one asked for (``told``) or an adapter's default.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vlx import selftest
 from vlx.digest import Digest
 from vlx.errors import InputError, ModelError
-from vlx.outputs import Outputs, pair_of, tried
+from vlx.outputs import Outputs, pair_of, tried, unlike
 from vlx.stock import Said
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.classification.calling import Call
@@ -88,7 +88,7 @@ class Classifier:
         self.outputs = Outputs(outputs, leaf, self.name)
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
         self._tracer, self._digest = Tracer(Given(grid, prefix)), Digest()
-        self._read: bool | None = None  # whether scores depend on the cells, where there are other tokens
+        self._read = False  # whether scores were seen to depend on the cells, where there are other tokens
 
     @property
     def layer(self) -> str:
@@ -190,12 +190,15 @@ class Classifier:
         return laid
 
     def _unread(self, laid: Laid, rest: dict[str, Tensor]) -> tuple[str, ...]:
-        """A note where another token than the cells is read; tried once, where there are such tokens."""
-        if laid.others is not None and self._read is None:
-            one = {name: tensor[:1] for name, tensor in rest.items()}
-            self._read = not torch.equal(*(self._table(A, one) for A in (laid.A[:1], tried(laid.A[:1])[2:3])))
+        """A note where another token than the cells is read; tried for each picture until one shows that they are."""
+        if laid.others is None or self._read:
+            return ()
+        one = {name: tensor[:1] for name, tensor in rest.items()}
+        table = self._table(unlike(laid.A[:1]), one).detach()
+        near = 4 * torch.finfo(laid.A.dtype).eps * float(table.nan_to_num(0, 0, 0).abs().max())
+        self._read = not torch.allclose(table, table[:1].expand_as(table), rtol=0, atol=near, equal_nan=True)
         unread = f"behind {self.layer} the cells reach no score, another token is read; name an earlier layer"
-        return (unread,) if self._read is False else ()
+        return () if self._read else (unread,)
 
     def _replay(self, A: Tensor, rest: dict[str, Tensor]) -> Tensor:
         """What the model says with A [M, K, h, w] in the layer's place, laid out as the layer does it."""
