@@ -17,7 +17,7 @@ from tests.patchy import Patchy
 from tests.test_map_check import Colours, colours, slow_edit, squares, whole
 from vlx import recommending
 from vlx.cli import main
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError
 from vlx.map_check import random_sets, top
 from vlx.recommending import candidates, decided, fall_of, interval, recommend, sizes
 from vlx.task import Defaults, Query, Target, Term
@@ -276,3 +276,21 @@ def test_the_command_prints_what_the_pictures_tell(tmp_path: Path) -> None:
         refused = CliRunner().invoke(main, ["models", *wrong])
         assert refused.exit_code == 2
         assert message in refused.output
+
+
+class Cut(nn.Module):
+    """The colours of cells, read by a head that goes through NumPy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner: Any = Colours()
+        self.body, self.head = inner.body, inner.head
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_numpy(self.head(self.body(images).mean((2, 3))).detach().numpy())
+
+
+def test_a_model_that_cuts_its_gradient_is_refused_and_not_recommended_layercam() -> None:
+    task = Classifier(Cut().eval(), "body", ["red", "green", "blue"], whole)
+    with pytest.raises(ModelError, match=r'no gradient comes through .* or take method="occlusion"'):
+        recommend(task, SHOWN)

@@ -19,6 +19,7 @@ from torch import Tensor
 from vlx import attention, engine
 from vlx.asked import lead, questions
 from vlx.attention import ATTENTION_METHODS
+from vlx.dependence import refuse_cut
 from vlx.errors import InputError
 from vlx.images import open_image
 from vlx.kept import Kept
@@ -144,7 +145,8 @@ def recommend(
 
         >>> print(vlx.recommend(task, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]))
 
-    Raises InputError for no pictures, and where nothing that was tried moves any score.
+    Raises InputError for no pictures, and where nothing that was tried moves any score; ModelError for a model that
+    lets no gradient through, since there are no maps to compare.
     """
     if isinstance(pictures, SINGLE):
         raise InputError("recommend() takes several pictures, in a list: five or so of your own")
@@ -274,6 +276,7 @@ def _maps(task: Task, features: Features, prediction: Prediction, names: Sequenc
         parts: dict[str, list[Tensor]] = {name: [] for name in METHODS}
         for chunk in engine.chunks(features.A, targets):
             _, G = engine.gradients(task, features.A, chunk, features.rest)
+            refuse_cut(task, features, chunk, G)
             A = features.A.expand(len(chunk), -1, -1, -1)
             for name, method in METHODS.items():
                 parts[name].append(method.map(A, G))
