@@ -137,3 +137,43 @@ def test_a_decoder_that_keeps_its_state_to_itself_is_refused() -> None:
     message = r"holds no tensor; what a decoder keeps in itself cannot be repeated for several words: give it back"
     with pytest.raises(ModelError, match=message):
         vlx.explain(captioner(Hiding(lambda hidden: None)), picture())
+
+
+def test_a_decoder_that_keeps_the_feature_map_to_itself_is_refused_by_name() -> None:
+    class Keeping(Odd):
+        def start(self, A: Tensor) -> Any:
+            self.kept = A.mean((2, 3))
+            return super().start(A)
+
+        def step(self, tokens: Tensor, state: Any) -> Any:
+            return self.output(state[0] + self.kept), state
+
+    message = r"^tiny: .* start was called for other pictures since: it keeps something of them in itself \(RuntimeErr"
+    with pytest.raises(ModelError, match=message) as caught:
+        vlx.explain(captioner(Keeping(lambda hidden: None)), picture())
+    assert len(str(caught.value)) <= 300
+
+
+def test_a_step_that_raises_is_told_as_the_decoders() -> None:
+    class Raising(Odd):
+        def step(self, tokens: Tensor, state: Any) -> Any:
+            raise KeyError("h" * 400)
+
+    with pytest.raises(
+        ModelError, match=r"^tiny: the decoder's step fails on its own start's state \(KeyError"
+    ) as told:
+        vlx.explain(captioner(Raising(lambda hidden: None)), picture())
+    assert len(str(told.value)) <= 300
+    assert isinstance(told.value.__cause__, KeyError)
+
+
+def test_a_decoder_that_writes_into_its_state_is_taken() -> None:
+    class Writing(Odd):
+        def start(self, A: Tensor) -> Any:
+            return [A.mean((2, 3))]
+
+        def step(self, tokens: Tensor, state: Any) -> Any:
+            state[0] = state[0] + 1
+            return self.output(state[0]), state
+
+    assert len(vlx.explain(captioner(Writing(lambda hidden: None)), picture(), caption="a dog")) == 2

@@ -501,3 +501,13 @@ def test_reasons_of_a_number_are_tried_in_its_own_unit() -> None:
     assert because.check.effect == pytest.approx(before - after)
     assert because.check.measure == "value"
     assert f"it goes from {before:.1f} to {after:.1f}" in str(because.check)
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"), [(lambda z: z["x"], TypeError), (lambda z: z.nothing(), AttributeError)]
+)
+def test_a_function_that_raises_is_named_with_its_cause(function: Any, cause: type[Exception]) -> None:
+    with pytest.raises(ModelError, match=rf"outputs=<lambda> fails \({cause.__name__}: .*mend it: output →") as caught:
+        hirescam(classifier(3, lambda z: z, RGB, outputs=function))
+    assert len(str(caught.value)) <= 300
+    assert isinstance(caught.value.__cause__, cause)

@@ -336,3 +336,16 @@ def test_what_a_captioner_says_is_read_again_as_it_was_said(
     assert [word.label for word in again] == [word.label for word in said] == [vocabulary[token] for token in tokens]
     assert [word.logprob for word in again] == pytest.approx([word.logprob for word in said], abs=1e-12)
     assert not [note for note in said.notes if "given as caption" in note]
+
+
+def test_a_join_that_raises_is_named_with_its_cause() -> None:
+    def join(entries: list[str]) -> str:
+        raise ZeroDivisionError("x" * 400)
+
+    writing = Writing(["a", "dog"], "the model", tokenize=str.split, join=join)
+    with pytest.raises(
+        InputError, match=r"join fails on \['a', 'dog'\] \(ZeroDivisionError: .*join\(entries\)"
+    ) as told:
+        writing.read("a dog", "caption", 9)
+    assert len(str(told.value)) <= 300
+    assert isinstance(told.value.__cause__, ZeroDivisionError)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vlx.errors import InputError, ModelError
+from vlx.language import shortened
 from vlx.leaves import as_table, described, part, scores_in
 from vlx.logits import softmax_read
 from vlx.task import TargetKind
@@ -82,7 +83,14 @@ class Outputs:
         if self._function is None:
             return scores_in(output, rows, self._model, self._leaf)
         meant = output if self._leaf is None else part(output, self._leaf, self._model)
-        given = self._function(meant)
+        try:
+            given = self._function(meant)
+        except Exception as error:  # whatever the owner's function says of an output that it cannot read
+            told = shortened(f"{type(error).__name__}: {error}", 80)
+            raise ModelError(
+                f"{shortened(self._model, 40)}: outputs={shortened(_name(self._function), 30)} fails ({told}) on the "
+                f"model's output, {shortened(described(meant), 60)}; mend it: output → floats [B, C]"
+            ) from error
         table = as_table(given, rows) if isinstance(given, Tensor) else None
         if table is None:
             raise ModelError(

@@ -1,13 +1,15 @@
 """What a decoder's state must be: nested tensors with the picture's number first, found out by trying."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from vlx.errors import ModelError
+from vlx.errors import ModelError, VlxError
+from vlx.language import shortened
 from vlx.tasks.captioning.unroll import Decoder, device_of
 
 COUNTS = (2, 3)  # an axis that is as long as both of them is the pictures'; one as long as one may be layers
@@ -18,14 +20,37 @@ def check_state(decoder: Decoder, begun: Callable[[int], Any], start: int, name:
     """Try the decoder's first step with 2 and with 3 pictures; ``begun`` gives its state before START for so many.
 
     Rows of a state are taken and repeated by their first axis. Raises ModelError for a state that has it elsewhere or
-    not at all, for values that change with the number of pictures and are no tensors, and for objects that nothing can
-    be taken from, each with what to write instead.
+    not at all, for values that change with the number of pictures and are no tensors, for objects that nothing can be
+    taken from, and for a step that fails or reads what start kept in the decoder, each with what to write instead.
     """
-    states = [begun(count) for count in COUNTS]
-    _compare(states, "start", name)
-    tokens = [torch.full((count,), start, device=device_of(state)) for count, state in zip(COUNTS, states, strict=True)]
-    went = [decoder.step(*pair) for pair in zip(tokens, states, strict=True)]
-    _compare([after for _, after in went], "step", name)
+    _compare([begun(count) for count in COUNTS], "start", name)
+
+    def step(count: int, state: Any) -> Any:
+        return decoder.step(torch.full((count,), start, device=device_of(state)), state)[1]
+
+    with _told(name, "step fails on its own start's state", "mend it: step(tokens [B], state) → (logits, state)"):
+        after = [step(count, begun(count)) for count in COUNTS]  # each at once: what is kept in itself is its own
+    _compare(after, "step", name)
+    state = begun(COUNTS[0])
+    begun(COUNTS[1])
+    with _told(
+        name,
+        "step fails where start was called for other pictures since: it keeps something of them in itself",
+        "give it back in the state, one row a picture, [B, …]",
+    ):
+        step(COUNTS[0], state)
+
+
+@contextmanager
+def _told(name: str, trouble: str, mend: str) -> Iterator[None]:
+    """Whatever a decoder raises as a ModelError that says what the trouble is and what to write instead."""
+    try:
+        yield
+    except (VlxError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # a decoder is anybody's code
+        told = shortened(" ".join(f"{type(error).__name__}: {error}".split()), 70)
+        raise ModelError(f"{shortened(name, 30)}: the decoder's {trouble} ({told}); {mend}") from error
 
 
 def _compare(states: list[Any], part: str, name: str) -> None:

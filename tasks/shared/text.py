@@ -133,7 +133,7 @@ class Writing:
     def _joined(self, labels: Sequence[str]) -> str:
         """The text of entries: by ``join``; else as tried, or as words or characters are written."""
         if self.join is not None:
-            text = self.join(list(labels))
+            text = self._by_owner(self.join, list(labels))
             if not isinstance(text, str):
                 raise InputError(f"{self.name}: join gave {type(text).__name__}, needed is a text; {_WANTED['join']}")
             return text
@@ -141,6 +141,16 @@ class Writing:
             return ("" if self.in_characters else " ").join(labels)
         ways = ("", " ") if all(len(label) == 1 for label in labels) else (" ", "")
         return next((way.join(labels) for way in ways if self._cuts_to(way.join(labels), labels)), ways[0].join(labels))
+
+    def _by_owner(self, join: Join, labels: list[str]) -> Any:
+        try:
+            return join(labels)
+        except Exception as error:  # whatever the owner's function says of entries that it cannot read
+            told = shortened(f"{type(error).__name__}: {error}", 80)
+            raise InputError(
+                f"{shortened(self.name, 40)}: join fails on {shortened(repr(labels), 80)} ({told}); mend it: "
+                f"{_WANTED['join']}"
+            ) from error
 
     def _cuts_to(self, text: str, labels: Sequence[str]) -> bool:
         try:
