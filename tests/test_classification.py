@@ -98,7 +98,7 @@ def test_without_labels_classes_are_numbered() -> None:
     (prediction,) = task.predict(features, [Query()])
     assert prediction.text == f"class {int(features.rest['logits'].argmax())}"
     assert task.predict(features, [Query(answer="class 4")])[0].words[0].terms == (Term(0, 4),)
-    with pytest.raises(InputError, match=r"^no class 'cat'; the model's classes have no names here, .* from 0 to 4$"):
+    with pytest.raises(InputError, match=r"^no class 'cat'; the classes have no names here, .* from 0 to 4$"):
         task.predict(features, [Query(answer="cat")])
 
 
@@ -400,9 +400,7 @@ def test_bad_weight_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_unknown_torchvision_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        ModelError, match=r"^torchvision has no classifier 'resnet_50'; close: resnet50.* Known: alexnet,"
-    ):
+    with pytest.raises(ModelError, match=r"^torchvision has no classifier 'resnet_50'; close: resnet50"):
         ready.load("resnet_50")
     monkeypatch.delitem(ready.LAYERS, "vit")
     with pytest.raises(

@@ -100,7 +100,7 @@ def test_strange_references_are_named() -> None:
     ratios = references.ratio(A, own)
     assert ratios == pytest.approx([0.05, 0.1, 1.0, 1.5, 1.6])
     note = references.strange(["a", "b", "c", "d", "e"], ratios)
-    assert "unlike the picture's own: a (0.05), e (1.6);" in note
+    assert "unlike the picture (norm of its cells, .1 to 1.5 is usual): a (0.05), e (1.6);" in note
     assert len(note) <= 300
     assert references.strange(["b"], [0.7]) == ""
     assert len(references.strange([f"a long name of a picture {n}.jpeg" for n in range(90)], [9.0] * 90)) <= 400
@@ -118,7 +118,7 @@ def test_a_strange_reference_is_told_of_and_not_dropped() -> None:
     ratio = references.ratio(A, own)
     why = vlx.explain(task, dark, question=QUESTION, references=[white, picture(2)])
     assert len(why[0].seen_by) == 2
-    told = [note for note in why.notes if "unlike the picture's own" in note]
+    told = [note for note in why.notes if "these references are unlike the picture" in note]
     assert bool(told) == (not 0.1 <= ratio[0] <= 1.5)
 
 

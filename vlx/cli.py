@@ -138,7 +138,7 @@ def caption(
 @click.option(
     "--model", default="scenes/vqa", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
 )
-@click.option("--answer", "text", help="Explain this answer instead of the model's own.")
+@click.option("--answer", "texts", multiple=True, help="Explain this answer, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the answer and not this one.")
 @click.option(
     "--probes/--no-probes",
@@ -156,7 +156,7 @@ def answer(
     image: Path,
     question: str,
     model: str,
-    text: str | None,
+    texts: tuple[str, ...],
     instead_of: str | None,
     probes: bool,
     names: str | None,
@@ -178,7 +178,7 @@ def answer(
     task = vlx.load(model, **loading)
     _require(task, "vqa", model)
     _writable(out)
-    options: dict[str, Any] = {"answer": text, "instead_of": instead_of, "method": method, "target": target}
+    options: dict[str, Any] = {"answer": _given(texts), "instead_of": instead_of, "method": method, "target": target}
     options |= {"names": _table(task, names), "guided": guided}
     asked = _asked("answer", {"model": model, **loading, **options}, question)
     options |= {"question": question, "looks": probes, "occlusion": probes and method != "occlusion"}
@@ -190,7 +190,7 @@ def answer(
 @click.option(
     "--model", default="torchvision:resnet50", show_default=True, help="torchvision:NAME (weights are downloaded once)."
 )
-@click.option("--class", "name", help="Explain this class instead of the model's own answer.")
+@click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the class and not this one.")
 @NAMES
 @METHOD
@@ -200,7 +200,7 @@ def answer(
 def classify(
     images: tuple[Path, ...],
     model: str,
-    name: str | None,
+    classes: tuple[str, ...],
     instead_of: str | None,
     names: str | None,
     method: str | None,
@@ -218,9 +218,11 @@ def classify(
     task = vlx.load(model)
     _require(task, "classification", model)
     _writable(out)
-    options: dict[str, Any] = {"answer": name, "instead_of": instead_of, "method": method, "target": target}
+    options: dict[str, Any] = {"answer": _given(classes), "instead_of": instead_of, "method": method, "target": target}
     options |= {"names": _table(task, names), "guided": guided}
-    asked = _asked("classify", {"model": model, "class": name, **{k: v for k, v in options.items() if k != "answer"}})
+    asked = _asked(
+        "classify", {"model": model, "class": _given(classes), **{k: v for k, v in options.items() if k != "answer"}}
+    )
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
 
@@ -290,9 +292,15 @@ def _table(task: Any, names: str | None) -> str | None:
 
 def _asked(command: str, options: dict[str, Any], *texts: str) -> Callable[[Path], str]:
     """Picture → the command that explains it again, for the report to name."""
-    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value not in (None, False)}
-    given = [name if value is True else f"{name}={value}" for name, value in flags.items()]
+    flags = [(f"--{name.replace('_', '-')}", value) for name, value in options.items() if value not in (None, False)]
+    each = [(name, one) for name, value in flags for one in (value if isinstance(value, list) else [value])]
+    given = [name if value is True else f"{name}={value}" for name, value in each]
     return lambda image: shlex.join(["vlx", command, str(image), *texts, *given])
+
+
+def _given(texts: tuple[str, ...]) -> str | list[str] | None:
+    """What an option that may be repeated was given: nothing, a text, or several."""
+    return list(texts) if len(texts) > 1 else texts[0] if texts else None
 
 
 def _explain_all(

@@ -41,7 +41,7 @@ def models(
     \b
     Example:  vlx models
               vlx models --check scenes/captioner --image photo.jpg
-              vlx models --recommend my_module:task a.jpg b.jpg c.jpg d.jpg e.jpg
+              vlx models --recommend runs/mine/bundle a.jpg b.jpg c.jpg d.jpg e.jpg
     """
     if check is not None and recommend is not None:
         raise click.UsageError("--check and --recommend are two questions; ask one at a time")

@@ -17,7 +17,7 @@ OUT = click.option(
     help="Folder for the reports.",
 )
 METHOD = click.option(
-    "--method", type=click.Choice(METHODS), help="Weighting; default: the model's, chosen by measurement."
+    "--method", type=click.Choice((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
 )
 NAMES = click.option(
     "--names",

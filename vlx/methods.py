@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vlx.attention import ATTENTION_METHODS, AttentionMethod
 from vlx.errors import InputError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.weighting import METHODS, Method
 
 
@@ -45,4 +45,4 @@ def choose(name: str | AnyMethod) -> AnyMethod:
         return _KNOWN[plain]
     near = close_matches(plain, _KNOWN)
     hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no method {name!r}{hint}. Known: {', '.join(_KNOWN)}, auto")
+    raise InputError(f"no method {shortened(str(name))!r}{hint}. Known: {', '.join(_KNOWN)}, auto")

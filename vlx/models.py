@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlx.errors import InputError, ModelError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.task import Task
 
 GROUP = "vlx.tasks"
@@ -77,13 +77,21 @@ def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> Task
         return torchvision.load(text.removeprefix(PREFIX_TORCHVISION))
     if text in plugins:
         return plugins[text]()
-    if path.is_dir():
+    if _there(path, Path.is_dir):
         return _bundle(path, text)
     raise ModelError(_unknown(text, path, plugins))
 
 
+def _there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether there is a file or folder of that name; a name that no file can have is none."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
 def _of_transformers(path: Path) -> bool:
-    if not (path / "config.json").is_file():
+    if not _there(path / "config.json", Path.is_file):
         return False
     from vlx.tasks.huggingface.files import is_transformers
 
@@ -135,14 +143,14 @@ def _bundle(folder: Path, name: str) -> Task:
 
 
 def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:
-    if path.is_file():
+    if _there(path, Path.is_file):
         return (
             f"{text} is a file; vlx opens a bundle folder with config.json and weights.safetensors, and never a pickle"
         )
     names = [*EMBEDDED, *plugins]
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
-    return f"no model {text!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
+    return f"no model {shortened(text)!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
 
 
 def _hub(text: str) -> str:

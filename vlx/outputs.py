@@ -317,10 +317,14 @@ def pair_of(labels: Sequence[str] | None, model: str = "the model") -> tuple[tup
             return (labels[0], labels[1]), (1.0, -1.0)
         if _opposite(second, first):
             return (labels[0], labels[1]), (-1.0, 1.0)
-    given = f"{len(labels)} labels" if len(labels) != 2 else f"the labels {labels[0]!r} and {labels[1]!r}"
+    given = (
+        f"{len(labels)} labels"
+        if len(labels) != 2
+        else f"the labels {shortened(labels[0], 40)!r} and {shortened(labels[1], 40)!r}"
+    )
     raise ModelError(
         f"{model} has one output, yes or no of one label, and {given}; give the one that a large output means, e.g. "
-        f"[{labels[-1]!r}]"
+        f"[{shortened(labels[-1], 40)!r}]"
     )
 
 

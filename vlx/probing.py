@@ -112,7 +112,8 @@ def _strange(context: Context) -> Sequence[tuple[str, ...]]:
     own, other = context.features, context.elsewhere.features
     if own.layer != other.layer or own.A.shape[1] != other.A.shape[1]:
         return [()] * len(context.asked)  # explained at a layer that has met the text
-    note = references.strange(context.elsewhere.names, references.ratio(other.A, own.A))
+    ratios = references.ratio(other.A, own.A)
+    note = references.strange(context.elsewhere.names, ratios, context.options.references is None)
     return [(note,) if note else ()] * len(context.asked)
 
 

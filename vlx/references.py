@@ -279,8 +279,11 @@ def ratio(A: Tensor, own: Tensor) -> list[float]:
     return [float(value) for value in norms]
 
 
-def strange(names: Sequence[str], ratios: Sequence[float]) -> str:
-    """A note on the references whose features lie outside the picture's own; empty where none does."""
+def strange(names: Sequence[str], ratios: Sequence[float], made: bool = True) -> str:
+    """A note on the references whose features lie outside the picture's own; empty where none does.
+
+    ``made``: whether they were made of the picture, not given by the user.
+    """
     found = [
         f"{name} ({value:.2g})"
         for name, value in zip(names, ratios, strict=True)
@@ -289,7 +292,9 @@ def strange(names: Sequence[str], ratios: Sequence[float]) -> str:
     if not found:
         return ""
     few = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    fairer = (
+        "pictures of your own (references=[…]) are the fairer question" if made else "seen may say too much of them"
+    )
     return (
-        f"the model's features of these references are unlike the picture's own: {few}; as a share of the mean norm of "
-        "its cells, .1 to 1.5 is usual. Pictures of your own (references=[…]) are the fairer question"
+        f"to the model these references are unlike the picture (norm of its cells, .1 to 1.5 is usual): {few}; {fairer}"
     )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError, ModelError
+from vlx.language import shortened
 from vlx.nested import nested, tensors
 from vlx.stock import Said
 from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
@@ -178,7 +179,8 @@ class CnnLstmCaptioner(CnnVision):
         hidden = hidden_states(self.decoder, state, [(self.start, *read.ids)], pairs)
         logprobs = logits_of(self.decoder, hidden).log_softmax(-1)
         if read.missing:
-            told = f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {', '.join(read.unknown)}"
+            words = shortened(", ".join(read.unknown), 200)
+            told = f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {words}"
             read = replace(read, notes=(told, *read.notes))
         return self._prediction(read, logprobs, forced=True)
 

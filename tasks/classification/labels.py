@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlx.errors import InputError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 
 HINTS = 5
 
@@ -40,9 +40,11 @@ class Labels:
                 return found[0]
             if found:
                 same = ", ".join(f"{number} ({self[number]})" for number in found)
-                raise InputError(f"{asked!r} is the name of {len(found)} classes: {same}; give the number")
+                raise InputError(f"{shortened(asked)!r} is the name of {len(found)} classes: {same}; give the number")
         if not self._numbered:
-            raise InputError(f"no class {asked!r}; the one output is {' or '.join(map(repr, self.names or ()))}")
+            raise InputError(
+                f"no class {shortened(asked)!r}; the one output is {' or '.join(map(repr, self.names or ()))}"
+            )
         digits = plain.removeprefix("class ").strip()
         if digits.isdecimal():
             if int(digits) < count:
@@ -52,11 +54,11 @@ class Labels:
 
     def _unknown(self, asked: str, plain: str, count: int) -> str:
         if self.names is None:
-            return f"no class {asked!r}; the model's classes have no names here, give a number from 0 to {count - 1}"
+            return f"no class {shortened(asked)!r}; the classes have no names here, give a number from 0 to {count - 1}"
         near = close_matches(plain, self._parts, HINTS)
         near += [part for part in self._parts if plain and plain in part.split() and part not in near]
         hints = ", ".join(f"{part} ({self._parts[part][0]})" for part in near[:HINTS])
-        return f"no class {asked!r} among {count}" + (f"; close: {hints}" if hints else "")
+        return f"no class {shortened(asked)!r} among {count}" + (f"; close: {hints}" if hints else "")
 
 
 def _plain(name: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from vlx.errors import ModelError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.outputs import Outputs
 from vlx.tasks.classification.calling import Call, Calling
 from vlx.tasks.classification.layers import layers, listed, may_be_map
@@ -77,7 +77,9 @@ class Split:
         if not isinstance(layer, str) or not layer or layer not in modules:
             near = close_matches(str(layer), modules)
             hint = f"; close: {', '.join(near)}" if near else ""
-            raise ModelError(self._choices(f"{type(model).__name__} has no layer {layer!r}{hint}. ", self.layers()))
+            raise ModelError(
+                self._choices(f"{type(model).__name__} has no layer {shortened(str(layer))!r}{hint}. ", self.layers())
+            )
         self._module = modules[layer]
         refuse_script(self._module, f"layer {layer!r} of {type(model).__name__}")
         self.narrow: bool | None = None

@@ -13,7 +13,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import EncoderBlock
 
 from vlx.errors import ModelError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.tasks.classification.classifier import Classifier
 
 # The layer of each family's last feature map, by the beginning of the model's name. Where it ends in pooling, the ReLU
@@ -62,8 +62,8 @@ def load(
     names = models.list_models(module=models)
     if name not in names:
         near = close_matches(name, names)
-        hint = f"; close: {', '.join(near)}" if near else ""
-        raise ModelError(f"torchvision has no classifier {name!r}{hint}. Known: {', '.join(names)}")
+        hint = f"close: {', '.join(near)}" if near else f"known are {', '.join(names[:8])} and {len(names) - 8} more"
+        raise ModelError(f"torchvision has no classifier {shortened(name)!r}; {hint}")
     family = next((family for family in LAYERS if name.startswith(family)), None)
     if family is None and layer is None:
         raise ModelError(f"torchvision:{name} is of a family that vlx does not know; name one of its layers (layer=…)")

@@ -1,0 +1,30 @@
+"""Messages stay within 300 characters, whatever a user gives."""
+
+import pytest
+
+import vlx
+from vlx import references
+from vlx.errors import MOST, ImageError, MissingImage, ModelError, VlxError, WordNotFound
+
+
+@pytest.mark.parametrize("kind", [VlxError, ModelError, ImageError, MissingImage, WordNotFound])
+def test_a_long_message_keeps_what_was_given_and_what_to_do(kind: type[VlxError]) -> None:
+    told = str(kind("the file " + "x" * 900 + "; give another one"))
+    assert len(told) <= MOST
+    assert told.startswith("the file xxx")
+    assert told.endswith("; give another one")
+    assert str(kind("short")) == "short"
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet5", "torchvision:" + "y" * 500, "z" * 900])
+def test_unknown_models_are_named_in_short(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        vlx.load(name)
+    assert len(str(caught.value)) <= MOST
+
+
+def test_own_references_are_not_told_to_be_own_pictures() -> None:
+    names = [f"a very long name of a picture of the user's own {number}.png" for number in range(17)]
+    assert "pictures of your own" in references.strange(["inverted"], [2.0])
+    assert "pictures of your own" not in references.strange(["a.png"], [2.0], made=False)
+    assert references.strange(names, [1.0] * 17, made=False) == ""
