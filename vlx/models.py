@@ -150,7 +150,8 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
     names = [*EMBEDDED, *plugins]
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
-    return f"no model {shortened(text)!r}{hint}. Known: {', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
+    known = f"{', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
+    return f"no model {shortened(text, 150)!r}{hint}. Known: {known}"
 
 
 def _hub(text: str) -> str:
