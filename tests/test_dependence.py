@@ -1,6 +1,7 @@
 """No gradient is not no dependence: scores without a gradient are replayed with other feature maps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+import vlx
 from vlx import engine
-from vlx.dependence import refuse_cut, verdicts
+from vlx.dependence import partly_cut, refuse_cut, verdicts
 from vlx.errors import ModelError
-from vlx.passing import regardless
+from vlx.passing import part_is_cut, regardless
 from vlx.task import Features, Target, Term
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.classification import Classifier
@@ -235,3 +237,47 @@ def test_only_switching_off_goes_unheard() -> None:
         with regardless():
             assert (leaf * 2).requires_grad
         assert not torch.is_grad_enabled()
+
+
+PARTS: dict[str, tuple[bool, Callable[[Net, Tensor], Tensor]]] = {
+    "units": (True, lambda net, A: net.head(torch.cat([A[:, :2].detach(), A[:, 2:]], 1))),
+    "cells": (True, lambda net, A: net.head(torch.cat([A[..., :2].detach(), A[..., 2:]], 3))),
+    "a branch": (True, lambda net, A: net.head(A[..., :2]) + net.head(A.detach())),
+    "not read": (False, lambda net, A: net.head(A[..., :2])),
+    "closed": (False, lambda net, A: net.head(A.relu())),
+    "at the kink": (False, lambda net, A: net.head(A.relu().relu())),
+    "largest": (False, lambda net, A: net.head(nn.functional.max_pool2d(A, 2))),
+    "largest of ties": (False, lambda net, A: net.head(nn.functional.max_pool2d(A.relu(), 2))),
+    "products": (False, lambda net, A: net.head((A * (A > 0)).prod(3, keepdim=True) * 50)),
+    "whole": (False, Net.head),
+}
+
+
+@pytest.mark.parametrize("kinked", [False, True], ids=["", "zeros in A"])
+@pytest.mark.parametrize("how", PARTS)
+def test_a_gradient_that_is_cut_in_part_is_told_from_one_that_is_zero(how: str, kinked: bool) -> None:
+    cut, read = PARTS[how]
+    task, features, targets = task_of(read)
+    if kinked:
+        features = replace(features, maps={layer: A.relu() for layer, A in features.maps.items()})
+    assert [partly_cut(task, features, target) for target in targets] == [cut] * 3
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_empty_map_of_a_head_that_is_cut_in_part_is_refused(cut: bool) -> None:
+    def read(net: Net, A: Tensor) -> Tensor:
+        with torch.no_grad():
+            net.fc.weight.copy_(torch.tensor([[3.0, 3, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]))
+        B = torch.cat([A[:, :2].abs().detach() if cut else A[:, :2].abs(), A[:, 2:].abs()], 1)
+        return net.fc(B.mean((2, 3)))  # type: ignore[no-any-return]
+
+    task, image = task_of(read)[0], Image.new("RGB", (16, 16), (200, 90, 30))
+    if not cut:
+        assert vlx.explain(task, image, seen=False, method="hirescam", answer="a")[0].signed.max() > 0
+        return
+    told = r'^net: part of the gradient to \'a\' is cut: parts of A .* or take method="occlusion"'
+    with pytest.raises(ModelError, match=told) as raised:
+        vlx.explain(task, image, seen=False, method="hirescam", answer="a", target="logprob")
+    assert len(str(raised.value)) <= 300
+    assert len(str(part_is_cut("n" * 99, "l" * 99))) <= 300
+    assert vlx.explain(task, image, seen=False, method="occlusion", answer="a").words

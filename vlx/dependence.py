@@ -22,6 +22,8 @@ STEP = 0.01  # of A's own scale: what counts as a small change
 SIZES = (1.0, 30.0, 1000.0)  # of A's own scale: noise of all that can be moved, also behind a closed ReLU
 ROUNDING = 32  # units in the last place by which scores of equal meaning may differ
 DRAWS = 2  # maps with noise, of each size
+PAIRS = 6  # small changes of what has no gradient, each with either sign
+LINEAR = 0.1  # of a change of first order may be of another kind
 
 
 def verdicts(
@@ -54,6 +56,38 @@ def refuse_cut(
     if cut:
         raise nothing_comes_through(task.name, cut)
     return found
+
+
+def partly_cut(task: Task, features: Features, target: Target) -> bool:
+    """Whether the score moves to first order with elements of A [M, K, h, w] whose gradient is zero, others' is not.
+
+    Only these are moved, by a hundredth and a thousandth of A's scale, by half of it and with the other sign. Where a
+    gradient is zero indeed, the change grows faster than the step, or goes the same way with either sign (a closed
+    ReLU, a tie of a maximum): then it is not cut.
+    """
+    still = engine.gradients(task, features.A, [target], features.rest)[1] == 0
+    if still.all() or not still.any():
+        return False
+
+    def ask(step: Tensor) -> float:
+        A = (features.A.double() + step).to(features.A.dtype)
+        return float(engine.scores(task, A, [target], features.rest).double().cpu()[0])
+
+    generator = torch.Generator().manual_seed(2)
+    draws = [torch.randn(features.A.shape, generator=generator, dtype=torch.float64) for _ in range(PAIRS)]
+    moves = [draw.to(features.A.device) * still * _scale(features.A) for draw in draws]
+    nothing = torch.zeros_like(moves[0])
+    own, again = ask(nothing), ask(nothing)
+    slack = ROUNDING * torch.finfo(features.A.dtype).eps * (1 + abs(own)) + 4 * abs(own - again)
+    for size in (STEP, STEP / 10):
+        up, down, half, back = (
+            torch.tensor([ask(factor * size * move) - own for move in moves]) for factor in (1, -1, 0.5, -0.5)
+        )
+        odd, even, less = (up - down) / 2, (up + down) / 2, (half - back) / 2
+        first = odd.norm() * LINEAR > torch.maximum(even.norm(), (odd - 2 * less).norm())
+        if bool(first) and float(odd.abs().max()) > slack / LINEAR:
+            return True
+    return False
 
 
 def _gradient(task: Task, features: Features, targets: Sequence[Target]) -> Tensor | None:

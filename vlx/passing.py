@@ -44,3 +44,11 @@ def nothing_comes_through(name: str, labels: Sequence[str], error: Exception | N
         whose = ", ".join(repr(shortened(label, 14)) for label in dict.fromkeys(labels[:2]))
         why = f"to {whose}{', …' * (len(labels) > 2)}, though another feature map moves the score"
     return NoGradient(f"{shortened(name, 30)}: no gradient comes through {why}. Likely causes: {CAUSES}")
+
+
+def part_is_cut(name: str, label: str) -> NoGradient:
+    """The refusal where a score moves with parts of A that have no gradient, while others have."""
+    return NoGradient(
+        f"{shortened(name, 30)}: part of the gradient to {shortened(label, 14)!r} is cut: parts of A without one move "
+        f"the score. Likely causes: {CAUSES}"
+    )

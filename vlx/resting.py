@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vlx import dependence
 from vlx.asked import Asked, Measured
-from vlx.passing import nothing_comes_through
+from vlx.passing import nothing_comes_through, part_is_cut
 from vlx.task import Features, Task
 
 
@@ -14,7 +14,7 @@ def tried(
 ) -> list[Measured]:
     """The records with `Measured.depends` and `Measured.flat` as replays with other feature maps tell.
 
-    Raises NoGradient where a gradient is needed and the model cuts it off.
+    Raises NoGradient where a gradient is needed and the model cuts it off, also in part where that leaves a map empty.
     """
     numbers = [n for n, one in enumerate(found) if not one.depends]
     told = dependence.verdicts(task, features, [asked[n].target for n in numbers]) if numbers else []
@@ -25,4 +25,14 @@ def tried(
     for n, verdict in zip(numbers, told, strict=True):
         rests = verdict != "independent"
         made[n] = replace(found[n], depends=rests, flat=rests)
+    if needs_gradient:
+        _refuse_parts(task, features, asked, found)
     return made
+
+
+def _refuse_parts(task: Task, features: Features, asked: Sequence[Asked], found: Sequence[Measured]) -> None:
+    """Raises NoGradient where nothing in a map of A speaks for the score, and part of the gradient is cut."""
+    for question, one in zip(asked, found, strict=True):
+        empty = one.depends and one.signed.shape == features.A.shape[2:] and one.signed.max() <= 0
+        if empty and dependence.partly_cut(task, features, question.target):
+            raise part_is_cut(task.name, question.label)
