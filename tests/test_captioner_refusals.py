@@ -164,3 +164,42 @@ def test_nan_is_not_taken_for_an_empty_caption(beams: int) -> None:
         task.decoder.output.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"^tiny: the decoder gives NaN; check its weights$"):
         vlx.explain(task, picture(), beams=beams)
+
+
+class Ended(nn.Module):
+    """A decoder with ``end`` behind its logits, from ``logits`` or, where it is ``whole``, from its step."""
+
+    inner: Any
+    logits: Any
+
+    def __init__(self, end: Any, whole: bool) -> None:
+        super().__init__()
+        self.end, self.whole = end, whole
+        self.inner = decoder("state")
+        if not whole:
+            self.logits = lambda hidden: end(self.inner.logits(hidden))
+
+    def start(self, A: Tensor) -> Any:
+        return self.inner.start(A)
+
+    def step(self, tokens: Tensor, state: Any) -> Any:
+        hidden, after = self.inner.step(tokens, state)
+        return (self.end(self.inner.logits(hidden)) if self.whole else hidden), after
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("half", [False, True])
+def test_probabilities_in_the_place_of_logits_are_refused_and_their_log_is_not(whole: bool, half: bool) -> None:
+    def explained(end: Any) -> Any:
+        torch.manual_seed(0)
+        task = CnnLstmCaptioner(TinyCnn().eval(), Ended(end, whole).eval(), VOCABULARY, prepare, end=1, max_words=3)
+        return vlx.explain(task, picture(), caption="a red dog", seen=False)
+
+    softmax = lambda z: z.softmax(-1).to(torch.bfloat16 if half else z.dtype)  # noqa: E731
+    with pytest.raises(
+        ModelError, match=r"logits are probabilities already.* before the softmax, or the \.log\(\)"
+    ) as told:
+        explained(softmax)
+    assert len(str(told.value)) <= 300
+    plain = [word.logprob for word in explained(lambda z: z)]
+    assert [word.logprob for word in explained(lambda z: z.softmax(-1).log())] == pytest.approx(plain, abs=1e-5)

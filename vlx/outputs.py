@@ -264,6 +264,15 @@ def tried(A: Tensor) -> Tensor:
     return torch.cat([*turned, *(A * factor for factor in LARGE)])
 
 
+def are_probabilities(rows: Tensor) -> bool:
+    """Whether rows [R, C] of several columns lie in [0, 1] and sum to 1, to a tolerance for their precision."""
+    if not rows.is_floating_point():
+        return False
+    table = rows.detach()
+    evidence = _Evidence(table.double(), 2 * torch.finfo(table.dtype).eps)
+    return not evidence.single and evidence.sum_to_one
+
+
 def unlike(A: Tensor) -> Tensor:
     """One feature map [1, K, h, w], then four that share nothing with it but their scale, two 30 times as large.
 

@@ -1,6 +1,6 @@
 """What a decoder's state must be: nested tensors with the picture's number first, found out by trying."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_flatten
 
 from vlx.errors import ModelError, VlxError
 from vlx.language import shortened
-from vlx.tasks.captioning.unroll import Decoder, device_of
+from vlx.outputs import are_probabilities
+from vlx.tasks.captioning.unroll import Decoder, device_of, given_logits
 
 COUNTS = (2, 3)  # an axis that is as long as both of them is the pictures'; one as long as one may be layers
 PLAIN = (bool, int, float, str, type(None))
@@ -21,15 +22,16 @@ def check_state(decoder: Decoder, begun: Callable[[int], Any], start: int, name:
 
     Rows of a state are taken and repeated by their first axis. Raises ModelError for a state that has it elsewhere or
     not at all, for values that change with the number of pictures and are no tensors, for objects that nothing can be
-    taken from, and for a step that fails or reads what start kept in the decoder, each with what to write instead.
+    taken from, for a step that fails or reads what start kept in the decoder, and for probabilities in the place of
+    logits, each with what to write instead.
     """
     _compare([begun(count) for count in COUNTS], "start", name)
 
     def step(count: int, state: Any) -> Any:
-        return decoder.step(torch.full((count,), start, device=device_of(state)), state)[1]
+        return decoder.step(torch.full((count,), start, device=device_of(state)), state)
 
     with _told(name, "step fails on its own start's state", "mend it: step(tokens [B], state) → (logits, state)"):
-        after = [step(count, begun(count)) for count in COUNTS]  # each at once: what is kept in itself is its own
+        after = [step(count, begun(count))[1] for count in COUNTS]  # each at once: what is kept in itself is its own
     _compare(after, "step", name)
     state = begun(COUNTS[0])
     begun(COUNTS[1])
@@ -39,6 +41,19 @@ def check_state(decoder: Decoder, begun: Callable[[int], Any], start: int, name:
         "give it back in the state, one row a picture, [B, …]",
     ):
         step(COUNTS[0], state)
+    first, state = step(COUNTS[0], begun(COUNTS[0]))
+    _check_logits(decoder, (first, step(COUNTS[0], state)[0]), name)
+
+
+def _check_logits(decoder: Decoder, hidden: Sequence[Any], name: str) -> None:
+    """Refuse logits that are probabilities already: a second softmax would make other p of them."""
+    given = [given_logits(decoder, one) for one in hidden]
+    if all(isinstance(rows, Tensor) and rows.ndim == 2 and are_probabilities(rows) for rows in given):
+        raise ModelError(
+            f"{shortened(name, 30)}: the decoder's logits are probabilities already, rows that sum to 1 (a softmax "
+            "inside), of which a second softmax would make other p; let its logits, or its step, return what comes "
+            "before the softmax, or the .log() of it"
+        )
 
 
 @contextmanager

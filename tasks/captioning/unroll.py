@@ -29,9 +29,15 @@ class Decoder(Protocol):
 
 def logits_of(decoder: Decoder, hidden: Tensor) -> Tensor:
     """Hidden states [N, H] → logits [N, V], at least float32: in halves 1 − p is lost where p is near 1."""
+    result = given_logits(decoder, hidden)
+    return result.float() if result.dtype in HALVES else result
+
+
+def given_logits(decoder: Decoder, hidden: Tensor) -> Tensor:
+    """Hidden states [N, H] → what the decoder gives as logits [N, V], in its own precision."""
     output = getattr(decoder, "logits", None)
     result: Tensor = hidden if output is None else output(hidden)
-    return result.float() if result.dtype in HALVES else result
+    return result
 
 
 def take(state: Any, rows: Sequence[int] | slice) -> Any:
