@@ -227,13 +227,12 @@ def test_what_outputs_cannot_be(given: Any) -> None:
     ("end", "note"),
     [
         (lambda z: z, None),
-        (lambda z: z.log_softmax(1), None),
         (lambda z: z.bfloat16(), None),
         (lambda z: z.softmax(1), "probabilities"),
         (lambda z: (z / 5).softmax(1).bfloat16(), "probabilities"),
         (lambda z: (z * 50).softmax(1).half(), "probabilities"),
     ],
-    ids=["logits", "log p", "bfloat16", "p", "p in bfloat16", "saturated p in half"],
+    ids=["logits", "bfloat16", "p", "p in bfloat16", "saturated p in half"],
 )
 def test_what_is_found_by_trying(end: Callable[[Tensor], Tensor], note: str | None) -> None:
     task = classifier(4, end)
@@ -251,6 +250,20 @@ def test_a_softmax_is_never_taken_twice(told: str) -> None:
     task = classifier(3, lambda z: z.softmax(1), outputs=told)
     truth = softmax(task.model.z(task.model.map(picture())))
     assert vlx.explain(task, picture())[0].logprob == pytest.approx(np.log(truth.max()), abs=1e-6)
+
+
+@pytest.mark.parametrize("told", [None, "softmax", "probabilities"])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_log_softmax_inside_is_found_and_its_logits_are_not_to_be_had(told: str | None, half: bool) -> None:
+    task = classifier(3, lambda z: z.log_softmax(1).to(torch.bfloat16 if half else z.dtype), RGB, outputs=told)
+    z = task.model.z(task.model.map(picture()))
+    why = vlx.explain(task, picture(), answer="green")
+    assert (why[0].outputs, meanings.LOGGED in why.notes) == ("probabilities", True)
+    assert [why[0].logprob, why[0].score] == pytest.approx([np.log(softmax(z)[1])] * 2, abs=2e-2 if half else 1e-6)
+    with pytest.raises(InputError, match=r"^target='logit': the model's softmax is inside it"):
+        vlx.explain(task, picture(), target="logit")
+    shifted = classifier(3, lambda z: z.log_softmax(1) + 0.01)  # logits like any others
+    assert vlx.explain(shifted, picture())[0].outputs == "softmax"
 
 
 OPEN: dict[str, tuple[int, Callable[[Tensor], Any], Any, str]] = {

@@ -4,7 +4,8 @@ Five things an output [B, C] can be (``outputs=``); each is turned into one tabl
 
 - "softmax": logits of classes of which one is true. log p = log-softmax.
 - "sigmoid": each column is yes or no by itself. log p = log σ(z); one column z is yes and no of one label, [z, −z].
-- "probabilities": rows that sum to 1. The table is log p, read as logits (its log-softmax is log p).
+- "probabilities": rows that sum to 1, or whose exponentials do. The table is log p, read as logits (its log-softmax
+  is log p).
 - "value": numbers. The score is the number in its own unit; there is no p.
 - a function ``output → [B, C]``: numbers of one's own (a region's class score, a box, a similarity), or a pair of a
   function and one of the four names, e.g. ``(lambda output: output["scores"], "sigmoid")``.
@@ -40,6 +41,8 @@ NOTES = {
     "value": "its outputs are read as numbers: they have no probability",
 }
 
+LOGGED = "its outputs are log-probabilities already: the exponentials of a row sum to 1 whatever it sees"
+
 
 class Outputs:
     """How one model's output is read; ``given`` and ``leaf`` are an adapter's ``outputs=`` and ``leaf=``.
@@ -53,6 +56,7 @@ class Outputs:
         self._leaf, self._model = None if leaf is None else str(leaf), model
         self.meaning: Meaning | None = None
         self._inside = False  # whether the columns have gone through their sigmoid already
+        self._logged = False  # whether the columns are log p already
         self._signs: tuple[float, float] | None = None  # of the two labels of one column
 
     @classmethod
@@ -107,10 +111,13 @@ class Outputs:
         usable = rows.detach()[~rows.isnan().any(1) & ~rows.isposinf().any(1)]
         evidence = _Evidence(usable.double(), 2 * torch.finfo(rows.dtype).eps)
         meaning = self._decided(evidence)
+        self._logged = meaning == "probabilities" and evidence.exponentials_sum_to_one
         self._inside = meaning == "sigmoid" and evidence.between(0, 1)
         if meaning == "sigmoid" and evidence.single:
             _, self._signs = pair_of(labels, self._model)
         self.meaning = meaning
+        if self._logged:
+            return (LOGGED,)
         return (NOTES[meaning],) if meaning in NOTES else ()
 
     def table(self, columns: Tensor) -> Tensor:
@@ -119,6 +126,8 @@ class Outputs:
         One column of two labels becomes two.
         """
         columns = columns.float() if columns.dtype in HALVES else columns
+        if self._logged:
+            return columns
         if self.meaning == "probabilities":
             return columns.clamp_min(torch.finfo(columns.dtype).tiny).log()
         if self._inside:
@@ -155,7 +164,7 @@ class Outputs:
             raise ModelError(f"{self._model} gives NaN or infinite outputs; its weights or the picture hold some")
         if evidence.single:
             self._refuse_single(told, evidence)
-        if told in ("softmax", "probabilities") and evidence.sum_to_one:
+        if told in ("softmax", "probabilities") and (evidence.sum_to_one or evidence.exponentials_sum_to_one):
             return "probabilities"
         if told == "probabilities":
             raise ModelError(
@@ -190,7 +199,7 @@ class Outputs:
                 f"{self._model} has one output, and what it means is open: outputs='sigmoid' for yes or no of one "
                 "label (labels=[its name]), outputs='value' for a number"
             )
-        if evidence.sum_to_one:
+        if evidence.sum_to_one or evidence.exponentials_sum_to_one:
             return "probabilities"
         if not evidence.rows.any():
             return "softmax"  # an untrained last layer that starts at zero, as torchvision's transformers have
@@ -228,6 +237,11 @@ class _Evidence:
     def sum_to_one(self) -> bool:
         """Nothing is negative, and each row sums to 1."""
         return bool((self.rows.sum(1) - 1).abs().max() <= self._slack and self.between(0, 1))
+
+    @property
+    def exponentials_sum_to_one(self) -> bool:
+        """The exponentials of each row sum to 1: log-probabilities of several answers."""
+        return not self.single and bool(self.rows.logsumexp(1).abs().max() <= self._slack)
 
     @property
     def sums(self) -> str:
