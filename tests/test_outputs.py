@@ -482,6 +482,20 @@ def test_a_vqa_head_of_one_column() -> None:
     assert dict(why[0].alternatives) == pytest.approx({"yes": np.log(sigmoid(z)), "no": np.log(sigmoid(-z))}, abs=1e-6)
 
 
+def test_what_a_vqa_head_is_advised_can_be_given() -> None:
+    with pytest.raises(ModelError, match=r"leaf='0' \[1, 3\] or leaf='1' \[1, 2\]"):
+        vlx.explain(vqa(3, lambda z: (z, z[:, :2]), RGB), picture(), question="what")
+    plain = vlx.explain(vqa(3, lambda z: z, RGB), picture(), question="what")[0]
+    for end, leaf in ((lambda z: (z, z[:, :2]), 0), (lambda z: {"a": {"b": z}, "c": z}, "a.b")):
+        word = vlx.explain(vqa(3, end, RGB, leaf=leaf), picture(), question="what")[0]
+        assert word.alternatives == plain.alternatives
+        assert np.array_equal(word.signed, plain.signed)
+    with pytest.raises(ModelError, match=r"for yes or no of one label \(answers=\[its name\]\)"):
+        vlx.explain(vqa(1, lambda z: z, ["red"]), picture(), question="what")
+    why = vlx.explain(vqa(1, lambda z: z, ["red"], outputs="sigmoid"), picture(), question="what")
+    assert {label for label, _ in why[0].alternatives} == {"red", "not red"}
+
+
 def test_a_vqa_head_that_counts() -> None:
     task = vqa(1, lambda z: z, ["how many"], outputs="value")
     z = float(task.head.net.z(task.head.net.map(picture()))[0]) + 0.25

@@ -47,13 +47,16 @@ LOGGED = "its outputs are log-probabilities already: the exponentials of a row s
 class Outputs:
     """How one model's output is read; ``given`` and ``leaf`` are an adapter's ``outputs=`` and ``leaf=``.
 
-    ``meaning`` is None until `settle` has seen some rows. ``model`` is the model's name in messages. Raises InputError
+    ``meaning`` is None until `settle` has seen some rows. ``model`` is the model's name in messages and ``named`` the
+    adapter's argument that names its columns. Raises InputError
     for anything else than one of the names, a function, or a pair of both.
     """
 
-    def __init__(self, given: Any = None, leaf: str | int | None = None, model: str = "the model") -> None:
+    def __init__(
+        self, given: Any = None, leaf: str | int | None = None, model: str = "the model", named: str = "labels"
+    ) -> None:
         self._function, self._told = _checked(given)
-        self._leaf, self._model = None if leaf is None else str(leaf), model
+        self._leaf, self._model, self._named = None if leaf is None else str(leaf), model, named
         self.meaning: Meaning | None = None
         self._inside = False  # whether the columns have gone through their sigmoid already
         self._logged = False  # whether the columns are log p already
@@ -197,7 +200,7 @@ class Outputs:
         if evidence.single:
             raise ModelError(
                 f"{self._model} has one output, and what it means is open: outputs='sigmoid' for yes or no of one "
-                "label (labels=[its name]), outputs='value' for a number"
+                f"label ({self._named}=[its name]), outputs='value' for a number"
             )
         if evidence.sum_to_one or evidence.exponentials_sum_to_one:
             return "probabilities"

@@ -48,12 +48,12 @@ class CnnLstmVqa(CnnVision):
     ``cnn``: images [B, C, H, W] → A. ``head(A [N, K, h, w], tokens [N, L], lengths [N]) → logits [N, answers]``.
     ``vocabulary``: the questions' words by token id, token 0 pads; ``answers``: the answers by number. ``prepare``: PIL
     RGB → [3, H, W]. ``outputs``: what the head's output means: "softmax", "sigmoid" (yes or no of each answer),
-    "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``unknown``: the token of
-    unknown words; without it they are refused. ``tokenize``: text → a list of entries or token ids, ``join``: entries →
-    text, for vocabularies that are not words between spaces. A question may also be a vector (a bag of words, an
-    embedding): ``tokenize`` then gives a float tensor [Q], the head gets it as [N, Q] in the place of the tokens,
-    ``vocabulary`` may be empty, and question words are left out. ``blank``: RGB in [0, 1] of a picture that shows
-    nothing, by default found from ``prepare``.
+    "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``leaf``: the part of a
+    head's output that is meant, e.g. "logits" or 0. ``unknown``: the token of unknown words; without it they are
+    refused. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies that are
+    not words between spaces. A question may also be a vector (a bag of words, an embedding): ``tokenize`` then gives a
+    float tensor [Q], the head gets it as [N, Q] in the place of the tokens, ``vocabulary`` may be empty, and question
+    words are left out. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default found from ``prepare``.
 
     >>> bag = lambda text: torch.tensor([float(word in text.lower().split()) for word in words])
     >>> task = CnnLstmVqa(cnn, lambda A, bags, lengths: net(A, bags), [], answers, prepare, tokenize=bag)
@@ -72,6 +72,7 @@ class CnnLstmVqa(CnnVision):
         prepare: Callable[[Image.Image], Tensor],
         *,
         outputs: Any = None,
+        leaf: str | int | None = None,
         unknown: int | None = None,
         tokenize: Tokenize | None = None,
         join: Join | None = None,
@@ -86,7 +87,7 @@ class CnnLstmVqa(CnnVision):
         self.head = head
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
         self.defaults = defaults or Defaults(gradients="batched")
-        self.outputs = Outputs(outputs, model=f"the head of {name}")
+        self.outputs = Outputs(outputs, leaf, f"the head of {name}", "answers")
         pad = PADDING if self.vocabulary and (not self.vocabulary[0] or is_special(self.vocabulary[0])) else None
         self.writing = Writing(self.vocabulary, name, tokenize, join, unknown, padding=pad, vectors=True)
 
