@@ -24,6 +24,7 @@ from vlx.geometry import Grid
 from vlx.logits import softmax_read
 from vlx.map_check import MapCheck, judged, random_sets, top
 from vlx.map_trials import Trial, cell_falls, on_cells, tried
+from vlx.recommending import recommend
 from vlx.replay import without_cells
 from vlx.task import Query, Target, Term, word_target
 from vlx.tasks.classification import Classifier
@@ -504,3 +505,28 @@ def test_outputs_of_another_meaning_are_tried_in_their_own_unit(outputs: str, la
 
 def test_scores_that_are_not_finite_are_not_judged() -> None:
     assert str(judged(math.inf, RANDOM)) == "cannot be tested: scores without some cells are not finite"
+
+
+@pytest.mark.parametrize("size", [1.0, 0.001])
+def test_numbers_are_told_in_their_own_unit_with_three_figures(size: float) -> None:
+    model = Colours().eval()
+    head: Any = model.head
+    with torch.no_grad():
+        head.weight.mul_(size)
+        head.bias.mul_(size)
+    task = Classifier(model, "body", ["red", "green", "blue"], whole, outputs="value")
+    check = vlx.explain(task, squares(0, 1), answer="red", instead_of="green", seen=False)[0].check
+    assert check is not None
+    assert check.unit == "logit"
+    assert " nats" not in str(check)
+    assert "the lead" not in str(check)
+    plain = vlx.explain(task, squares(0, 1), answer="red", seen=False)[0].check
+    assert plain is not None
+    assert f"{-plain.fall:+.3g}".replace("-", "−") in str(plain)
+    told = [row.remark for row in task.self_test(squares(0, 1), cells=2).rows]
+    assert not [remark for remark in told if "log p" in remark or "nats" in remark]
+    found = recommend(task, [squares(0, 1), squares(1, 0)])
+    assert found.number
+    assert "nats" not in str(found)
+    assert "logprob" not in str(found)
+    assert found.target == "logit"

@@ -47,13 +47,18 @@ class Case:
         return guests(self.task, self.picture, own)
 
     @property
+    def numbers(self) -> bool:
+        """Whether what it says are numbers, which have no probability."""
+        return any(word.outputs == "value" for word in self.prediction.words)
+
+    @property
     def limits(self) -> tuple[float, float]:
         """Largest differences by rounding: of log-probabilities in nats, of maps relative to their largest value.
 
         Where a model gives numbers, the first is in their unit, as large as they are.
         """
         nats, maps = max(LIMITS.get(tensor.dtype, LIMITS[torch.float32]) for tensor in (self.inputs, self.features.A))
-        if any(word.outputs == "value" for word in self.prediction.words):
+        if self.numbers:
             nats *= max(float(guest.scores.abs().max()) for guest in self.guests)
         return nats, maps
 

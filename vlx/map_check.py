@@ -59,9 +59,10 @@ class MapCheck:
         unit, what = " nats" if self.unit in NATS else "", WHAT.get(self.unit, self.unit)
         sign = 1 if self.rises else -1
         changes = sorted(sign * value for value in self.random)
+        own, low, high = (_signed(value, self.unit) for value in (sign * self.fall, changes[0], changes[-1]))
         return (
-            f"{self.verdict}: {what} changes by {_signed(sign * self.fall)}{unit} without the {self.cells} cells that "
-            f"the map ranks highest, by {_signed(changes[0])} to {_signed(changes[-1])} without random ones"
+            f"{self.verdict}: {what} changes by {own}{unit} without the {self.cells} cells that "
+            f"the map ranks highest, by {low} to {high} without random ones"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def judged(
     if max(abs(own), *map(abs, random), most) < least:
         verdict, reason = (
             "cannot be tested",
-            f"no cells that were tried move {WHAT.get(unit, unit)} by {_figure(least)}",
+            f"no cells that were tried move {WHAT.get(unit, unit)} by {_figure(least, unit)}",
         )
     return MapCheck(own, tuple(random), share, verdict, unit, cells, rises, reason)
 
@@ -147,9 +148,12 @@ def _compact(shape: tuple[int, int], size: int, rng: np.random.Generator) -> Cel
     return _cells(np.argsort(away.ravel(), kind="stable")[:size], shape)
 
 
-def _figure(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+def _figure(value: float, unit: str) -> str:
+    told = f"{round(value, 2) + 0.0:.2f}" if unit in NATS or not value else f"{value:.3g}"
+    return told.replace("-", "−")
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+def _signed(value: float, unit: str) -> str:
+    """With two decimals in nats; three figures of a score in its own unit, which may be of any size."""
+    told = f"{round(value, 2) + 0.0:+.2f}" if unit in NATS or not value else f"{value:+.3g}"
+    return told.replace("-", "−")

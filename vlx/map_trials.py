@@ -22,7 +22,7 @@ class Trial:
     """A map [h, w] on the cells of A that is put to the test: does ``target`` lose by its highest cells?
 
     ``rises``: whether it gains, as by what speaks against it. ``lead`` is what is asked where log p is saturated, which
-    is expected where ``logprob``, what the model gives it, is near 0.
+    is expected where ``logprob``, what the model gives it, is near 0. ``number``: the score has no probability.
     """
 
     target: Target
@@ -30,6 +30,7 @@ class Trial:
     values: Array
     logprob: float
     rises: bool = False
+    number: bool = False
 
     @property
     def sure(self) -> bool:
@@ -59,10 +60,10 @@ class Trial:
 
 def trials(prediction: Prediction, asked: Asked, logprob: float, signed: Array, opposed: Array) -> list[Trial]:
     """What is tried of one question: its map, and what speaks against it; ``logprob`` is what the model gives it."""
-    second = lead(prediction, asked)
+    second, number = lead(prediction, asked), asked.outputs == "value"
     return [
-        Trial(asked.likely, second, signed, logprob),
-        Trial(asked.likely, second, opposed, logprob, rises=True),
+        Trial(asked.likely, second, signed, logprob, number=number),
+        Trial(asked.likely, second, opposed, logprob, rises=True, number=number),
     ]
 
 
@@ -147,7 +148,7 @@ def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) 
         before, sign = float(table[target][0]), -1 if one.rises else 1
         others = sign * (before - table[target][1:])
         other = (random != cells).any((1, 2))  # a random set may happen to be this one
-        unit = unit_of(target)
+        unit = unit_of(target, one.number)
         return judged(
             sign * (before - without),
             others[: len(random)][other].tolist(),
@@ -164,8 +165,13 @@ def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) 
     ]
 
 
-def unit_of(target: Target) -> str:
-    """In what the falls of a target are told: "log p" and "lead" are nats, all else is the score's own unit."""
+def unit_of(target: Target, number: bool = False) -> str:
+    """In what the falls of a target are told: "log p" and "lead" are nats, all else is the score's own unit.
+
+    So is a difference of two numbers, which have no probability.
+    """
+    if number:
+        return "logit"
     if target.kind == "margin" or any(term.weight < 0 for term in target.terms):
         return "lead"
     return "log p" if target.kind == "logprob" else target.kind

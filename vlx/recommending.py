@@ -8,7 +8,7 @@ models that pointed .97 as well as the best method of each, .91 at worst.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -81,7 +81,8 @@ class Row:
 class Recommendation:
     """The ``method`` and ``target`` to take at ``layer``, the ``rows`` that say why, and ``pictures`` that were tried.
 
-    ``beats_random`` tells whether any method surely does more than random cells.
+    ``beats_random`` tells whether any method surely does more than random cells. ``number``: of numbers, which have no
+    probability; their target is "logit", and falls are in their unit.
     """
 
     method: str
@@ -91,12 +92,13 @@ class Recommendation:
     pictures: int
     model: str = ""
     beats_random: bool = True
+    number: bool = False
 
     @property
     def told(self) -> tuple[str, ...]:
         """What the pictures can tell, in sentences."""
         kept = f"{KEPT[0]} on {self.rows[0].target}"
-        own = next(row for row in self.rows if (row.method, row.target) == (self.method, self.target))
+        own = next(row for row in self.rows if row.method == self.method and (self.number or row.target == self.target))
         worse = [row.name for row in self.rows if row.worse]
         tied = [row.name for row in self.rows if not row.worse and not row.better and row.name != kept]
         if self.pictures < 2:
@@ -104,7 +106,7 @@ class Recommendation:
         elif own.name == kept:
             why = f"kept: {kept}; nothing else is surely ahead of it over {self.pictures} pictures"
         else:
-            ahead = f"{own.ahead:+.2f} nats [{own.ahead_low:+.2f}, {own.ahead_high:+.2f}]"
+            ahead = f"{own.ahead:+.2f}{'' if self.number else ' nats'} [{own.ahead_low:+.2f}, {own.ahead_high:+.2f}]"
             why = f"taken: {own.name}; it is ahead of {kept} by {ahead} over {self.pictures} pictures"
         found = [why]
         if worse:
@@ -116,9 +118,8 @@ class Recommendation:
         return tuple(found)
 
     def __str__(self) -> str:
-        head = (
-            f"{self.model} at {self.layer}: nats lost without the cells ranked highest, over {self.pictures} pictures"
-        )
+        lost = "lost of the number" if self.number else "nats lost"
+        head = f"{self.model} at {self.layer}: {lost} without the cells ranked highest, over {self.pictures} pictures"
         wide = max(len(row.name) for row in self.rows)
         lines = [
             f"  {row.name:{wide}}  {row.fall:6.2f} [{row.low:.2f}, {row.high:.2f}]  ahead {row.ahead:+.2f} "
@@ -166,13 +167,14 @@ def recommended(
 ) -> Recommendation:
     """As `recommend`, from prepared pictures [1, C, H, W] where the model is, and what each is asked."""
     names = candidates(task, targets)
-    falls, layer = [], ""
+    falls, layer, number = [], "", False
     for picture, query in zip(inputs, queries, strict=True):
         features = task.features(picture)
         prediction = task.predict(features, [query])[0]
         if isinstance(task, Mixes):
             features = task.mixed(features, [(0, prediction.tokens)])
         layer = features.layer
+        number = any(word.outputs == "value" for word in prediction.words)
         own = fall_of(task, features, prediction, names)
         falls += [] if own is None else [own]
     if not falls:
@@ -180,7 +182,12 @@ def recommended(
             f"{task.name}: no cells of A that were tried move any word by {MOVED} nat over {len(inputs)} picture(s); "
             "give other pictures, or an adapter with another layer"
         )
-    return decided(np.stack(falls), names, layer, task.name)
+    if not number:
+        return decided(np.stack(falls), names, layer, task.name)
+    each = len(names) // len(targets)  # every target of a number is the number
+    columns = np.stack(falls)[:, [*range(each), -1]]
+    found = decided(columns, [(method, cast(TargetKind, "value")) for method, _ in names[:each]], layer, task.name)
+    return replace(found, number=True, target="logit")
 
 
 def candidates(task: Task, targets: Sequence[TargetKind] = TARGETS) -> list[Candidate]:
@@ -254,16 +261,16 @@ def fall_of(task: Task, features: Features, prediction: Prediction, names: Seque
             before = float(scores[0][place + k])
             others = before - np.array([row[place + k] for row in scores[1 : len(shared)]])
             tried = before - np.array([row[k] for row in scores[first : first + own.shape[1]]])
-            if _moved(target, before, [*others, *tried]):
+            if _moved(target, asked[n].outputs == "value", before, [*others, *tried]):
                 found.append([*tried.reshape(len(names), -1).mean(1), others.mean()])
                 break
         place += len(targets)
     return np.mean(found, 0) if found else None
 
 
-def _moved(target: Target, before: float, falls: Sequence[float]) -> bool:
+def _moved(target: Target, number: bool, before: float, falls: Sequence[float]) -> bool:
     """Whether anything tried moves the score, and nothing breaks it."""
-    least = MOVED if unit_of(target) in NATS else RELATIVE * abs(before)
+    least = MOVED if unit_of(target, number) in NATS else RELATIVE * abs(before)
     return bool(np.isfinite(falls).all()) and max(map(abs, falls)) >= max(least, np.finfo(float).tiny)
 
 

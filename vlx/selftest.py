@@ -70,7 +70,7 @@ def self_test(
     with random_state_kept():
         rows = [_guarded(name, partial(check, case)) for name, check in ALL.items()]
     rows += [_guarded(name, partial(_probe, case, name, size, cells, seed)) for name, size in probes.items()]
-    return SelfTest(task.name, tuple(rows))
+    return SelfTest(task.name, tuple(map(_of_numbers, rows) if case.numbers else rows))
 
 
 def _case(task: Task, picture: Image.Image, query: Query) -> Case:
@@ -93,6 +93,20 @@ def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]
         except UnknownWords:
             continue
     raise InputError(f"{task.name} refuses {QUESTION!r}; give a question in its own words")
+
+
+def _of_numbers(one: Row) -> Row:
+    """A row as it is told of numbers: they have no log p, and no nats."""
+    told = one.remark
+    for words, instead in (
+        (", in nats", ", in its unit"),
+        ("log-probabilities", "values"),
+        ("another log p", "another value"),
+        ("earlier log p", "earlier value"),
+        ("log p", "the value"),
+    ):
+        told = told.replace(words, instead)
+    return replace(one, remark=told)
 
 
 def _guarded(name: str, check: Callable[[], Row]) -> Row:

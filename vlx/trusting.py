@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vlx import attention, engine, references
 from vlx.attention import AttentionMethod
 from vlx.checks import MOST, SILENT, Case
-from vlx.map_check import FEWEST, MOVED, QUANTILE, count, random_sets, top
+from vlx.map_check import FEWEST, MOVED, QUANTILE, RELATIVE, count, random_sets, top
 from vlx.methods import choose
 from vlx.replay import without_cells
 from vlx.task import Target, word_target
@@ -51,16 +51,19 @@ def _default(case: Case) -> Row:
         return idle(name, f"{told.method} hides parts of the picture itself; each map carries its own check")
     own, others = _falls(case, maps, shape)
     limit, mean = float(np.percentile(others, QUANTILE)), float(others.mean())
-    if max(abs(own), *np.abs(others)) < MOVED:
-        return idle(name, f"no cells of A that were tried move the words by {MOVED} nats here; see vlx.recommend")
+    least = RELATIVE * float(case.scores(case.targets[:MOST]).double().abs().mean()) if case.numbers else MOVED
+    if max(abs(own), *np.abs(others)) < least or not any(others):
+        told_least = f"{least:.3g}" if case.numbers else f"{MOVED} nats"
+        return idle(name, f"no cells of A that were tried move the words by {told_least} here; see vlx.recommend")
     if own > limit:
         remark = f"fall of log p without a tenth of cells, by {told.method}; and the most by chance"
         return Row(name, own, limit, True, remark, at_least=True)
+    form = ".3g" if case.numbers else ".2f"
     found = (
-        f"without what {told.method} ranks highest log p falls by {own:.2f}, without random cells by {mean:.2f} "
-        f"(up to {limit:.2f})"
+        f"without what {told.method} ranks highest log p falls by {own:{form}}, without random cells by {mean:{form}} "
+        f"(up to {limit:{form}})"
     )
-    if own > mean or len(maps) < WORDS or limit < CLEAR:
+    if own > mean or len(maps) < WORDS or limit < least * CLEAR / MOVED:
         return idle(name, f"{found}: that is too little to tell it from chance; see vlx.recommend")
     return unproven(
         name, f"{found}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
@@ -88,7 +91,7 @@ def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tup
     size = count(shape)
     random = random_sets(shape, size)
     own = np.stack([top(one, size) for one in maps])
-    sure = [float(score) > -MOVED for score in case.scores(case.targets[:MOST])]
+    sure = [not case.numbers and float(score) > -MOVED for score in case.scores(case.targets[:MOST])]
     leads = _targets(case, "margin")
     asked = [leads[n] if sure[n] else case.targets[n] for n in range(len(maps))]
     sets = np.concatenate([np.zeros((1, *shape), bool), random, own])
