@@ -59,7 +59,7 @@ def test_float64_stays_float64(tmp_path: Path) -> None:
 
 def test_the_file_is_compressed_and_carries_its_schema(tmp_path: Path) -> None:
     with h5py.File(caption_explanation().save(tmp_path / "why.h5")) as file:
-        assert file.attrs["schema_version"] == 1
+        assert file.attrs["schema_version"] == 2
         assert file["image"].compression == "gzip"
         np.testing.assert_array_equal(file["words/0002/signed"], caption_explanation()[2].signed)
 
@@ -111,17 +111,17 @@ def test_a_large_picture_loads_without_a_warning(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("ending", ["h5", "json"])
 def test_a_newer_schema_is_refused(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SCHEMA", 2)
+    monkeypatch.setattr(storage, "SCHEMA", 3)
     path = caption_explanation().save(tmp_path / f"why.{ending}")
     monkeypatch.undo()
-    with pytest.raises(InputError, match="has schema 2, this vlx reads up to 1; update vlx"):
+    with pytest.raises(InputError, match="has schema 3, this vlx reads up to 2; update vlx"):
         Explanation.load(path)
 
 
 def test_a_newer_schema_is_refused_whatever_else_it_holds(tmp_path: Path) -> None:
     path = caption_explanation().save(tmp_path / "why.json")
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(InputError, match="has schema 2, this vlx reads up to 1; update vlx"):
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    with pytest.raises(InputError, match="has schema 3, this vlx reads up to 2; update vlx"):
         Explanation.load(path)
 
 

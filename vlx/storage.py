@@ -20,7 +20,7 @@ from vlx.geometry import Placement
 from vlx.map_check import MapCheck
 from vlx.reasons import OLDER, Because
 
-SCHEMA = 1
+SCHEMA = 2  # 1: reasons with one mark, seen beside a blank picture; still read
 FORMAT = "vlx explanation"
 WORD_ARRAYS = ("weights", "signed", "opposed")
 
