@@ -266,6 +266,18 @@ def test_a_log_softmax_inside_is_found_and_its_logits_are_not_to_be_had(told: st
     assert vlx.explain(shifted, picture())[0].outputs == "softmax"
 
 
+def test_cosines_are_noted_and_small_logits_are_not() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        names = nn.functional.normalize(torch.randn(3, 4, dtype=torch.double), dim=1)
+    cosines: dict[str, Any] = {"end": lambda z: nn.functional.normalize(z, dim=1) @ names.T * 0.9}
+    assert meanings.BOUNDED in vlx.explain(classifier(4, **cosines), picture()).notes
+    assert meanings.BOUNDED not in vlx.explain(classifier(4, outputs="softmax", **cosines), picture()).notes
+    smaller: list[Callable[[Tensor], Tensor]] = [lambda z: z, lambda z: z * 1e-2, lambda z: z * 1e-6]
+    for end in smaller:
+        assert meanings.BOUNDED not in vlx.explain(classifier(4, end), picture()).notes
+
+
 OPEN: dict[str, tuple[int, Callable[[Tensor], Any], Any, str]] = {
     "one column": (1, lambda z: z, None, "has one output, and what it means is open: outputs='sigmoid' .*'value'"),
     "one number": (1, lambda z: z[:, 0], None, "has one output, and what it means is open"),

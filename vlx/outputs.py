@@ -12,7 +12,8 @@ Five things an output [B, C] can be (``outputs=``); each is turned into one tabl
 
 Where nothing is said it is decided by trying: rows that sum to 1 for the picture and for other feature maps, very
 large ones among them, are probabilities. What stays open is refused by name: one column, values that never leave
-[0, 1] or [−1, 1], rows of unit length.
+[0, 1], or [−1, 1] where they reach its ends, rows of unit length. Values that stay well within [−1, 1] may be cosines
+or the logits of an untrained model: they are read as logits, and noted.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +43,11 @@ NOTES = {
 }
 
 LOGGED = "its outputs are log-probabilities already: the exponentials of a row sum to 1 whatever it sees"
+
+BOUNDED = (
+    "its outputs stay within [−1, 1] however large the map is, as cosines do, and are read as logits: p is near "
+    "chance's; if they are none say outputs='value', or scale them with outputs=(function, 'softmax')"
+)
 
 
 class Outputs:
@@ -121,6 +127,8 @@ class Outputs:
         self.meaning = meaning
         if self._logged:
             return (LOGGED,)
+        if meaning == "softmax" and self._told is None and evidence.bounded:
+            return (BOUNDED,)
         return (NOTES[meaning],) if meaning in NOTES else ()
 
     def table(self, columns: Tensor) -> Tensor:
@@ -261,6 +269,14 @@ class _Evidence:
     def touches(self) -> bool:
         """Some value all but reaches −1 or 1."""
         return bool(self.rows.abs().max() >= 0.99)
+
+    @property
+    def bounded(self) -> bool:
+        """Values stay in [−1, 1] and no longer grow with the map: the last rows are those of 30 and 1000 times it."""
+        if len(self.rows) <= len(LARGE) or self.constant or not self.between(-1, 1):
+            return False
+        grown = (self.rows[-1] - self.rows[-len(LARGE)]).abs().max()
+        return bool(self.rows.min() >= -1 and grown <= 0.05 * self.rows[-1].abs().max())
 
     @property
     def constant(self) -> bool:
