@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import vlx
 from tests.fakes import UNITS, VOCABULARY, captioner, picture
-from vlx.assembly import EMPTY, NOWHERE, UNUSED
+from vlx.assembly import BELOW, EMPTY, NOWHERE, UNUSED
 from vlx.report import text
 from vlx.tasks.classification import Classifier
 from vlx.tasks.vqa import CnnLstmVqa
@@ -106,3 +106,30 @@ def test_of_an_answer_and_of_its_rivals_each_says_its_own() -> None:
     assert told(why) == [[EMPTY], [EMPTY]]
     assert {other.text: told(other) for other in why.others} == {"no": [[], []], "red": [[EMPTY], [EMPTY]]}
     assert text.markdown(why).count(EMPTY) == 1
+
+
+class Below(nn.Module):
+    """Two units that are below 0 everywhere; the first speaks for class 0, the second, more strongly, against it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 2, 4, 4), nn.Linear(2, 2)
+        nn.init.zeros_(self.body.weight)
+        nn.init.constant_(self.body.bias, -1.0)  # type: ignore[arg-type]
+        self.head.weight.data = torch.tensor([[1.0, -2.0], [0.0, 0.0]])
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(images).mean((2, 3)))
+        return logits
+
+
+def test_features_below_0_are_not_told_to_be_0() -> None:
+    def prepare(picture: Image.Image) -> Tensor:
+        return torch.zeros(3, 32, 32)
+
+    task = Classifier(Below().eval(), "body", ["a", "b"], prepare)
+    why = vlx.explain(task, Image.new("RGB", (32, 32)), answer="a", method="layercam", target="logit", seen=False)
+    assert why[0].heatmap.max() == 0
+    assert BELOW in why[0].notes
+    assert NOWHERE not in why[0].notes

@@ -29,7 +29,11 @@ BALANCED = (
 )
 EMPTY = "nothing in the map speaks for it: look at .against"
 NOWHERE = "nothing in the map speaks for it or against it: the feature map is zero where the gradient is not"
-BARE = (EMPTY, NOWHERE)
+BELOW = (
+    "nothing in the map speaks for it or against it: where the gradient would raise the score features are below 0; "
+    "method='hirescam' weighs both signs"
+)
+BARE = (EMPTY, NOWHERE, BELOW)
 SURE = -1e-4  # log p from which a map of log p is empty because nothing can raise it
 EXACT = 1e-4  # what is left of sums that cancel exactly, of the sum of their absolute values
 
@@ -169,7 +173,8 @@ def _of_map(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
         return (UNHIDDEN if method == "occlusion" else FLAT,)
     if signed.max() <= 0:
         sure = question.target.kind in ("logprob", "prob") and found.logprob > SURE
-        return () if sure else (EMPTY if found.opposed.max() > 0 else NOWHERE,)
+        bare = EMPTY if found.opposed.max() > 0 else BELOW if signed.any() else NOWHERE
+        return () if sure else (bare,)
     cancels = abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64))
     return (BALANCED,) if cancels else ()
 
