@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # no window, on any machine
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: threads of their own would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
