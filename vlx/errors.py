@@ -11,17 +11,9 @@ VlxError
     └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
 
-MOST = 300  # characters of a message
-
 
 class VlxError(Exception):
-    """Anything vlx raises on purpose.
-
-    A message of more than 300 characters loses its middle: what was given is named first, what to do last.
-    """
-
-    def __init__(self, *args: object) -> None:
-        super().__init__(*(_short(one) if isinstance(one, str) else one for one in args))
+    """Anything vlx raises on purpose."""
 
 
 class InputError(VlxError, ValueError):
@@ -61,9 +53,3 @@ class NoGradient(ModelError):
 
 class UnusedFeatureMap(VlxError, UserWarning):
     """A warning: the target does not depend on the feature map, so its map is zero everywhere."""
-
-
-def _short(message: str) -> str:
-    if len(message) <= MOST:
-        return message
-    return f"{message[: MOST // 2 - 2].rstrip()} … {message[len(message) - MOST // 2 + 2 :].lstrip()}"
