@@ -299,7 +299,7 @@ FAULTS = (
     Fault("leaked token", "blip-captioning", leaked_token, "nothing goes round A"),
     Fault("wrong row of rest", "blip-captioning", wrong_row, "scores in company"),
     Fault("detached head", ASKED, detached_head, "gradient = replay"),
-    Fault("double softmax", ATTENDING, double_softmax, "outputs"),
+    Fault("double softmax", ATTENDING, double_softmax, "answers"),
     Fault("shifted grid", POOLED, shifted_grid, "patch probe"),
     Fault("batch-dependent norm", ASKED, batch_norm, "scores in company"),
     Fault("wrong prompt", "blip-captioning", wrong_prompt, "forced = generated"),

@@ -67,7 +67,7 @@ def test_any_number_of_channels_is_explained(channels: int, tmp_path: Path) -> N
     assert 8 <= y < 24
     assert 40 <= x < 56
     assert why.provenance["prepared"] == [channels, SIDE, SIDE]
-    assert not [note for note in why.notes if not note.startswith("the model's features of these references")]
+    assert not [note for note in why.notes if not note.startswith("to the model these references are unlike")]
     frame = why.placement.frame
     assert (frame.scale, frame.shift, frame.note) == ((1.0, 1.0), (0.0, 0.0), "")
     assert why[0].occlusion is not None
