@@ -1,0 +1,1 @@
+"""A captioner of photographs: its networks, its data, its training."""
