@@ -87,7 +87,7 @@ def read(folder: str | Path) -> Photographs:
     elif files:
         told = _coco(files)
     else:
-        raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.tasks.photos.data.read")
+        raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.photos.captioned.read")
     return _found(folder, told)
 
 

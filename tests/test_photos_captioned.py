@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vlx.errors import InputError
-from vlx.tasks.photos import data
+from vlx.photos import captioned
 
 
 def pictures(folder: Path, *names: str) -> None:
@@ -24,13 +24,13 @@ def flickr(folder: Path, text: str | bytes) -> Path:
 
 
 def test_words_are_lower_case_without_punctuation_and_at_most_eighteen() -> None:
-    assert data.words_of("A man's dog, wet-nosed; 2 cats.") == ["a", "man's", "dog", "wet", "nosed", "2", "cats"]
-    assert len(data.words_of("dog " * 50)) == 18
-    assert data.words_of(" …!") == []
+    assert captioned.words_of("A man's dog, wet-nosed; 2 cats.") == ["a", "man's", "dog", "wet", "nosed", "2", "cats"]
+    assert len(captioned.words_of("dog " * 50)) == 18
+    assert captioned.words_of(" …!") == []
 
 
 def test_the_flickr_layout(tmp_path: Path) -> None:
-    found = data.read(flickr(tmp_path, "image,caption\nb.jpg,A dog , wet .\na.jpg,A cat .\nb.jpg,Wet dog .\n"))
+    found = captioned.read(flickr(tmp_path, "image,caption\nb.jpg,A dog , wet .\na.jpg,A cat .\nb.jpg,Wet dog .\n"))
     assert [(row.name, row.captions) for row in found.rows] == [
         ("a.jpg", ("A cat .",)),
         ("b.jpg", ("A dog , wet .", "Wet dog .")),
@@ -39,7 +39,7 @@ def test_the_flickr_layout(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_empty_or_there_twice_is_counted_and_named(tmp_path: Path) -> None:
-    found = data.read(
+    found = captioned.read(
         flickr(tmp_path, "image,caption\na.jpg,A cat .\na.jpg,A cat .\na.jpg, .\nz.jpg,A dog .\nb.jpg,A dog\n")
     )
     assert [row.captions for row in found.rows] == [("A cat .",), ("A dog",)]
@@ -49,7 +49,7 @@ def test_what_is_missing_empty_or_there_twice_is_counted_and_named(tmp_path: Pat
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
 def test_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
-    found = data.read(flickr(tmp_path, "image,caption\na.jpg,A café .\n".encode(encoding)))
+    found = captioned.read(flickr(tmp_path, "image,caption\na.jpg,A café .\n".encode(encoding)))
     assert found.rows[0].captions == ("A café .",)
 
 
@@ -61,7 +61,7 @@ def test_the_coco_layout(tmp_path: Path) -> None:
         "annotations": [{"image_id": 1, "caption": "A dog."}, {"image_id": 1, "caption": "A wet dog."}],
     }
     (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(told))
-    assert data.read(tmp_path).rows[0].captions == ("A dog.", "A wet dog.")
+    assert captioned.read(tmp_path).rows[0].captions == ("A dog.", "A wet dog.")
 
 
 @pytest.mark.parametrize(
@@ -73,24 +73,24 @@ def test_the_coco_layout(tmp_path: Path) -> None:
 )
 def test_broken_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        data.read(flickr(tmp_path, text))
+        captioned.read(flickr(tmp_path, text))
 
 
 def test_folders_without_captions_and_files_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds neither captions.txt nor captions_\*.json"):
-        data.read(tmp_path)
+        captioned.read(tmp_path)
     with pytest.raises(InputError, match=r"is no folder"):
-        data.read(tmp_path / "none")
+        captioned.read(tmp_path / "none")
     (tmp_path / "captions_x.json").write_text('{"images": []}')
     with pytest.raises(InputError, match=r"captions_x.json: not COCO captions \(KeyError"):
-        data.read(tmp_path)
+        captioned.read(tmp_path)
 
 
 def test_the_official_split_is_read_and_never_made_up(tmp_path: Path) -> None:
     folder = flickr(tmp_path, "image,caption\na.jpg,A cat .\nb.jpg,A dog .\n")
     with pytest.raises(InputError, match=r"Flickr_8k.testImages.txt is missing: the official split comes with"):
-        data.split(folder, "test")
+        captioned.split(folder, "test")
     (folder / "Flickr_8k.testImages.txt").write_text("b.jpg\n")
-    found = data.read(folder)
-    assert [row.name for row in found.only(data.split(folder, "test")).rows] == ["b.jpg"]
-    assert [row.name for row in found.without(data.split(folder, "test")).rows] == ["a.jpg"]
+    found = captioned.read(folder)
+    assert [row.name for row in found.only(captioned.split(folder, "test")).rows] == ["b.jpg"]
+    assert [row.name for row in found.without(captioned.split(folder, "test")).rows] == ["a.jpg"]

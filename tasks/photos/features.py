@@ -1,0 +1,86 @@
+"""The CNN's two maps of every training picture, computed once and kept on disk: the CNN is not trained."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.images import open_image
+from vlx.photos.captioned import Photograph
+from vlx.tasks.photos.efficientnet import MIDDLE, EfficientNetLite
+
+SIZE = 224
+BATCH = 32
+WIDE = 1280
+
+Array = NDArray[Any]
+
+
+def prepared(picture: Image.Image) -> Tensor:
+    """PIL RGB → float32 [3, 224, 224], (RGB − 127) / 128, the whole picture squashed into the square.
+
+    A crop would leave out what captions speak of; published weights bear the change of shape.
+    """
+    square = picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return torch.from_numpy((np.asarray(square, np.float32) - 127) / 128).permute(2, 0, 1)
+
+
+class Maps:
+    """The maps of N pictures by name: ``middle`` [N, 112, 14, 14] and ``last`` [N, 1280, 7, 7], float16, on disk."""
+
+    def __init__(self, names: Sequence[str], middle: Array, last: Array) -> None:
+        self.names, self._middle, self._last = tuple(names), middle, last
+        self._place = {name: number for number, name in enumerate(self.names)}
+
+    def of(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The two maps of these pictures, float32."""
+        rows = [self._place[name] for name in names]
+        middle, last = (torch.from_numpy(array[rows].astype(np.float32)) for array in (self._middle, self._last))
+        return middle, last
+
+
+def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) -> Maps:
+    """The maps of these pictures, kept in ``folder``; started again, it goes on where it was.
+
+    Raises InputError when the folder holds the maps of other pictures, and for pictures that cannot be read, named.
+    """
+    names = [row.name for row in rows]
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = folder / "names.json"
+    if listed.is_file() and json.loads(listed.read_text(encoding="utf-8")) != names:
+        raise InputError(f"{folder} holds the maps of other pictures; give another folder or delete it")
+    shapes = {"middle": (MIDDLE, SIZE // 16, SIZE // 16), "last": (WIDE, SIZE // 32, SIZE // 32)}
+    arrays = {name: _opened(folder / f"{name}.npy", (len(rows), *shape)) for name, shape in shapes.items()}
+    _written(listed, json.dumps(names))
+    count = folder / "done.txt"
+    done = int(count.read_text(encoding="ascii")) if count.is_file() else 0
+    for first in track(range(done, len(rows), BATCH), "maps of the CNN", transient=True):
+        pictures = torch.stack([prepared(open_image(row.path).image) for row in rows[first : first + BATCH]])
+        with torch.no_grad():
+            for array, made in zip(arrays.values(), cnn.maps(pictures), strict=True):
+                array[first : first + len(pictures)] = made.numpy()
+        _written(count, str(first + len(pictures)))
+    return Maps(names, arrays["middle"], arrays["last"])
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> Array:
+    mode = "r+" if path.is_file() else "w+"
+    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=None if mode == "r+" else shape)  # type: ignore[no-untyped-call]
+    if array.shape != shape:
+        raise InputError(f"{path} is {list(array.shape)}, needed is {list(shape)}; delete the folder")
+    return array
+
+
+def _written(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,1 @@
+"""Photographs: captioned ones on disk, and the embedded captioner that was trained on some."""
