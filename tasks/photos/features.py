@@ -74,7 +74,7 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
 
 def _opened(path: Path, shape: tuple[int, ...]) -> Array:
     mode = "r+" if path.is_file() else "w+"
-    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=None if mode == "r+" else shape)  # type: ignore[no-untyped-call]
+    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=None if mode == "r+" else shape)
     if array.shape != shape:
         raise InputError(f"{path} is {list(array.shape)}, needed is {list(shape)}; delete the folder")
     return array

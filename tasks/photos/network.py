@@ -32,12 +32,12 @@ class PhotoCnn(nn.Module):
 
 
 class PhotoDecoder(nn.Module):
-    """A language model that asks the cells of A for every word, by attention of several heads (1706.03762, section 3.2).
+    """A language model that asks the cells of A for every word, by attention of several heads (1706.03762, 3.2).
 
     The LSTM reads words only, and starts from nothing: what a word owes to the picture comes by that word's own
-    attention and by no other way (a "merge" captioner, Tanti et al. 2017, 1703.09137; one that starts from the mean of A
-    learns to pass its attention by). The last part of the state is what each cell weighed in the last step, the mean
-    over heads, [B, h·w].
+    attention and by no other way (a "merge" captioner, Tanti et al. 2017, 1703.09137; one that starts from the mean
+    of A learns to pass its attention by). The last part of the state is what each cell weighed in the last step, the
+    mean over heads, [B, h·w].
     """
 
     def __init__(
@@ -96,4 +96,5 @@ class PhotoDecoder(nn.Module):
 
     def _by_head(self, projected: Tensor) -> Tensor:
         """[B, N, heads · keys] → [B, heads, N, keys]."""
-        return projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        batch, count, _ = projected.shape
+        return projected.reshape(batch, count, self.heads, -1).transpose(1, 2)
