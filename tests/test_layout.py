@@ -34,7 +34,7 @@ ROWS = (
     "report",
     "models options probing recommending pipeline",
     "",
-    "cli cli_dissect cli_models cli_names cli_options __main__",
+    "cli cli_dissect cli_evaluate cli_models cli_names cli_options __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

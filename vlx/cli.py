@@ -1,6 +1,5 @@
 """The command line: one command parses, makes one library call, and prints."""
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -12,17 +11,14 @@ import click
 
 from vlx import __version__
 from vlx.cli_dissect import dissect
+from vlx.cli_evaluate import evaluate
 from vlx.cli_models import models
 from vlx.cli_names import names
-from vlx.cli_options import GUIDED, LOADING, METHOD, NAMES, OUT, TARGET
+from vlx.cli_options import GUIDED, LOADING, METHOD, NAMES, OUT, TARGET, console, progress
 from vlx.errors import OutputError, VlxError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from vlx.explanation import Explanation
-
-WIDE = 130
 
 
 class _Group(click.Group):
@@ -48,6 +44,7 @@ def main() -> None:
 
 
 main.add_command(dissect)
+main.add_command(evaluate)
 main.add_command(models)
 main.add_command(names)
 
@@ -76,12 +73,12 @@ def demo(out: Path, seed: int) -> None:
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
     _show(why)
     _because(why)
-    _console().print(f"drawn:  {scene.caption}", highlight=False)
+    console().print(f"drawn:  {scene.caption}", highlight=False)
     asked = next((asked for asked in scene.questions if asked.kind == "color"), scene.questions[-1])
     answer = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True, names="shipped")
     _show(answer)
     _because(answer)
-    _console().print(f"right:  {asked.answer}", highlight=False)
+    console().print(f"right:  {asked.answer}", highlight=False)
     click.echo(answer.save(out / "answer.html"))
     why.save(out / "report.h5")
     click.echo(why.save(out / "report.html"))
@@ -227,43 +224,6 @@ def classify(
 
 
 @main.command()
-@click.argument("model")
-@click.option("--n", type=click.IntRange(min=1), default=500, show_default=True, help="Held-out scenes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--occlusion", is_flag=True, help="Also hide the picture at each map's peak (slower).")
-@click.option(
-    "--metrics",
-    type=click.Choice(("pointing", "occlusion", "looking", "because")),
-    default="pointing",
-    show_default=True,
-    help="Do maps point at the right things? Does occlusion agree? Does a VQA model look at all? Are reasons true?",
-)
-def evaluate(model: str, n: int, as_json: bool, occlusion: bool, metrics: str) -> None:
-    """Measure explanations against drawn scenes, beside baselines.
-
-    \b
-    Example:  vlx evaluate scenes/captioner --n 500
-              vlx evaluate scenes/vqa-biased --metrics looking --n 200
-    """
-    import vlx
-    from vlx import evaluation
-
-    task = vlx.load(model)
-    if metrics == "looking":
-        result = evaluation.looking(task, n, progress=_progress("scenes"))
-    elif metrics == "because":
-        result = evaluation.grounds(task, n, progress=_progress("scenes"))
-    elif metrics == "occlusion":
-        result = evaluation.agreement(task, n, progress=_progress("scenes"))
-    else:
-        result = evaluation.evaluate(task, n, occlusion=occlusion, progress=_progress("scenes"))
-    if as_json:
-        click.echo(json.dumps(result.to_json(), indent=1))
-    else:
-        _console(WIDE).print(result.table())
-
-
-@main.command()
 @click.argument("count", type=click.IntRange(min=1))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures and scenes.json.")
 @click.option(
@@ -278,7 +238,7 @@ def draw(count: int, out: Path, first: int, size: int) -> None:
     """
     from vlx.scenes.export import export
 
-    click.echo(export(count, out, first, size, _progress("drawing")))
+    click.echo(export(count, out, first, size, progress("drawing")))
 
 
 def _table(task: Any, names: str | None) -> str | None:
@@ -336,7 +296,7 @@ def _free_name(image: Path, taken: set[str]) -> str:
 def _show(why: "Explanation") -> None:
     from vlx.report import text
 
-    _console().print(text.table(why))
+    console().print(text.table(why))
 
 
 def _because(why: "Explanation") -> None:
@@ -345,7 +305,7 @@ def _because(why: "Explanation") -> None:
 
     for because in [word.because for word in why.words if word.because is not None and len(why) > 1]:
         for line, style in ((because.sentence, ""), (f"  {because.verdict}", "dim")):
-            _console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
+            console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _require(task: Any, kind: str, name: str) -> None:
@@ -362,21 +322,6 @@ def _writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another folder with --out") from None
-
-
-def _progress(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    return lambda items: track(items, label, console=Console(stderr=True), transient=True)
-
-
-def _console(width: int = 0) -> "Console":
-    """At least ``width`` columns, where the output is piped or the window narrow: tables stay whole."""
-    from rich.console import Console
-
-    console = Console()
-    return Console(width=max(console.width, width))
 
 
 if __name__ == "__main__":

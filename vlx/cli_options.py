@@ -1,11 +1,14 @@
-"""Options that several commands share."""
+"""What several commands share: options, a progress bar, a console."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 TARGETS = ("logprob", "logit", "prob", "margin")
@@ -47,3 +50,19 @@ def LOADING(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (
     told.__name__, told.__doc__ = command.__name__, command.__doc__
     told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     return reduce(lambda found, option: option(found), reversed(_LOADING), told)
+
+
+def progress(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """A bar on standard error, gone when all is done."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return lambda items: track(items, label, console=Console(stderr=True), transient=True)
+
+
+def console(width: int = 0) -> "Console":
+    """At least ``width`` columns, where the output is piped or the window narrow: tables stay whole."""
+    from rich.console import Console
+
+    found = Console()
+    return Console(width=max(found.width, width))

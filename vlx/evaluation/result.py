@@ -32,17 +32,23 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """What one evaluation measured, and the command that repeats it."""
+    """What one evaluation measured on ``n`` pictures, ``of`` which kind, and the command that repeats it.
+
+    ``notes`` tell what was left out, and why.
+    """
 
     model: str
     n: int
     rows: tuple[Figure, ...]
     command: str
+    of: str = "scenes"
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """{"model", "n", "command", "rows": […]}, one row a figure; None where there is no such baseline."""
         rows = [{key: None if value != value else value for key, value in asdict(row).items()} for row in self.rows]
-        return {"model": self.model, "n": self.n, "command": self.command, "rows": rows}
+        told = {"notes": list(self.notes)} if self.notes else {}
+        return {"model": self.model, "n": self.n, "command": self.command, **told, "rows": rows}
 
     def value(self, group: str, method: str, target: str, metric: str = "pointing") -> float:
         """One figure of the table."""
@@ -51,7 +57,8 @@ class Result:
 
     def table(self) -> Table:
         """The figures for a terminal: one line a method, target and metric, one column a group of words."""
-        table = Table(title=f"{self.model}, {self.n} scenes\n{self.command}", title_justify="left")
+        caption = "\n".join(self.notes) or None
+        table = Table(title=f"{self.model}, {self.n} {self.of}\n{self.command}", title_justify="left", caption=caption)
         groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
         table.add_column("method", no_wrap=True)
         table.add_column("target")

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ SHOWN = 5  # names that a message lists
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 
 
-def words_of(caption: str) -> list[str]:
-    """The words of a caption in lower case, without punctuation, the first 18.
+def words_of(caption: str, longest: int | None = LONGEST) -> list[str]:
+    """The words of a caption in lower case, without punctuation, the first 18; all of them where ``longest`` is None.
 
     >>> words_of("A dog, wet-nosed.")
     ['a', 'dog', 'wet', 'nosed']
     """
-    return _WORD.findall(caption.lower().replace("-", " "))[:LONGEST]
+    return _WORD.findall(caption.lower().replace("-", " "))[:longest]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ class Photographs:
         return len(self.rows)
 
     def __str__(self) -> str:
-        told = [f"{len(self.rows)} photographs, {sum(len(row.captions) for row in self.rows)} captions"]
-        for reason, names in self.left_out.items():
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            told.append(f"{len(names)} left out, {reason}: {', '.join(names[:SHOWN])}{more}")
-        return "; ".join(told)
+        told = f"{len(self.rows)} photographs, {sum(len(row.captions) for row in self.rows)} captions"
+        return "; ".join([told, *omissions(self.left_out)])
 
     def without(self, names: Iterable[str]) -> "Photographs":
         """All but the pictures of these names."""
@@ -66,6 +63,15 @@ class Photographs:
         """The pictures of these names."""
         kept = set(names)
         return Photographs(tuple(row for row in self.rows if row.name in kept), self.left_out)
+
+
+def omissions(names_by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was left out and why as sentences, which count the pictures and name the first five of them."""
+    told = []
+    for reason, names in names_by_reason.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        told.append(f"{len(names)} left out, {reason}: {', '.join(names[:SHOWN])}{more}")
+    return told
 
 
 def read(folder: str | Path) -> Photographs:
