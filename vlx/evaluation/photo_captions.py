@@ -11,14 +11,13 @@ from vlx.errors import ImageError, InputError
 from vlx.evaluation.caption_scores import METRICS, Score, scored
 from vlx.evaluation.result import Figure, Result
 from vlx.images import open_image
-from vlx.photos.captioned import Photograph, Photographs, omissions, words_of
+from vlx.photos.captioned import UNREADABLE, Photograph, Photographs, omissions, words_of
 from vlx.task import Query, Task
 
 BATCH = 16
 BEAMS = (1, 3)
 METRIC = "captions"
 PERSON = "a person, against the others"
-UNREADABLE = "cannot be read"
 ABSENT = "not measured: pip install 'vlx[captions,language]', and python -m nltk.downloader wordnet"
 
 

@@ -1,19 +1,25 @@
 """Captioned photographs on disk: the Flickr8k layout and COCO's captions, read once and checked before a model runs."""
 
+import codecs
 import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from vlx.errors import InputError
+from vlx.errors import ImageError, InputError
+from vlx.images import open_image
 
 LONGEST = 18  # words of a caption that are read
 PICTURES = ("Images", "images", "Flicker8k_Dataset", "val2017", "train2017", "val2014", "train2014", ".")
+TABLES = ("captions.txt", "Flickr8k.token.txt")
+HEADS = ("image", "image_name")
 SPLITS = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 SHOWN = 5  # names that a message lists
+MISSING, EMPTY, TWICE = "no such picture", "empty caption", "caption told twice"
+UNREADABLE = "cannot be read"
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 
@@ -77,24 +83,42 @@ def omissions(names_by_reason: Mapping[str, Sequence[str]]) -> list[str]:
 def read(folder: str | Path) -> Photographs:
     """Captioned photographs in a folder, in one of two layouts.
 
-    Flickr8k's: ``captions.txt`` with lines ``image,caption`` and a folder ``Images``. COCO's: ``captions_*.json`` there
-    or in ``annotations``. Pictures without a caption are no part of it; captions without a picture, empty ones and
-    pictures met twice are counted in ``left_out``. Raises InputError naming the file that is missing or broken.
+    Flickr8k's: ``captions.txt`` with lines ``image,caption`` (or ``Flickr8k.token.txt``, as it was published) and a
+    folder ``Images``. COCO's: ``captions_*.json`` there or in ``annotations``. Pictures without a caption are no part
+    of it; captions without a picture, empty ones, and those told twice of a picture are counted in ``left_out``.
+    Pictures are not opened: see `readable`. Raises InputError naming the file that is missing or broken.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
             f"{folder} is no folder; give one with captions.txt and Images/, or with COCO's captions_*.json"
         )
-    table = folder / "captions.txt"
+    table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     files = sorted({*folder.glob("captions_*.json"), *folder.glob("annotations/captions_*.json")})
-    if table.is_file():
+    if table is not None:
         told = _flickr(table)
     elif files:
         told = _coco(files)
     else:
         raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.photos.captioned.read")
     return _found(folder, told)
+
+
+def readable(data: Photographs) -> Photographs:
+    """Those whose picture can be opened; the others are counted in ``left_out``. Decodes every picture once."""
+    unread = tuple(row.name for row in data.rows if not _opens(row.path))
+    found = data.without(unread)
+    if not found.rows:
+        raise InputError(f"none of {len(data)} pictures can be read, as {data.rows[0].path}")
+    return replace(found, left_out={**found.left_out, **({UNREADABLE: unread} if unread else {})})
+
+
+def _opens(path: Path) -> bool:
+    try:
+        open_image(path)
+    except ImageError:
+        return False
+    return True
 
 
 def split(folder: str | Path, name: str) -> frozenset[str]:
@@ -110,22 +134,26 @@ def split(folder: str | Path, name: str) -> frozenset[str]:
 
 def _text(path: Path) -> str:
     raw = path.read_bytes()
-    for encoding in ("utf-8-sig", "cp1252"):
+    marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise InputError(f"{path}: neither UTF-8 nor Windows-1252; save it as UTF-8")
+    raise InputError(f"{path}: neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8")
 
 
 def _flickr(path: Path) -> list[tuple[str, str]]:
-    rows = list(csv.reader(_text(path).splitlines()))
-    if rows and rows[0][:1] in (["image"], ["image_name"]):
-        rows = rows[1:]
-    broken = next((number for number, row in enumerate(rows) if len(row) < 2), None)
-    if broken is not None:
-        raise InputError(f"{path}: line {broken + 2} is no `image,caption`: {','.join(rows[broken])[:60]!r}")
-    return [(row[0].strip().partition("#")[0], ",".join(row[1:]).strip()) for row in rows]
+    """Picture and caption of each line; read by itself, so that a quote that is not closed costs no other line."""
+    told = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        cells = next(csv.reader([line], delimiter="\t" if "\t" in line else ","), [])
+        if not cells or (number == 1 and cells[0].strip().lower() in HEADS):
+            continue
+        if len(cells) < 2:
+            raise InputError(f"{path}: line {number} is no `image,caption`: {line[:60]!r}")
+        told.append((cells[0].strip().partition("#")[0], ",".join(cells[1:]).strip()))
+    return told
 
 
 def _coco(paths: Iterable[Path]) -> list[tuple[str, str]]:
@@ -133,31 +161,44 @@ def _coco(paths: Iterable[Path]) -> list[tuple[str, str]]:
     for path in paths:
         try:
             raw: Any = json.loads(_text(path))
-            files = {image["id"]: str(image["file_name"]) for image in raw["images"]}
-            told += [(files[one["image_id"]], str(one["caption"]).strip()) for one in raw["annotations"]]
+            files = _files(path, raw["images"])
+            for one in raw["annotations"]:
+                number, caption = one["image_id"], one["caption"]
+                told.append((files.get(number, f"id {number}"), caption.strip() if isinstance(caption, str) else ""))
         except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: not COCO captions ({type(error).__name__}: {str(error)[:80]})") from None
     return told
 
 
+def _files(path: Path, images: Iterable[Mapping[str, Any]]) -> dict[Any, str]:
+    """The pictures' names by id; raises InputError for an id that two pictures have: captions would be mixed up."""
+    files: dict[Any, str] = {}
+    for image in images:
+        number, name = image["id"], str(image["file_name"])
+        if files.setdefault(number, name) != name:
+            raise InputError(f"{path}: id {number} is of two pictures, {files[number]} and {name}; give each its own")
+    return files
+
+
 def _found(folder: Path, told: Iterable[tuple[str, str]]) -> Photographs:
     captions: dict[str, list[str]] = {}
-    empty: list[str] = []
-    for name, caption in told:
+    left: dict[str, list[str]] = {MISSING: [], EMPTY: [], TWICE: []}
+    for place, caption in told:
+        name = PureWindowsPath(place).name  # either slash
+        own = captions.setdefault(name, [])
         if not words_of(caption):
-            empty.append(name)
-        elif caption not in captions.setdefault(name, []):
-            captions[name].append(caption)
+            left[EMPTY].append(name)
+        elif caption in own:
+            left[TWICE].append(name)
+        else:
+            own.append(caption)
+    if not any(captions.values()):
+        raise InputError(f"{folder}: its table holds no caption, {len(captions)} pictures without one")
     places = _places(folder)
-    missing = [name for name in captions if Path(name).name not in places]
-    rows = [
-        Photograph(places[Path(name).name], tuple(own))
-        for name, own in sorted(captions.items())
-        if own and Path(name).name in places
-    ]
+    left[MISSING] += [name for name in captions if name not in places]
+    rows = [Photograph(places[name], tuple(own)) for name, own in sorted(captions.items()) if own and name in places]
     if not rows:
         raise InputError(f"{folder}: none of {len(captions)} captioned pictures is there; they belong into Images/")
-    left = {"no such picture": missing, "empty caption": empty}
     return Photographs(tuple(rows), {reason: tuple(names) for reason, names in left.items() if names})
 
 
