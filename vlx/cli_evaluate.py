@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 SCENES = 500
 WIDE = 130
 OF_SCENES = ("pointing", "occlusion", "looking", "because")
-OF_PHOTOGRAPHS = ("captions",)
-METRICS = (*OF_SCENES, *OF_PHOTOGRAPHS)
+OF_PHOTOGRAPHS = ("captions", "pointing")
+METRICS = tuple(dict.fromkeys((*OF_SCENES, *OF_PHOTOGRAPHS)))
 
 
 @click.command()
@@ -34,6 +34,11 @@ METRICS = (*OF_SCENES, *OF_PHOTOGRAPHS)
     "captions good?  Default: pointing on scenes, captions on photographs.",
 )
 @click.option("--only", type=click.Path(path_type=Path), help="List of the photographs to measure on, by file name.")
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    help="COCO captions for pointing, where none lie beside the polygons.",
+)
 def evaluate(
     model: str,
     dataset: str | None,
@@ -42,16 +47,18 @@ def evaluate(
     occlusion: bool,
     metrics: str | None,
     only: Path | None,
+    captions: Path | None,
 ) -> None:
     """Measure a model against drawn scenes, or against the captioned photographs of a DATASET, beside baselines.
 
     DATASET is flickr8k:DIR (Images/, captions.txt; its official test split) or coco:DIR (pictures,
-    annotations/captions_*.json).
+    annotations/captions_*.json; for pointing instances_*.json, too).
 
     \b
     Example:  vlx evaluate scenes/captioner --n 500
               vlx evaluate scenes/vqa-biased --metrics looking --n 200
               vlx evaluate runs/mine/bundle flickr8k:data/flickr8k --metrics captions
+              vlx evaluate photos/captioner coco:data/coco --metrics pointing
     """
     import vlx
 
@@ -59,11 +66,13 @@ def evaluate(
         metrics = metrics or "pointing"
         if metrics not in OF_SCENES or only is not None:
             raise click.UsageError(f"--{'only' if only else 'metrics ' + metrics} needs a DATASET of photographs")
+    if captions is not None and (dataset is None or metrics != "pointing"):
+        raise click.UsageError("--captions goes with coco:DIR --metrics pointing")
     task = vlx.load(model)
     if dataset is None:
         result = _on_scenes(task, metrics or "pointing", n or SCENES, occlusion)
     else:
-        result = _on_photographs(task, metrics, dataset, only, n)
+        result = _on_photographs(task, metrics, dataset, only, n, captions)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
         return
@@ -82,11 +91,20 @@ def _on_scenes(task: "Task", metrics: str, n: int, occlusion: bool) -> "Result":
     return evaluation.evaluate(task, n, occlusion=occlusion, progress=progress("scenes"))
 
 
-def _on_photographs(task: "Task", metrics: str | None, dataset: str, only: Path | None, n: int | None) -> "Result":
+def _on_photographs(
+    task: "Task", metrics: str | None, dataset: str, only: Path | None, n: int | None, captions: Path | None
+) -> "Result":
     from vlx.evaluation import datasets, photo_captions
 
     if metrics not in (None, *OF_PHOTOGRAPHS):
         raise click.UsageError(f"--metrics {metrics} is measured on drawn scenes, without a DATASET")
-    data = datasets.photographs(dataset, only)
     called = f"{dataset} --only {only}" if only else dataset
+    if metrics == "pointing":
+        from vlx.evaluation.word_pointing import word_pointing
+
+        called += f" --captions {captions}" if captions else ""
+        return word_pointing(
+            task, datasets.outlined(dataset, captions, only), n, called=called, progress=progress("photographs")
+        )
+    data = datasets.photographs(dataset, only)
     return photo_captions.measured(task, data, called, n, progress=progress("photographs"))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vlx.errors import InputError
 from vlx.language import shortened
-from vlx.photos import captioned
+from vlx.photos import captioned, objects
 from vlx.photos.captioned import Photographs
+from vlx.photos.objects import OutlinedData
 
 KINDS = ("flickr8k", "coco")
 UNKNOWN = "in the list, not in the data"
@@ -48,6 +49,26 @@ def photographs(name: str, only: Path | None = None) -> Photographs:
     there = {row.name for row in chosen.rows}
     missing = tuple(one for one in wanted if one not in there)
     return replace(chosen, left_out={**chosen.left_out, UNKNOWN: missing} if missing else chosen.left_out)
+
+
+def outlined(name: str, captions: Path | None = None, only: Path | None = None) -> OutlinedData:
+    """The captioned photographs of ``coco:DIR`` whose objects are outlined, see `vlx.photos.objects.read`.
+
+    With ``only`` those of a list. Raises InputError for another kind of data, and when nothing is left.
+    """
+    kind, folder = parsed(name)
+    if kind != "coco":
+        raise InputError(
+            f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
+        )
+    found = objects.read(folder, captions)
+    if only is None:
+        return found
+    wanted = set(listed(only))
+    rows = tuple(row for row in found.rows if row.path.name in wanted)
+    if not rows:
+        raise InputError(f"{only}: none of its {len(wanted)} names is an outlined picture of {name}")
+    return replace(found, rows=rows)
 
 
 def listed(path: Path) -> Sequence[str]:

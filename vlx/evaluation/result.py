@@ -13,7 +13,8 @@ class Figure:
 
     For the pointing game all are shares, 0 to 1: ``random`` a uniformly random point, ``centre`` the picture's
     centre, ``same`` the map of the whole sentence, or of another question about the same picture. Of reasons
-    ``permuted`` is the same figure under permuted names.
+    ``permuted`` is the same figure under permuted names. Of words about photographs ``ahead`` is how far the value lies
+    above the centre's, with its own interval over pictures, and ``paper`` the figure of a publication.
     """
 
     group: str
@@ -28,6 +29,8 @@ class Figure:
     same: float
     count: int
     permuted: float = float("nan")
+    ahead: tuple[float, float, float] | None = None
+    paper: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Result:
             for method, target in dict.fromkeys((row.method, row.target) for row in rows):
                 own = {row.group: row for row in rows if (row.method, row.target) == (method, target)}
                 table.add_row(method, target, *told, *(_cell(own.get(group)) for group in groups))
-            for name in ("same", "centre", "random", "permuted"):
+            for name in ("same", "centre", "random", "permuted", "paper"):
                 first = {row.group: getattr(row, name) for row in reversed(rows)}
                 if not all(np.isnan(value) for value in first.values()):
                     baseline = _BASELINES.get((metric, name), _BASELINES["", name])
@@ -87,6 +90,7 @@ _BASELINES = {
     ("", "centre"): "picture's centre",
     ("", "random"): "random point",
     ("", "permuted"): "names permuted",
+    ("", "paper"): "Grad-CAM's paper (other photographs)",
     ("first reason", "random"): "random reason",
 }
 
@@ -102,7 +106,10 @@ def wilson(hits: float, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def _cell(row: Figure | None) -> str:
-    return "" if row is None else _number(row.value)
+    if row is None or row.ahead is None:
+        return "" if row is None else _number(row.value)
+    _, low, high = row.ahead
+    return f"{_number(row.value)} ({low:+.3f} to {high:+.3f})"
 
 
 def _number(value: float) -> str:
