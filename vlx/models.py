@@ -30,6 +30,7 @@ class Known:
 
 
 EMBEDDED = {
+    "photos/captioner": "captioning",
     "scenes/captioner": "captioning",
     "scenes/captioner-pooled": "captioning",
     "scenes/vqa": "vqa",
@@ -40,7 +41,7 @@ EMBEDDED = {
 def load(name: str | Path, **options: Any) -> Task:
     """Open a model as a task, in eval mode, on the CPU unless told otherwise.
 
-    ``name``: "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
+    ``name``: "photos/captioner", "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
     "hf:Salesforce/blip-image-captioning-base" (both download their weights once), a folder of transformers, or a name
     that an installed package offers under the entry point group "vlx.tasks".
 
@@ -69,7 +70,8 @@ def load(name: str | Path, **options: Any) -> Task:
 
 def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> Task:
     if text in EMBEDDED:
-        with as_file(files("vlx.scenes") / "models" / text.removeprefix("scenes/")) as folder:
+        world, _, model = text.partition("/")
+        with as_file(files(f"vlx.{world}") / "models" / model) as folder:
             return _bundle(folder, text)
     if text.startswith(PREFIX_TORCHVISION):
         from vlx.tasks.classification import torchvision
@@ -132,10 +134,15 @@ def _made_by(point: EntryPoint) -> Task:
 
 def _bundle(folder: Path, name: str) -> Task:
     from vlx.tasks.captioning import bundle as captioners
+    from vlx.tasks.photos import bundle as photographs
     from vlx.tasks.shared.folder import task_of
     from vlx.tasks.vqa import bundle as answerers
 
-    loaders: dict[str, Callable[[Path, str], Task]] = {"captioning": captioners.load_task, "vqa": answerers.load_task}
+    loaders: dict[str, Callable[[Path, str], Task]] = {
+        "captioning": captioners.load_task,
+        "vqa": answerers.load_task,
+        photographs.TASK: photographs.load_task,
+    }
     task = task_of(folder)
     if task not in loaders:
         raise ModelError(f"{folder / 'config.json'}: task={task!r}; this vlx knows {', '.join(loaders)}")
@@ -157,5 +164,5 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
 def _hub(text: str) -> str:
     """A hint for what looks like a name of the hub."""
     owner, slash, rest = text.partition("/")
-    fits = slash and owner.isidentifier() and rest and "/" not in rest and owner != "scenes"
+    fits = slash and owner.isidentifier() and rest and "/" not in rest and owner not in ("photos", "scenes")
     return f". For a model of the Hugging Face hub write hf:{text}" if fits else ""

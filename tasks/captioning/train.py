@@ -1,10 +1,13 @@
 """The recipe of the embedded captioners: ``python -m vlx.tasks.captioning.train --out runs/captioner``.
 
 Draws the scenes (kept in the folder), trains CNN and decoder together, writes a checkpoint after every pass and goes on
-from the last one when started again; ends by writing a bundle that ``vlx.load`` opens.
+from the last one when started again; ends by writing a bundle that ``vlx.load`` opens. With ``--data`` it is the recipe
+of photographs, `vlx.tasks.photos.train`.
 """
 
 import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -202,7 +205,7 @@ def _cells(packed: NDArray[np.uint8]) -> Tensor:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--start-from", type=click.Path(path_type=Path, exists=True), help="Bundle whose weights to begin with.")
 def main(out: Path, until: int | None, start_from: Path | None, **options: Any) -> None:
-    """Train a captioner on drawn scenes.
+    """Train a captioner on drawn scenes; with --data on photographs (see python -m vlx.tasks.photos.train --help).
 
     Example: python -m vlx.tasks.captioning.train --out runs/captioner --passes 11
     """
@@ -213,5 +216,14 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
     train(out, recipe, start_from)
 
 
+def command(arguments: Sequence[str]) -> click.Command:
+    """The recipe that is asked for: of photographs where ``--data`` gives some, else of drawn scenes."""
+    if not any(argument.partition("=")[0] == "--data" for argument in arguments):
+        return main
+    from vlx.tasks.photos.train import main as photographs
+
+    return photographs
+
+
 if __name__ == "__main__":
-    main()
+    command(sys.argv[1:])()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CLASSES = 1000
-MIDDLE, LAST = 112, 320  # units of the maps at strides 16 and 32
+MIDDLE, LAST, WIDE = 112, 320, 1280  # units of the maps at strides 16 and 32, and of the last one, widened
 
 
 class _Stage(NamedTuple):
@@ -85,8 +85,8 @@ class EfficientNetLite(nn.Module):
                 units = stage.units
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
-        self.head = nn.Sequential(*_convolved(units, 1280), nn.ReLU6())
-        self.classifier = nn.Linear(1280, CLASSES)
+        self.head = nn.Sequential(*_convolved(units, WIDE), nn.ReLU6())
+        self.classifier = nn.Linear(WIDE, CLASSES)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures → the map at stride 16, [B, 112, H/16, W/16], and the last one, [B, 1280, H/32, W/32]."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.images import open_image
 from vlx.photos.captioned import Photograph
-from vlx.tasks.photos.efficientnet import MIDDLE, EfficientNetLite
+from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 
 SIZE = 224
 BATCH = 32
-WIDE = 1280
+GREY = (127 / 255, 127 / 255, 127 / 255)  # what is 0 once prepared
 
 Array = NDArray[Any]
 
@@ -35,17 +35,25 @@ def prepared(picture: Image.Image) -> Tensor:
 
 
 class Maps:
-    """The maps of N pictures by name: ``middle`` [N, 112, 14, 14] and ``last`` [N, 1280, 7, 7], float16, on disk."""
+    """The maps of pictures by name: of each the middle one, [112, 14, 14], and the last one, [1280, 7, 7]; on disk."""
 
-    def __init__(self, names: Sequence[str], middle: Array, last: Array) -> None:
-        self.names, self._middle, self._last = tuple(names), middle, last
-        self._place = {name: number for number, name in enumerate(self.names)}
+    def __init__(self, places: Mapping[str, tuple[Array, Array, int]]) -> None:
+        self._places = dict(places)
+
+    @classmethod
+    def of_arrays(cls, names: Sequence[str], middle: Array, last: Array) -> "Maps":
+        """From arrays [N, 112, 14, 14] and [N, 1280, 7, 7]."""
+        return cls({name: (middle, last, row) for row, name in enumerate(names)})
+
+    def __or__(self, other: "Maps") -> "Maps":
+        return Maps({**self._places, **other._places})
 
     def of(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """The two maps of these pictures, float32."""
-        rows = [self._place[name] for name in names]
-        middle, last = (torch.from_numpy(array[rows].astype(np.float32)) for array in (self._middle, self._last))
-        return middle, last
+        """The two maps of these pictures, float32 [B, 112, 14, 14] and [B, 1280, 7, 7]."""
+        rows = [self._places[name] for name in names]
+        middle = np.stack([array[row] for array, _, row in rows])
+        last = np.stack([array[row] for _, array, row in rows])
+        return torch.from_numpy(middle).float(), torch.from_numpy(last).float()
 
 
 def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) -> Maps:
@@ -69,7 +77,7 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
             for array, made in zip(arrays.values(), cnn.maps(pictures), strict=True):
                 array[first : first + len(pictures)] = made.numpy()
         _written(count, str(first + len(pictures)))
-    return Maps(names, arrays["middle"], arrays["last"])
+    return Maps.of_arrays(names, arrays["middle"], arrays["last"])
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> Array:

@@ -1,12 +1,14 @@
-"""The networks of the captioner of photographs: two depths of a CNN in one map, an LSTM that reads it by attention."""
+"""The networks of the captioner of photographs: two depths of a CNN in one map, a decoder that asks its cells."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlx.tasks.photos.efficientnet import MIDDLE, EfficientNetLite
+from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
+from vlx.tasks.photos.vocabulary import PAD, START, UNKNOWN
 
 State = tuple[Tensor, ...]
+NEVER_SAID, NEVER = (PAD, START, UNKNOWN), -1e4  # what is no word, and its logit
 
 
 class PhotoCnn(nn.Module):
@@ -19,7 +21,7 @@ class PhotoCnn(nn.Module):
     def __init__(self, units: int = 256) -> None:
         super().__init__()
         self.backbone = EfficientNetLite()
-        self.middle, self.last = nn.Conv2d(MIDDLE, units, 1), nn.Conv2d(1280, units, 1)
+        self.middle, self.last = nn.Conv2d(MIDDLE, units, 1), nn.Conv2d(WIDE, units, 1)
 
     def fused(self, middle: Tensor, last: Tensor) -> Tensor:
         """The backbone's two maps → A."""
@@ -36,8 +38,9 @@ class PhotoDecoder(nn.Module):
 
     The LSTM reads words only, and starts from nothing: what a word owes to the picture comes by that word's own
     attention and by no other way (a "merge" captioner, Tanti et al. 2017, 1703.09137; one that starts from the mean
-    of A learns to pass its attention by). The last part of the state is what each cell weighed in the last step, the
-    mean over heads, [B, h·w].
+    of A learns to pass its attention by). What a cell ``says`` is a direct way from it to the words, beside one through
+    the mixture of hidden state and cells; a gate weighs it. Padding, START and the unknown word can be read, never
+    said. The last part of the state is what each cell weighed in the last step, the mean over heads, [B, h·w].
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class PhotoDecoder(nn.Module):
         units: int,
         vocabulary: int,
         embedding: int = 192,
-        hidden: int = 448,
+        hidden: int = 384,
         keys: int = 96,
         heads: int = 2,
         drop: float = 0.35,
@@ -55,11 +58,14 @@ class PhotoDecoder(nn.Module):
         self.words = nn.Embedding(vocabulary, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.key, self.query = nn.Linear(units, keys * heads), nn.Linear(hidden, keys * heads)
-        self.mix = nn.Linear(hidden + units * heads, hidden)
-        self.output = nn.Linear(hidden, embedding)
+        self.mix, self.output = nn.Linear(hidden + units * heads, hidden), nn.Linear(hidden, embedding)
+        self.says, self.gate = nn.Linear(units, embedding), nn.Linear(hidden, 1)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.drop, self.drop_words = nn.Dropout(drop), nn.Dropout(drop / 2)
         nn.init.normal_(self.words.weight, std=0.1)
+        self.unsaid: Tensor
+        self.register_buffer("unsaid", torch.zeros(vocabulary), persistent=False)
+        self.unsaid[list(NEVER_SAID)] = NEVER
 
     def start(self, A: Tensor) -> State:
         """A [B, K, h, w] → state."""
@@ -70,17 +76,20 @@ class PhotoDecoder(nn.Module):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens [B] and state → (hidden, state)."""
         values, keys, hidden, cell, _ = state
-        told = self.drop_words(self.words(tokens))[:, None]
-        out, (hidden, cell) = self.lstm(told, (hidden[None].contiguous(), cell[None].contiguous()))
+        out, (hidden, cell) = self.lstm(self.heard(tokens)[:, None], (hidden[None], cell[None]))
         read, weights = self.attended(out, values, keys)
         return torch.cat([out, read], 2)[:, 0], (values, keys, hidden[0], cell[0], weights.mean(1)[:, 0])
 
     def unroll(self, tokens: Tensor, state: State) -> Tensor:
         """Tokens [B, T] forced upon a state → hidden [B, T, H], all words in one go."""
         values, keys, hidden, cell, _ = state
-        told = self.drop_words(self.words(tokens))
-        out, _ = self.lstm(told, (hidden[None].contiguous(), cell[None].contiguous()))
+        out, _ = self.lstm(self.heard(tokens), (hidden[None].contiguous(), cell[None].contiguous()))
         return torch.cat([out, self.attended(out, values, keys)[0]], 2)
+
+    def heard(self, tokens: Tensor) -> Tensor:
+        """Tokens → their embeddings; some are left out while it is trained."""
+        told: Tensor = self.drop_words(self.words(tokens))
+        return told
 
     def attended(self, hidden: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden [B, T, H] and the cells → what all heads read, [B, T, heads · K], and how, [B, heads, T, h·w]."""
@@ -89,10 +98,20 @@ class PhotoDecoder(nn.Module):
         read = weights @ values[:, None]
         return read.transpose(1, 2).flatten(2), weights
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden → [B, V]; the words' own embeddings are read against it."""
+    def scored(self, hidden: Tensor) -> Tensor:
+        """Hidden → [B, V], before what is no word is ruled out; the words' own embeddings are read against it."""
+        heard, read = hidden[:, : self.lstm.hidden_size], hidden[:, self.lstm.hidden_size :]
         mixed = self.output(self.drop(torch.relu(self.mix(self.drop(hidden)))))
-        return functional.linear(mixed, self.words.weight) + self.bias
+        seen = self.says(read.reshape(len(read), self.heads, -1).mean(1))
+        return functional.linear(mixed + torch.sigmoid(self.gate(heard)) * seen, self.words.weight) + self.bias
+
+    def spotted(self, cells: Tensor, tokens: Tensor) -> Tensor:
+        """Cells [B, N, K] → how much each says each of these words by itself, [B, N, W]."""
+        return functional.linear(self.says(cells), self.words.weight[tokens])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden → [B, V]."""
+        return self.scored(hidden) + self.unsaid
 
     def _by_head(self, projected: Tensor) -> Tensor:
         """[B, N, heads · keys] → [B, heads, N, keys]."""

@@ -66,11 +66,9 @@ def record(out: Path, module: str, recipe: Any, start_from: Path | None) -> None
 
 
 def _command(out: Path, module: str, recipe: Any, start_from: Path | None) -> str:
-    options = " ".join(
-        f"--{name}" if value is True else f"--{name} {value}"
-        for name, value in asdict(recipe).items()
-        if value is not False
-    )
+    given = [(name.replace("_", "-"), value) for name, value in asdict(recipe).items() if value is not False]
+    several = [(name, one) for name, value in given for one in (value if isinstance(value, tuple) else (value,))]
+    options = " ".join(f"--{name}" if value is True else f"--{name} {value}" for name, value in several)
     start = "" if start_from is None else f" --start-from {_told(start_from)}"
     return f"python -m {module} --out runs/{out.name} {options}{start}"
 

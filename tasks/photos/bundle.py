@@ -1,0 +1,107 @@
+"""A captioner of photographs as a folder; see `vlx.tasks.shared.folder`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from vlx.task import Defaults, TargetKind
+from vlx.tasks.captioning.captioner import CnnLstmCaptioner
+from vlx.tasks.captioning.unroll import Decoder
+from vlx.tasks.photos.features import GREY, prepared
+from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
+from vlx.tasks.photos.vocabulary import END, SPECIAL, START
+from vlx.tasks.shared import folder as folders
+
+TASK = "captioning photographs"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything about a trained captioner of photographs but its weights.
+
+    ``counts``: training captions in which each word of the vocabulary stands; ``pictures``: how many photographs of
+    each set were trained on; ``method``, ``target`` what explains it best, by measurement (empty: not measured).
+    """
+
+    vocabulary: tuple[str, ...]
+    counts: tuple[int, ...]
+    pictures: dict[str, int]
+    units: int = 256
+    embedding: int = 192
+    hidden: int = 384
+    keys: int = 96
+    heads: int = 2
+    max_words: int = 18
+    method: str = ""
+    target: str = ""
+    notes: tuple[str, ...] = ()
+    task: str = TASK
+    schema: int = folders.SCHEMA
+
+
+def build(config: Config, drop: float = 0.0) -> nn.ModuleDict:
+    """The untrained networks of a configuration: ``cnn`` and ``decoder``; ``drop``: while it is trained."""
+    decoder = PhotoDecoder(
+        config.units, len(config.vocabulary), config.embedding, config.hidden, config.keys, config.heads, drop
+    )
+    return nn.ModuleDict({"cnn": PhotoCnn(config.units), "decoder": decoder})
+
+
+def save(folder: Path, config: Config, networks: nn.Module) -> None:
+    """Write configuration and float16 weights, each whole or not at all; the folder is made if need be."""
+    folders.save(folder, config, networks)
+
+
+def read_config(folder: Path) -> Config:
+    """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
+    return folders.read_config(folder, Config, TASK, _RULES)
+
+
+def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
+    """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
+    return folders.read_weights(folder, build(config))
+
+
+def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
+    """The captioner in a bundle folder, ready to be explained."""
+    config = read_config(folder)
+    networks = read_networks(folder, config)
+    return CnnLstmCaptioner(
+        networks["cnn"],
+        cast(Decoder, networks["decoder"]),
+        config.vocabulary,
+        prepared,
+        start=START,
+        end=END,
+        max_words=config.max_words,
+        name=name,
+        blank=GREY,
+        defaults=Defaults(
+            config.method or "layercam",
+            cast(TargetKind, config.target or "logprob"),
+            "batched",
+            measured=bool(config.method),
+        ),
+        notes=config.notes,
+    )
+
+
+def _words(value: Any) -> bool:
+    return folders.texts(value) and value[: len(SPECIAL)] == SPECIAL and len(value) > len(SPECIAL)
+
+
+def _counted(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(number, int) for number in value.values())
+
+
+_RULES: dict[str, folders.Rule] = {
+    **{name: rule for name, rule in folders.COMMON.items() if name in ("units", "method", "target", "notes")},
+    **{
+        name: (folders.count, "a whole number from 1") for name in ("embedding", "hidden", "keys", "heads", "max_words")
+    },
+    "vocabulary": (_words, f"a list of words, {', '.join(SPECIAL)} first"),
+    "counts": (folders.several(None, lambda value: isinstance(value, int)), "a list of whole numbers"),
+    "pictures": (_counted, "a whole number of pictures for each data set"),
+}
