@@ -468,7 +468,7 @@ def test_reports_carry_the_mark_and_say_what_it_is_of(tmp_path: Path) -> None:
     assert wording.sentence(told) in page
     assert told in markdown
     assert "of effect, not of place" in page
-    assert figure._title(why[0]).endswith("· ✓")
+    assert figure._title(why, why[0]).endswith("· ✓")
     from rich.console import Console
 
     console = Console(width=120, record=True, file=io.StringIO())

@@ -132,7 +132,8 @@ class Explanation:
 
     ``image`` is the picture as the user has it, upright, uint8 [H, W, 3]; ``question`` and its words what was asked
     about it; ``others`` the other likely answers, each explained; ``instead_of`` the answer of a contrast that is not
-    explained. ``provenance`` says which model, layer, method, target, sizes and versions made it.
+    explained; ``scope`` what the task can prove to lie outside of what it was made for (nothing is no promise that all
+    lies within). ``provenance`` says which model, layer, method, target, sizes and versions made it.
     """
 
     text: str
@@ -148,6 +149,7 @@ class Explanation:
     question: str | None = None
     question_words: tuple[QuestionWord, ...] = ()
     instead_of: str | None = None
+    scope: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 

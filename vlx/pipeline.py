@@ -26,6 +26,7 @@ from vlx.probing import Context, probed, stacked
 from vlx.question import question_words
 from vlx.references import MADE
 from vlx.resting import tried
+from vlx.scoping import Scoped
 from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
 from vlx.tracing import measure_frame, refuse_on_its_side
 from vlx.weighting import Method
@@ -164,14 +165,16 @@ def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction,
     kind = _kind(prediction, options)
     provenance = _provenance(task, features, one, options, prediction, kind)
     asked = questions(task, prediction, kind)
+    scope = task.scope(seen, one.picture.image, prediction.text) if isinstance(task, Scoped) else ()
     if not asked:
-        return assembly.nothing(task, one, features, prediction, placement, provenance)
+        return replace(assembly.nothing(task, one, features, prediction, placement, provenance), scope=scope)
     needs = not isinstance(options.method, methods.Hiding) or options.naming is not None
     found = measured(_attributed(task, one, features, asked, options))
     found = tried(task, features, asked, found, needs_gradient=needs)
     context = Context(task, one, features, prediction, asked, *stacked(found), placement.grid, options)
     found = probed(context, found)
     why = assembly.explanation(task, one, features, prediction, asked, found, placement, provenance)
+    why = replace(why, scope=scope, others=tuple(replace(other, scope=scope) for other in why.others))
     if isinstance(task, Hears) and options.query.text is not None:
         first = asked[0]
         heard = question_words(task, seen, options.query.text, first.target, first.likely)

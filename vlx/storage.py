@@ -74,6 +74,7 @@ def _record(why: Explanation, shown: Array | None = None) -> dict[str, Any]:
         "task": why.task,
         "method": why.method,
         "forced": why.forced,
+        "scope": list(why.scope),
         "notes": list(why.notes),
         "provenance": why.provenance,
         "placement": why.placement.to_dict(),
@@ -134,6 +135,7 @@ def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanat
         question=record.get("question"),
         question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
         instead_of=record.get("instead_of"),
+        scope=tuple(map(str, record.get("scope", ()))),
         notes=(*record["notes"], *_older(record["words"])),
         provenance=record["provenance"],
     )

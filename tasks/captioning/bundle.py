@@ -14,6 +14,7 @@ from vlx.tasks.captioning.unroll import Decoder
 from vlx.tasks.shared import folder as folders
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
+from vlx.tasks.shared.worlds import scope_of
 
 Entry = Literal["attention", "first", "state"]
 ENTRIES: tuple[Entry, ...] = ("attention", "first", "state")
@@ -26,7 +27,7 @@ class Config:
 
     ``entry`` is how the picture enters the decoder; ``wide`` which CNN; ``cells`` (h, w) the shape of A; ``mean`` and
     ``std`` the training pictures' colour; ``method``, ``target`` what explains it best, by measurement (empty: not
-    measured).
+    measured); ``world`` the kind of pictures that it was trained on ("scenes", or empty: unknown).
     """
 
     vocabulary: tuple[str, ...]
@@ -40,6 +41,7 @@ class Config:
     max_words: int = 20
     method: str = ""
     target: str = ""
+    world: str = ""
     notes: tuple[str, ...] = ()
     task: str = "captioning"
     schema: int = folders.SCHEMA
@@ -110,4 +112,5 @@ def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
         blank=config.mean,
         defaults=measured,
         notes=config.notes,
+        tells=scope_of(config.world, "captioning"),
     )

@@ -18,7 +18,7 @@ from vlx.tasks.captioning.state import check_state
 from vlx.tasks.captioning.stock import said
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
+from vlx.tasks.shared.vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.wrapped import plain
 
 LONGEST_FORCED = 100
@@ -34,7 +34,8 @@ class CnnLstmCaptioner(CnnVision):
     ``max_words`` words. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies
     that are not words between spaces, such as pieces of words; characters (the space among them) are known by
     themselves. Each entry is explained by itself, punctuation too. ``blank``: RGB in [0, 1] of a picture that shows
-    nothing, by default found from ``prepare``.
+    nothing, by default found from ``prepare``. ``tells``: what of a picture lies outside of what the model
+    was made for, (features [1, …], picture, text) → sentences.
 
     >>> CnnLstmCaptioner(cnn, decoder, tokenizer.get_vocab_list(), prepare, start=101, end=102,
     ...                  tokenize=tokenizer.tokenize, join=tokenizer.convert_tokens_to_string)
@@ -61,10 +62,11 @@ class CnnLstmCaptioner(CnnVision):
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
         notes: Sequence[str] = (),
+        tells: Scope | None = None,
     ) -> None:
         decoder = plain(decoder)
         _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
-        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
+        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes, tells=tells)
         self.decoder, self._checked = decoder, False
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words

@@ -27,11 +27,8 @@ from vlx.tasks.captioning.unroll import Decoder, logits_of
 from vlx.tasks.shared import run
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
+from vlx.tasks.shared.worlds import SCENES
 
-NOTE = (
-    "This captioner knows the drawn pictures of vlx.scenes only; for photographs use a captioner trained on them "
-    "(your own in CnnLstmCaptioner)."
-)
 BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random
 
@@ -101,7 +98,7 @@ def _config(data: Corpus, recipe: Recipe) -> bundle.Config:
         cells=(8, 8) if recipe.wide else (16, 16),
         mean=(float(mean[0]), float(mean[1]), float(mean[2])),
         std=(float(std[0]), float(std[1]), float(std[2])),
-        notes=(NOTE,),
+        world=SCENES,
     )
 
 

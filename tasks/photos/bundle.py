@@ -9,6 +9,7 @@ from torch import nn
 from vlx.task import Defaults, TargetKind
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.unroll import Decoder
+from vlx.tasks.photos import scope
 from vlx.tasks.photos.features import GREY, prepared
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.vocabulary import END, SPECIAL, START
@@ -68,8 +69,9 @@ def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
     """The captioner in a bundle folder, ready to be explained."""
     config = read_config(folder)
     networks = read_networks(folder, config)
+    cnn = cast(PhotoCnn, networks["cnn"])
     return CnnLstmCaptioner(
-        networks["cnn"],
+        cnn,
         cast(Decoder, networks["decoder"]),
         config.vocabulary,
         prepared,
@@ -85,6 +87,7 @@ def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
             measured=bool(config.method),
         ),
         notes=config.notes,
+        tells=scope.of(folder, dict(zip(config.vocabulary, config.counts, strict=True)), cnn.backbone.classified),
     )
 
 

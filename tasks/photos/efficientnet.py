@@ -99,7 +99,11 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits, [B, 1000]."""
-        logits: Tensor = self.classifier(self.maps(images)[1].mean((2, 3)))
+        return self.classified(self.maps(images)[1])
+
+    def classified(self, last: Tensor) -> Tensor:
+        """The last map → class logits, [B, 1000]."""
+        logits: Tensor = self.classifier(last.mean((2, 3)))
         return logits
 
 

@@ -28,9 +28,14 @@ class PhotoCnn(nn.Module):
         wide = functional.interpolate(self.last(last), size=middle.shape[2:], mode="nearest")
         return torch.relu(self.middle(middle) + wide)
 
+    def with_maps(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """A, and the backbone's last map as "last" [B, 1280, ⌈h/2⌉, ⌈w/2⌉]; see `vlx.tasks.shared.vision.Deeper`."""
+        middle, last = self.backbone.maps(images)
+        return self.fused(middle, last), {"last": last}
+
     def forward(self, images: Tensor) -> Tensor:
         """A, [B, units, h, w]."""
-        return self.fused(*self.backbone.maps(images))
+        return self.with_maps(images)[0]
 
 
 class PhotoDecoder(nn.Module):

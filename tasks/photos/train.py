@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vlx.errors import InputError
 from vlx.photos import captioned
 from vlx.photos.captioned import Photograph, Photographs
-from vlx.tasks.photos import bundle
+from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
 from vlx.tasks.photos.features import Maps, computed
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
@@ -101,6 +101,8 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
         bundle.save(out / "bundle", config, networks)
         shutil.copy(out / run.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: {_kept(data, tokens, taught):.4f} nats a word on kept pictures")
+    names = list(dict.fromkeys(row.name for row in data.order))
+    scope.save(out / "bundle", scope.met(cnn.classified, data.maps, names, len(data.captions())))
 
 
 def published(weights: Path | None) -> EfficientNetLite:

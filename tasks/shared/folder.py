@@ -96,6 +96,7 @@ COMMON: dict[str, Rule] = {
     "std": (several(3, lambda value: isinstance(value, float | int) and value > 0), "three numbers above 0"),
     "method": (lambda value: value == "" or value in METHODS, f"one of {', '.join(METHODS)}"),
     "target": (lambda value: value == "" or value in TARGET_KINDS, f"one of {', '.join(TARGET_KINDS)}"),
+    "world": (lambda value: value in ("", "scenes"), '"scenes" or nothing'),
     "notes": (texts, "a list of sentences"),
 }
 

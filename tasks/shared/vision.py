@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import RLock
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from PIL import Image
@@ -19,12 +20,23 @@ from vlx.tracing import Tracer, mean_colour
 LAYER = "cnn"
 OTHERS = "others"  # tokens that are no cells
 _CUDNN = RLock()
+Scope = Callable[[Features, Image.Image, str], tuple[str, ...]]  # see `vlx.scoping.Scoped`
+
+
+@runtime_checkable
+class Deeper(Protocol):
+    """Optional, of a CNN: other maps that it makes on the way to A or behind it, for what is said beside A."""
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures [B, C, H, W] → A as the CNN itself gives it, and maps [B, K, h, w] by name."""
+        ...
 
 
 class CnnVision:
     """A = ``cnn(images)``, [B, K, h, w], with what the Task protocol asks of the vision part.
 
     ``blank`` is RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
+    ``tells`` says what of a picture lies outside of what the model was made for.
     """
 
     besides: Mapping[str, str] = {OTHERS: "the tokens that are no cells"}  # see `vlx.around.Besides`
@@ -37,9 +49,11 @@ class CnnVision:
         name: str,
         blank: tuple[float, float, float] | None,
         notes: Sequence[str],
+        tells: Scope | None = None,
     ) -> None:
         self.cnn, self.prepare = plain(cnn), prepare
         self.name, self.notes, self._blank = name, tuple(notes), blank
+        self._tells = tells
         self._tracer, self._digest = Tracer(), Digest()
 
     @property
@@ -73,12 +87,13 @@ class CnnVision:
         output is no map, and for NaN.
         """
         self._refuse_training()
+        maps: dict[str, Tensor] = {}
         with torch.no_grad():
-            laid = self._tracer.lay(self._run, inputs)
+            laid = self._tracer.lay(partial(self._run, maps=maps), inputs)
         if not torch.isfinite(laid.A).all():
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
         rest = None if laid.others is None else {OTHERS: laid.others}
-        return Features({LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
+        return Features({**maps, LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
@@ -96,10 +111,14 @@ class CnnVision:
         """A [M, K, h, w] as the CNN gave it: what comes behind it knows its own layout only."""
         return self._tracer.join(A, rest.get(OTHERS) if isinstance(rest, dict) else None)
 
-    def _run(self, pictures: Tensor) -> Tensor:
-        """What the CNN gives; what it raises becomes a ModelError."""
+    def scope(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
+        """What of one picture lies outside of what the model was made for; see `vlx.scoping.Scoped`."""
+        return () if self._tells is None else self._tells(features, picture, text)
+
+    def _run(self, pictures: Tensor, maps: dict[str, Tensor]) -> Tensor:
+        """What the CNN gives, other maps of the first run into ``maps``; what it raises becomes a ModelError."""
         try:
-            made: Tensor = self.cnn(pictures)
+            made, others = self._made(pictures)
         except Exception as error:  # a network's code raises anything
             if passes(error):
                 raise
@@ -108,7 +127,12 @@ class CnnVision:
                 "it takes more, bind it: cnn=lambda x: net(x, other), with len(x) rows of each; else mend prepare"
             ) from error
         unquantised(made, f"{self.name}: the CNN")
+        if not maps:
+            maps.update(others)
         return made
+
+    def _made(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.cnn.with_maps(pictures) if isinstance(self.cnn, Deeper) else (self.cnn(pictures), {})
 
     def _parts(self) -> dict[str, Any]:
         """The parts of the model by name, the CNN first."""

@@ -11,6 +11,7 @@ from vlx.task import Defaults, TargetKind
 from vlx.tasks.shared import folder as folders
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
+from vlx.tasks.shared.worlds import scope_of
 from vlx.tasks.vqa.heads import ENCODINGS, Concatenation, Encoding, Product, StackedAttention
 from vlx.tasks.vqa.vqa import CnnLstmVqa, Head
 
@@ -40,6 +41,7 @@ class Config:
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     method: str = ""
     target: str = ""
+    world: str = ""
     notes: tuple[str, ...] = ()
     task: str = "vqa"
     schema: int = folders.SCHEMA
@@ -95,6 +97,7 @@ def load_task(folder: Path, name: str) -> CnnLstmVqa:
             measured=config.method is not None,
         ),
         notes=config.notes,
+        tells=scope_of(config.world, "vqa"),
     )
 
 

@@ -25,12 +25,12 @@ from vlx.tasks.shared import folder as folders
 from vlx.tasks.shared import run
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
+from vlx.tasks.shared.worlds import SCENES
 from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import NONE, Asking, of_easy_vqa, of_scenes
 from vlx.tasks.vqa.heads import ENCODINGS, StackedAttention
 
-NOTE = "This model knows the drawn pictures of vlx.scenes only; for photographs use one trained on them (hf:…)."
 BIASED_NOTE = "This model was biased on purpose: it answers half of the kinds of question without looking."
 EASY_NOTE = "This model knows the pictures of easy-VQA only: one flat shape on a flat background."
 BATCH = 64
@@ -114,7 +114,8 @@ def _config(data: Asking, recipe: Recipe, easy: bool) -> bundle.Config:
         cells=(cells, cells),
         mean=(float(mean[0]), float(mean[1]), float(mean[2])),
         std=(float(std[0]), float(std[1]), float(std[2])),
-        notes=(EASY_NOTE if easy else NOTE, *((BIASED_NOTE,) if recipe.biased else ())),
+        world="" if easy else SCENES,
+        notes=(*((EASY_NOTE,) if easy else ()), *((BIASED_NOTE,) if recipe.biased else ())),
     )
 
 

@@ -19,7 +19,7 @@ from vlx.stock import Said
 from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.vision import CnnVision, rnn_backward_allowed
+from vlx.tasks.shared.vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.wrapped import plain
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
@@ -54,6 +54,7 @@ class CnnLstmVqa(CnnVision):
     not words between spaces. A question may also be a vector (a bag of words, an embedding): ``tokenize`` then gives a
     float tensor [Q], the head gets it as [N, Q] in the place of the tokens, ``vocabulary`` may be empty, and question
     words are left out. ``blank``: RGB in [0, 1] of a picture that shows nothing, by default found from ``prepare``.
+    ``tells``: what of a picture lies outside of what the model was made for, (features, picture, text) → sentences.
 
     >>> bag = lambda text: torch.tensor([float(word in text.lower().split()) for word in words])
     >>> task = CnnLstmVqa(cnn, lambda A, bags, lengths: net(A, bags), [], answers, prepare, tokenize=bag)
@@ -80,10 +81,11 @@ class CnnLstmVqa(CnnVision):
         blank: tuple[float, float, float] | None = None,
         defaults: Defaults | None = None,
         notes: Sequence[str] = (),
+        tells: Scope | None = None,
     ) -> None:
         head = plain(head)
         _check(head, vocabulary, answers, unknown, tokenize is not None)
-        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes)
+        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes, tells=tells)
         self.head = head
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
         self.defaults = defaults or Defaults(gradients="batched")

@@ -32,6 +32,11 @@ def title(why: Explanation) -> str:
     return why.text if why.instead_of is None else f"{why.text} rather than {why.instead_of}"
 
 
+def marked(why: Explanation) -> str:
+    """The same with a ring behind each word that a caption has from language; see `wording.language`."""
+    return wording.marked(why) if why.instead_of is None else title(why)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of the question as it was asked, with the word in it; strengths from −1 to 1 on shared scales."""

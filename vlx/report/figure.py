@@ -67,7 +67,7 @@ def draw(why: Explanation, columns: int = 4) -> Figure:
                 parse_math=False,
             )
         axis.imshow((drawn.under if why.instead_of is None else drawn.under_signed)(word.signed, top))
-        axis.set_title(_title(word, why.instead_of if word in why.words else None), fontsize=9, parse_math=False)
+        axis.set_title(_title(why, word), fontsize=9, parse_math=False)
     if why.question_words:
         _asked(axes[1 + len(words)], why)
     if words and top > 0:
@@ -93,9 +93,9 @@ def rendered(figure: Figure) -> bytes:
 
 def _heading(why: Explanation, width: int) -> str:
     """Question, text and verdict, each on lines of its own."""
-    told = answers.title(why) or "(nothing)"
+    told = answers.marked(why) or "(nothing)"
     verdicts = [wording.verdict(word, why.instead_of) for word in why.words if why.question is not None]
-    lines = [why.question, told, *map(wording.sentence, verdicts)]
+    lines = [why.question, told, *map(wording.sentence, (*why.scope, *verdicts))]
     return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line) + "\n" * bool(
         why.question
     )
@@ -137,17 +137,20 @@ def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explan
         format=ticks,
     )
     noun = wording.PLURALS[wording.noun(why)]
-    bar.set_label(f"{wording.unit(why.words[0])}, one scale for all {noun}", fontsize=8, parse_math=False)
+    told = [f"{wording.unit(why.words[0])}, one scale for all {noun}", wording.legend(why)]
+    bar.set_label("\n".join(filter(None, told)), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=7)
     bar.ax.xaxis.get_offset_text().set_fontsize(7)
     bar.outline.set_visible(False)
 
 
-def _title(word: WordExplanation, instead_of: str | None = None) -> str:
+def _title(why: Explanation, word: WordExplanation) -> str:
+    instead_of = why.instead_of if word in why.words else None
     seen = "" if word.seen is None else f" · seen {wording.seen(word)}"
     mark = f" · {wording.mark(word)}" if word.check is not None else ""
     rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"
     label = _line(word.label, 28 if instead_of is None else 14)
+    label += wording.ringed(why, word).removeprefix(word.label) if instead_of is None else ""
     return f"{label}{rest}\n{chances.short(word)}{seen}{mark}"
 
 

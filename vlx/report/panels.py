@@ -67,6 +67,11 @@ class Item:
         return wording.moved(self.word)
 
     @property
+    def language(self) -> bool:
+        """Whether it is a caption's word that the picture hardly carries."""
+        return self.kind == "word" and self.noun == "word" and wording.language(self.word)
+
+    @property
     def ink(self) -> int:
         """How dark the word is written, in percent: words that other pictures hardly move are pale."""
         return 100 if self.moved is None or self.instead_of else round(100 * min(max(self.moved, 0.0) * 1.6, 1.0))
@@ -104,7 +109,8 @@ class Item:
             if self.word.seen is None
             else f", seen {wording.seen(self.word)}{'' if self.word.outputs == 'value' else ' nats'}"
         )
-        return f"{self.label}: {chances.spoken(self.word)}{seen}, map {100 * self.strength:.0f} % of the scale"
+        owed = ", owed to language" if self.language else ""
+        return f"{self.label}: {chances.spoken(self.word)}{seen}{owed}, map {100 * self.strength:.0f} % of the scale"
 
     @property
     def meanings(self) -> dict[str, str]:

@@ -23,15 +23,19 @@ def table(why: Explanation) -> Group:
         rows.add_column(name, justify="left" if name in (*wording.PLURALS, "map", "else") else "right")
     top = colour.scale(why)
     for word in answers.shown(why):
-        rows.add_row(*_row(word, top, why.instead_of if word in why.words else None))
+        rows.add_row(*_row(why, word, top))
     said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
-    title = Text.assemble((said + " ", "dim"), (clean(answers.title(why)) or "(nothing)", "bold"))
+    title = Text.assemble((said + " ", "dim"), (clean(answers.marked(why)) or "(nothing)", "bold"))
     unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
     foot = Text(f"{why.method} · seen: {chances.owed_unit(why)} owed to the picture{unit}", style="dim")
+    if legend := wording.legend(why):
+        foot.append(f"\n{legend}", style="dim")
     if any(word.check is not None for word in why):
         foot.append(f"\n{wording.MARKS}", style="dim")
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
-    return Group(*_question(why), title, *([rows] if why.words else []), foot, *_reasons(why), *_probes(why), *notes)
+    scope = [Text(clean(wording.sentence(told)), style="bold yellow") for told in why.scope]
+    body = [rows] if why.words else []
+    return Group(*_question(why), title, *scope, *body, foot, *_reasons(why), *_probes(why), *notes)
 
 
 def sentences(why: Explanation) -> list[str]:
@@ -120,12 +124,14 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
     return lines if why.question is not None else [f"“{word.label}”: {line}" for line in lines]
 
 
-def _row(word: WordExplanation, top: float, instead_of: str | None = None) -> list[Text]:
+def _row(why: Explanation, word: WordExplanation, top: float) -> list[Text]:
+    instead_of = _rival(why, word)
+    label = wording.ringed(why, word) if instead_of is None else _label(word, instead_of)
     moved = wording.moved(word)
     peak = wording.strongest(word.signed)
     return [
         Text(
-            clean(_label(word, instead_of)),
+            clean(label),
             style="dim" if moved is not None and moved < wording.LITTLE else "bold",
         ),
         *map(Text, chances.cells(word)),
@@ -154,11 +160,13 @@ def markdown(why: Explanation) -> str:
     made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
-        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.title(why)) or '(nothing)'}",
+        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",
         "",
+        *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
         f"{made} {model}, explained by {_plain(why.method)}. "
         f"A map shows regions whose features most raise the {noun}’s score.{unit}",
         "",
+        *([f"{_plain(legend)}.", ""] if (legend := wording.legend(why)) else []),
         *(f"- {_plain(line)}" for line in _question_figures(why)),
         *(f"- {_plain(line)}" for word in why for line in _probed(why, word)),
         *(f"- {_plain(word.label)}: {_plain(wording.checked(word))}." for word in why if word.check is not None),
@@ -167,7 +175,7 @@ def markdown(why: Explanation) -> str:
         f"| {noun} | {' | '.join(chances.heads(why))} | seen ({chances.seen_unit(why)}) | check | peak for | "
         f"peak against | other likely {nouns} |",
         f"|---|{'--:|' * len(chances.heads(why))}--:|---|--:|--:|---|",
-        *(_line(word, why.instead_of if word in why.words else None) for word in (*answers.shown(why), *why.phrases)),
+        *(_line(why, word) for word in (*answers.shown(why), *why.phrases)),
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
         "",
@@ -189,9 +197,11 @@ def _weighed(why: Explanation) -> str:
     return " ".join(f"{mark}{_plain(text)}{mark}" for text, mark in marks)
 
 
-def _line(word: WordExplanation, instead_of: str | None = None) -> str:
+def _line(why: Explanation, word: WordExplanation) -> str:
+    instead_of = _rival(why, word)
+    label = wording.ringed(why, word) if word in why.words else word.label
     cells = (
-        _plain(word.label if instead_of is None else f"{word.label} rather than {instead_of}"),
+        _plain(label if instead_of is None else f"{word.label} rather than {instead_of}"),
         *map(_plain, chances.cells(word)),
         wording.seen(word),
         _plain(wording.mark(word)),

@@ -7,6 +7,7 @@ import numpy as np
 
 from vlx.evaluation.result import wilson
 from vlx.explanation import Explanation, Look, WordExplanation
+from vlx.language import are_words
 from vlx.references import MADE
 
 UNITS = {
@@ -25,6 +26,9 @@ LITTLE = 0.1  # nats of `looked`: less is "hardly"
 ENOUGH = 16  # pictures of the user's own, before that is said
 SURE = 0.8  # of other pictures give the same, at 95 % confidence
 OWN = "your own"  # as `vlx.probes.looks` calls them
+CARRIED = 0.3  # nats of `seen`: a word that owes less to the picture is language's; see benchmarks.scope
+RING = "°"
+RINGED = f"{RING} language’s: the picture hardly carries this word (seen below .3 nats)"
 SATURATED = -0.05  # from this log p on its gradient is faint: ∂ log p/∂z = 1 − p
 
 
@@ -183,6 +187,36 @@ def moved(word: WordExplanation) -> float | None:
         return None
     size = min(abs(word.seen), 1.0) if word.looked is None else word.looked
     return -size if word.seen < 0 else size
+
+
+def language(word: WordExplanation) -> bool:
+    """Whether a caption's word is language's: the picture hardly carries it, or speaks against it.
+
+    It owes the picture less than .3 nats: with the references in its place it is at least three quarters as likely.
+    """
+    return moved(word) is not None and word.seen is not None and word.seen < CARRIED
+
+
+def ringed(why: Explanation, word: WordExplanation) -> str:
+    """The word's label, with a ring behind it where a caption has it from language."""
+    return word.label + RING * (noun(why) == "word" and language(word))
+
+
+def marked(why: Explanation) -> str:
+    """The text with a ring behind each word that a caption has from language; bare where it is made of pieces."""
+    labels = [word.label for word in why.words]
+    if noun(why) != "word" or not are_words(labels, why.text):
+        return why.text
+    told, rest = "", why.text
+    for word in why.words:
+        before, _, rest = rest.partition(word.label)
+        told += before + ringed(why, word)
+    return told + rest
+
+
+def legend(why: Explanation) -> str:
+    """What the ring means; empty where there is none."""
+    return RINGED if noun(why) == "word" and any(map(language, why.words)) else ""
 
 
 def seen_said(word: WordExplanation) -> str:

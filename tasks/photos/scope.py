@@ -1,0 +1,165 @@
+"""What a captioner of photographs has no words for: its CNN's own classes, held against what its captions spoke of.
+
+The CNN was taught a thousand classes before anything was captioned. Where they name a thing that the training captions
+hardly speak of, the caption must be about something else, and that can be told.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlx.errors import ModelError
+from vlx.photos.captioned import words_of
+from vlx.task import Features
+from vlx.tasks.photos.features import Maps
+from vlx.tasks.photos.kinds import Kinds, imagenet
+from vlx.tasks.shared import vision
+from vlx.tasks.shared.worlds import drawn
+
+FILE = "scope.json"
+WELL = 300  # training captions from which a word is known
+MET = 10  # training photographs of a class from which its pictures are known, whatever they were called
+SHOWN = 0.3  # p of a class from which a training photograph counts
+SAID = 0.5  # p of a thing from which it is told; all chosen by ``benchmarks.scope things``
+FAINT = 0.01  # p of a class that counts no more
+STEPS = 3  # the thing is told by a kind at most so wide
+BATCH = 64
+
+Classify = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a captioner was trained on: captions and photographs, and in how many of these each class was seen."""
+
+    captions: int
+    photographs: int
+    classes: tuple[int, ...]
+
+
+class Scope:
+    """Tells where the classes of the CNN name what the captioner has no words for.
+
+    ``classify``: the CNN's last map [B, K, h, w] → logits [B, 1000]; ``counts``: training captions by word.
+
+    >>> Scope(classify, {"dog": 6276, "bird": 191}, met).told(probabilities, "a man in a red shirt")
+    ('out of scope: to the CNN this is macaw (.86); the captioner has no word for it, the nearest is “bird” (191 …',)
+    """
+
+    def __init__(self, classify: Classify, counts: Mapping[str, int], met: Met, kinds: Kinds | None = None) -> None:
+        self._classify, self._counts, self._met = classify, counts, met
+        self._kinds = kinds or imagenet()
+
+    def __call__(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
+        """See `vlx.scoping.Scoped`; of a drawn picture the classes mean nothing."""
+        with torch.no_grad():
+            logits = self._classify(features.maps["last"])[0].float()
+        return drawn(picture) or self.told(logits.softmax(0).tolist(), text)
+
+    @cached_property
+    def known(self) -> tuple[bool, ...]:
+        """Which classes the captions speak of: a word for them, or for what they are, is known, or their pictures."""
+        spoken = [max(self._count(kind) for kind in chain) >= WELL for chain in self._kinds.chains]
+        return tuple(word or count >= MET for word, count in zip(spoken, self._met.classes, strict=True))
+
+    def told(self, probabilities: Sequence[float], text: str) -> tuple[str, ...]:
+        """A sentence where a thing that is not known has p ≥ .5 and the text names neither it nor its kind, else none.
+
+        The probabilities of several classes of one kind add up; the narrowest kind is told.
+        """
+        found = self._thing(probabilities)
+        if found is None:
+            return ()
+        thing, p, near = found
+        if any(self._kinds.words(kind) & set(words_of(text)) for kind in near):
+            return ()
+        return (
+            f"out of scope: to the CNN this is {self._kinds.names[thing][0]} ({_share(p)}); {self._lacking(thing)}",
+        )
+
+    def _thing(self, probabilities: Sequence[float]) -> tuple[int, float, set[int]] | None:
+        """The narrowest kind of unknown classes with p ≥ .5, its p, and all kinds that its classes are of."""
+        strange = [n for n, p in enumerate(probabilities) if p >= FAINT and not self.known[n]]
+        sums: dict[int, float] = {}
+        steps: dict[int, int] = {}
+        for n in strange:
+            for kind, far in self._kinds.chains[n].items():
+                if far <= STEPS:
+                    sums[kind] = sums.get(kind, 0.0) + probabilities[n]
+                    steps[kind] = max(steps.get(kind, 0), far)
+        likely = [kind for kind, p in sums.items() if p >= SAID]
+        if not likely:
+            return None
+        thing = min(likely, key=lambda kind: (steps[kind], -sums[kind]))
+        chains = [self._kinds.chains[n] for n in strange]
+        return thing, sums[thing], {kind for chain in chains if thing in chain for kind in chain}
+
+    def _lacking(self, thing: int) -> str:
+        """What the captioner has instead of a word for the thing."""
+        of = f"of {self._met.captions:,} training captions"
+        near = next((kind for kind in self._kinds.chain(thing) if self._count(kind)), None)
+        if near is None:
+            return "the captioner has no word for it, nor for anything like it"
+        if near == thing or self._kinds.names[thing][0].split()[-1].lower() in self._kinds.words(near):
+            return f"“{self._word(near)}” stands in {self._count(near):,} {of} only, and not in this one"
+        return f"the captioner has no word for it, the nearest is “{self._word(near)}” ({self._count(near):,} {of})"
+
+    def _count(self, kind: int) -> int:
+        return sum(self._counts.get(word, 0) for word in self._kinds.words(kind))
+
+    def _word(self, kind: int) -> str:
+        return max(sorted(self._kinds.words(kind)), key=lambda word: self._counts.get(word, 0))
+
+
+def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> Met:
+    """What training photographs of these names show to the CNN."""
+    shown = torch.zeros(0)
+    for first in range(0, len(names), BATCH):
+        last = maps.of(names[first : first + BATCH])[1]
+        with torch.no_grad():
+            seen = (classify(last).softmax(1) >= SHOWN).sum(0)
+        shown = seen if first == 0 else shown + seen
+    return Met(captions, len(names), tuple(map(int, shown)))
+
+
+def save(folder: Path, found: Met) -> None:
+    """Write ``scope.json``, whole or not at all."""
+    part = folder / f"{FILE}.partial"
+    part.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+    os.replace(part, folder / FILE)
+
+
+def read(folder: Path) -> Met | None:
+    """What `save` wrote; None where there is nothing. Raises ModelError naming a file that is broken."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        made = Met(int(found["captions"]), int(found["photographs"]), tuple(map(int, found["classes"])))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not readable ({type(error).__name__}: {error}); train again or delete it") from None
+    if len(made.classes) != len(imagenet().classes):
+        raise ModelError(f"{path}: {len(made.classes)} classes, ImageNet has 1000; train again or delete it")
+    return made
+
+
+def of(folder: Path, counts: Mapping[str, int], classify: Classify) -> vision.Scope:
+    """What the captioner in a bundle folder tells; without ``scope.json`` only that a picture is drawn."""
+    found = read(folder)
+    return _drawn_only if found is None else Scope(classify, counts, found)
+
+
+def _drawn_only(features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
+    return drawn(picture)
+
+
+def _share(p: float) -> str:
+    return "> .99" if p > 0.995 else f"{p:.2f}".removeprefix("0")
