@@ -142,6 +142,22 @@ def phrases(words: Sequence[str], model: str | None = None) -> list[tuple[int, i
     return _cut(words) if parser is None else _chunks(parser, words)
 
 
+def tagged(texts: Iterable[Sequence[str]]) -> list[list[tuple[str, str]]] | None:
+    """The lemma and the part of speech (NOUN, VERB, ADJ …) of every word of some texts, by spaCy; None without it.
+
+    >>> tagged([["two", "dogs"]])
+    [[('two', 'NUM'), ('dog', 'NOUN')]]
+    """
+    parser = _parser()
+    if parser is None:
+        return None
+    with random_state_kept():
+        from spacy.tokens import Doc
+
+        documents = parser.pipe(Doc(parser.vocab, words=list(words)) for words in texts)
+        return [[(token.lemma_, token.pos_) for token in document] for document in documents]
+
+
 @cache
 def _parser(models: tuple[str, ...] = PARSERS) -> Any:
     """The first of these spaCy models that can be loaded; None without one. Importing spaCy seeds generators."""

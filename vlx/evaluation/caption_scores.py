@@ -5,7 +5,7 @@ The COCO server's own cutter (PTB) treats hyphens and apostrophes otherwise; fig
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,20 +67,20 @@ def counted(said: Words, written: Sequence[Words]) -> NDArray[np.float64]:
     N-grams that stand in a reference (n = 1 to 4), n-grams said (n = 1 to 4), words said, and words of the reference
     that is nearest in length (of two the shorter).
     """
-    met, total = [], []
-    for n in range(1, LONGEST + 1):
-        own = _grams(said, n)
-        most: Counter[tuple[str, ...]] = Counter()
-        for reference in written:
-            most |= _grams(reference, n)
-        met.append(sum((own & most).values()))
-        total.append(sum(own.values()))
+    met, total = [0] * LONGEST, [max(len(said) - n, 0) for n in range(LONGEST)]
+    for gram, times in (most_grams([said]) & most_grams(written)).items():
+        met[len(gram) - 1] += times
     nearest = min((abs(len(one) - len(said)), len(one)) for one in written)[1]
     return np.array([*met, *total, len(said), nearest], np.float64)
 
 
-def _grams(words: Words, n: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+def most_grams(texts: Iterable[Words]) -> Counter[tuple[str, ...]]:
+    """How often each n-gram of one to four words stands in that text in which it stands most often."""
+    most: Counter[tuple[str, ...]] = Counter()
+    for words in texts:
+        starts = ((n, i) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1))
+        most |= Counter(tuple(words[i : i + n]) for n, i in starts)
+    return most
 
 
 def bleu(counts: NDArray[np.float64]) -> NDArray[np.float64]:

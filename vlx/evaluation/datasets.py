@@ -12,7 +12,7 @@ from vlx.photos.captioned import Photographs
 from vlx.photos.objects import OutlinedData
 
 KINDS = ("flickr8k", "coco")
-UNKNOWN = "in the list, not in the data"
+UNKNOWN = "asked for, not in the data"
 
 
 def parsed(name: str) -> tuple[str, Path]:
@@ -36,18 +36,19 @@ def photographs(name: str, only: Path | None = None) -> Photographs:
     """The captioned photographs of a data set to measure on.
 
     Of Flickr8k the official test split, of COCO all in the folder; with ``only`` those of a list instead, see `listed`.
-    Names of the list that the data lack are counted in ``left_out``. Raises InputError when nothing is left.
+    Names of the split or list that the data lack are counted in ``left_out``. Raises InputError when nothing is left.
     """
     kind, folder = parsed(name)
     found = captioned.read(folder)
-    if only is None:
-        return found.only(captioned.split(folder, "test")) if kind == "flickr8k" else found
-    wanted = listed(only)
+    if only is None and kind == "coco":
+        return found
+    wanted = sorted(captioned.split(folder, "test")) if only is None else listed(only)
     chosen = found.only(wanted)
     if not chosen.rows:
-        raise InputError(f"{only}: none of its {len(wanted)} names is a captioned picture of {name}, as {wanted[0]!r}")
-    there = {row.name for row in chosen.rows}
-    missing = tuple(one for one in wanted if one not in there)
+        what = f"{name}: its test split" if only is None else str(only)
+        raise InputError(f"{what}: none of its {len(wanted)} names is a captioned picture of {name}, as {wanted[0]!r}")
+    told = {row.name for row in chosen.rows}.union(*chosen.left_out.values())
+    missing = tuple(one for one in wanted if one not in told)
     return replace(chosen, left_out={**chosen.left_out, UNKNOWN: missing} if missing else chosen.left_out)
 
 

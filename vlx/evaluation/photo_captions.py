@@ -1,6 +1,6 @@
 """How good a captioner's captions of photographs are, beside what any caption scores."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,15 +74,20 @@ def measured(task: Task, data: Photographs, name: str, n: int | None = None, **o
     reference less). ``options``: see `say`. The command of the result repeats it.
     """
     said = say(task, data.rows[:n], **options)
+    command = f"vlx evaluate {task.name} {name} --metrics captions" + (f" --n {n}" if n else "")
+    return result_of(task.name, said, command, data.left_out)
+
+
+def result_of(model: str, said: Said, command: str, left: Mapping[str, Sequence[str]]) -> Result:
+    """The figures of what a captioner said, one row a beam width, and a person's; ``left``: pictures left out, why."""
     rows = figures({_search(width): told for width, told in said.captions.items()}, said.rows)
     rows += figures({PERSON: [row.captions[0] for row in said.rows]}, said.rows, first=1)
-    left = {**data.left_out, **({UNREADABLE: said.unread} if said.unread else {})}
-    command = f"vlx evaluate {task.name} {name} --metrics captions" + (f" --n {n}" if n else "")
-    notes = (*omissions(left), *((ABSENT,) if len({row.group for row in rows}) < len(METRICS) else ()))
-    return Result(task.name, len(said.rows), tuple(rows), command, "photographs", notes)
+    notes = omissions({**left, **({UNREADABLE: said.unread} if said.unread else {})})
+    notes += [ABSENT] if len({row.group for row in rows}) < len(METRICS) else []
+    return Result(model, len(said.rows), tuple(rows), command, "photographs", tuple(notes))
 
 
-def figures(told: dict[str, Sequence[str]], rows: Sequence[Photograph], first: int = 0) -> list[Figure]:
+def figures(told: Mapping[str, Sequence[str]], rows: Sequence[Photograph], first: int = 0) -> list[Figure]:
     """The figures of captions, one a row, by who said them; against the references from number ``first`` on.
 
     Pictures without such a reference are left out. A metric is the figure's ``group``, who said it its ``method``.

@@ -50,8 +50,8 @@ def origin(folder: Path, networks: nn.Module) -> dict[str, Any]:
 
 
 def public_name(folder: Path) -> str:
-    """The name that `vlx.load` knows the folder by."""
-    return f"scenes/{folder.name}" if folder.parent.name == "models" else str(folder)
+    """The name that `vlx.load` knows the folder by: vlx/photos/models/captioner is photos/captioner."""
+    return f"{folder.parent.parent.name}/{folder.name}" if folder.parent.name == "models" else str(folder)
 
 
 def percent(share: float) -> str:

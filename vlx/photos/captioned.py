@@ -66,9 +66,11 @@ class Photographs:
         return Photographs(tuple(row for row in self.rows if row.name not in gone), self.left_out)
 
     def only(self, names: Iterable[str]) -> "Photographs":
-        """The pictures of these names."""
+        """The pictures of these names; of what was left out, too, only these are told."""
         kept = set(names)
-        return Photographs(tuple(row for row in self.rows if row.name in kept), self.left_out)
+        left = {reason: tuple(name for name in gone if name in kept) for reason, gone in self.left_out.items()}
+        rows = tuple(row for row in self.rows if row.name in kept)
+        return Photographs(rows, {reason: gone for reason, gone in left.items() if gone})
 
 
 def omissions(names_by_reason: Mapping[str, Sequence[str]]) -> list[str]:
