@@ -93,7 +93,7 @@ def test_phrases_and_the_whole_text_have_no_reasons() -> None:
 
 def test_what_is_shown_of_a_reason() -> None:
     first, repeats, imported = told().rows[:3]
-    assert (first.evidence, first.width, first.iou, first.wins) == ("20 %", 20.0, "0.210 ± 0.020", "3/4")
+    assert (first.evidence, first.width, first.fit, first.wins) == ("20 %", 20.0, "0.210 ± 0.020", "3/4")
     assert (first.folded, first.units) == ("10 units", "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")
     assert (first.effect, first.mark) == ("4.2", ("✓", "name holds together", "p 0.002"))
     assert (repeats.folded, repeats.units, repeats.mark) == (
@@ -101,14 +101,14 @@ def test_what_is_shown_of_a_reason() -> None:
         "1, 12",
         ("✗", "name does not hold together", "p 0.250"),
     )
-    assert (imported.iou, imported.wins, imported.mark) == ("–", "", ("–", "name cannot be tested here", ""))
+    assert (imported.fit, imported.wins, imported.mark) == ("–", "", ("–", "name cannot be tested here", ""))
     assert html.page(CAPTION).count('<span class="tag">repeats the word</span>') == 5
     against = told().groups[1][2][0]
     assert (against.evidence, against.cold, against.effect, against.mark) == ("−30 %", True, "−2.0", None)
     absent = told().groups[2][2][0]
     assert (absent.evidence, absent.number, absent.on_map) == ("", None, "")
     odd = Row("x", "because", float("nan"), float("nan"))
-    assert (odd.width, odd.evidence, odd.of_map, odd.iou, odd.effect) == (0.0, "–", "–", "", "")
+    assert (odd.width, odd.evidence, odd.of_map, odd.fit, odd.effect) == (0.0, "–", "–", "", "")
     assert percent(-0.0001) == "0.0 %"
 
 

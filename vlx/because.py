@@ -35,7 +35,8 @@ def becauses(
     """Why each of N targets: reasons from the names in ``table``, with both their marks.
 
     ``features`` are those of one picture, ``likely`` the targets as log-probabilities, ``maps`` [N, h, w] their signed
-    maps by ``method``. A unit counts as named where its IoU lies above ``iou``. ``rule``: "contribution" weighs units
+    maps by ``method``. A unit counts as named where its IoU lies above ``iou``, or, of names from captions, its
+    AUC above `DETECTOR_AUC`. ``rule``: "contribution" weighs units
     by Σ over cells of gradient × activation, "pooled" by α · Σ activation (the same where the gradient is the same in
     all cells); "alpha" takes the 5 with the highest and the 5 with the lowest α, as the paper does.
     ``off`` is what units are switched to: 0, or their mean over the pictures that the table was made from.
@@ -79,7 +80,7 @@ def reasoned(
 def _values(table: NeuronNames, off: str) -> Tensor | None:
     if off == "zero":
         return None
-    means = None if table.tally is None else table.tally.means
-    if means is None or not len(means):
+    means = table.means
+    if not len(means):
         raise InputError("this table does not hold the units' mean activations; switch units off to 'zero'")
     return torch.from_numpy(means)

@@ -21,14 +21,14 @@ SEVERAL = (0.005, 0.01, 0.02, 0.05)
     "quantiles",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     multiple=True,
-    default=SEVERAL,
-    show_default=True,
-    help="Share of cells in a unit's mask; with several each category is read at the one that fits it.",
+    help="Share of cells in a unit's mask; with several each category is read at the one that fits it. "
+    f"Default: {', '.join(map(str, SEVERAL))}.",
 )
 @click.option("--layer", "layers", multiple=True, help="A layer before the model's own; several in one run.")
 @click.option("--folds", type=click.IntRange(min=1), default=4, show_default=True, help="Parts, for error bars.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--compat", type=click.Choice(("lite",)), help="Count as NetDissect-Lite does.")
+@click.option("--least", type=click.IntRange(min=1), help="Pictures that have a caption's word, and lack it: 20.")
 @click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice.")
 def dissect(
     model: str,
@@ -39,34 +39,41 @@ def dissect(
     folds: int,
     batch_size: int,
     compat: str | None,
+    least: int | None,
     spill: Path | None,
 ) -> None:
     """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
 
     DATASET: scenes:2000 (drawn scenes), a folder in the Broden layout, a folder of pictures with label maps, or a
-    COCO instance file. A run that was stopped goes on where it was: the counts are kept in OUT.part until all is done.
+    COCO instance file. captions:DIR is a folder of captioned photographs (Flickr8k's layout or COCO's, with :train for
+    a split): a unit's name is then the word that its highest activation tells best, by AUC; no masks needed.
+
+    A run that was stopped goes on where it was: the counts are kept in OUT.part until all is done.
 
     \b
     Example:  vlx dissect scenes/captioner scenes:2000 -o names.h5
               vlx dissect torchvision:resnet50 broden1_224 --quantile 0.005 -o resnet50.h5
+              vlx dissect photos/captioner captions:flickr8k:train -o words.h5
     """
     import vlx
     from vlx.files import require_place
     from vlx.neuron_names import open_data
-    from vlx.neuron_names.dissection import dissect_layers
+    from vlx.neuron_names.datasets import Told
+    from vlx.neuron_names.dissection.run import QUANTILE, dissect_layers
 
     if out.suffix.lower() != ".h5":
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
     require_place(out)
-    task = vlx.load(model)
+    task, data = vlx.load(model), open_data(dataset)
     found = dissect_layers(
         task,
-        open_data(dataset),
+        data,
         {name: _module(task, name) for name in layers} or None,
-        quantile=quantiles,
+        quantile=quantiles or (QUANTILE if isinstance(data, Told) else SEVERAL),
         folds=folds,
         batch_size=batch_size,
         compat=compat,
+        least=least,
         checkpoint=out.with_name(out.name + ".part"),
         spill=spill,
         progress=_progress,
@@ -74,6 +81,8 @@ def dissect(
     for name, names in found.items():
         path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
         click.echo(f"{names.save(path)}: {_told(names)}")
+    for note in next(iter(found.values())).about.get("left_out", ()):
+        click.echo(f"left out: {note}", err=True)
 
 
 def _told(names: "NeuronNames") -> str:

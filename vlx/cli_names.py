@@ -31,6 +31,7 @@ FORMATS = (
     "json",
 )
 WIDE = 110
+SCENES = "scenes:40:10000000"  # held out
 
 
 @click.group()
@@ -46,6 +47,13 @@ def names() -> None:
 @click.argument("table", type=FILE)
 @click.option("--unit", type=click.IntRange(min=0), help="All names of this unit, numbered from 0.")
 @click.option("--iou", type=click.FloatRange(0, 1), default=0.04, show_default=True, help="Detectors lie above it.")
+@click.option(
+    "--auc",
+    type=click.FloatRange(0, 1),
+    default=0.75,
+    show_default=True,
+    help="The same for names from captions.",
+)
 @click.option("--categories", help="Only names of these categories, as in object,part.")
 @click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected.")
 @click.option("--model", help="The model, where the table does not name it.")
@@ -54,6 +62,7 @@ def show(
     table: Path,
     unit: int | None,
     iou: float,
+    auc: float,
     categories: str | None,
     data: str | None,
     model: str | None,
@@ -88,10 +97,11 @@ def show(
         if data is not None:
             click.echo(_drawn(found, unit, data, model, out or Path(f"unit-{unit}.png")))
         return
-    measured = found.about.get("metric", "iou") == "iou"
-    listed = list(found.detectors(iou).values()) if measured else [name for name in found if name.concept]
-    console.print(_rows(found, sorted(listed, key=lambda name: -name.iou) if measured else listed))
-    console.print(_summary(found, iou if measured else None), highlight=False, markup=False, soft_wrap=True)
+    measured = found.metric == "iou" or any(name.auc == name.auc for name in found)
+    listed = list(found.detectors(iou, auc).values()) if measured else [name for name in found if name.concept]
+    console.print(_rows(found, sorted(listed, key=lambda name: -name.fit) if measured else listed))
+    summary = _summary(found, iou, auc) if measured else _unmeasured(found)
+    console.print(summary, highlight=False, markup=False, soft_wrap=True)
 
 
 @names.command("import")
@@ -132,10 +142,10 @@ def export(table: Path, out: Path) -> None:
 @names.command()
 @click.argument("table", type=FILE)
 @click.option("--model", help="The model, where the table does not name it.")
-@click.option("--data", default="scenes:40:10000000", show_default=True, help="Pictures on which it says the words.")
+@click.option("--data", help="Pictures on which it says the words; default: drawn scenes, where names are of them.")
 @click.option("--question", help="What a model that answers questions is asked.")
 @click.option("--n", "count", type=click.IntRange(min=1), default=40, show_default=True, help="How many pictures.")
-def check(table: Path, model: str | None, data: str, question: str | None, count: int) -> None:
+def check(table: Path, model: str | None, data: str | None, question: str | None, count: int) -> None:
     """Look for swapped labels in a TABLE: units named red should add more to "red" than to "blue".
 
     Exit code 1 where labels are seen to be swapped, or none could be tested.
@@ -147,6 +157,10 @@ def check(table: Path, model: str | None, data: str, question: str | None, count
     from rich.console import Console
 
     found = _read(table)
+    if data is None:
+        if found.metric == "auc" and "scenes:" not in str(found.about.get("dataset", "")):
+            raise click.ClickException("its names are of photographs: say which to look at, as --data captions:DIR")
+        data = SCENES
     task = _model_of(found, model)
     from vlx.neuron_names import witness
 
@@ -257,12 +271,17 @@ def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
 
     told = (escape(clean(text)) for text in (name.concept, name.category))
     cells = {"unit": str(name.unit), **dict(zip(("name", "category"), told, strict=True))}
-    if name.iou == name.iou:
-        cells["IoU"] = f"{name.iou:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
+    if name.fit == name.fit:
+        measure = "AUC" if name.auc == name.auc else "IoU"
+        cells[measure] = f"{name.fit:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
     elif name.score == name.score:
         cells[str(found.about.get("metric", "score"))] = f"{name.score:.3f}"
     if name.wins is not None:
         cells["wins"] = f"{name.wins}/{name.folds}"
+    if name.runner_up:
+        cells["runner-up"] = f"{escape(clean(name.runner_up))} {name.runner_up_auc:.3f}"
+    if name.p is not None:
+        cells["over chance"], cells["p"] = f"{name.score:+.3f}", f"{name.p:.3f}"
     if found.tally is not None and name.quantile is not None:
         number = next(n for n, one in enumerate(found.tally.concepts) if one[:2] == (name.concept, name.category))
         cells["attainable"] = f"{found.tally.attainable(found.tally.quantile(name.quantile))[number]:.2f}"
@@ -272,16 +291,23 @@ def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
     return cells
 
 
-def _summary(found: "NeuronNames", iou: float | None) -> str:
+def _lead(found: "NeuronNames") -> str:
     about = " ".join(str(found.about[key]) for key in ("model", "layer", "dataset") if found.about.get(key))
-    lead = f"{about or found.about.get('source', 'table')}: {len(found)} units"
-    if iou is None:
-        metric = str(found.about.get("metric", "none"))
-        return f"{lead}, no IoU in this table" + ("" if metric == "none" else f" ({metric} instead)")
-    split = ", ".join(f"{name or 'none'} {len(own)}" for name, own in sorted(found.unique_by_category(iou).items()))
-    best, every = found.unique_detectors(iou, "best"), found.unique_detectors(iou, "published")
+    return f"{about or found.about.get('source', 'table')}: {len(found)} units"
+
+
+def _unmeasured(found: "NeuronNames") -> str:
+    metric = str(found.about.get("metric", "none"))
+    return f"{_lead(found)}, no IoU in this table" + ("" if metric == "none" else f" ({metric} instead)")
+
+
+def _summary(found: "NeuronNames", iou: float, auc: float) -> str:
+    by_category = found.unique_by_category(iou, auc=auc)
+    split = ", ".join(f"{name or 'none'} {len(own)}" for name, own in sorted(by_category.items()))
+    best, every = (found.unique_detectors(iou, rule, auc) for rule in ("best", "published"))
+    above = f"AUC {auc:g}" if found.metric == "auc" else f"{iou:g}"
     return (
-        f"{lead}, {len(found.detectors(iou))} detectors above {iou:g}\n"
+        f"{_lead(found)}, {len(found.detectors(iou, auc))} detectors above {above}\n"
         f"concepts: {best} by the one best name of a unit; {every} by every category's best"
         + (f" ({split})" if split else "")
     )

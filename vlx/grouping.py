@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx.name_marks import LEVEL
-from vlx.neuron_names.table import NeuronNames, UnitName, detects
+from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.reasons import Because, Kind, Reason
 from vlx.task import Target
 from vlx.weighting import Method
@@ -52,11 +52,10 @@ class Named:
 def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> Named:
     """The names and masks of the units of A [K, h, w]; without thresholds in the table a mask is where A > 0."""
     names = [table[unit] for unit in range(len(A))]
-    known = table.about.get("metric", "iou") != "iou"
     T = torch.tensor([0.0 if name.threshold is None else name.threshold for name in names])
     exact = A.float().cpu()
     return Named(
-        tuple(name if name.concept and (known or detects(name, iou)) else None for name in names),
+        tuple(name if table.counts(name, iou) else None for name in names),
         (exact > T[:, None, None]).numpy(),
         exact.abs().sum((1, 2)).numpy(),
         exact.mean((1, 2)).numpy(),
@@ -144,7 +143,7 @@ def _reason(
     tested: Mapping[str, float],
 ) -> Reason:
     own = [name for unit in units if (name := named.names[unit]) is not None]
-    best = max(own, key=lambda name: name.iou if name.iou == name.iou else -1.0)
+    best = max(own, key=lambda name: name.fit if name.fit == name.fit else -1.0)
     part = evidence.unit_maps[units].sum(0, dtype=np.float64)
     there = evidence.signed > 0
     whole = float(evidence.signed[there].sum(dtype=np.float64))
@@ -157,6 +156,7 @@ def _reason(
         kind=kind,
         units=tuple(units),
         iou=best.iou,
+        auc=best.auc if best.auc == best.auc else None,
         error=best.error,
         wins=best.wins,
         folds=best.folds,

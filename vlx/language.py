@@ -139,7 +139,13 @@ def phrases(words: Sequence[str], model: str | None = None) -> list[tuple[int, i
             f"spaCy's model {shortened(named)!r} cannot be loaded; install it, or name another (model=, "
             f"{PARSER_VARIABLE}); with none named the small rule cuts phrases"
         )
-    return _cut(words) if parser is None else _chunks(parser, words)
+    return cut_phrases(words) if parser is None else _chunks(parser, words)
+
+
+def tagger() -> Any:
+    """spaCy's pipeline that `phrases` uses, without what parts of speech and lemmas do not need; None without one."""
+    named = os.environ.get(PARSER_VARIABLE)
+    return _parser((named,) if named else PARSERS, ("parser", "ner"))
 
 
 def tagged(texts: Iterable[Sequence[str]]) -> list[list[tuple[str, str]]] | None:
@@ -159,7 +165,7 @@ def tagged(texts: Iterable[Sequence[str]]) -> list[list[tuple[str, str]]] | None
 
 
 @cache
-def _parser(models: tuple[str, ...] = PARSERS) -> Any:
+def _parser(models: tuple[str, ...] = PARSERS, without: tuple[str, ...] = ()) -> Any:
     """The first of these spaCy models that can be loaded; None without one. Importing spaCy seeds generators."""
     with random_state_kept():
         try:
@@ -168,7 +174,7 @@ def _parser(models: tuple[str, ...] = PARSERS) -> Any:
             return None
         for model in models:
             try:
-                return spacy.load(model)
+                return spacy.load(model, exclude=list(without)) if without else spacy.load(model)
             except (OSError, ValueError, ImportError):  # not there, or made for another spaCy
                 continue
     return None
@@ -182,7 +188,8 @@ def _chunks(parser: Any, words: Sequence[str]) -> list[tuple[int, int]]:
     return [(chunk.start, chunk.end) for chunk in document.noun_chunks]
 
 
-def _cut(words: Sequence[str]) -> list[tuple[int, int]]:
+def cut_phrases(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Noun phrases as `phrases` has them without spaCy, by the small rule."""
     spans: list[tuple[int, int]] = []
     first: int | None = None
     for position, word in enumerate([*(word.lower() for word in words), "and"]):

@@ -25,9 +25,9 @@ class Reason:
     heat map they own: over all reasons and what has no name it adds up to 1. ``map`` [h, w] is their part of the
     signed map, and ``on_map`` the share of their masks (cells above the threshold) where the heat map is positive.
 
-    ``iou`` is the best of the units' with its standard ``error`` over folds of pictures; the name stayed the best in
-    ``wins`` of ``folds``. ``effect`` is how much log-odds the word loses when these units alone are switched off, None
-    where that was not tried.
+    ``iou`` is the best of the units' (``auc`` where captions gave the names) with its standard ``error`` over folds of
+    pictures; the name stayed the best in ``wins`` of ``folds``. ``effect`` is how much log-odds the word loses when
+    these units alone are switched off, None where that was not tried.
 
     ``named``: whether all units of the name act together for the word more than randomly named ones, at ``p_name`` ≤
     .05 (`vlx.name_marks`; of ``despite`` and ``absence`` it is not asked). None where it cannot be tested, as of a name
@@ -53,6 +53,7 @@ class Reason:
     named: bool | None = None
     p_name: float | None = None
     repeats: bool = False
+    auc: float | None = None
 
     @property
     def mark(self) -> str:

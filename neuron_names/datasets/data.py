@@ -1,5 +1,6 @@
 """What dissection asks of a set of pictures: each with the pixels of the concepts in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -46,4 +47,20 @@ class ConceptData(Protocol):
 
     def digest(self) -> str:
         """A hash that changes when the pictures or labels do."""
+        ...
+
+
+@runtime_checkable
+class Told(ConceptData, Protocol):
+    """Pictures of which captions tell what is in them, but not where: ``concepts`` is empty, and so are labels.
+
+    ``told_by`` says how words were made concepts, ``left_out`` in sentences what is not among the pictures and why.
+    A picture that cannot be read raises ImageError when it is asked for.
+    """
+
+    told_by: str
+    left_out: tuple[str, ...]
+
+    def told(self) -> Sequence[frozenset[Concept]]:
+        """Each picture's concepts, those of any of its captions."""
         ...

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.broden import BrodenData
+from vlx.neuron_names.datasets.captions import PREFIX as CAPTIONS
+from vlx.neuron_names.datasets.captions import open_captions
 from vlx.neuron_names.datasets.coco import CocoData
 from vlx.neuron_names.datasets.data import ConceptData
 from vlx.neuron_names.datasets.folder import LISTS, LabelledFolder
@@ -12,7 +14,7 @@ from vlx.neuron_names.datasets.scenes import SceneData
 PREFIX = "scenes:"
 UNDERSTOOD = (
     "scenes:COUNT[:FIRST] (drawn scenes), a folder in the Broden layout (index.csv), a folder with images/, labels/ "
-    f"and one of {', '.join(LISTS)}, or a COCO instance file (.json)"
+    f"and one of {', '.join(LISTS)}, a COCO instance file (.json), or captions:DIR (captioned photographs)"
 )
 
 
@@ -20,7 +22,8 @@ def open_data(spec: "str | Path | ConceptData") -> ConceptData:
     """Labelled pictures by name, for `dissect`; raises InputError for anything not understood.
 
     ``spec``: "scenes:2000", "scenes:2000:FIRST" with the first seed, a folder in the Broden layout, a folder with
-    ``images/``, ``labels/`` and a list of labels, a COCO instance file; or such data, which is handed back.
+    ``images/``, ``labels/`` and a list of labels, a COCO instance file; "captions:DIR", "captions:DIR:train" (a split
+    of Flickr8k) and "captions:scenes:2000" are pictures with captions alone; or such data, which is handed back.
     """
     if isinstance(spec, ConceptData):
         return spec
@@ -28,6 +31,8 @@ def open_data(spec: "str | Path | ConceptData") -> ConceptData:
         raise InputError(f"{spec!r} is no labelled pictures; give such data, or a name: {UNDERSTOOD}")
     if str(spec).startswith(PREFIX):
         return _scenes(str(spec))
+    if str(spec).startswith(CAPTIONS):
+        return open_captions(str(spec))
     path = Path(spec)
     if path.is_file() and path.suffix.lower() == ".json":
         return CocoData(path)

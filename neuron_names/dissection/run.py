@@ -8,12 +8,13 @@ from torch import nn
 
 from vlx import __version__
 from vlx.errors import InputError
-from vlx.neuron_names.datasets import ConceptData, open_data
+from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.passes import Passes
 from vlx.neuron_names.dissection.pictures import Pictures
 from vlx.neuron_names.dissection.spill import Spill
+from vlx.neuron_names.dissection.words import LEAST, name_by_captions
 from vlx.neuron_names.table import NeuronNames
 from vlx.task import Identified, Task
 
@@ -43,6 +44,10 @@ def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> Neuro
     which to keep what was counted, and to go on from. ``spill``: a folder for the maps that may matter, so that the
     model runs once and not twice. ``progress(items, label)`` shows how far it is.
 
+    Of captioned pictures ("captions:DIR") the name is the word that the unit's highest activation over the picture
+    tells best, by AUC beyond what the best word of permuted pictures reaches, and ``least=20`` pictures must have it
+    and lack it. They have no masks: of the options only ``folds``, ``checkpoint`` and ``progress`` are for them too.
+
     Counts are integers, and the same for any batch size; summed over folds also for any order of the pictures. Raises
     InputError for labels that do not fit, ModelError for features that are nan or infinite, and as `features` does.
     """
@@ -62,18 +67,31 @@ def dissect_layers(
     batch_size: int = 16,
     checkpoint: str | Path | None = None,
     spill: str | Path | None = None,
+    least: int | None = None,
     progress: Progress = _silently,
 ) -> dict[str, NeuronNames]:
     """As `dissect`, for several layers of the vision part (modules by name) in the same passes."""
     if compat not in (None, "lite"):
         raise InputError(f"compat={compat!r}; known is 'lite', or leave it out")
-    quantiles, data = _quantiles(quantile), open_data(data)
+    data = open_data(data)
+    if isinstance(data, Told):
+        given = {
+            "compat": compat,
+            "labels": labels,
+            "spill": spill,
+            "quantile": quantile if quantile != QUANTILE else None,
+        }
+        _refuse(data, {name for name, value in given.items() if value is not None}, "for pictures with masks")
+        least = LEAST if least is None else least
+        return name_by_captions(task, data, layers, folds=folds, least=least, checkpoint=checkpoint, progress=progress)
+    _refuse(data, {"least"} if least is not None else set(), "for captioned pictures")
+    shares = _quantiles(quantile)
     pictures = Pictures(task, data, folds, batch_size, labels)
-    settings = _settings(task, data, quantiles, pictures, layers, compat)
-    passes = Passes(pictures, Layers(task, layers), quantiles, compat == "lite", Spill(spill, settings), progress)
+    settings = _settings(task, data, shares, pictures, layers, compat)
+    passes = Passes(pictures, Layers(task, layers), shares, compat == "lite", Spill(spill, settings), progress)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
     passes.go(kept)
-    single = quantiles[0] if len(quantiles) == 1 else None
+    single = shares[0] if len(shares) == 1 else None
     denominator = "lite" if compat == "lite" else "paper"
     found = {}
     for name in passes.layers:
@@ -82,6 +100,11 @@ def dissect_layers(
     kept.remove()
     passes.spill.remove()
     return found
+
+
+def _refuse(data: ConceptData, given: set[str], why: str) -> None:
+    if given:
+        raise InputError(f"{', '.join(sorted(given))}: {why}, which {data.name} is not; leave it out")
 
 
 def _quantiles(given: float | Sequence[float]) -> tuple[float, ...]:

@@ -4,7 +4,8 @@ Attributes: ``format``, ``schema``, ``about`` (JSON), ``units`` and how the tabl
 ``categories`` (JSON), ``quantile``. With a tally the groups ``concepts`` (name, category, synset), ``units``
 (threshold, tied, examples, mean) and ``tally`` (quantiles, intersection, truth, activation, area, overlaps), axes as
 in `vlx.neuron_names.table.Tally`; older files lack mean and overlaps. Without one the group
-``names``, a column for each field of `UnitName`.
+``names``, a column for each field of `UnitName` (older files lack those of names from captions), and the group
+``activity`` (examples, mean) where it is known.
 """
 
 import json
@@ -21,12 +22,13 @@ from vlx.errors import InputError
 from vlx.files import replacing
 from vlx.neuron_names.formats.check import check
 from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE, as_plain
-from vlx.neuron_names.table.names import NeuronNames, UnitName
+from vlx.neuron_names.table.names import Activity, NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Tally
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1
 COUNTS = ("intersection", "truth", "activation", "area")
+LATER = ("auc", "p", "runner_up", "runner_up_auc")  # columns that older files do not have
 NONE = -1  # a count that the table does not tell
 
 
@@ -44,6 +46,9 @@ def save_hdf5(names: NeuronNames, path: Path) -> None:
                 file.attrs["quantile"] = names.quantile
             if names.tally is None:
                 _write_listed(file.create_group("names"), names)
+                if names.activity is not None:
+                    _write(file, "activity/examples", names.activity.examples)
+                    _write(file, "activity/mean", names.activity.means)
             else:
                 _write_tally(file, names.tally)
     except (TypeError, ValueError) as error:
@@ -92,6 +97,7 @@ def _read(path: Path, file: Any) -> NeuronNames:
         None if quantile is None else float(quantile),
         denominator,
         None if categories is None else tuple(map(str, categories)),
+        _read_activity(file["activity"], units) if "activity" in file else None,
     )
     if tally is not None and names.quantile is not None and not np.isclose(tally.quantiles, names.quantile).any():
         raise ValueError(f"quantile {names.quantile:g} was not counted")
@@ -162,7 +168,9 @@ def _write_listed(group: Any, names: NeuronNames) -> None:
 
 def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:
     columns: dict[str, list[Any]] = {
-        name: _texts(group[name]) if name in TEXTS else group[name][()].tolist() for name in ("unit", *DEFAULTS)
+        name: _texts(group[name]) if name in TEXTS else group[name][()].tolist()
+        for name in ("unit", *DEFAULTS)
+        if name in group or name not in LATER
     }
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1 or units < 0:
@@ -178,6 +186,14 @@ def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:
     if listed and not 0 <= min(listed) <= max(listed) < units:
         raise ValueError(f"names of units {min(listed)} to {max(listed)}, but there are {units}")
     return tuple(tuple(listed.get(unit, ())) for unit in range(units))
+
+
+def _read_activity(group: Any, units: int) -> Activity:
+    """Raises ValueError for activity of other units."""
+    examples, means = np.asarray(group["examples"][()], np.int32), np.asarray(group["mean"][()], np.float32)
+    if examples.ndim != 2 or len(examples) != units or means.shape != (units,) or not np.isfinite(means).all():
+        raise ValueError(f"activity of {examples.shape} and {means.shape} for {units} units")
+    return Activity(examples, means)
 
 
 def _write(group: Any, name: str, values: NDArray[Any]) -> None:

@@ -128,8 +128,9 @@ def entry(place: str, found: dict[str, Any]) -> Entry:
         if name in DEFAULTS:
             read = str if name in TEXTS else count if name in WHOLE else number
             facts[name] = value if read is str else read(value, f"{place}: {name}")
+    for measure in ("iou", "auc", "p"):
+        if not 0 <= facts.get(measure, 0) <= 1:
+            raise InputError(f"{place}: {measure} is {facts[measure]}, not from 0 to 1; mend the file")
     if "iou" in facts:
         facts.setdefault("score", facts["iou"])
-        if not 0 <= facts["iou"] <= 1:
-            raise InputError(f"{place}: iou is {facts['iou']}, not from 0 to 1; mend the file")
     return Entry(place, unit, (UnitName(0, **facts),))

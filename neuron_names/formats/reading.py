@@ -124,6 +124,7 @@ def _metric(kind: str, listed: tuple[tuple[UnitName, ...], ...]) -> str:
     """What the names' score measures."""
     if kind in texts.KINDS:
         return texts.KINDS[kind].metric
-    if any(one.iou == one.iou for names in listed for one in names):
-        return "iou"
+    for measure in ("auc", "iou"):
+        if any(getattr(one, measure) == getattr(one, measure) for names in listed for one in names):
+            return measure
     return "score" if any(one.score == one.score for names in listed for one in names) else "none"

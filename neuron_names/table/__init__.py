@@ -1,7 +1,17 @@
 """The table of names: which concept each unit of a feature map detects, and the counts behind it."""
 
 from vlx.neuron_names.table.fit import require_fit
-from vlx.neuron_names.table.names import DETECTOR, NeuronNames, UnitName, detects
+from vlx.neuron_names.table.names import DETECTOR, DETECTOR_AUC, Activity, NeuronNames, UnitName, detects
 from vlx.neuron_names.table.tally import Concept, Tally
 
-__all__ = ["DETECTOR", "Concept", "NeuronNames", "Tally", "UnitName", "detects", "require_fit"]
+__all__ = [
+    "DETECTOR",
+    "DETECTOR_AUC",
+    "Activity",
+    "Concept",
+    "NeuronNames",
+    "Tally",
+    "UnitName",
+    "detects",
+    "require_fit",
+]

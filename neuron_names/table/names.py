@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
+DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; chosen on scenes (benchmarks/caption_names.py)
+LEVEL = 0.01  # the highest p at which a name from captions is more than one by chance
 Rule = Literal["published", "best"]
 
 
@@ -26,6 +29,10 @@ class UnitName:
     ``error`` is the standard error of the IoU over folds of pictures, ``wins`` in how many folds (of ``folds``), each
     left out in turn, the concept stays the category's best. ``threshold`` is the unit's T: its mask is where A > T.
     Counts are pixels of the label grid. None where the table does not tell.
+
+    Names from captions have an ``auc`` in place of an IoU: how well the unit's highest activation tells pictures with
+    the word from those without, .5 by chance; error and wins are of it. ``score`` is then what it lies above the best
+    word of permuted pictures, ``p`` how often one of those is as good, ``runner_up`` the second-best of the category.
     """
 
     unit: int
@@ -41,6 +48,23 @@ class UnitName:
     intersection: int | None = None
     truth: int | None = None
     activation: int | None = None
+    auc: float = float("nan")
+    p: float | None = None
+    runner_up: str = ""
+    runner_up_auc: float = float("nan")
+
+    @property
+    def fit(self) -> float:
+        """The AUC where the table tells one, else the IoU; nan where neither."""
+        return self.auc if self.auc == self.auc else self.iou
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """What is known of K units beside their names, as `Tally.examples` [K, E] and `Tally.means` [K] have it."""
+
+    examples: NDArray[np.int32]
+    means: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +73,7 @@ class NeuronNames:
 
     ``about`` says where the table comes from: model, model_hash, layer, dataset, dataset_hash, images, quantiles,
     denominator, alignment, licence, source, metric. ``tally`` holds the counts of a dissection; tables that others
-    published come without.
+    published come without. ``activity`` is known where captions gave the names.
 
     ``quantile``: one of the tally's for all categories, or None for each category's own (`Tally.best_quantile`).
     ``categories``: those that may give names; all where it is None.
@@ -61,6 +85,7 @@ class NeuronNames:
     quantile: float | None = None
     denominator: str = "paper"
     categories: tuple[str, ...] | None = None
+    activity: Activity | None = field(repr=False, default=None)
 
     def __len__(self) -> int:
         return len(self._units)
@@ -119,19 +144,43 @@ class NeuronNames:
                 raise InputError(f"no unit has a name of category {name!r}; there are: {near}")
         return tuple(wanted)
 
-    def detectors(self, iou: float = DETECTOR) -> dict[int, UnitName]:
-        """The units whose best name's IoU lies above ``iou``, by number; see `detects`."""
-        return {name.unit: name for name in self if detects(name, iou)}
+    @property
+    def metric(self) -> str:
+        """What says how well a name fits: "iou", "auc", another tool's measure, or "none"."""
+        return str(self.about.get("metric", "iou"))
 
-    def unique_detectors(self, iou: float = DETECTOR, rule: Rule = "published") -> int:
-        """How many different concepts are detected above ``iou``.
+    @property
+    def examples(self) -> NDArray[np.int32]:
+        """The numbers of the pictures in which each unit is most active, [K, E]; empty where they are not known."""
+        known = self.tally or self.activity
+        return np.zeros((0, 0), np.int32) if known is None else known.examples
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """The units' mean activations [K]; empty where they are not known."""
+        known = self.tally or self.activity
+        return np.zeros(0, np.float32) if known is None else known.means
+
+    def counts(self, name: UnitName, iou: float = DETECTOR) -> bool:
+        """Whether a name of this table is to be used: `detects`, or any name of a tool that has another measure."""
+        ours = self.metric == "iou" or name.auc == name.auc
+        return detects(name, iou) if ours else bool(name.concept)
+
+    def detectors(self, iou: float = DETECTOR, auc: float = DETECTOR_AUC) -> dict[int, UnitName]:
+        """The units whose best name's IoU, or AUC, lies above ``iou`` or ``auc``, by number; see `detects`."""
+        return {name.unit: name for name in self if detects(name, iou, auc)}
+
+    def unique_detectors(self, iou: float = DETECTOR, rule: Rule = "published", auc: float = DETECTOR_AUC) -> int:
+        """How many different concepts are detected above ``iou``, or ``auc`` where captions gave the names.
 
         ``rule``: "published" counts every category's best concept of a unit, as the published plots do; "best" only
         the one best name of a unit. Raises InputError for another rule.
         """
-        return sum(len(concepts) for concepts in self.unique_by_category(iou, rule).values())
+        return sum(len(concepts) for concepts in self.unique_by_category(iou, rule, auc).values())
 
-    def unique_by_category(self, iou: float = DETECTOR, rule: Rule = "published") -> dict[str, set[str]]:
+    def unique_by_category(
+        self, iou: float = DETECTOR, rule: Rule = "published", auc: float = DETECTOR_AUC
+    ) -> dict[str, set[str]]:
         """The concepts that `unique_detectors` counts, by category."""
         if rule not in ("published", "best"):
             raise InputError(f"rule={rule!r}; known are 'published' (each category's best) and 'best' (one a unit)")
@@ -139,7 +188,7 @@ class NeuronNames:
         for unit in range(len(self)):
             names: Sequence[UnitName] = self.candidates(unit) if rule == "published" else [self[unit]]
             for name in names:
-                if detects(name, iou):
+                if detects(name, iou, auc):
                     found.setdefault(name.category, set()).add(name.concept)
         return found
 
@@ -154,8 +203,13 @@ class NeuronNames:
         return f"NeuronNames({of or 'a table'}: {len(self)} units, {len(self.detectors())} detectors)"
 
 
-def detects(name: UnitName, iou: float = DETECTOR) -> bool:
-    """Whether a unit counts as a detector of the concept: its IoU, and its score, lie above ``iou``."""
+def detects(name: UnitName, iou: float = DETECTOR, auc: float = DETECTOR_AUC) -> bool:
+    """Whether a unit counts as a detector of the concept: its IoU, and its score, lie above ``iou``.
+
+    Of a name from captions: its AUC lies above ``auc``, and no more than 1 % of permutations give one as good.
+    """
+    if name.auc == name.auc:
+        return bool(name.concept) and name.auc > auc and (name.p is None or name.p <= LEVEL)
     return bool(name.concept) and name.iou > iou and name.score > iou
 
 

@@ -25,4 +25,4 @@ def permuted(table: NeuronNames, order: Sequence[int] | np.ndarray[tuple[int], n
         for unit, other in enumerate(given)
     )
     about = {**table.about, "source": "names permuted over units: a baseline, not a table of names"}
-    return NeuronNames(listed, about, categories=table.categories)
+    return NeuronNames(listed, about, categories=table.categories, activity=table.activity)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vlx import engine
 from vlx.errors import InputError
 from vlx.neuron_names.table.fit import require_fit
-from vlx.neuron_names.table.names import DETECTOR, NeuronNames, UnitName, detects
+from vlx.neuron_names.table.names import DETECTOR, NeuronNames
 from vlx.task import Features, Prediction, Query, Target, Task, Term, Worded
 
 PICTURES = 40  # of the data: enough for every word of 16 groups
@@ -138,7 +138,7 @@ def witness(
 
 def _sayable(table: NeuronNames, task: Task, features: Features, question: str | None, iou: float) -> dict[str, int]:
     """Names → the tokens by which the model says them; of answers and classes by forcing each."""
-    names = sorted({name.concept for name in table if _counts(table, name, iou)})
+    names = sorted({name.concept for name in table if table.counts(name, iou)})
     if question is None and isinstance(task, Worded):
         places = {word: token for token, word in reversed(list(enumerate(task.vocabulary)))}
         return {name: places[name] for name in names if name in places}
@@ -153,11 +153,6 @@ def _sayable(table: NeuronNames, task: Task, features: Features, question: str |
     return found
 
 
-def _counts(table: NeuronNames, name: UnitName, iou: float) -> bool:
-    known = table.about.get("metric", "iou") != "iou"
-    return bool(name.concept) and (known or detects(name, iou))
-
-
 class _Court:
     """Gains of every name for every word of its category, place by place."""
 
@@ -165,7 +160,7 @@ class _Court:
         self.tokens = tokens
         self.groups: dict[tuple[str, str], list[int]] = {}
         for name in table:
-            if _counts(table, name, iou):
+            if table.counts(name, iou):
                 self.groups.setdefault((name.category, name.concept), []).append(name.unit)
         self.thresholds = np.array([0.0 if name.threshold is None else name.threshold for name in table])
         self.categories: dict[str, list[str]] = {}

@@ -68,14 +68,20 @@ class Row:
         return percent(self.reason.on_map, 0) if self.reason is not None and self.kind != "absence" else ""
 
     @property
-    def iou(self) -> str:
-        """The IoU of the name with its error; a dash where the table tells none."""
+    def measure(self) -> str:
+        """What tells how well the name fits: IoU, or AUC where captions gave it."""
+        return "IoU" if self.reason is None or self.reason.auc is None else "AUC"
+
+    @property
+    def fit(self) -> str:
+        """The IoU or AUC of the name with its error; a dash where the table tells none."""
         if self.reason is None:
             return ""
-        if math.isnan(self.reason.iou):
+        value = self.reason.iou if self.reason.auc is None else self.reason.auc
+        if math.isnan(value):
             return "–"
         error = self.reason.error
-        return f"{self.reason.iou:.3f}" + (f" ± {error:.3f}" if error is not None and math.isfinite(error) else "")
+        return f"{value:.3f}" + (f" ± {error:.3f}" if error is not None and math.isfinite(error) else "")
 
     @property
     def wins(self) -> str:
@@ -188,6 +194,11 @@ class Told:
     def measure(self) -> str:
         """What the word loses when units are switched off."""
         return "log-odds" if self.because.check is None else self.because.check.measure
+
+    @property
+    def fit(self) -> str:
+        """What tells how well names fit: IoU, or AUC where captions gave them."""
+        return next((row.measure for row in self.rows if row.reason is not None), "IoU")
 
     @property
     def strip(self) -> Strip | None:

@@ -37,7 +37,7 @@ class Seen:
 
 def require_pictures(names: NeuronNames) -> None:
     """Raise InputError for a table that does not tell in which pictures its units are most active."""
-    if names.tally is None or not names.tally.examples.size:
+    if not names.examples.size:
         made = names.about.get("source", "of another tool")
         raise InputError(
             f"this table ({made}) does not tell in which pictures its units are most active; a table of vlx dissect "
@@ -53,9 +53,9 @@ def require_data(names: NeuronNames, data: ConceptData) -> None:
             f"the table was made from {made}, and {data.name} is not the same: its numbers would show other pictures; "
             f"give the dataset that was dissected"
         )
-    if names.tally is not None and names.tally.examples.max(initial=-1) >= len(data):
+    if names.examples.max(initial=-1) >= len(data):
         raise InputError(
-            f"the table was made from {made}: its units' pictures go up to number {names.tally.examples.max()}, "
+            f"the table was made from {made}: its units' pictures go up to number {names.examples.max()}, "
             f"{data.name} has only {len(data)}"
         )
 
@@ -75,8 +75,7 @@ def look(task: Task, names: NeuronNames, data: ConceptData, unit: int) -> tuple[
     """
     require_pictures(names)
     require_data(names, data)
-    assert names.tally is not None
-    numbers = [int(number) for number in names.tally.examples[unit] if number >= 0]
+    numbers = [int(number) for number in names.examples[unit] if number >= 0]
     images = [data[number].image for number in numbers]
     frames: dict[tuple[int, int], Frame] = {}
     seen, notes = [], tuple[str, ...]()
@@ -94,12 +93,11 @@ def look(task: Task, names: NeuronNames, data: ConceptData, unit: int) -> tuple[
 
 
 def threshold(names: NeuronNames, unit: int) -> float:
-    """The T above which the unit's mask lies: that of its name; the highest that was counted where it has none."""
+    """The T above which the unit's mask lies: that of its name; where it has none the highest counted, or 0."""
     known = names[unit].threshold
     if known is not None:
         return known
-    assert names.tally is not None
-    return float(names.tally.thresholds[:, unit].max())
+    return 0.0 if names.tally is None else float(names.tally.thresholds[:, unit].max())
 
 
 def draw(name: UnitName, seen: Sequence[Seen], names: NeuronNames) -> Figure:
@@ -133,5 +131,6 @@ def title(name: UnitName) -> str:
     if not name.concept:
         return f"unit {name.unit}, without a name"
     error = f" ± {name.error:.3f}" if name.error is not None and np.isfinite(name.error) else ""
-    fit = f", IoU {name.iou:.3f}{error}" if np.isfinite(name.iou) else ""
+    measure = "AUC" if name.auc == name.auc else "IoU"
+    fit = f", {measure} {name.fit:.3f}{error}" if np.isfinite(name.fit) else ""
     return f"unit {name.unit}: {name.concept}{f' ({name.category})' if name.category else ''}{fit}"

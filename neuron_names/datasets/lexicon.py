@@ -1,0 +1,176 @@
+"""From captions to concepts: the lemmas of their words and what each is, a thing, colour, material, scene or action."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+from vlx.chance import random_state_kept
+from vlx.language import FUNCTION_WORDS, cut_phrases, split_words, tagger
+from vlx.neuron_names.datasets import lists
+from vlx.neuron_names.table.tally import Concept
+
+AT_ONCE = 4096  # captions that are tagged at once
+SHORT = 3  # letters of a word that is a name at least
+
+Above = Callable[[str], frozenset[str]]
+
+
+class Tagged(NamedTuple):
+    """A word of a caption, its lemma, and "noun", "verb" or "other"."""
+
+    word: str
+    lemma: str
+    part: str
+
+
+class Lexicon:
+    """Tells the concepts of captions; ``source`` says by what: spaCy or the built-in cutter, WordNet or lists alone.
+
+    ``parser`` is a spaCy pipeline, None for the built-in cutter; ``above`` tells the synsets above a noun, None for
+    lists alone.
+
+    >>> Lexicon(None, None).concepts(["Two brown dogs are running on the beach"])[0]
+    {Concept("brown", "color"), Concept("dog", "object"), Concept("animal", "kind"), …}
+    """
+
+    def __init__(self, parser: Any = None, above: Above | None = None) -> None:
+        self._parser, self._above = parser, above
+        words = "the built-in cutter" if parser is None else f"spaCy {parser.meta['name']} {parser.meta['version']}"
+        self.source = f"{words}, {'lists' if above is None else 'WordNet and lists'}"
+        self._kinds = cache(self._wider)
+        self._category = cache(self._noun)
+
+    @classmethod
+    def installed(cls) -> "Lexicon":
+        """With what is installed: spaCy's small English model (`vlx.language.phrases` says which), NLTK's WordNet."""
+        return cls(tagger(), wordnet_above())
+
+    def concepts(self, captions: Sequence[str]) -> list[frozenset[Concept]]:
+        """What each caption tells."""
+        plain = [split_words(caption.lower()) for caption in captions]
+        return [frozenset(chain.from_iterable(map(self._of, words))) for words in self._tagged(plain)]
+
+    def _tagged(self, captions: Sequence[list[str]]) -> Iterator[list[Tagged]]:
+        if self._parser is None:
+            yield from map(by_rule, captions)
+            return
+        every = iter(captions)
+        while chunk := list(islice(every, AT_ONCE)):
+            yield from _by_parser(self._parser, chunk)
+
+    def _of(self, one: Tagged) -> Iterator[Concept]:
+        """The concepts of one word; none of function words and of what is said of everything."""
+        lemma = one.lemma
+        if one.word in FUNCTION_WORDS or lemma in lists.NO_NAMES or len(lemma) < SHORT or not lemma[0].isalpha():
+            return
+        listed = (("color", lists.COLORS), ("texture", lists.TEXTURES), ("material", lists.MATERIALS))
+        adjectival = next((category for category, known in listed if one.word in known), None)
+        if adjectival is not None:
+            yield Concept(lists.SAME.get(one.word, one.word), adjectival)
+        elif one.part == "verb":
+            yield Concept(lemma, "action")
+        elif one.part == "noun":
+            yield Concept(lemma, self._category(lemma))
+            yield from (Concept(kind, "kind") for kind in self._kinds(lemma))
+
+    def _noun(self, lemma: str) -> str:
+        if lemma in lists.SCENES:
+            return "scene"
+        above = self._above(lemma) if self._above is not None else frozenset[str]()
+        return next((category for category, own in lists.SYNSETS.items() if above.intersection(own)), "object")
+
+    def _wider(self, lemma: str) -> tuple[str, ...]:
+        above = self._above(lemma) if self._above is not None else frozenset[str]()
+        return tuple(name for name, (synset, own) in lists.KINDS.items() if lemma in own or synset in above)
+
+
+def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagged]]:
+    parts = {"NOUN": "noun", "PROPN": "noun", "VERB": "verb"}
+    with random_state_kept():
+        from spacy.tokens import Doc
+
+        documents = list(parser.pipe(Doc(parser.vocab, words=words) for words in captions))
+    for document in documents:
+        yield [
+            Tagged(one.text, _lemma(one.text, one.lemma_, one.pos_), parts.get(one.pos_, "other")) for one in document
+        ]
+
+
+def _lemma(word: str, told: str, part: str) -> str:
+    """A parser's lemma, but of common verbs the built-in one: small models make "riding" "rid"."""
+    own = lists.IRREGULAR.get(word) or (verb_of(word) if part == "VERB" else None)
+    return own or told.lower()
+
+
+def by_rule(words: Sequence[str]) -> list[Tagged]:
+    """The words of a caption in lower case, tagged without a parser.
+
+    Forms of common verbs are verbs where no determiner stands right before them; words in noun phrases are nouns but
+    for common adjectives.
+
+    >>> [tagged.lemma for tagged in by_rule("two dogs running on grass".split()) if tagged.part != "other"]
+    ['dog', 'run', 'grass']
+    """
+    inside = {place for first, stop in cut_phrases(words) for place in range(first, stop)}
+    found = []
+    for place, word in enumerate(words):
+        verb = verb_of(word)
+        opened = place > 0 and words[place - 1] in ("a", "an", "the", "his", "her", "their", "its")
+        last = place + 1 == len(words) or words[place + 1] in FUNCTION_WORDS
+        if verb is not None and not (opened and (last or not word.endswith("ing"))):
+            found.append(Tagged(word, verb, "verb"))
+        elif word in FUNCTION_WORDS or word in lists.ADJECTIVES or word.endswith("ly") or place not in inside:
+            found.append(Tagged(word, word, "other"))
+        else:
+            found.append(Tagged(word, singular(word), "noun"))
+    return found
+
+
+def verb_of(word: str) -> str | None:
+    """The common verb of which it is a form; None where it is none.
+
+    >>> verb_of("running"), verb_of("riding"), verb_of("carries"), verb_of("dog")
+    ('run', 'ride', 'carry', None)
+    """
+    tried = [lists.IRREGULAR.get(word, word)]
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            stem = word[: -len(ending)]
+            tried += [stem, f"{stem}e", *([stem[:-1]] if stem[-1:] == stem[-2:-1] else [])]
+            tried += [f"{stem[:-1]}y"] if stem.endswith("i") else []
+    return next((one for one in tried if one in lists.ACTIONS), None)
+
+
+def singular(noun: str) -> str:
+    """The singular of an English noun, by rule.
+
+    >>> [singular(one) for one in ("dogs", "men", "buses", "ladies", "grass", "boxes")]
+    ['dog', 'man', 'bus', 'lady', 'grass', 'box']
+    """
+    if noun in lists.IRREGULAR:
+        return lists.IRREGULAR[noun]
+    if noun.endswith("men") and len(noun) > SHORT:
+        return f"{noun[:-3]}man"
+    if noun.endswith("ies") and len(noun) > SHORT + 1:
+        return f"{noun[:-3]}y"
+    if noun.endswith(("ches", "shes", "sses", "xes", "zes")):
+        return noun[:-2]
+    return noun[:-1] if noun.endswith("s") and not noun.endswith(("ss", "us", "is")) else noun
+
+
+def wordnet_above() -> Above | None:
+    """The names of the synsets above the first sense of a noun, itself included; None without NLTK or its WordNet."""
+    try:
+        from nltk.corpus import wordnet
+
+        wordnet.ensure_loaded()
+    except (ImportError, LookupError):
+        return None
+
+    def above(lemma: str) -> frozenset[str]:
+        synsets = wordnet.synsets(lemma.replace(" ", "_"), pos="n")[:1]
+        wider = chain.from_iterable(one.closure(lambda each: each.hypernyms()) for one in synsets)
+        return frozenset(one.name() for one in chain(synsets, wider))
+
+    return above

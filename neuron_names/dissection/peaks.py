@@ -1,0 +1,117 @@
+"""One pass over captioned pictures: each unit's highest activation in each, kept whole."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlx.errors import ImageError, InputError, ModelError
+from vlx.neuron_names.datasets.data import Told
+from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
+from vlx.neuron_names.dissection.layers import Layers
+from vlx.neuron_names.dissection.passes import ALIKE, EXAMPLES, Progress
+from vlx.neuron_names.dissection.pictures import BLOCK
+from vlx.neuron_names.table import Activity
+
+
+class Peaks:
+    """What one pass finds of ``data``: ``values`` float32 [N, K] by layer, nan where a picture cannot be read.
+
+    ``unread`` are the numbers of those pictures. Blocks are of fixed pictures, so that a run that goes on gives to the
+    bit what one run gives.
+    """
+
+    def __init__(self, data: Told, layers: Layers, progress: Progress) -> None:
+        self.data, self.see, self.progress = data, layers, progress
+        self.values: dict[str, NDArray[np.float32]] = {}
+        self.unread: list[int] = []
+        self.grids: dict[str, tuple[list[int], str]] = {}
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._cells: dict[str, int] = {}
+
+    def go(self, kept: Checkpoint) -> None:
+        """The whole pass, from the beginning or from where a checkpoint left it."""
+        state, first = kept.load(), 0
+        if state is not None:
+            first = self._restore(state, kept)
+        for start in self.progress(range(first, len(self.data), BLOCK), "peaks"):
+            self._take(start)
+            if kept.due():
+                kept.save(self._state(start + BLOCK))
+        if not self.values:
+            raise InputError(f"{self.data.name}: none of {len(self.data)} pictures can be read")
+
+    def activity(self, layer: str) -> Activity:
+        """The pictures in which units of a layer are most active, most active first, and their mean activations."""
+        values = np.nan_to_num(self.values[layer], nan=-np.inf)
+        order = (-values).argsort(0, kind="stable")[:EXAMPLES].T
+        order[np.isneginf(values[order, np.arange(len(order))[:, None]])] = -1  # as fewer pictures could be read
+        return Activity(order.astype(np.int32), (self._sums[layer] / self._cells[layer]).astype(np.float32))
+
+    def _take(self, start: int) -> None:
+        """Run the model on the pictures of one block that can be read."""
+        numbers, made = [], []
+        for number in range(start, min(start + BLOCK, len(self.data))):
+            try:
+                image = self.data[number].image
+            except ImageError:
+                self.unread.append(number)
+                continue
+            numbers.append(number)
+            made.append(self.see.task.prepare(image))
+        for name, A in self._maps(made) if made else ():
+            if name not in self.values:
+                self._begin(name, A.shape[1])
+            self.values[name][numbers] = A.amax((2, 3)).cpu().numpy()
+            self._sums[name] += A.double().sum((0, 2, 3)).cpu().numpy()
+            self._cells[name] += len(A) * A.shape[2] * A.shape[3]
+            if not np.isfinite(self._sums[name]).all():
+                raise ModelError(f"{self.see.task.name}, layer {name}: nan or infinite features; check its weights")
+
+    def _begin(self, name: str, units: int) -> None:
+        self.values[name] = np.full((len(self.data), units), np.nan, np.float32)
+        self._sums[name], self._cells[name] = np.zeros(units), 0
+
+    def _maps(self, made: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Each layer's maps [B, K, h, w]; the first picture fills up the block."""
+        sizes = {tuple(one.shape) for one in made}
+        if len(sizes) > 1:
+            raise InputError(
+                f"{self.see.task.name} prepares pictures of {self.data.name} to different sizes; dissect with a "
+                "`prepare` that resizes and crops all to one size"
+            )
+        for name, (A, grid) in self.see(torch.stack(made + made[:1] * (BLOCK - len(made)))).items():
+            self.grids[name] = (list(grid.shape), grid.source)
+            yield name, A[: len(made)].float()
+
+    def _state(self, done: int) -> State:
+        state: State = {"done": np.array(done), "unread": np.array(self.unread, np.int64)}
+        state["layers"] = np.array(list(self.values))
+        for n, name in enumerate(self.values):
+            state |= {f"{n}/values": self.values[name], f"{n}/sums": self._sums[name], f"{n}/cells": self._cells[name]}
+        return state
+
+    def _restore(self, state: dict[str, Any], kept: Checkpoint) -> int:
+        """Take up a saved state, once the model gives what it gave for its first pictures; returns where to go on."""
+        names = [str(name) for name in state["layers"]]
+        self._take(next((n for n in range(0, len(self.data), BLOCK) if not _gap(state, n)), 0))
+        for n, name in enumerate(names):
+            saved = state[f"{n}/values"]
+            own = self.values.get(name, np.zeros((0, 0), np.float32))
+            known = ~np.isnan(own)
+            if saved.shape != own.shape or (
+                np.abs(saved[known] - own[known]).max(initial=0) > ALIKE * np.abs(own[known]).max(initial=0)
+            ):
+                raise InputError(f"{kept.path}: the model gave other features then; delete it to start anew")
+            self.values[name], self._sums[name] = saved, state[f"{n}/sums"]
+            self._cells[name] = int(state[f"{n}/cells"])
+        self.unread = state["unread"].tolist()
+        return int(state["done"])
+
+
+def _gap(state: dict[str, Any], start: int) -> bool:
+    """Whether no picture of a block could be read."""
+    return "0/values" not in state or bool(np.isnan(state["0/values"][start : start + BLOCK]).all())

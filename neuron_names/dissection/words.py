@@ -1,0 +1,133 @@
+"""Names for units from captions, without masks: the word that its highest activation tells best."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from vlx import __version__
+from vlx.errors import InputError
+from vlx.neuron_names.datasets.data import Told
+from vlx.neuron_names.dissection.checkpoint import Checkpoint
+from vlx.neuron_names.dissection.layers import Layers
+from vlx.neuron_names.dissection.passes import Progress
+from vlx.neuron_names.dissection.peaks import Peaks
+from vlx.neuron_names.table import NeuronNames
+from vlx.neuron_names.table.auc import PERMUTATIONS, named
+from vlx.neuron_names.table.tally import Concept
+from vlx.task import Identified, Task
+
+LEAST = 20  # pictures that have a word, and that lack it, before it can be a name
+SHOWN = 12  # words and pictures that the table names of those left out
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Concepts of which there are enough pictures: ``told`` bool [N, C]; and how many were ``left_out``, most first."""
+
+    concepts: tuple[Concept, ...]
+    told: NDArray[np.bool_]
+    left_out: tuple[tuple[str, int], ...]
+
+
+def words(told: Sequence[frozenset[Concept]], least: int = LEAST) -> Words:
+    """The concepts that ``least`` pictures have and ``least`` lack, in order of their names."""
+    pictures = Counter(concept for own in told for concept in own)
+    enough = sorted(concept for concept, n in pictures.items() if least <= n <= len(told) - least)
+    places = {concept: number for number, concept in enumerate(enough)}
+    found = np.zeros((len(told), len(enough)), bool)
+    for row, own in zip(found, told, strict=True):
+        row[[places[concept] for concept in own if concept in places]] = True
+    others = ((concept.name, n) for concept, n in pictures.most_common() if concept not in places)
+    return Words(tuple(enough), found, tuple(others))
+
+
+def name_by_captions(
+    task: Task,
+    data: Told,
+    layers: Mapping[str, nn.Module] | None,
+    *,
+    folds: int,
+    least: int = LEAST,
+    checkpoint: str | Path | None = None,
+    progress: Progress,
+) -> dict[str, NeuronNames]:
+    """Names for the units of each layer from captions; see `vlx.neuron_names.dissect`.
+
+    Raises InputError where no word has enough pictures, and for pictures none of which can be read.
+    """
+    if folds < 1 or least < 1:
+        raise InputError(f"folds={folds} and least={least} must be 1 or more")
+    told = data.told()
+    _enough(data, words(told, least), least)
+    settings = _settings(task, data, layers, folds, least)
+    peaks = Peaks(data, Layers(task, layers), progress)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
+    peaks.go(kept)
+    read = np.setdiff1d(np.arange(len(data)), peaks.unread)
+    known = words([told[n] for n in read], least)
+    _enough(data, known, least)
+    about = settings | {"images": len(read), "left_out": _left_out(data, peaks.unread, known, least)}
+    about["words"] = len(known.concepts)
+    found = {}
+    for name, values in peaks.values.items():
+        made = named(values[read], known.told, known.concepts, read % folds)
+        shape, alignment = peaks.grids[name]
+        own = about | {"layer": name, "feature_map": shape, "alignment": alignment}
+        found[name] = NeuronNames(made.listed, own, activity=peaks.activity(name))
+    kept.remove()
+    return found
+
+
+def _enough(data: Told, known: Words, least: int) -> None:
+    if not known.concepts:
+        most = ", ".join(f"{name} {n}" for name, n in known.left_out[:3]) or "none at all"
+        raise InputError(
+            f"{data.name}: no word is told of {least} pictures and lacking in {least} of {len(known.told)} (most: "
+            f"{most}); give more captioned pictures, or a smaller least"
+        )
+
+
+def _left_out(data: Told, unread: Sequence[int], known: Words, least: int) -> list[str]:
+    """What is no part of the table, in sentences."""
+    told = list(data.left_out)
+    if unread:
+        more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
+        named = ", ".join(_name(data, number) for number in unread[:SHOWN])
+        told.append(f"{len(unread)} pictures that cannot be read: {named}{more}")
+    if known.left_out:
+        some = ", ".join(f"{name} {n}" for name, n in known.left_out[:SHOWN])
+        told.append(f"{len(known.left_out)} words that fewer than {least} pictures have or lack, as {some}")
+    return told
+
+
+def _name(data: Told, number: int) -> str:
+    try:
+        data[number]
+    except InputError as error:
+        return str(error).partition(":")[0]
+    return f"number {number}"
+
+
+def _settings(task: Task, data: Told, layers: Mapping[str, nn.Module] | None, folds: int, least: int) -> dict[str, Any]:
+    return {
+        "source": f"vlx {__version__} dissect, by captions",
+        "model": task.name,
+        "model_hash": task.digest() if isinstance(task, Identified) else "",
+        "layers": sorted(layers or {}),
+        "dataset": data.name,
+        "dataset_hash": data.digest(),
+        "licence": data.licence,
+        "told_by": data.told_by,
+        "images": len(data),
+        "folds": folds,
+        "least": least,
+        "permutations": PERMUTATIONS,
+        "metric": "auc",
+        "unit_base": 0,
+    }
