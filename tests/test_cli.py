@@ -123,7 +123,7 @@ def test_caption_passes_its_options_on(
     options = ("--method", "layercam", "--target", "margin", "--beams", "2")
     assert run("caption", shown, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
     wanted = {"caption": None, "prompt": None, "beams": 2, "method": "layercam", "target": "margin", "names": None}
-    assert asked == [{**wanted, "guided": False}]
+    assert asked == [{**wanted, "guided": False, "instead_of": None}]
 
 
 def test_guided_is_drawn_and_its_command_printed(

@@ -27,7 +27,7 @@ ROWS = (
     "following frames images language layout leaves outputs passing places preparing relu_rules scoping task "
     "tracing weighting",
     "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "
-    "map_check around axes company differences stock trusting selftest",
+    "map_check around axes company differences stock trusting selftest contrast",
     "tasks neuron_names photos scenes",
     "reasons name_marks",
     "explanation asked owing resting probes question occlusion grouping naming unit_trials map_trials because "

@@ -69,7 +69,10 @@ class Measured:
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
-    """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole."""
+    """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole.
+
+    Of a contrast in a caption, instead of the whole, both its words.
+    """
     words = [
         Asked(
             word_target(prediction, n, 0, kind),
@@ -80,7 +83,7 @@ def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Aske
         )
         for n, word in enumerate(prediction.words)
     ]
-    if task.kind == "vqa":
+    if task.kind == "vqa" or (task.kind == "captioning" and any(word.is_contrast for word in prediction.words)):
         outputs = prediction.words[0].outputs
         rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
         return [

@@ -91,6 +91,9 @@ def demo(out: Path, seed: int) -> None:
 )
 @click.option("--caption", "text", help="Explain this caption instead of the model's own.")
 @click.option("--prompt", help="How the caption begins (hf: models).")
+@click.option(
+    "--instead-of", metavar="WORD=OTHER", help="Why WORD of the caption (or its position, from 0) and not OTHER."
+)
 @click.option("--beams", default=1, show_default=True, help="Beam width of the search.")
 @NAMES
 @METHOD
@@ -103,6 +106,7 @@ def caption(
     model: str,
     text: str | None,
     prompt: str | None,
+    instead_of: str | None,
     beams: int,
     names: str | None,
     method: str | None,
@@ -116,6 +120,7 @@ def caption(
     \b
     Example:  vlx caption photo.jpg --out report
               vlx caption scene.png --caption "a red house at night"
+              vlx caption photo.jpg --instead-of dog=cat
               vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
     """
     import vlx
@@ -125,7 +130,8 @@ def caption(
     _writable(out)
     options: dict[str, Any] = {"caption": text, "prompt": prompt, "beams": beams, "method": method, "target": target}
     options |= {"names": _table(task, names), "guided": guided}
-    asked = _asked("caption", {"model": model, **loading, **options})
+    asked = _asked("caption", {"model": model, **loading, **options, "instead_of": instead_of})
+    options |= {"instead_of": _pair(instead_of)}
     _explain_all(images, out, asked, lambda image: vlx.explain(task, image, **options))
 
 
@@ -261,6 +267,16 @@ def _asked(command: str, options: dict[str, Any], *texts: str) -> Callable[[Path
 def _given(texts: tuple[str, ...]) -> str | list[str] | None:
     """What an option that may be repeated was given: nothing, a text, or several."""
     return list(texts) if len(texts) > 1 else texts[0] if texts else None
+
+
+def _pair(given: str | None) -> dict[str | int, str] | None:
+    """WORD=OTHER as `vlx.explain` takes it; a number is a position."""
+    if given is None:
+        return None
+    word, equals, other = (part.strip() for part in given.partition("="))
+    if not (word and equals and other):
+        raise click.BadParameter(f"{given!r}: write WORD=OTHER, for example dog=cat", param_hint="--instead-of")
+    return {int(word) if word.lstrip("-").isdecimal() else word: other}
 
 
 def _explain_all(

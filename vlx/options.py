@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx import methods, subwords
+from vlx.contrast import Contrast
 from vlx.errors import InputError
 from vlx.images import open_image
 from vlx.language import close_matches
@@ -20,9 +21,11 @@ from vlx.naming import Naming
 from vlx.neuron_names.table import NeuronNames
 from vlx.references import References
 from vlx.task import TARGET_KINDS, Query, TargetKind, Task
+from vlx.weighting import Method
 
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
 TEXTS = ("caption", "question", "answer", "instead_of", "prompt")
+Pair = Mapping[str, str] | Mapping[int, str]  # a word of the caption, or its position, and another one
 AUTO = "auto"
 MEASURED = "measured on this model by those who made the adapter"
 ELSEWHERE = {
@@ -41,7 +44,7 @@ class OptionsDict(TypedDict, total=False):
     caption: str | Sequence[str] | None  # lists of texts are one for each picture of explain_many
     question: str | Sequence[str] | None
     answer: str | Sequence[str | Sequence[str]] | None
-    instead_of: str | Sequence[str] | None
+    instead_of: str | Pair | Sequence[str | Pair] | None
     prompt: str | Sequence[str] | None
     beams: int
     method: str | None
@@ -88,7 +91,8 @@ DEFAULTS: dict[str, Any] = {
 class Options:
     """What the user asked for.
 
-    ``answers``: several things asked of one picture, each explained; else empty. ``told``: whether ``kind`` was asked
+    ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of a caption
+    that is compared with another one. ``told``: whether ``kind`` was asked
     for, and is not the adapter's own. ``words`` says which words have reasons: "content", "all", or labels and
     positions. ``auto``: the method is yet to be chosen by what the pictures at hand tell, ``chosen`` says how it was.
     ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
@@ -108,6 +112,7 @@ class Options:
     words: str | tuple[str | int, ...]
     naming: Naming | None = None
     answers: tuple[str, ...] = ()
+    contrast: Contrast | None = None
     told: bool = False
     auto: bool = False
     chosen: str = ""
@@ -125,10 +130,10 @@ class Options:
         """
         _refuse_unknown(given, known)
         option = {**DEFAULTS, **given}
-        answers = _several(option["answer"])
+        wishes = _wishes(task, option)
         options = cls(
-            query=_query({**option, "answer": None if answers else option["answer"]}),
-            method=methods.choose(task.defaults.method if option["method"] in (None, "", AUTO) else option["method"]),
+            **wishes,
+            method=_method(task, option["method"], wishes["contrast"]),
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
             seen=option["seen"],
@@ -140,7 +145,6 @@ class Options:
             check=_check(option["check"]),
             words=_words(option["words"]),
             naming=Naming.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
-            answers=answers,
             told=option["target"] is not None,
             auto=option["method"] == AUTO and not task.defaults.measured,
             chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",
@@ -170,15 +174,29 @@ def each(task: Task, images: Iterable[Any], given: Mapping[str, Any]) -> Iterato
                 "all (several answers about one picture: explain(task, picture, answer=[…]))"
             )
     texts = {name: given.get(name) for name in (*TEXTS, "beams") if given.get(name) is not None}
-    asked = [_asking(common, {**texts, **{name: lists[name][n] for name in lists}}) for n in range(count)]
+    asked = [_asking(task, common, {**texts, **{name: lists[name][n] for name in lists}}) for n in range(count)]
     return zip(pictures, asked, strict=True)
 
 
-def _asking(common: Options, texts: Mapping[str, Any]) -> Options:
+def _asking(task: Task, common: Options, texts: Mapping[str, Any]) -> Options:
     """The same options with other texts."""
-    option = {**DEFAULTS, **texts}
+    return replace(common, **_wishes(task, {**DEFAULTS, **texts}))
+
+
+def _wishes(task: Task, option: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked about one picture: the query, several answers, and the contrast of a caption's word."""
     answers = _several(option["answer"])
-    return replace(common, query=_query({**option, "answer": None if answers else option["answer"]}), answers=answers)
+    contrast = Contrast.of(task.kind, option["instead_of"])
+    own = {"answer": None if answers else option["answer"]}
+    own |= {} if contrast is None else {"instead_of": None}
+    return {"query": _query({**option, **own}), "answers": answers, "contrast": contrast}
+
+
+def _method(task: Task, given: Any, contrast: Contrast | None) -> AnyMethod:
+    """The method asked for, else the adapter's; a contrast nobody chose one for has one that knows both signs."""
+    method = methods.choose(task.defaults.method if given in (None, "", AUTO) else given)
+    rectified = contrast is not None and not given and isinstance(method, Method) and not method.linear
+    return methods.choose(method.against) if rectified else method
 
 
 def _several(answer: Any) -> tuple[str, ...]:

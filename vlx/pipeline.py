@@ -12,6 +12,7 @@ import torch
 from vlx import __version__, assembly, attention, engine, methods, recommending, references, subwords
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
+from vlx.contrast import contrasted
 from vlx.errors import InputError
 from vlx.explanation import Explanation
 from vlx.geometry import Frame, Grid, Placement
@@ -41,7 +42,9 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     ``image``: a path, PIL picture, uint8 or uint16 RGB array [H, W, 3], or float RGB tensor [3, H, W] in [0, 1]; the
     channels' order cannot be seen, and OpenCV's arrays are BGR: give ``array[..., ::-1]``. Options:
     ``caption`` (forced text), ``prompt`` (how a caption begins), ``question``, ``answer`` (a text, or a list of
-    several that are each explained, from one run of the vision part), ``instead_of`` (contrast),
+    several that are each explained, from one run of the vision part), ``instead_of`` (a contrast: the other answer or
+    class; of a caption a word, or its position, and the other word: ``{"dog": "cat"}``, by a method that knows both
+    signs where none is named),
     ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
     gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`) and ``target`` (logprob,
     logit, prob, margin), by default the adapter's;
@@ -161,6 +164,7 @@ def _rows(features: Features, rows: list[int]) -> Features:
 def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Explanation:
     """Explain the words of one prediction, and beside an answer the other likely ones, in one attribution."""
     features = _mixed(task, seen, prediction)
+    prediction = contrasted(task, features, prediction, options.contrast)
     placement = Placement(_grid(features, one, options), one.frame)
     kind = _kind(prediction, options)
     provenance = _provenance(task, features, one, options, prediction, kind)
@@ -215,7 +219,7 @@ def _attributed(
             return engine.attribute(task, features.A, targets, method, features.rest)
         return attention.attribute(task, features.A, targets, method, features.rest)
 
-    words = sum(one.role == "word" for one in asked) if task.kind == "captioning" else 0  # answers are one score
+    words = sum(one.role != "whole" for one in asked) if task.kind == "captioning" else 0  # answers are one score
     return subwords.attribute([one.target for one in asked], words, options.subwords, explained)
 
 

@@ -11,7 +11,7 @@ from vlx.kept import Kept
 from vlx.owing import table
 from vlx.references import Elsewhere, joined
 from vlx.scenes import draw
-from vlx.task import Features, Prediction, Query, Target, Task
+from vlx.task import Features, Prediction, Query, Target, Task, Word
 
 KEPT = 8  # sets of foreign feature maps kept for each task
 BLURS = (1 / 32, 1 / 16, 1 / 8)  # radius, of the shorter side: details go, then shapes, then all but the colours
@@ -92,9 +92,17 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
     if task.kind != "captioning":
         return [whole] * targets
     forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A))
+    if prediction.words and prediction.words[0].is_contrast:  # one place, whichever of its words is asked for
+        return [tuple(_likeliest(one, _place(one, prediction.words[0])) for one in forced)] * targets
     count = len(prediction.words)  # the last ones of the text: those of a prompt stand before them
     words = [tuple(_likeliest(one, n) for one in forced) for n in range(-count, 0)]
     return [*words, *[whole] * (targets - len(words))]
+
+
+def _place(prediction: Prediction, word: Word) -> int:
+    """Which word of a text begins at the step at which ``word`` does; one too many where none does."""
+    steps = [own.terms[0].step for own in prediction.words]
+    return steps.index(word.terms[0].step) if word.terms[0].step in steps else len(steps)
 
 
 def _likeliest(prediction: Prediction, position: int) -> str:

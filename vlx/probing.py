@@ -102,9 +102,10 @@ def _looks(context: Context) -> Sequence[Any]:
 
 
 def _looks_wanted(context: Context) -> bool:
-    """Of answers what is said of the references is told too, of captions where they are the user's own."""
+    """Of answers and contrasts what is said of the references is told too, of captions where they are the user's."""
     options = context.options
-    return options.looks or (options.seen and (context.task.kind == "vqa" or options.references is not None))
+    told = context.task.kind == "vqa" or options.contrast is not None or options.references is not None
+    return options.looks or (options.seen and told)
 
 
 def _strange(context: Context) -> Sequence[tuple[str, ...]]:
@@ -165,7 +166,7 @@ def _because(context: Context) -> Sequence[Any]:
     if not meant:
         return [None] * len(context.asked)
     targets, maps = [context.targets[n] for n in meant], context.maps[meant]
-    merged = any(one.role == "whole" for one in context.asked) and any(len(target.terms) > 1 for target in targets)
+    merged = context.task.kind == "captioning" and any(len(target.terms) > 1 for target in targets)
     method = wished
     if not isinstance(method, Method) or (merged and context.options.subwords != "sum"):  # not made of units
         method = method if isinstance(method, Method) else METHODS["hirescam"]

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx.contrast import contrasted_word
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.nested import nested, tensors
@@ -115,6 +116,15 @@ class CnnLstmCaptioner(CnnVision):
             pairs = [(numbers[n], step) for n, step in reads.pairs]
             hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
+
+    def rather(self, prediction: Prediction, position: int, other: str) -> Word:
+        """Word ``position`` of a caption against another entry of the vocabulary; see `vlx.contrast.Contrasts`.
+
+        Raises UnknownWords for a word that the vocabulary lacks, InputError for one of several entries.
+        """
+        word = prediction.words[position]
+        token = self.writing.entry(other)
+        return contrasted_word(word, self.vocabulary[token], (replace(word.terms[0], token=token),))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.stock.Stocked`."""

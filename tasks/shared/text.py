@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlx.errors import InputError, UnknownWords
-from vlx.language import shortened, unknown_words
+from vlx.language import close_matches, shortened, unknown_words
 from vlx.tasks.shared.entries import (
     UNSPACED,
     Cut,
@@ -104,6 +104,29 @@ class Writing:
         notes = [*self._trimmed(cut, text, what), *_left_out(cut, what)]
         self._check_length(len(cut.labels), what, text, longest if self.unit == "words" else LONGEST_ENTRIES)
         return self._made(cut, self._missing(cut), self._joined(cut.labels), notes)
+
+    def entry(self, word: str) -> int:
+        """The token id of one word, an entry by itself.
+
+        Raises UnknownWords where the vocabulary has none for it, InputError where it is of several entries.
+        """
+        try:
+            read = self.read(word, "word", LONGEST_ENTRIES)
+        except UnknownWords:
+            read = None
+        if read is None or read.missing:
+            near = close_matches(word, self.index)
+            hint = f" (close: {', '.join(near)})" if near else ""
+            raise UnknownWords(
+                f"this captioner has no word for {shortened(word, 40)!r}{hint}; name one of the {len(self.index)} in "
+                f"the vocabulary of {self.name}"
+            )
+        if len(read.ids) != 1:
+            raise InputError(
+                f"{shortened(word, 40)!r} is {len(read.ids)} {self.unit} for {self.name} "
+                f"({shortened(' '.join(read.labels), 60)}), and one is compared with one; name a single one"
+            )
+        return read.ids[0]
 
     def said(self, tokens: Sequence[int]) -> tuple[str, tuple[str, ...]]:
         """The text of what the model said, and a note where that text would be read as other entries."""

@@ -28,8 +28,21 @@ def shown(why: Explanation) -> tuple[WordExplanation, ...]:
 
 
 def title(why: Explanation) -> str:
-    """The text that is explained; of a contrast "red rather than blue"."""
-    return why.text if why.instead_of is None else f"{why.text} rather than {why.instead_of}"
+    """The text that is explained; of a contrast "red rather than blue", in a caption with its text."""
+    if why.instead_of is None:
+        return why.text
+    told = f"{why.words[0].label} rather than {why.instead_of}"
+    return f"{told} in “{why.text}”" if in_caption(why) else told
+
+
+def in_caption(why: Explanation) -> bool:
+    """Whether one word of a caption is explained against another one."""
+    return why.instead_of is not None and why.task == "captioning"
+
+
+def single(why: Explanation) -> bool:
+    """Whether one thing is explained by itself, and its verdict told over all else: an answer, a word's contrast."""
+    return why.question is not None or in_caption(why)
 
 
 def marked(why: Explanation) -> str:

@@ -94,10 +94,10 @@ def rendered(figure: Figure) -> bytes:
 def _heading(why: Explanation, width: int) -> str:
     """Question, text and verdict, each on lines of its own."""
     told = answers.marked(why) or "(nothing)"
-    verdicts = [wording.verdict(word, why.instead_of) for word in why.words if why.question is not None]
+    verdicts = [wording.verdict(word, why.instead_of) for word in why.words if answers.single(why)]
     lines = [why.question, told, *map(wording.sentence, (*why.scope, *verdicts))]
-    return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line) + "\n" * bool(
-        why.question
+    return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line) + "\n" * (
+        answers.single(why)
     )
 
 

@@ -69,7 +69,9 @@ class Item:
     @property
     def language(self) -> bool:
         """Whether it is a caption's word that the picture hardly carries."""
-        return self.kind == "word" and self.noun == "word" and wording.language(self.word)
+        return (
+            self.kind == "word" and self.noun == "word" and self.instead_of is None and wording.language(self.word)
+        )
 
     @property
     def ink(self) -> int:
@@ -181,7 +183,7 @@ class Panel:
             more=[item for item in items if item.kind not in ("word", "other")],
             picture=None if same else pictures.address(pictures.Drawn.of(why, side).plain),
             thumbnails=[pictures.address(draw(item.word.signed, top)) for item in scaled],
-            hidden=_hidden(small, scaled) if why.question else [],
+            hidden=_hidden(small, scaled) if answers.single(why) else [],
             guided=_guided(items, pictures.Drawn.of(why, GUIDED_SIDE).plain.shape),
             bare=pictures.address(small.plain),
             data=_data(why, items, top),
@@ -243,9 +245,16 @@ class Panel:
         model = str(self.why.provenance.get("model", "the model"))
         if self.why.question is not None:
             return f"{model} was asked"
+        if self.caption:
+            return f"{model} was given" if self.why.forced else f"{model} said"
         if self.why.forced:
             return f"Why would {model} say"
         return f"Why did {model} say" if self.why.words else f"{model} said nothing"
+
+    @property
+    def caption(self) -> str:
+        """The text that a word of a contrast stands in; empty where all of it is explained."""
+        return self.why.text if answers.in_caption(self.why) else ""
 
     @property
     def answered(self) -> str:

@@ -110,7 +110,7 @@ def _probes(why: Explanation) -> list[Text]:
 
 def _probed(why: Explanation, word: WordExplanation) -> list[str]:
     """The same for one word, in lines; none where nobody asked."""
-    verdict = wording.verdict(word, why.instead_of) if why.question is not None or word.looks else ""
+    verdict = wording.verdict(word, why.instead_of) if answers.single(why) or word.looks else ""
     lines = [wording.sentence(verdict)] if verdict else []
     looks = [
         f"{row.name} {row.figures}" + (f" ({row.said})" if row.said else "")
@@ -121,7 +121,7 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
         lines.append(f"{what} by picture: {'; '.join(looks)}.")
     if word.occlusion is not None:
         lines.append(wording.sentence(wording.agreement(word)))
-    return lines if why.question is not None else [f"“{word.label}”: {line}" for line in lines]
+    return lines if answers.single(why) else [f"“{word.label}”: {line}" for line in lines]
 
 
 def _row(why: Explanation, word: WordExplanation, top: float) -> list[Text]:
@@ -157,7 +157,8 @@ def markdown(why: Explanation) -> str:
     unit = f" Peaks are in {_plain(wording.unit(why.words[0]))}." if why.words else ""
     noun = wording.noun(why)
     nouns = wording.PLURALS[noun]
-    made = f"{'Text' if why.question is None else 'Answer'} {'given to' if why.forced else 'by'}"
+    what = "Answer" if why.question is not None else "Caption" if answers.in_caption(why) else "Text"
+    made = f"{what} {'given to' if why.forced else 'by'}"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
         f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",

@@ -198,8 +198,8 @@ def language(word: WordExplanation) -> bool:
 
 
 def ringed(why: Explanation, word: WordExplanation) -> str:
-    """The word's label, with a ring behind it where a caption has it from language."""
-    return word.label + RING * (noun(why) == "word" and language(word))
+    """The word's label, with a ring behind it where a caption has it from language; of a contrast bare."""
+    return word.label + RING * (noun(why) == "word" and why.instead_of is None and language(word))
 
 
 def marked(why: Explanation) -> str:
@@ -216,7 +216,7 @@ def marked(why: Explanation) -> str:
 
 def legend(why: Explanation) -> str:
     """What the ring means; empty where there is none."""
-    return RINGED if noun(why) == "word" and any(map(language, why.words)) else ""
+    return RINGED if any(ringed(why, word) != word.label for word in why.words) else ""
 
 
 def seen_said(word: WordExplanation) -> str:
