@@ -69,9 +69,7 @@ class Item:
     @property
     def language(self) -> bool:
         """Whether it is a caption's word that the picture hardly carries."""
-        return (
-            self.kind == "word" and self.noun == "word" and self.instead_of is None and wording.language(self.word)
-        )
+        return self.kind == "word" and self.noun == "word" and self.instead_of is None and wording.language(self.word)
 
     @property
     def ink(self) -> int:
