@@ -160,6 +160,11 @@ def test_short_captions_are_punished_by_the_nearest_length() -> None:
     assert value(scored([[]], written), "BLEU-1") == 0.0
 
 
+def test_of_two_references_as_near_in_length_the_shorter_counts() -> None:
+    written = [[["a", "dog", "runs", "on", "grass"], ["a", "dog", "runs"]]]
+    assert value(scored([["a", "dog", "runs", "on"]], written), "BLEU-1") == 1.0
+
+
 def test_words_said_over_and_over_count_once_for_each_time_they_stand_in_a_reference() -> None:
     found = scored([["the"] * 7], [[["the", "cat", "is", "on", "the", "mat"], ["there", "is", "a", "cat"]]])
     assert value(found, "BLEU-1") == pytest.approx(2 / 7)  # the example of 10.3115/1073083.1073135
