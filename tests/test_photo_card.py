@@ -16,7 +16,8 @@ from vlx.evaluation.photo_captions import PERSON
 from vlx.evaluation.photo_card import NEAR, ONE, Sources
 from vlx.evaluation.result import Figure, Result
 from vlx.photos import captioned
-from vlx.tasks.photos import bundle
+from vlx.tasks.photos import bundle, scope
+from vlx.tasks.photos.kinds import imagenet
 from vlx.tasks.photos.vocabulary import SPECIAL
 
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "in", "snow")
@@ -117,10 +118,28 @@ def test_the_card_holds_what_was_measured(model: Path, flickr: Path, coco: Path,
     assert measured["coverage"]["COCO, kept out of training"]["share"] == 1.0
 
 
+def test_classes_without_a_word_are_counted_where_the_training_told_what_it_met(model: Path, flickr: Path) -> None:
+    classes = imagenet()
+    config = bundle.read_config(model)
+    assert photo_card.strange(model, config) == []
+    dogs = [n for n, kind in enumerate(classes.classes) if any("dog" in classes.names[k] for k in classes.chain(kind))]
+    counts = tuple(1000 if word == "dog" else 1 for word in config.vocabulary)
+    seen = [0] * 1000
+    seen[0] = 10  # tench
+    scope.save(model, scope.Met(1000, 100, tuple(seen)))
+    found = photo_card.strange(model, replace(config, counts=counts))
+    assert 100 < len(dogs) < 130
+    assert len(found) == 1000 - len(dogs) - 1
+    assert "macaw" in found and "tench" not in found
+    text = " ".join(card.write_card(model, None, 1, Sources(f"flickr8k:{flickr}")).read_text().split())
+    assert "the 1,000 classes that its CNN tells apart it knows 999 by no word" in text
+    assert "24 of them, drawn by seed: " in text
+
+
 def test_without_coco_pointing_or_trials_the_card_does_without(model: Path, flickr: Path) -> None:
     text = card.write_card(model, None, 1, Sources(f"flickr8k:{flickr}", n=1)).read_text()
     assert "1 photographs" in text and "--n 1`" in text
-    for title in ("kept out of training", "Do the maps", "What was tried"):
+    for title in ("kept out of training", "1,000 classes", "Do the maps", "What was tried"):
         assert title not in text
 
 

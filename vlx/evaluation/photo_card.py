@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from rich.progress import track
 
 from vlx.errors import InputError
@@ -18,12 +19,13 @@ from vlx.evaluation.result import Figure, Result
 from vlx.photos import captioned
 from vlx.photos.captioned import Photograph, Photographs
 from vlx.task import Task
-from vlx.tasks.photos import bundle
+from vlx.tasks.photos import bundle, scope
+from vlx.tasks.photos.kinds import imagenet
 from vlx.tasks.photos.network import PhotoCnn
 from vlx.tasks.photos.train import CHOOSING
 
 ONE, NEAR = "one caption for all", "the nearest training photograph's"
-SAMPLES, SEED = 12, 0
+SAMPLES, STRANGE, SEED = 12, 24, 0
 TRIED = "tried.md"
 
 
@@ -61,6 +63,7 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
         files("vlx.evaluation").joinpath("photo_card.md").read_text(encoding="utf-8"),
         **sheet.origin(folder, bundle.build(config)),
         **_known(config, train),
+        **_outside(strange(folder, config)),
         config=config,
         defaults=task.defaults,
         one=others[next(iter(others))][ONE][0],
@@ -94,6 +97,20 @@ def _known(config: bundle.Config, train: Photographs) -> dict[str, Any]:
         "rare": {name: count for name, count in categories.items() if 0 < count < knowledge.SELDOM},
         "seldom": knowledge.SELDOM,
     }
+
+
+def _outside(names: Sequence[str]) -> dict[str, Any]:
+    drawn = np.random.default_rng(SEED).permutation(len(names))[:STRANGE]
+    return {"strange": len(names), "some_strange": [names[n] for n in sorted(drawn.tolist())], "known_from": scope.WELL}
+
+
+def strange(folder: Path, config: bundle.Config) -> list[str]:
+    """ImageNet's classes that the captioner knows neither words nor pictures of, by the rule of its reports."""
+    met, kinds = scope.read(folder), imagenet()
+    if met is None:
+        return []
+    known = scope.Scope(torch.nn.Identity(), dict(zip(config.vocabulary, config.counts, strict=True)), met).known
+    return [kinds.names[kind][0] for kind, own in zip(kinds.classes, known, strict=True) if not own]
 
 
 def _written(rows: Sequence[Photograph]) -> list[str]:
