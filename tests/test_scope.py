@@ -64,19 +64,21 @@ def told(said: str = "a man in a red shirt", met: Met = MET, counts: dict[str, i
 
 def test_a_thing_without_a_word_is_told_with_the_nearest_that_there_is() -> None:
     assert told(macaw=0.86) == (
-        "out of scope: to the CNN this is macaw (.86); the captioner has no word for it, the nearest is “bird” "
-        "(249 of 36,052 training captions)"
+        "out of scope: to the CNN this is macaw (a kind of parrot, p .86); the captioner has no word for it, the "
+        "nearest is “bird” (249 of 36,052 training captions)"
     )
-    assert told(hot_dog=0.999).endswith("hot dog (> .99); the captioner has no word for it, nor for anything like it")
+    assert told(hot_dog=0.999).endswith("hot dog (p > .99); the captioner has no word for it, nor for anything like it")
 
 
 def test_likelihoods_of_one_kind_add_up_and_the_narrowest_kind_is_told() -> None:
-    assert told(tabby=0.3, tiger_cat=0.3) == (
-        "out of scope: to the CNN this is domestic cat (.60); “cat” stands in 144 of 36,052 training captions only, "
-        "and not in this one"
+    assert told(tabby=0.4, tiger_cat=0.3) == (
+        "out of scope: to the CNN this is domestic cat (a kind of cat, p .70); “cat” stands in 144 of 36,052 training "
+        "captions only, and not in this one"
     )
-    assert told(tabby=0.6, tiger_cat=0.3).startswith("out of scope: to the CNN this is tabby (.60)")
-    assert told(tabby=0.3, macaw=0.3) == ""  # no kind has both
+    assert told(tabby=0.6, tiger_cat=0.3).startswith(
+        "out of scope: to the CNN this is tabby (a kind of domestic cat, p .60)"
+    )
+    assert told(tabby=0.4, macaw=0.4) == ""  # no kind has both
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_likelihoods_of_one_kind_add_up_and_the_narrowest_kind_is_told() -> None
     [
         ("its kind is known by a word", {"pug": 0.9}),
         ("its pictures are known", {"sea": 0.9}),
-        ("it is not sure", {"macaw": 0.49}),
+        ("it is not sure", {"macaw": 0.59}),
         ("the caption says its kind", {"macaw": 0.9, "said": "two birds on a tree"}),
         ("the caption says it", {"macaw": 0.9, "said": "a Macaw."}),
         ("a kind of several classes is said", {"tabby": 0.4, "tiger_cat": 0.4, "said": "a cat on a mat"}),

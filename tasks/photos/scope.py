@@ -27,7 +27,7 @@ FILE = "scope.json"
 WELL = 300  # training captions from which a word is known
 MET = 10  # training photographs of a class from which its pictures are known, whatever they were called
 SHOWN = 0.3  # p of a class from which a training photograph counts
-SAID = 0.5  # p of a thing from which it is told; all chosen by ``benchmarks.scope things``
+SAID = 0.6  # p of a thing from which it is told; all chosen by ``benchmarks.scope things``
 FAINT = 0.01  # p of a class that counts no more
 STEPS = 3  # the thing is told by a kind at most so wide
 BATCH = 64
@@ -44,24 +44,37 @@ class Met:
     classes: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Thing:
+    """A thing that a picture shows to the CNN: its kind, with which p, and all words that name it or what it is."""
+
+    kind: int
+    p: float
+    words: frozenset[str]
+
+
 class Scope:
     """Tells where the classes of the CNN name what the captioner has no words for.
 
     ``classify``: the CNN's last map [B, K, h, w] → logits [B, 1000]; ``counts``: training captions by word.
 
     >>> Scope(classify, {"dog": 6276, "bird": 191}, met).told(probabilities, "a man in a red shirt")
-    ('out of scope: to the CNN this is macaw (.86); the captioner has no word for it, the nearest is “bird” (191 …',)
+    ('out of scope: to the CNN this is macaw (a kind of parrot, p .86); the captioner has no word for it, the …',)
     """
 
     def __init__(self, classify: Classify, counts: Mapping[str, int], met: Met, kinds: Kinds | None = None) -> None:
-        self._classify, self._counts, self._met = classify, counts, met
+        self._classify, self.counts, self._met = classify, dict(counts), met
         self._kinds = kinds or imagenet()
 
     def __call__(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
         """See `vlx.scoping.Scoped`; of a drawn picture the classes mean nothing."""
+        return drawn(picture) or self.told(self.probabilities(features), text)
+
+    def probabilities(self, features: Features) -> list[float]:
+        """p of every class for one picture."""
         with torch.no_grad():
-            logits = self._classify(features.maps["last"])[0].float()
-        return drawn(picture) or self.told(logits.softmax(0).tolist(), text)
+            p: list[float] = self._classify(features.maps["last"])[0].float().softmax(0).tolist()
+        return p
 
     @cached_property
     def known(self) -> tuple[bool, ...]:
@@ -70,22 +83,17 @@ class Scope:
         return tuple(word or count >= MET for word, count in zip(spoken, self._met.classes, strict=True))
 
     def told(self, probabilities: Sequence[float], text: str) -> tuple[str, ...]:
-        """A sentence where a thing that is not known has p ≥ .5 and the text names neither it nor its kind, else none.
+        """A sentence where there is a `thing` and the text names neither it nor its kind, else none."""
+        found = self.thing(probabilities)
+        if found is None or found.words & set(words_of(text)):
+            return ()
+        return (f"out of scope: to the CNN this is {self._called(found)}; {self._lacking(found.kind)}",)
 
-        The probabilities of several classes of one kind add up; the narrowest kind is told.
+    def thing(self, probabilities: Sequence[float]) -> Thing | None:
+        """What the picture shows and the captions do not know: the narrowest kind of unknown classes with p ≥ .6.
+
+        The probabilities of several classes of one kind add up.
         """
-        found = self._thing(probabilities)
-        if found is None:
-            return ()
-        thing, p, near = found
-        if any(self._kinds.words(kind) & set(words_of(text)) for kind in near):
-            return ()
-        return (
-            f"out of scope: to the CNN this is {self._kinds.names[thing][0]} ({_share(p)}); {self._lacking(thing)}",
-        )
-
-    def _thing(self, probabilities: Sequence[float]) -> tuple[int, float, set[int]] | None:
-        """The narrowest kind of unknown classes with p ≥ .5, its p, and all kinds that its classes are of."""
         strange = [n for n, p in enumerate(probabilities) if p >= FAINT and not self.known[n]]
         sums: dict[int, float] = {}
         steps: dict[int, int] = {}
@@ -97,9 +105,15 @@ class Scope:
         likely = [kind for kind, p in sums.items() if p >= SAID]
         if not likely:
             return None
-        thing = min(likely, key=lambda kind: (steps[kind], -sums[kind]))
-        chains = [self._kinds.chains[n] for n in strange]
-        return thing, sums[thing], {kind for chain in chains if thing in chain for kind in chain}
+        chosen = min(likely, key=lambda kind: (steps[kind], -sums[kind]))
+        near = {kind for n in strange if chosen in self._kinds.chains[n] for kind in self._kinds.chains[n]}
+        return Thing(chosen, sums[chosen], frozenset[str]().union(*map(self._kinds.words, near)))
+
+    def _called(self, thing: Thing) -> str:
+        """A thing's name, which may mean several, the next wider kind and p: "macaw (a kind of parrot, p .86)"."""
+        wider = self._kinds.wider[thing.kind]
+        what = f"a kind of {self._kinds.names[wider[0]][0]}, " if wider else ""
+        return f"{self._kinds.names[thing.kind][0]} ({what}p {_share(thing.p)})"
 
     def _lacking(self, thing: int) -> str:
         """What the captioner has instead of a word for the thing."""
@@ -112,10 +126,10 @@ class Scope:
         return f"the captioner has no word for it, the nearest is “{self._word(near)}” ({self._count(near):,} {of})"
 
     def _count(self, kind: int) -> int:
-        return sum(self._counts.get(word, 0) for word in self._kinds.words(kind))
+        return sum(self.counts.get(word, 0) for word in self._kinds.words(kind))
 
     def _word(self, kind: int) -> str:
-        return max(sorted(self._kinds.words(kind)), key=lambda word: self._counts.get(word, 0))
+        return max(sorted(self._kinds.words(kind)), key=lambda word: self.counts.get(word, 0))
 
 
 def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> Met:

@@ -53,7 +53,7 @@ class CnnVision:
     ) -> None:
         self.cnn, self.prepare = plain(cnn), prepare
         self.name, self.notes, self._blank = name, tuple(notes), blank
-        self._tells = tells
+        self.tells = tells
         self._tracer, self._digest = Tracer(), Digest()
 
     @property
@@ -113,7 +113,7 @@ class CnnVision:
 
     def scope(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
         """What of one picture lies outside of what the model was made for; see `vlx.scoping.Scoped`."""
-        return () if self._tells is None else self._tells(features, picture, text)
+        return () if self.tells is None else self.tells(features, picture, text)
 
     def _run(self, pictures: Tensor, maps: dict[str, Tensor]) -> Tensor:
         """What the CNN gives, other maps of the first run into ``maps``; what it raises becomes a ModelError."""
