@@ -108,6 +108,7 @@ def test_the_table_says_what_was_measured_on_what(tmp_path: Path) -> None:
     assert result.exit_code == 0
     for word in ("4 photographs", "--metrics captions --n 4", "greedy", "3 beams", "BLEU-4", PERSON):
         assert word in " ".join(result.output.split())
+    assert "target" not in result.output
     told = json.loads(run("evaluate", model, f"coco:{folder}", "--metrics", "captions", "--json").stdout)
     assert told["n"] == 5
     assert {row["count"] for row in told["rows"]} == {5}

@@ -64,7 +64,9 @@ class Result:
         table = Table(title=f"{self.model}, {self.n} {self.of}\n{self.command}", title_justify="left", caption=caption)
         groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
         table.add_column("method", no_wrap=True)
-        table.add_column("target")
+        aimed = any(row.target for row in self.rows)
+        if aimed:
+            table.add_column("target")
         if len(metrics) > 1:
             table.add_column("", no_wrap=True)
         for group in groups:
@@ -74,13 +76,13 @@ class Result:
             rows = [row for row in self.rows if row.metric == metric]
             for method, target in dict.fromkeys((row.method, row.target) for row in rows):
                 own = {row.group: row for row in rows if (row.method, row.target) == (method, target)}
-                table.add_row(method, target, *told, *(_cell(own.get(group)) for group in groups))
+                table.add_row(method, *[target][:aimed], *told, *(_cell(own.get(group)) for group in groups))
             for name in ("same", "centre", "random", "permuted", "paper"):
                 first = {row.group: getattr(row, name) for row in reversed(rows)}
                 if not all(np.isnan(value) for value in first.values()):
                     baseline = _BASELINES.get((metric, name), _BASELINES["", name])
                     cells = (_number(first.get(group, float("nan"))) for group in groups)
-                    table.add_row(f"[dim]{baseline}", "", *told, *cells)
+                    table.add_row(f"[dim]{baseline}", *[""][:aimed], *told, *cells)
             table.add_section()
         return table
 
