@@ -135,11 +135,13 @@ def _attributed(
 
 @torch.no_grad()
 def _map(seen: Attention, slots: Sequence[int], pulled: Layers, method: AttentionMethod) -> Tensor:
-    """The targets' maps [N, h, w], at least float32."""
+    """The targets' maps [N, h, w], at least float32; of several runs added up."""
     runs = list(seen.runs)
+    owners = list(range(len(slots))) if seen.owners is None else list(seen.owners)
     layers = [_exact(layer[runs]) for layer in seen.layers]
-    gradients = [_exact(gradient[slots, runs]) for gradient in pulled]
-    return method.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
+    gradients = [_exact(gradient[[slots[n] for n in owners], runs]) for gradient in pulled]
+    maps = method.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
+    return maps.new_zeros(len(slots), *maps.shape[1:]).index_add(0, torch.tensor(owners, device=maps.device), maps)
 
 
 def _exact(values: Tensor) -> Tensor:

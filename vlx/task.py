@@ -300,7 +300,8 @@ class Attention:
     ``scores`` [N]; ``layers``: attention probabilities [R, heads, queries, keys], first layer first; ``runs``: which of
     the R rows, each of one row of A, target n reads; ``queries`` [N, queries]: weights of the queries whose looking
     counts for target n; ``cells`` [h, w]: which key each cell of the picture is. ``A`` [R, K, h, w] is the feature map
-    in that graph, None when it is the one that `Attends.attend` was given.
+    in that graph, None when it is the one that `Attends.attend` was given. Where a target reads several runs ``owners``
+    says whose each of ``runs`` and ``queries`` is.
     """
 
     scores: Tensor
@@ -309,6 +310,7 @@ class Attention:
     queries: Tensor
     cells: Tensor
     A: Tensor | None = None
+    owners: tuple[int, ...] | None = None
 
 
 @runtime_checkable

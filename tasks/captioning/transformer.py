@@ -1,18 +1,19 @@
 """`TransformerCaptioner`: captioners of transformers as tasks; what is particular to a family is data."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx.contrast import contrasted_word
 from vlx.errors import InputError, ModelError
 from vlx.stock import Said
 from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.texts import check_length, exact, likeliest, padded, written
+from vlx.tasks.huggingface.texts import check_length, exact, in_place, likeliest, packed, padded, placed, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.huggingface.words import words_of
 
@@ -44,6 +45,15 @@ class Family:
     first_query: Callable[[int], int] = lambda count: 0
     notes: tuple[str, ...] = ()
     eager: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The places of one run that a target reads; of a contrast of texts it has a reading of either."""
+
+    target: int
+    run: int
+    places: tuple[int, ...]
 
 
 class TransformerCaptioner(TransformerVision):
@@ -98,12 +108,28 @@ class TransformerCaptioner(TransformerVision):
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
         """As `scores`, with the attention from the text to the picture; see `vlx.task.Attends`."""
-        scores, layers, runs = self._scored(A, targets, rest, True)
+        scores, layers, readings = self._scored(A, targets, rest, True)
         first = self.family.first_query(self.prefix + A[0, 0].numel())
-        queries = scores.new_zeros(len(targets), layers[0].shape[2])
-        for n, target in enumerate(targets):
-            queries[n, [first + term.step for term in target.terms]] = 1
-        return Attention(scores, layers, runs, queries, self.cells(A, self.prefix))
+        queries = scores.new_zeros(len(readings), layers[0].shape[2])
+        for reading, own in zip(readings, queries, strict=True):
+            own[[first + place for place in reading.places]] = 1
+        runs, owners = (tuple(getattr(reading, name) for reading in readings) for name in ("run", "target"))
+        return Attention(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
+
+    def rather(self, prediction: Prediction, position: int, other: str) -> Word:
+        """Word ``position`` of a caption against another word, of all its tokens; see `vlx.contrast.Contrasts`."""
+        word = prediction.words[position]
+        own, first = tuple(term.token for term in word.terms), word.terms[0].step
+        before = prediction.tokens[:first]
+        tokens = in_place(self.tokenizer, before, (word.label, own), other, self.name)
+        check_length(first + len(tokens), self.family.context(self.model) - 1, "caption", self.name)
+        terms = tuple(Term(first + n, token) for n, token in enumerate(tokens))
+        label = self.tokenizer.decode(list(tokens)).strip() or other
+        if len(tokens) == 1:  # read where the word itself is
+            return contrasted_word(word, label, terms)
+        text, after = (*before, *tokens), len(prediction.tokens) + 1
+        there = tuple(replace(term, step=after + term.step) for term in terms)
+        return contrasted_word(word, label, terms, text, joint=(there, packed(prediction.tokens, text)))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` says of a picture; see `vlx.stock.Stocked`."""
@@ -112,15 +138,17 @@ class TransformerCaptioner(TransformerVision):
 
     def _scored(
         self, A: Tensor, targets: Sequence[Target], rest: Any, attentions: bool
-    ) -> tuple[Tensor, Layers, tuple[int, ...]]:
-        """Scores [N], attention layers [R, …] and the run that each target reads."""
+    ) -> tuple[Tensor, Layers, list[Reading]]:
+        """Scores [N], attention layers [R, …] and what each target reads of the R runs."""
         self.refuse_training()
         steps: dict[tuple[int, tuple[int, ...]], int] = {}
-        for target in targets:
-            text = (target.row, target.tokens)
-            steps[text] = max(steps.get(text, 0), target.last_step)
+        places: dict[tuple[int, tuple[int, tuple[int, ...]]], list[int]] = {}
+        for n, target in enumerate(targets):
+            for term in target.terms:
+                text, place = placed(target.tokens, term.step)
+                steps[target.row, text] = max(steps.get((target.row, text), 0), place)
+                places.setdefault((n, (target.row, text)), []).append(place)
         number = {text: run for run, text in enumerate(steps)}
-        runs = tuple(number[target.row, target.tokens] for target in targets)
         rows = [row for row, _ in steps]
         own = self.hidden(A, rest)
         own = own if rows == list(range(len(A))) else own[rows]
@@ -128,11 +156,10 @@ class TransformerCaptioner(TransformerVision):
         ids = padded([(start, *tokens[:last]) for (_, tokens), last in steps.items()], A.device)
         logits, layers = self.family.logits(self.twin(), own, ids, attentions)
         reads = Reads.of(targets)
-        return (
-            reads.combine(exact(logits[[runs[n] for n, _ in reads.pairs], [step for _, step in reads.pairs]])),
-            layers,
-            runs,
-        )
+        read = [(targets[n].row, placed(targets[n].tokens, step)) for n, step in reads.pairs]
+        runs, at = [number[row, text] for row, (text, _) in read], [place for _, (_, place) in read]
+        readings = [Reading(n, number[text], tuple(own)) for (n, text), own in places.items()]
+        return reads.combine(exact(logits[runs, at])), layers, readings
 
     def _predicted(self, tokens: Tensor, query: Query) -> Prediction:
         """The caption of one picture, from the tower's tokens [1, T, D]."""

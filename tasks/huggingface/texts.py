@@ -33,6 +33,36 @@ def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
     return tokens
 
 
+def in_place(
+    tokenizer: Any, before: tuple[int, ...], own: tuple[str, tuple[int, ...]], other: str, name: str
+) -> tuple[int, ...]:
+    """The tokens of another word in the place of ``own`` (a word and its tokens), behind the tokens ``before``.
+
+    A tokenizer writes a word otherwise behind a space or after other words: the other word is written in the way in
+    which ``own`` comes out as it stands there. Raises InputError for none or several words, and as `written`.
+    """
+    if len(split_words(other)) != 1:
+        raise InputError(f"instead_of: {shortened(other, 40)!r} must be one word, as that which it is compared with")
+    begun = tokenizer.decode(list(before))
+
+    def behind(word: str) -> tuple[int, ...]:
+        whole = tuple(tokenizer(f"{begun} {word}", add_special_tokens=False)["input_ids"])
+        return whole[len(before) :] if before and whole[: len(before)] == before else ()
+
+    def spaced(word: str) -> tuple[int, ...]:
+        return tuple(tokenizer(f" {word}", add_special_tokens=False)["input_ids"])
+
+    def alone(word: str) -> tuple[int, ...]:
+        return tuple(tokenizer(word, add_special_tokens=False)["input_ids"])
+
+    label, tokens = own
+    word = other.strip()
+    written(tokenizer, word, "other word", name)
+    ways = (behind, spaced, alone)
+    way = next((way for way in ways if way(label) == tokens), spaced if before else alone)
+    return way(word) or spaced(word)
+
+
 def check_length(count: int, longest: int, what: str, name: str) -> None:
     """Raises InputError for a text of more tokens than the model's context takes."""
     if count > longest:
@@ -69,6 +99,20 @@ def unpacked(tokens: Sequence[int]) -> list[tuple[int, ...]]:
         else:
             texts[-1].append(token)
     return [tuple(text) for text in texts]
+
+
+def placed(tokens: tuple[int, ...], step: int) -> tuple[tuple[int, ...], int]:
+    """The text that a step of a target's tokens lies in, and its place there; the mark between texts counts as a step.
+
+    >>> placed(packed((5, 6, 7), (5, 8)), 5)
+    ((5, 8), 1)
+    """
+    first = 0
+    for text in unpacked(tokens):
+        if step <= first + len(text):
+            return text, step - first
+        first += len(text) + 1
+    raise IndexError(f"step {step} of {len(tokens)} tokens")
 
 
 def likeliest(tokenizer: Any, logprobs: Tensor, count: int = ALTERNATIVES) -> tuple[Alternative, ...]:
