@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import vlx
 from tests.fakes import ALL_KINDS, KINDS, captioner, feature_map, features_of, picture, slow_gradient, slow_score
-from vlx import engine
+from vlx import engine, scenes
 from vlx.cli import main
 from vlx.contrast import Contrast, contrasted
 from vlx.errors import InputError, UnknownWords, WordNotFound
@@ -175,6 +175,23 @@ def test_the_models_own_caption_and_a_word_that_it_has_twice() -> None:
         - vlx.explain(task, picture(1), caption="a dog on a red house")[5].score,
         abs=1e-5,
     )
+
+
+def test_reasons_call_it_by_both_words() -> None:
+    scene = scenes.draw(10_000_021)
+    why = vlx.explain(
+        vlx.load("scenes/captioner"),
+        scene.image,
+        caption=scene.caption,
+        instead_of={"orange": "white"},
+        names="shipped",
+        seen=False,
+        check=False,
+    )
+    assert text.sentences(why)[0].startswith("“orange” rather than “white” perhaps because of units named")
+    whole = vlx.explain(vlx.load("scenes/captioner"), scene.image, caption=scene.caption, seen=False, check=False)
+    place = scene.caption.split().index("orange")
+    assert why[0].score == pytest.approx(whole[place].score - why.others[1][0].score, abs=1e-4)
 
 
 def test_many_pictures_may_have_a_contrast_each() -> None:

@@ -131,9 +131,10 @@ class Explanation:
     """Why the model said this about this picture: one `WordExplanation` a word, and the text as a whole.
 
     ``image`` is the picture as the user has it, upright, uint8 [H, W, 3]; ``question`` and its words what was asked
-    about it; ``others`` the other likely answers, each explained; ``instead_of`` the answer of a contrast that is not
-    explained; ``scope`` what the task can prove to lie outside of what it was made for (nothing is no promise that all
-    lies within). ``provenance`` says which model, layer, method, target, sizes and versions made it.
+    about it; ``others`` the other likely answers, each explained; ``instead_of`` the answer of a contrast, or the word
+    of one in a caption (``text``, of which ``words`` holds that word alone), that is not explained; ``scope`` what the
+    task can prove to lie outside of what it was made for (nothing is no promise that all lies within). ``provenance``
+    says which model, layer, method, target, sizes and versions made it.
     """
 
     text: str

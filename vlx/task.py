@@ -96,7 +96,7 @@ class Alternative:
 class Word:
     """One unit of the prediction that is explained by itself: a caption word, an answer, a class.
 
-    ``sides`` are the two answers of a contrast: the one that is explained, and the one it is compared with.
+    ``sides`` are the two of a contrast: the one that is explained, and the one it is compared with.
     ``outputs`` says what the model's output means (see `vlx.outputs`); of a "value" ``number`` holds it and ``logprob``
     is NaN. ``choices``: how many answers share p (2 for yes or no), None where there is no p or nobody counted.
     ``tokens`` are what a target that asks for it has, where they are not those of the prediction.
