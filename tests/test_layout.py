@@ -24,7 +24,7 @@ MAX_LINES = 400
 # "" is vlx/__init__.py, the public names.
 ROWS = (
     "_checkout chance digest errors files geometry kept logits nested",
-    "following frames images language layout leaves outputs passing places preparing relu_rules scoping task "
+    "fields following frames images language layout leaves outputs passing places preparing relu_rules scoping task "
     "tracing weighting",
     "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "
     "map_check around axes company differences stock trusting selftest contrast",

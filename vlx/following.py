@@ -28,7 +28,7 @@ class Track:
 
     ``dims`` are the vertical and horizontal dimension of the tensor, one and the same when they are flattened, alone or
     behind the batch; then ``before`` and ``after`` count entries around the cells that are none (class tokens).
-    ``doubt`` says what was not certain on the way.
+    ``reach`` is how many pixels wide the field of a cell is. ``doubt`` says what was not certain on the way.
     """
 
     dims: tuple[int, int]
@@ -38,6 +38,7 @@ class Track:
     doubt: str = ""
     before: int = 0
     after: int = 0
+    reach: Pair = (1.0, 1.0)
 
     @property
     def flat(self) -> bool:
@@ -88,6 +89,11 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._tracks = WeakTensorKeyDictionary()
         if pictures.ndim == 4:
             self._tracks[pictures] = Track((2, 3), (pictures.shape[2], pictures.shape[3]), (0.0, 0.0), (1.0, 1.0))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would load its compiler, which takes more than a second, to hide `__torch_dispatch__` from it."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -167,7 +173,8 @@ def _merged(operands: Operands, shape: tuple[int, ...]) -> Track | None:
     elif lost:
         doubt = doubt or ", one branch not followed"
     offset, jump = values.mean(0).tolist()
-    return replace(found[0], offset=tuple(offset), jump=tuple(jump), doubt=doubt)
+    reach = tuple(np.max([track.reach for track in found], axis=0).tolist())
+    return replace(found[0], offset=tuple(offset), jump=tuple(jump), doubt=doubt, reach=reach)
 
 
 def _window(
@@ -182,7 +189,10 @@ def _window(
     if len(kernel) > 2 or track.dims != (len(shape) - 2, len(shape) - 1):
         return None
     k, s, p, d = (tuple(value) * (2 // len(value)) for value in (kernel, stride or kernel, padding, dilation))
-    return track.step(shape, [(k[axis] - 1) / 2 * d[axis] - p[axis] for axis in (0, 1)], s)
+    wide = [track.reach[axis] + (k[axis] - 1) * d[axis] * track.jump[axis] for axis in (0, 1)]
+    return replace(track, reach=(wide[0], wide[1])).step(
+        shape, [(k[axis] - 1) / 2 * d[axis] - p[axis] for axis in (0, 1)], s
+    )
 
 
 @_rule("convolution _convolution")

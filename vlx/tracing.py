@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx import places
+from vlx import fields, places
 from vlx.errors import ModelError
 from vlx.following import Follower, Track
 from vlx.frames import mean_colour, measure_frame, refuse_on_its_side
-from vlx.geometry import Grid, Pair
+from vlx.geometry import Grid
 from vlx.layout import Layout
 
 __all__ = ["Tracer", "mean_colour", "measure_frame", "refuse_on_its_side", "trace_grid"]
@@ -22,10 +20,6 @@ __all__ = ["Tracer", "mean_colour", "measure_frame", "refuse_on_its_side", "trac
 CUSTOMARY = 1.5  # a cell may be so much longer than wide where nothing but the shape speaks
 
 FeatureFunction = Callable[[Tensor], Tensor]
-
-SEEDS = 4  # random pictures whose gradients are averaged
-NEARLY = 0.15  # of a stride; cells this near to where patches would be are patches
-PROBED = 5  # cells an axis whose gradients are taken
 
 
 class Unplaced(ModelError):
@@ -110,8 +104,7 @@ class Tracer:
             made = _checked(features(inputs), len(inputs))
         track = follower.track(made)
         layout, notes = self._decided(features, inputs, made, track)
-        grid = track.grid(size) if track is not None and track.cells == layout.shape else None
-        grid = grid or _probed(lambda x: layout.split(features(x))[0], inputs, layout.shape)
+        grid = _placed(lambda x: layout.split(features(x))[0], inputs, layout.shape, track)
         known = self._known[size] = _Known(layout, grid, notes)
         laid = _laid(made, known)
         self._layouts[tuple(laid.A.shape[1:])] = layout
@@ -169,6 +162,16 @@ def _laid(made: Tensor, known: _Known) -> Laid:
     return Laid(A, known.grid, others, known.notes)
 
 
+def _placed(features: FeatureFunction, inputs: Tensor, shape: tuple[int, int], track: Track | None) -> Grid:
+    """Where the cells are: by the layers, or by the gradient where these do not tell."""
+    size = (inputs.shape[-2], inputs.shape[-1])
+    if track is None or track.cells != shape:
+        return fields.probed(features, inputs, shape)
+    grid = track.grid(size)
+    wide = any(reach >= fields.WIDE * jump for reach, jump in zip(track.reach, track.jump, strict=True))
+    return fields.measured(features, inputs, grid) if wide else grid
+
+
 def _followed(track: Track, made: Tensor, count: int) -> Layout | None:
     """The layout of a tensor whose cells were followed to it; None where its pictures are not a dimension."""
     rest = [dim for dim in range(made.ndim) if dim not in track.dims]
@@ -216,7 +219,8 @@ def trace_grid(
     >>> trace_grid(torch.nn.Conv2d(3, 8, 7, stride=4, padding=3), (64, 96)).stride
     (4.0, 4.0)
 
-    ``source`` tells how it was found: "layers…"; "gradient" when the way was lost and the centroids of the pixel
+    ``source`` tells how it was found: "layers…"; "measured…" where fields are many cells wide and the weights look
+    elsewhere than in their middle (`vlx.fields`); "gradient" when the way was lost and the centroids of the pixel
     gradient of some cells were taken; "half-pixel (assumed)" when that failed too. Raises ModelError as `Tracer.run`.
     """
     generator = torch.Generator().manual_seed(0)
@@ -229,62 +233,3 @@ def _checked(made: Any, count: int) -> Tensor:
     if isinstance(made, Tensor) and made.ndim in (3, 4) and made.is_floating_point() and count in made.shape:
         return made
     raise Unplaced(count, made)
-
-
-# Where the way through the layers is lost: the pixel gradient of some cells.
-
-
-def _probed(features: FeatureFunction, inputs: Tensor, shape: tuple[int, int]) -> Grid:
-    """The grid fitted to the centroids of the pixel gradient; the half-pixel rule where that is no straight line."""
-    size = (inputs.shape[-2], inputs.shape[-1])
-    plain = Grid.half_pixel(shape, size)
-    if min(shape) < 3:
-        return plain
-    steps = np.linspace(0.25, 0.75, PROBED)
-    places = [(round(float(step) * (shape[0] - 1)), round(float(step) * (shape[1] - 1))) for step in steps]
-    try:
-        centres = _centroids(features, inputs, places)
-    except RuntimeError:  # no gradient comes through
-        return plain
-    lines = [_line(np.array(places)[:, axis], centres[:, axis], size[axis] / shape[axis]) for axis in (0, 1)]
-    first, second = lines
-    if first is None or second is None:
-        return plain
-    if _patches(first, plain, 0) and _patches(second, plain, 1):
-        return replace(plain, source="gradient")
-    return Grid((first[0], second[0]), (first[1], second[1]), shape, size, "gradient")
-
-
-def _patches(line: Pair, plain: Grid, axis: int) -> bool:
-    """Whether cells are where patches would be, but for what borders and chance pull the centroids about."""
-    return line[1] == plain.stride[axis] and abs(line[0] - plain.offset[axis]) < NEARLY * line[1]
-
-
-def _line(cells: NDArray[Any], centres: NDArray[np.float64], even: float) -> Pair | None:
-    """(offset, stride) of one axis; None if the centres are in no order or far from ``even`` strides."""
-    first, second = (pair for pair in np.triu_indices(len(cells), 1))
-    apart = cells[second] != cells[first]
-    stride = float(np.median((centres[second] - centres[first])[apart] / (cells[second] - cells[first])[apart]))
-    if not 0.7 < stride / even < 1.3:  # NaN too
-        return None
-    power = 2.0 ** round(math.log2(stride))
-    stride = power if 0.78 < stride / power < 1.15 else stride  # the picture's borders cut fields and pull centres in
-    offsets = centres - stride * cells
-    return (float(np.median(offsets)), stride) if np.ptp(offsets) < stride else None
-
-
-def _centroids(features: FeatureFunction, inputs: Tensor, places: list[tuple[int, int]]) -> NDArray[np.float64]:
-    """Centroid [places, 2] of the squared pixel gradient of each cell: squares are less cut by borders than moduli."""
-    generator = torch.Generator().manual_seed(0)
-    centres = []
-    with torch.inference_mode(False), torch.enable_grad():
-        pictures = torch.randn(SEEDS, *inputs.shape[1:], generator=generator).to(inputs.device, inputs.dtype)
-        A = features(pictures.requires_grad_())
-        mix = torch.randn(A.shape[:2], generator=generator).to(A.device, A.dtype)
-        for i, j in places:
-            score = (A[:, :, i, j] * mix).sum()
-            gradient = torch.autograd.grad(score, pictures, retain_graph=True)[0].double().square().sum((0, 1)).cpu()
-            rows, columns = (torch.arange(side, dtype=torch.double) for side in gradient.shape)
-            total = gradient.sum()
-            centres.append(((gradient.sum(1) @ rows / total).item(), (gradient.sum(0) @ columns / total).item()))
-    return np.array(centres)
