@@ -1,8 +1,8 @@
 """Real weights on real photographs: ``python -m benchmarks.photos --real ../shared/real``.
 
 The dequantised ImageNet MobileNetV2 on 70 COCO photographs: the CAM identities in float64, and the pointing game on
-COCO boxes for the classes that ImageNet shares, with cells placed by receptive field and by the half-pixel rule,
-beside the picture's centre and a random point.
+COCO boxes for the classes that ImageNet shares, with cells placed where vlx has them (measured; see
+`benchmarks.placement`) and by the half-pixel rule, beside the picture's centre and a random point.
 """
 
 import importlib.util
@@ -141,7 +141,7 @@ def identities(task: Classifier, photographs: list[Path]) -> dict[str, float]:
 
 def pointing(task: Classifier, found: list[Thing], labels: list[str]) -> dict[str, list[float]]:
     """Hits, thing by thing: each map's highest point by either alignment, the centre, and a random point."""
-    hits: dict[str, list[float]] = {"receptive field": [], "half-pixel": [], "centre": [], "random": []}
+    hits: dict[str, list[float]] = {"as vlx places cells": [], "half-pixel": [], "centre": [], "random": []}
     for thing in found:
         image = _rgb(thing.path)
         features = task.features(task.place(task.prepare(image)[None]))
@@ -154,7 +154,7 @@ def pointing(task: Classifier, found: list[Thing], labels: list[str]) -> dict[st
         best = Target(0, thing.category, (terms[int(logits.argmax())],), "logit")
         S = engine.attribute(task, features.A, [best], METHODS["gradcam"], features.rest).signed[0]
         half = Grid.half_pixel(features.grid.shape, features.grid.size)
-        for name, grid in (("receptive field", features.grid), ("half-pixel", half)):
+        for name, grid in (("as vlx places cells", features.grid), ("half-pixel", half)):
             hits[name].append(_pointed(Placement(grid, frame), S, thing))
         hits["centre"].append(float(thing.holds(image.height / 2, image.width / 2)))
         hits["random"].append(covered)

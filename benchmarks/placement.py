@@ -12,7 +12,8 @@ layers come with 95 % intervals over pictures. Drawn scenes and the networks tha
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import vlx
 from benchmarks.clock import console_for_tables
 from benchmarks.photos import LAYER, SHARED, classes, network
 from vlx import engine, fields, scenes
+from vlx.errors import VlxError
 from vlx.evaluation.cases import cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import peaks_of
@@ -208,56 +210,64 @@ def _of_scenes(task: Any, n: int) -> Iterator[tuple[int, tuple[Any, Peak, tuple[
 # Networks
 
 
-def nets(real: Path) -> Iterator[Net]:
-    """The networks that are there."""
-    names: Sequence[str] = ()
-    if (real / "mobilenet_v2").is_dir():
-        module = network(real)
-        names, model = module.LABELS, module.load()
-        task = Classifier(model, layer=LAYER, labels=names, prepare=module.prepare)
-        yield Net("MobileNetV2, last map", model.features, module.prepare, 224, task, names)
-    backbone = _lite()
-    if backbone is not None:
-        told = [name.lower() for name in names[1:]]  # of the 1,001 classes the first is the background
-        classifier = Classifier(backbone, layer="head", labels=told, prepare=prepared) if told else None
-        yield Net("EfficientNet-Lite0, middle map", lambda x: backbone.maps(x)[0], prepared, 224)
-        yield Net("EfficientNet-Lite0, last map", lambda x: backbone.maps(x)[1], prepared, 224, classifier, names[1:])
-    captioner = _captioner()
-    if captioner is not None:
-        yield Net("photos/captioner", captioner.cnn, captioner.prepare, 224, captioner)
-    for name in ("scenes/captioner", "scenes/captioner-pooled"):
-        own: Any = vlx.load(name)
-        yield Net(name, own.cnn, own.prepare, 128, own)
-
-
-def _lite() -> EfficientNetLite | None:
-    captioner = _captioner()
-    if captioner is not None:
-        kept: EfficientNetLite = captioner.cnn.backbone
-        return kept
-    spec = importlib.util.find_spec(PUBLISHED)
-    files = sorted(Path(str(spec.origin)).parent.glob("models/*.pth")) if spec else []
-    if not files:
-        return None
-    net = EfficientNetLite()
-    net.load_state_dict(renamed(torch.load(files[0], weights_only=True)))
-    return net.eval()
-
-
-def _captioner() -> Any:
+def nets(real: Path, captioner: str) -> dict[str, Callable[[], Net]]:
+    """The networks that are there, by name; each is loaded when it is asked for."""
+    found: dict[str, Callable[[], Net]] = {}
+    module = network(real) if (real / "mobilenet_v2").is_dir() else None
+    if module is not None:
+        found["MobileNetV2, last map"] = lambda: _mobilenet(module)
     try:
-        return vlx.load("photos/captioner")
-    except vlx.errors.VlxError:
-        return None
+        own: Any = vlx.load(captioner)
+    except VlxError:
+        own = None
+    if own is not None or _published() is not None:
+        lite = cache(lambda: own.cnn.backbone if own is not None else _lite())
+        labels = module.LABELS[1:] if module is not None else ()  # the first of the 1,001 is the background
+        found["EfficientNet-Lite0, middle map"] = lambda: Net("", lambda x: lite().maps(x)[0], prepared, 224)
+        found["EfficientNet-Lite0, last map"] = lambda: _last(lite(), labels)
+    if own is not None:
+        found[captioner] = lambda: Net("", own.cnn, own.prepare, 224, own)
+    for name in ("scenes/captioner", "scenes/captioner-pooled"):
+        found[name] = partial(_drawn, name)
+    return found
+
+
+def _mobilenet(module: Any) -> Net:
+    model = module.load()
+    task = Classifier(model, layer=LAYER, labels=module.LABELS, prepare=module.prepare)
+    return Net("", model.features, module.prepare, 224, task, module.LABELS)
+
+
+def _last(lite: EfficientNetLite, labels: Sequence[str]) -> Net:
+    task = Classifier(lite, layer="head", labels=labels, prepare=prepared) if labels else None
+    return Net("", lambda x: lite.maps(x)[1], prepared, 224, task, labels)
+
+
+def _drawn(name: str) -> Net:
+    own: Any = vlx.load(name)
+    return Net("", own.cnn, own.prepare, 128, own)
+
+
+def _published() -> Path | None:
+    spec = importlib.util.find_spec(PUBLISHED)
+    return next(iter(sorted(Path(str(spec.origin)).parent.glob("models/*.pth"))), None) if spec else None
+
+
+def _lite() -> EfficientNetLite:
+    net, path = EfficientNetLite(), _published()
+    assert path is not None
+    net.load_state_dict(renamed(torch.load(path, weights_only=True)))
+    return net.eval()
 
 
 @click.command()
 @click.option("--real", type=click.Path(path_type=Path), default=Path("../shared/real"), show_default=True)
 @click.option("--coco", type=click.Path(path_type=Path), help="Folder of photographs with outlines and captions.")
 @click.option("--n", default=24, show_default=True, help="Pictures for patches; ten times as many scenes to point on.")
+@click.option("--captioner", default="photos/captioner", show_default=True, help="Of photographs: a name or bundle.")
 @click.option("--only", help="Networks whose name holds this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def main(real: Path, coco: Path | None, n: int, only: str | None, as_json: bool) -> None:
+def main(real: Path, coco: Path | None, n: int, captioner: str, only: str | None, as_json: bool) -> None:
     """Three placements of the cells of trained networks, by patches, by hiding and by pointing."""
     data = objects.read(coco) if coco else None
     drawn = [scenes.draw(scenes.HELD_OUT + 500 + number).image for number in range(n)]
@@ -265,9 +275,10 @@ def main(real: Path, coco: Path | None, n: int, only: str | None, as_json: bool)
     photographs = [Image.open(path).convert("RGB") for path in files[:: max(len(files) // n, 1)][:n]]
     table = Table("network", "placement", "offset, px", "patches", "hiding", "pointing", box=None)
     rows = []
-    for net in nets(real):
-        if only and only not in net.name:
+    for title, load in nets(real, captioner).items():
+        if only and only not in title:
             continue
+        net = replace(load(), name=title)
         grids = net.grids()
         control = net.name.startswith("scenes")
         pictures = drawn if control else photographs

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlx.errors import ModelError
+from vlx.following import Follower
 from vlx.geometry import Grid
 from vlx.tracing import Tracer, trace_grid
 
@@ -99,8 +100,14 @@ def test_vgg_before_its_last_pool() -> None:
 
 
 def test_tensorflow_padding() -> None:
-    grid = trace_grid(real_mobilenet(), (224, 224))
-    assert (grid.offset, grid.stride, grid.source) == ((31, 31), (32, 32), "layers")
+    network, picture = real_mobilenet(), torch.zeros(1, 3, 224, 224)
+    with torch.no_grad(), Follower(picture) as follower:
+        followed = follower.track(network(picture))
+    assert followed is not None
+    assert followed.grid((224, 224)) == Grid((31, 31), (32, 32), (7, 7), (224, 224), "layers")
+    grid = trace_grid(network, (224, 224))
+    assert grid.source == "measured, not by the layers"
+    assert grid.offset == pytest.approx((21, 21), abs=3)  # of its trained weights, see benchmarks.placement
 
 
 def test_transformer_with_windows_in_channels_last_layout() -> None:

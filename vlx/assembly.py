@@ -236,6 +236,8 @@ def _notes(
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
+    if features.grid.source.startswith("measured"):
+        notes.append("cells are placed where their weights look (measured), not at the middle of their fields")
     notes += [note for word in words if word.because is not None for note in word.because.notes]
     notes += _bare(words)
     for note in GATHERED:
