@@ -178,6 +178,7 @@ CASES = [
     ("men riding bikes", {"man/object", "person/kind", "ride/action", "bike/object", "vehicle/kind"}),
     ("a wooden bench in the snow", {"wood/material", "bench/object", "furniture/kind", "snow/scene"}),
     ("a striped red house", {"striped/texture", "red/color", "house/object", "building/kind"}),
+    ("swimming near a tall building", {"swim/action", "building/object", "building/kind"}),
     ("Ladies with boxes", {"lady/object", "person/kind", "box/object"}),
     ("a woman wearing sunglasses", {"woman/object", "person/kind", "wear/action", "sunglasses/object"}),
 ]  # fmt: skip

@@ -30,7 +30,7 @@ FUNCTION_WORDS = _BREAKS.union(
     theirs themselves these this those though throughout too underneath unless upon us very via when whether
     whom whose why you your yours yourself""".split()
 )
-_THINGS_IN_ING = frozenset(
+THINGS_IN_ING = frozenset(
     """awning boxing building ceiling clothing crossing dining dressing drawing earring evening fencing flooring
     frosting icing king lighting lightning living morning nothing opening painting parking railing ring serving
     shopping siding sibling sling spring sterling sting string swing swimming thing topping training wedding wing
@@ -194,7 +194,7 @@ def cut_phrases(words: Sequence[str]) -> list[tuple[int, int]]:
     first: int | None = None
     for position, word in enumerate([*(word.lower() for word in words), "and"]):
         opens = word in _DETERMINERS
-        ends = opens or word in _BREAKS or (word.endswith("ing") and word not in _THINGS_IN_ING)
+        ends = opens or word in _BREAKS or (word.endswith("ing") and word not in THINGS_IN_ING)
         if ends and first is not None:
             spans.append((first, position))
             first = None

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from vlx.chance import random_state_kept
-from vlx.language import FUNCTION_WORDS, cut_phrases, split_words, tagger
+from vlx.language import FUNCTION_WORDS, THINGS_IN_ING, cut_phrases, split_words, tagger
 from vlx.neuron_names.datasets import lists
 from vlx.neuron_names.table.tally import Concept
 
@@ -92,15 +92,16 @@ def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagg
 
         documents = list(parser.pipe(Doc(parser.vocab, words=words) for words in captions))
     for document in documents:
-        yield [
-            Tagged(one.text, _lemma(one.text, one.lemma_, one.pos_), parts.get(one.pos_, "other")) for one in document
-        ]
+        yield [_corrected(Tagged(one.text, one.lemma_.lower(), parts.get(one.pos_, "other"))) for one in document]
 
 
-def _lemma(word: str, told: str, part: str) -> str:
-    """A parser's lemma, but of common verbs the built-in one: small models make "riding" "rid"."""
-    own = lists.IRREGULAR.get(word) or (verb_of(word) if part == "VERB" else None)
-    return own or told.lower()
+def _corrected(one: Tagged) -> Tagged:
+    """A parser's word, but of common verbs by rule: small models make "riding" "rid", and "swimming" a thing."""
+    if one.part == "verb" or (one.part == "noun" and one.word.endswith("ing") and one.word not in lists.ACTIONS):
+        verb = verb_of(one.word)
+        if verb is not None:
+            return Tagged(one.word, verb, "verb")
+    return one._replace(lemma=lists.IRREGULAR.get(one.word, one.lemma))
 
 
 def by_rule(words: Sequence[str]) -> list[Tagged]:
@@ -130,9 +131,11 @@ def by_rule(words: Sequence[str]) -> list[Tagged]:
 def verb_of(word: str) -> str | None:
     """The common verb of which it is a form; None where it is none.
 
-    >>> verb_of("running"), verb_of("riding"), verb_of("carries"), verb_of("dog")
-    ('run', 'ride', 'carry', None)
+    >>> verb_of("running"), verb_of("riding"), verb_of("carries"), verb_of("dog"), verb_of("building")
+    ('run', 'ride', 'carry', None, None)
     """
+    if word in THINGS_IN_ING - lists.DOINGS and word not in lists.ACTIONS:
+        return None
     tried = [lists.IRREGULAR.get(word, word)]
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 1:

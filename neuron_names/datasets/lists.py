@@ -62,6 +62,8 @@ SAME = {
     "wooden": "wood",
     "woolen": "wool",
 }
+# Things in -ing are no forms of verbs (`vlx.language.THINGS_IN_ING`), but for these.
+DOINGS = frozenset("boxing crossing shopping swimming training".split())
 IRREGULAR = {
     "men": "man",
     "women": "woman",
@@ -160,7 +162,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
 }
 # Categories of nouns by WordNet, beside the lists above.
 SYNSETS = {
-    "scene": ("geological_formation.n.01", "body_of_water.n.01", "room.n.01", "region.n.03", "road.n.01"),
-    "material": ("fabric.n.01", "building_material.n.01", "metallic_element.n.01", "plant_material.n.01"),
+    "scene": ("geological_formation.n.01", "body_of_water.n.01", "room.n.01", "tract.n.01", "road.n.01"),
+    "material": ("metallic_element.n.01",),  # fabric takes in a bandanna, building material a puddle
     "color": ("chromatic_color.n.01", "achromatic_color.n.01"),
 }
