@@ -54,7 +54,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recipe(folder: Path, **changed: object) -> recipes.Recipe:
     return replace(
-        recipes.Recipe((f"flickr8k:{folder}",), passes=3, until=3, batch=4, fewest=2, told=40),
+        recipes.Recipe((f"flickr8k:{folder}",), passes=3, until=3, batch=4, fewest=2, told=40, rewarded=0),
         **changed,  # type: ignore[arg-type]
     )
 
@@ -101,7 +101,18 @@ def test_bad_input_is_told(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_of_captioners_trains_on_photographs_too(data: Path, tmp_path: Path) -> None:
-    asked = ["--data", f"flickr8k:{data}", "--out", str(tmp_path / "run"), "--passes", "1", "--batch", "4"]
+    asked = [
+        "--data",
+        f"flickr8k:{data}",
+        "--out",
+        str(tmp_path / "run"),
+        "--passes",
+        "1",
+        "--batch",
+        "4",
+        "--rewarded",
+        "0",
+    ]
     told = CliRunner().invoke(command(asked), [*asked, "--fewest", "2"])
     assert told.exit_code == 0, told.output
     assert "pass 1/1" in told.output

@@ -61,6 +61,11 @@ class Lesson:
         said[said == UNKNOWN] = NONE
         return cls(read, said)
 
+    @property
+    def asked(self) -> Tensor:
+        """Which places ask for a word, bool [B · C · T]."""
+        return self.said.flatten() != NONE
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -75,27 +80,45 @@ class Losses:
         return self.caption + detector * self.detector + attention * self.attention
 
 
+@dataclass(frozen=True)
+class Forced:
+    """What a decoder makes of N asked words: logits [N, V], what was to be said [N], of which picture [N].
+
+    ``looks``: by which cells, [N, cells], the mean over heads.
+    """
+
+    logits: Tensor
+    said: Tensor
+    owner: Tensor
+    looks: Tensor
+
+    @classmethod
+    def of(cls, decoder: PhotoDecoder, cells: Tensor, lesson: Lesson) -> "Forced":
+        """Cells [B, h·w, K] and a lesson forced upon the decoder."""
+        pictures, captions, steps = lesson.read.shape
+        hidden, _ = decoder.lstm(decoder.heard(lesson.read.flatten(0, 1)))
+        read, weights = decoder.attended(hidden.reshape(pictures, captions * steps, -1), cells, decoder.key(cells))
+        asked = lesson.asked
+        return cls(
+            decoder.scored(torch.cat([hidden.flatten(0, 1), read.flatten(0, 1)], 1)[asked]).float(),
+            lesson.said.flatten()[asked],
+            torch.arange(pictures).repeat_interleave(captions * steps)[asked],
+            weights.float().mean(1).flatten(0, 1)[asked],
+        )
+
+
 def losses(
-    decoder: PhotoDecoder, detector: Detector, A: Tensor, lesson: Lesson, smoothing: float = SMOOTHING
+    decoder: PhotoDecoder, detector: Detector, A: Tensor, lesson: Lesson, *, smoothing: float = SMOOTHING
 ) -> Losses:
     """What a batch says about decoder and detector; A [B, K, h, w]."""
     cells = A.flatten(2).transpose(1, 2)
-    pictures, captions, steps = lesson.read.shape
-    hidden, _ = decoder.lstm(decoder.heard(lesson.read.flatten(0, 1)))
-    read, weights = decoder.attended(hidden.reshape(pictures, captions * steps, -1), cells, decoder.key(cells))
-    asked = lesson.said.flatten() != NONE
-    both = torch.cat([hidden.flatten(0, 1), read.flatten(0, 1)], 1)[asked]
-    said = lesson.said.flatten()[asked]
-    caption = functional.cross_entropy(decoder.scored(both).float(), said, label_smoothing=smoothing)
+    forced = Forced.of(decoder, cells, lesson)
+    caption = functional.cross_entropy(forced.logits, forced.said, label_smoothing=smoothing)
     spotted = detector(decoder, cells).float()
-    owner = torch.arange(pictures).repeat_interleave(captions * steps)[asked]
-    looks = weights.float().mean(1).flatten(0, 1)[asked]
-    return Losses(
-        caption, _detection(spotted, detector, lesson), _off_place(spotted.detach(), detector.place[said], owner, looks)
-    )
+    return Losses(caption, detection(spotted, detector, lesson), off_place(spotted, detector, forced))
 
 
-def _detection(spotted: Tensor, detector: Detector, lesson: Lesson) -> Tensor:
+def detection(spotted: Tensor, detector: Detector, lesson: Lesson) -> Tensor:
     """Whether the strongest cells tell the words of a picture's captions from those of others."""
     strongest = spotted.topk(min(STRONGEST, spotted.shape[1]), 1).values.mean(1)
     pooled = (1 - AVERAGE) * strongest + AVERAGE * spotted.mean(1)
@@ -106,9 +129,10 @@ def _detection(spotted: Tensor, detector: Detector, lesson: Lesson) -> Tensor:
     return functional.binary_cross_entropy_with_logits(pooled, wanted, reduction="sum") / (len(pooled) * SCALE)
 
 
-def _off_place(spotted: Tensor, places: Tensor, owner: Tensor, looks: Tensor) -> Tensor:
-    """Divergence of the attention [N, cells] for told words from where the detector has them, in nats."""
+def off_place(spotted: Tensor, detector: Detector, forced: Forced) -> Tensor:
+    """Divergence of the attention for told words from where the detector has them, in nats; it teaches no detector."""
+    places = detector.place[forced.said]
     told = places != NONE
-    there = (spotted[owner[told], :, places[told]] / SHARPNESS).softmax(1)
-    apart = there * ((there + 1e-6).log() - (looks[told] + 1e-6).log())
-    return apart.sum(1).mean() if len(apart) else looks.sum() * 0
+    there = (spotted.detach()[forced.owner[told], :, places[told]] / SHARPNESS).softmax(1)
+    apart = there * ((there + 1e-6).log() - (forced.looks[told] + 1e-6).log())
+    return apart.sum(1).mean() if len(apart) else forced.looks.sum() * 0

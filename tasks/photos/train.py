@@ -14,18 +14,19 @@ from typing import Any, cast
 import click
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 
 from vlx.errors import InputError
 from vlx.photos import captioned
 from vlx.photos.captioned import Photograph, Photographs
-from vlx.tasks.photos import bundle, scope
+from vlx.tasks.photos import bundle, rewarding, scope
 from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
 from vlx.tasks.photos.features import Maps, computed
+from vlx.tasks.photos.likeness import Likeness
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.teaching import Detector, Lesson, Losses, losses
-from vlx.tasks.photos.vocabulary import Vocabulary
+from vlx.tasks.photos.vocabulary import END, Vocabulary
 from vlx.tasks.shared import run
 
 SETS = ("flickr8k", "coco")
@@ -42,15 +43,16 @@ class Recipe:
     ``data``: "flickr8k:DIR" (without its test split and 300 pictures of its development split), "coco:DIR" (its
     pictures are met ``coco_times`` a pass, for they are few); ``without``: files of names that are kept out;
     ``fewest``: captions that a word needs; ``told``: words that cells are taught to tell, at most; ``detector``,
-    ``attention``: weights of `vlx.tasks.photos.teaching.Losses`; ``drop``: share of the decoder's units left out. Half
-    of the maps are mirrored. Passes are few because cells learn the pictures by heart: after more of them maps point
-    worse, and captions read worse.
+    ``attention``: weights of `vlx.tasks.photos.teaching.Losses`; ``drop``: share of the decoder's units left out;
+    ``rewarded``: steps of the last lesson, `vlx.tasks.photos.rewarding`. Half of the maps are mirrored. Passes are few
+    because cells learn the pictures by heart: after more of them maps point worse, and captions read worse.
     """
 
     data: tuple[str, ...]
     without: tuple[str, ...] = ()
-    passes: int = 8
-    until: int = 8
+    passes: int = 6
+    until: int = 6
+    rewarded: int = 600
     rate: float = 1.5e-3
     batch: int = 26
     coco_times: int = 3
@@ -101,6 +103,10 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
         bundle.save(out / "bundle", config, networks)
         shutil.copy(out / run.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: {_kept(data, tokens, taught):.4f} nats a word on kept pictures")
+    if recipe.until == recipe.passes and recipe.rewarded:
+        _rewarded(out, recipe, data, tokens, taught)
+        bundle.save(out / "bundle", config, networks)
+        click.echo(f"{recipe.rewarded} steps rewarded: {_kept(data, tokens, taught):.4f} nats a word on kept pictures")
     names = list(dict.fromkeys(row.name for row in data.order))
     scope.save(out / "bundle", scope.met(cnn.classified, data.maps, names, len(data.captions())))
 
@@ -212,6 +218,30 @@ def _one_pass(
             progress.update(bar, advance=1, loss=float(np.mean(shown[-50:])))
 
 
+def _rewarded(out: Path, recipe: Recipe, data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> None:
+    """The last lesson; see `vlx.tasks.photos.rewarding`."""
+    likeness = Likeness({row.name: [one[1:] for one in tokens[row.name]] for row in dict.fromkeys(data.order)})
+    order = rewarding.ordered([row.name for row in data.order])
+    course = rewarding.Course(out, taught, taught.trained(), recipe.rewarded)
+    for step in track(range(course.resume(), recipe.rewarded), "captions are rewarded", transient=True):
+        names = [order[(step * recipe.batch + n) % len(order)] for n in range(recipe.batch)]
+        maps = _mirrored(data.maps.of(names))
+        taught.eval()
+        with torch.no_grad():
+            captions = rewarding.drawn(taught.decoder, taught.cnn.fused(*maps))
+        owners = [name for name in names for _ in range(rewarding.DRAWN)]
+        rewards = [likeness(name, [*one, END]) for name, one in zip(owners, captions, strict=True)]
+        better = rewarding.advantages(torch.tensor(rewards).reshape(len(names), -1))
+        taught.train()
+        taught.cnn.backbone.eval()
+        told = Lesson.of([tokens[name] for name in names])
+        with torch.autocast("cpu", torch.bfloat16):
+            A = taught.cnn.fused(*maps)
+            made = rewarding.loss(taught.decoder, taught.detector, A, captions, better, told)
+        course.step(step, made)
+        course.keep(step + 1)
+
+
 def _mirrored(maps: Sequence[Tensor]) -> list[Tensor]:
     """Both maps of about half of the pictures, left and right exchanged."""
     chosen = torch.rand(len(maps[0]), 1, 1, 1) < 0.5
@@ -243,6 +273,7 @@ def _kept(data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> f
 @click.option("--cnn", "weights", type=click.Path(path_type=Path, exists=True), help="EfficientNet-Lite0's weights.")
 @click.option("--passes", default=Recipe.passes, show_default=True, help="Passes the learning rate is planned for.")
 @click.option("--until", type=int, help="End after this pass; by default the last.")
+@click.option("--rewarded", default=Recipe.rewarded, show_default=True, help="Steps of the last lesson, 0 for none.")
 @click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
 @click.option("--batch", default=Recipe.batch, show_default=True, help="Pictures of a step.")
 @click.option(
