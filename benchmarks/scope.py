@@ -27,6 +27,7 @@ from vlx.evaluation.datasets import outlined, photographs
 from vlx.images import open_image
 from vlx.language import is_content
 from vlx.photos.captioned import Photograph, words_of
+from vlx.photos.objects import Outlined
 from vlx.report.wording import language
 from vlx.scenes.likeness import likeness
 from vlx.task import Query
@@ -90,8 +91,9 @@ def _compressed(image: Image.Image) -> Image.Image:
 def things(model: str, data: str, only: Path | None, captions: Path | None, shown: int) -> None:
     """What MODEL is told not to know in DATA, flickr8k:DIR or coco:DIR (with outlines), and whether it is there."""
     task, scope = _captioner(model)
-    large = _large(data, captions, only) if data.startswith("coco:") else {}
-    rows = photographs(data, only).rows if captions is None else _rows(data, captions, only)
+    shapes = outlined(data, captions, only).rows if data.startswith("coco:") else ()
+    large = _large(shapes)
+    rows = [Photograph(row.path, row.captions) for row in shapes] or photographs(data, only).rows
     noted, named, strange, hits, printed = 0, 0, 0, 0, list[str]()
     for row in track(rows, data, transient=True):
         text, thing, note = _said(task, scope, row)
@@ -131,19 +133,15 @@ def _said(task: CnnLstmCaptioner, scope: Scope, row: Photograph) -> tuple[str, T
     return text, scope.thing(scope.probabilities(features)), "".join(scope(features, image, text))
 
 
-def _large(data: str, captions: Path | None, only: Path | None) -> dict[str, str]:
+def _large(rows: Sequence[Outlined]) -> dict[str, str]:
     """The category that covers most of a photograph, where that is a fifth and more, by the file's name."""
     found = {}
-    for row in outlined(data, captions, only).rows:
+    for row in rows:
         areas = {name: float(row.mask([name]).mean()) for name in row.polygons}
         name = max(areas, key=lambda one: areas[one])
         if areas[name] >= LARGE:
             found[row.path.name] = name
     return found
-
-
-def _rows(data: str, captions: Path, only: Path | None) -> Sequence[Photograph]:
-    return [Photograph(row.path, row.captions) for row in outlined(data, captions, only).rows]
 
 
 def _unknown(category: str, scope: Scope) -> bool:

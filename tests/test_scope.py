@@ -67,7 +67,7 @@ def test_a_thing_without_a_word_is_told_with_the_nearest_that_there_is() -> None
         "out of scope: to the CNN this is macaw (a kind of parrot, p .86); the captioner has no word for it, the "
         "nearest is “bird” (249 of 36,052 training captions)"
     )
-    assert told(hot_dog=0.999).endswith("hot dog (p > .99); the captioner has no word for it, nor for anything like it")
+    assert told(hot_dog=0.999).endswith("hot dog (p > .99); the captioner has no word for it")
 
 
 def test_likelihoods_of_one_kind_add_up_and_the_narrowest_kind_is_told() -> None:
@@ -100,6 +100,9 @@ def test_nothing_is_told_where(why: str, options: dict[str, Any]) -> None:
 def test_what_captions_and_pictures_hardly_had_is_told() -> None:
     assert told(tabby=0.9, counts={"cat": 299})
     assert told(sea=0.9, met=replace(MET, classes=(0, 3, 2, 40, 9, 0, 9)))
+    few = {"parrot": 4, "bird": 20}
+    assert told(macaw=0.9, counts=few, said="a bird on a tree")  # it had a better word
+    assert not told(macaw=0.9, counts=few, said="a parrot on a tree")
     assert not told(sea=0.9, met=replace(MET, classes=(0, 3, 2, 40, 9, 0, 10)))
 
 

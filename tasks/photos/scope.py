@@ -46,7 +46,7 @@ class Met:
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing that a picture shows to the CNN: its kind, with which p, and all words that name it or what it is."""
+    """A thing that a picture shows to the CNN: its kind, its p, and the words that say so, as far as the best."""
 
     kind: int
     p: float
@@ -106,8 +106,14 @@ class Scope:
         if not likely:
             return None
         chosen = min(likely, key=lambda kind: (steps[kind], -sums[kind]))
-        near = {kind for n in strange if chosen in self._kinds.chains[n] for kind in self._kinds.chains[n]}
+        chains = [self._kinds.chains[n] for n in strange if chosen in self._kinds.chains[n]]
+        near = {kind for chain in chains for kind in self._near(chain, chosen)}
         return Thing(chosen, sums[chosen], frozenset[str]().union(*map(self._kinds.words, near)))
+
+    def _near(self, chain: Mapping[int, int], thing: int) -> list[int]:
+        """The kinds of a class as far as the best word that there is for the thing: a wider one says too little."""
+        worded = [chain[kind] for kind in self._kinds.chain(thing) if self._count(kind)]
+        return [kind for kind, steps in chain.items() if steps <= min(worded, default=len(chain))]
 
     def _called(self, thing: Thing) -> str:
         """A thing's name, which may mean several, the next wider kind and p: "macaw (a kind of parrot, p .86)"."""
@@ -120,7 +126,7 @@ class Scope:
         of = f"of {self._met.captions:,} training captions"
         near = next((kind for kind in self._kinds.chain(thing) if self._count(kind)), None)
         if near is None:
-            return "the captioner has no word for it, nor for anything like it"
+            return "the captioner has no word for it"
         if near == thing or self._kinds.names[thing][0].split()[-1].lower() in self._kinds.words(near):
             return f"“{self._word(near)}” stands in {self._count(near):,} {of} only, and not in this one"
         return f"the captioner has no word for it, the nearest is “{self._word(near)}” ({self._count(near):,} {of})"
