@@ -73,9 +73,11 @@ def test_vectors_are_means_over_cells_of_the_very_picture(tmp_path: Path) -> Non
         rows.append(photograph(str(tmp_path / f"{number}.png"), "x"))
         wanted[f"{number}.png"] = pixels.mean((0, 1))
     task: Any = SimpleNamespace(
-        prepare=lambda image: torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1), place=lambda one: one
+        prepare=lambda image: torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1),
+        place=lambda one: one,
+        features=lambda images: SimpleNamespace(maps={"last": images}, A=images[:, :1]),
     )
-    found = photo_baselines.vectors(task, lambda images: images, rows)
+    found = photo_baselines.vectors(task, rows)
     assert list(found) == list(wanted)
     for name, vector in wanted.items():
         assert found[name] == pytest.approx(vector, rel=1e-5)

@@ -32,12 +32,12 @@ class Namer:
     def place(self, images: torch.Tensor) -> torch.Tensor:
         return images
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return images
+    def features(self, images: torch.Tensor) -> Any:
+        return SimpleNamespace(A=images[:, :, None, None], maps={})
 
-    def predict(self, features: torch.Tensor, queries: Sequence[Any]) -> list[Any]:
-        assert len(features) == len(queries)
-        words = [list(COLOURS)[int(row.argmax())] for row in features]
+    def predict(self, features: Any, queries: Sequence[Any]) -> list[Any]:
+        assert len(features.A) == len(queries)
+        words = [list(COLOURS)[int(row.argmax())] for row in features.A]
         tail = ["" if query.beams == 1 else " in front" for query in queries]
         return [SimpleNamespace(text=f"a {word} wall{end}") for word, end in zip(words, tail, strict=True)]
 
@@ -83,6 +83,10 @@ def test_a_broken_picture_in_the_middle_is_counted_named_and_moves_no_caption(tm
     result = measured(Namer(), datasets.photographs(f"coco:{folder}"), "coco:DIR")  # type: ignore[arg-type]
     assert result.n == 39
     assert result.value("BLEU-1", "greedy", "", "captions") == pytest.approx(1.0)
+    said = say(Namer(), datasets.photographs(f"coco:{folder}").rows, (1,))  # type: ignore[arg-type]
+    assert list(said.looks) == [row.name for row in said.rows]
+    colours = [list(COLOURS)[int(said.looks[row.name].argmax())] for row in said.rows]
+    assert colours == [caption.split()[1] for caption in said.captions[1]]
     assert "1 left out, cannot be read: 005.png" in result.notes
     assert result.to_json()["notes"][0] == "1 left out, cannot be read: 005.png"
     with pytest.raises(InputError, match=r"none of 1 pictures can be read, as 005.png"):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlx.errors import InputError
 from vlx.evaluation import card, knowledge, photo_card
-from vlx.evaluation.photo_captions import PERSON
+from vlx.evaluation.photo_captions import PERSON, Said, say
 from vlx.evaluation.photo_card import NEAR, ONE, Sources
 from vlx.evaluation.result import Figure, Result
 from vlx.photos import captioned
@@ -162,14 +162,13 @@ def test_the_nearest_is_a_training_photograph_that_looks_the_same(model: Path, f
     own = {row.name: row for row in captioned.read(flickr).rows}
     train = [replace(own[name], path=tmp_path / name) for name in ("e.png", "g.png")] + [own["d.png"], own["f.png"]]
     task = bundle.load_task(model, "tiny")
-    rows = {"test": [own["a.png"], own["b.png"]]}
-    found = photo_card._baselines(task, captioned.Photographs(tuple(train)), rows, ())["test"]
+    said = {"test": say(task, [own["a.png"], own["b.png"]], (1,))}
+    found = photo_card._baselines(task, captioned.Photographs(tuple(train)), said, ())["test"]
     assert found[NEAR] == [own["e.png"].captions[0], own["g.png"].captions[0]]
     assert len(set(found[ONE])) == 1
 
 
 def test_samples_are_drawn_by_a_seed() -> None:
-    from vlx.evaluation.photo_captions import Said
     from vlx.photos.captioned import Photograph
 
     rows = tuple(Photograph(Path(f"{n}.jpg"), (f"written {n}", "other")) for n in range(50))

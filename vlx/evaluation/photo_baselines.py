@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.evaluation.caption_scores import LONGEST, bleu, most_grams
 from vlx.images import open_image
 from vlx.photos.captioned import Photograph, words_of
-from vlx.task import Task
+from vlx.task import Features, Task
 
 BATCH = 32
 
@@ -66,20 +65,20 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12))
 
 
+def looks(features: Features) -> NDArray[np.float32]:
+    """How each picture looks to the CNN as a whole: the mean over cells of its last map, or of A by itself."""
+    seen = features.maps.get("last", features.A)
+    return np.asarray(seen.mean((2, 3)).float().cpu().numpy())
+
+
 def vectors(
-    task: Task,
-    last_map: Callable[[Tensor], Tensor],
-    rows: Sequence[Photograph],
-    *,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    task: Task, rows: Sequence[Photograph], *, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter
 ) -> dict[str, NDArray[np.float32]]:
-    """The mean over cells of ``last_map``, prepared pictures → [B, K, h, w], for each photograph by name."""
+    """`looks` of each photograph by name."""
     found: dict[str, NDArray[np.float32]] = {}
     for batch in progress([rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]):
         pictures = task.place(torch.stack([task.prepare(open_image(row.path).image) for row in batch]))
-        with torch.no_grad():
-            means = last_map(pictures).mean((2, 3)).float().cpu().numpy()
-        found.update(zip((row.name for row in batch), means, strict=True))
+        found.update(zip((row.name for row in batch), looks(task.features(pictures)), strict=True))
     return found
 
 

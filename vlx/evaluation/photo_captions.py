@@ -1,14 +1,17 @@
 """How good a captioner's captions of photographs are, beside what any caption scores."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.caption_scores import METRICS, Score, scored
+from vlx.evaluation.photo_baselines import Vectors, looks
 from vlx.evaluation.result import Figure, Result
 from vlx.images import open_image
 from vlx.photos.captioned import UNREADABLE, Photograph, Photographs, omissions, words_of
@@ -23,11 +26,15 @@ ABSENT = "not measured: pip install 'vlx[captions,language]', and python -m nltk
 
 @dataclass(frozen=True)
 class Said:
-    """What a captioner said of photographs: ``captions`` by beam width, one a row; ``unread``: what is no picture."""
+    """What a captioner said of photographs: ``captions`` by beam width, one a row; ``unread``: what is no picture.
+
+    ``looks``: how each looks to the CNN, see `photo_baselines.looks`.
+    """
 
     rows: tuple[Photograph, ...]
     captions: dict[int, tuple[str, ...]]
     unread: tuple[str, ...] = ()
+    looks: Vectors = field(default_factory=dict)
 
 
 def say(
@@ -45,6 +52,7 @@ def say(
         raise InputError(f"{task.name} does {task.kind}; captions are measured of a captioner")
     read: list[Photograph] = []
     unread: list[str] = []
+    seen: dict[str, NDArray[np.float32]] = {}
     found: dict[int, list[str]] = {width: [] for width in beams}
     for batch in progress([rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]):
         opened = list(_opened(batch, unread))
@@ -52,11 +60,12 @@ def say(
             continue
         read += [row for row, _ in opened]
         features = task.features(task.place(torch.stack([task.prepare(image) for _, image in opened])))
+        seen.update(zip((row.name for row, _ in opened), looks(features), strict=True))
         for width, told in found.items():
             told += [one.text for one in task.predict(features, [Query(beams=width)] * len(opened))]
     if not read:
         raise InputError(f"none of {len(rows)} pictures can be read, as {', '.join(unread[:3])}")
-    return Said(tuple(read), {width: tuple(told) for width, told in found.items()}, tuple(unread))
+    return Said(tuple(read), {width: tuple(told) for width, told in found.items()}, tuple(unread), seen)
 
 
 def _opened(rows: Sequence[Photograph], unread: list[str]) -> Iterator[tuple[Photograph, Image.Image]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from vlx.photos.captioned import Photograph, Photographs
 from vlx.task import Task
 from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.kinds import imagenet
-from vlx.tasks.photos.network import PhotoCnn
 from vlx.tasks.photos.train import CHOOSING
 
 ONE, NEAR = "one caption for all", "the nearest training photograph's"
@@ -55,7 +54,7 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
     task = bundle.load_task(folder, sheet.public_name(folder))
     train, sets = _trained_on(sources), _sets(sources)
     told = {title: photo_captions.say(task, own.rows[: sources.n], progress=_bar(title)) for title, own in sets.items()}
-    others = _baselines(task, train, {title: said.rows for title, said in told.items()}, sources.maps)
+    others = _baselines(task, train, told, sources.maps)
     results = {title: _result(task, said, others[title], command, sets[title]) for title, said in told.items()}
     cover = {title: knowledge.coverage(config.vocabulary, _written(said.rows)) for title, said in told.items()}
     pointing = [read_result(path) for path in sources.pointing]
@@ -176,16 +175,16 @@ def _held_out() -> frozenset[str]:
 
 
 def _baselines(
-    task: Task, train: Photographs, sets: Mapping[str, Sequence[Photograph]], folders: Sequence[Path]
+    task: Task, train: Photographs, told: Mapping[str, Said], folders: Sequence[Path]
 ) -> dict[str, dict[str, list[str]]]:
     """Of each set the captions that nobody made for its pictures, by who says them."""
     one = photo_baselines.one_for_all(train.rows)
     known = _vectors(task, train.rows, folders)
     first = {row.name: row.captions[0] for row in train.rows}
     found = {}
-    for title, rows in sets.items():
-        near = photo_baselines.nearest(known, _pooled(task, rows))
-        found[title] = {ONE: [one] * len(rows), NEAR: [first[near[row.name]] for row in rows]}
+    for title, said in told.items():
+        near = photo_baselines.nearest(known, said.looks)
+        found[title] = {ONE: [one] * len(said.rows), NEAR: [first[near[row.name]] for row in said.rows]}
     return found
 
 
@@ -194,12 +193,11 @@ def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) ->
     kept = {name: vector for folder in folders for name, vector in photo_baselines.kept_vectors(folder).items()}
     missing = tuple(row for row in rows if row.name not in kept)
     found = {row.name: kept[row.name] for row in rows if row.name in kept}
-    return {**found, **_pooled(task, captioned.readable(Photographs(missing)).rows)} if missing else found
-
-
-def _pooled(task: Task, rows: Sequence[Photograph]) -> photo_baselines.Vectors:
-    cnn = cast(PhotoCnn, cast(Any, task).cnn)
-    return photo_baselines.vectors(task, lambda images: cnn.backbone.maps(images)[1], rows, progress=_bar("neighbours"))
+    if missing:
+        found |= photo_baselines.vectors(
+            task, captioned.readable(Photographs(missing)).rows, progress=_bar("neighbours")
+        )
+    return found
 
 
 def _result(task: Task, said: Said, others: dict[str, list[str]], command: str, data: Photographs) -> Result:
