@@ -16,7 +16,7 @@ from tests.fakes import tiny_bundle
 from tests.heads import classifier
 from tests.test_cli import refused, run
 from vlx.errors import InputError
-from vlx.evaluation import datasets, word_pointing
+from vlx.evaluation import datasets, sheet, word_pointing
 from vlx.evaluation.pointing import peaks_of
 from vlx.evaluation.resampling import over_pictures
 from vlx.evaluation.result import Result
@@ -359,5 +359,9 @@ def test_the_table_shows_how_far_the_centre_is_passed(data: OutlinedData) -> Non
     assert "0.300" in text
     low, high = next(row.ahead for row in result.rows if row.ahead is not None)[1:]
     assert f"({low:+.3f} to {high:+.3f})" in text
+    lines = sheet.pointing_table(result).splitlines()
+    assert lines[2].startswith("| gradcam | logprob |")
+    assert f"({low:+.3f} to {high:+.3f})" in lines[2]
+    assert lines[-1] == "| Grad-CAM's paper, other photographs | | 0.300 | – |"
     told = result.to_json()
     assert told["rows"][0]["ahead"][1] == pytest.approx(low)

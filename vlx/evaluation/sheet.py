@@ -18,7 +18,9 @@ POINTING = """| method | target |{% for group in groups %} {{ group }} |{% endfo
 | same picture, another word | |{% for group in groups %} {{ "%.3f"|format(baselines[group].same) }} |{% endfor %}
 | picture's centre | |{% for group in groups %} {{ "%.3f"|format(baselines[group].centre) }} |{% endfor %}
 | random point | |{% for group in groups %} {{ "%.3f"|format(baselines[group].random) }} |{% endfor %}
-"""
+{% if paper -%}
+| Grad-CAM's paper, other photographs | |{% for group in groups %} {{ number(baselines[group].paper) }} |{% endfor %}
+{% endif %}"""
 
 
 def pointing_table(result: Result) -> str:
@@ -32,8 +34,17 @@ def pointing_table(result: Result) -> str:
         groups=list(dict.fromkeys(row.group for row in pointed)),
         rows=rows,
         baselines={row.group: row for row in reversed(pointed)},
-        interval=lambda row: f"{row.value:.3f} [{row.low:.2f}, {row.high:.2f}]",
+        interval=_interval,
+        number=lambda value: f"{value:.3f}" if value == value else "–",
+        paper=any(row.paper == row.paper for row in pointed),
     )
+
+
+def _interval(row: Figure) -> str:
+    """A value with its interval; of words about photographs with that of its difference to the centre's."""
+    if row.ahead is None:
+        return f"{row.value:.3f} [{row.low:.2f}, {row.high:.2f}]"
+    return f"{row.value:.3f} ({row.ahead[1]:+.3f} to {row.ahead[2]:+.3f})"
 
 
 def origin(folder: Path, networks: nn.Module) -> dict[str, Any]:
