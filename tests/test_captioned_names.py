@@ -376,13 +376,45 @@ def test_words_that_nearly_all_or_nearly_no_pictures_have_are_left_out() -> None
     assert known.left_out == (("sky", 60), ("emu", 3))
 
 
-# From scenes to reasons
+def test_detectors_are_judged_on_pictures_that_they_were_not_named_by() -> None:
+    from benchmarks.caption_names import judged
+
+    data, other = Captions(), Captions(seed=1)
+    names = neuron_names.dissect(given(data), data)
+    for told, wanted in ((other, 1.0), (Captions(seed=2), 0.5)):  # the last tell of other pictures than are shown
+        seen = peaks.Peaks(told, Layers(given(other)), lambda items, _: items)
+        seen.go(Checkpoint(None, {}))
+        rows = judged(names, seen, told)
+        assert len(rows) == len(PLANTED)
+        assert np.mean([row["now"] for row in rows]) == pytest.approx(wanted, abs=0.1)
+        assert all(row["sure"] == (wanted == 1) for row in rows)
 
 
 @pytest.fixture(scope="module")
 def scene_names() -> neuron_names.NeuronNames:
     data = neuron_names.datasets.CaptionedScenes(120, lexicon=RULES)
     return neuron_names.dissect(vlx.load("scenes/captioner"), data)
+
+
+def test_names_from_masks_are_read_among_what_captions_say(scene_names: neuron_names.NeuronNames) -> None:
+    from benchmarks.caption_names import COMMON, agreement, sayable
+
+    whole = neuron_names.shipped(vlx.load("scenes/captioner"))
+    captions = scene_names.choose(categories=COMMON)
+    masks = sayable(whole, captions, 0.005)
+    assert masks.tally is not None
+    assert {concept.category for concept in masks.tally.concepts} == set(COMMON)
+    assert "plain" not in {concept.name for concept in masks.tally.concepts}, "no caption says it"
+    for unit in (3, 128):
+        kept = {one.concept: one.iou for one in masks.candidates(unit)}
+        known = {one.concept: one.iou for one in whole.choose(quantile=0.005).candidates(unit)}
+        assert all(kept[name] == known[name] for name in kept.keys() & known.keys()), "the same counts"
+    number, same, within = agreement(masks, captions, DETECTOR_AUC)
+    assert number > 15
+    assert 0.5 < same <= within
+
+
+# From scenes to reasons
 
 
 def test_scenes_are_named_by_their_captions(scene_names: neuron_names.NeuronNames) -> None:
