@@ -85,6 +85,8 @@ def test_units_that_fire_on_a_word_are_named_by_it() -> None:
     assert [(name.concept, name.category) for name in names][: len(PLANTED)] == list(PLANTED)
     assert all(name.auc > 0.99 and name.p == 1 / 200 for name in list(names)[: len(PLANTED)])
     assert set(names.detectors()) == set(range(len(PLANTED)))
+    assert {name.folds for name in names} <= {4, None}
+    assert names[0].folds == 4
     assert (names.metric, names.about["images"], names.about["words"]) == ("auc", COUNT, len(PLANTED))
 
 
@@ -121,6 +123,14 @@ def test_permuted_pictures_give_the_spread_that_is_expected() -> None:
     assert z.shape == (199, 20)
     assert abs(z.mean()) < 0.15
     assert z.std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_permutation_that_is_as_good_counts() -> None:
+    peaks, told = np.zeros((8, 1), np.float32), np.zeros((8, 1), bool)
+    peaks[0], told[0] = 1.0, True
+    name = named(peaks, told, [Concept("dog", "object")], np.zeros(8, int)).listed[0][0]
+    assert name.auc == 1
+    assert name.p == pytest.approx(1 / 8, abs=0.06), "one picture of eight has the peak, whatever its strength"
 
 
 def test_a_constant_unit_has_no_name() -> None:

@@ -15,6 +15,7 @@ from vlx.neuron_names.table.tally import Concept
 
 PERMUTATIONS = 199
 SEED = 0
+ROUNDING = 1e-4  # by which equal areas may differ: permuted ones are summed in float32
 SURE = 0.95  # of permutations, in which no word's AUC lies higher
 AT_ONCE = 64  # concepts whose columns are held as numbers at once
 
@@ -161,7 +162,7 @@ class _Judge:
                 wins=int((left[:, unit] == order[0]).sum()) if folds > 1 else None,
                 folds=folds if folds > 1 else None,
                 auc=float(self.auc[unit, place]),
-                p=float((1 + (self.highest[:, unit] >= z).sum()) / (1 + len(self.highest))),
+                p=float((1 + (self.highest[:, unit] >= z - ROUNDING).sum()) / (1 + len(self.highest))),
                 runner_up=second,
                 runner_up_auc=float(self.auc[unit, own[order[1]]]) if len(order) > 1 else float("nan"),
             )
