@@ -344,13 +344,21 @@ def test_answer_refuses_what_cannot_be_asked(tmp_path: Path) -> None:
 # vlx demo
 
 
-def test_demo_draws_captions_and_explains(tmp_path: Path) -> None:
+def test_demo_explains_a_photograph_and_a_drawn_scene(tmp_path: Path) -> None:
     result = run("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output
-    assert names(tmp_path / "demo") == ["answer.html", "report.h5", "report.html", "scene.png"]
+    assert names(tmp_path / "demo") == [
+        "answer.html",
+        "photo.png",
+        "report.h5",
+        "report.html",
+        "scene.html",
+        "scene.png",
+    ]
     assert result.output.splitlines()[-1] == str(tmp_path / "demo" / "report.html")
     why = vlx.Explanation.load(tmp_path / "demo" / "report.h5")
-    assert why.image.shape == (512, 512, 3)
+    assert why.image.shape == (300, 451, 3)
+    assert why.task == "photos/captioner"
     assert why.text in " ".join(result.output.split())
     assert draw(10_000_021).caption in " ".join(result.output.split())
 
@@ -369,7 +377,7 @@ def test_demo_refuses_bad_seeds_and_folders(tmp_path: Path) -> None:
 
 
 def test_the_embedded_captioner_says_what_it_knows(shown: Path, tmp_path: Path) -> None:
-    result = run("caption", shown, "--out", tmp_path / "out")
+    result = run("caption", shown, "--model", "scenes/captioner", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "photographs" in " ".join(result.output.split())
     assert "photographs" in (tmp_path / "out" / "shown.html").read_text(encoding="utf-8")

@@ -59,15 +59,19 @@ main.add_command(names)
 )
 @click.option("--seed", default=10_000_021, show_default=True, help="Which scene to draw.")
 def demo(out: Path, seed: int) -> None:
-    """Draw a scene, caption it, ask it a question, explain both, write the reports.
+    """Explain a photograph's caption, a drawn scene's, and the answer to a question; write the reports.
 
     \b
     Example:  vlx demo --out my-demo
     """
     _writable(out)
     import vlx
-    from vlx import scenes
+    from vlx import photos, scenes
 
+    photos.example("cat").save(out / "photo.png")
+    photo = vlx.explain(vlx.load("photos/captioner"), out / "photo.png", names="shipped")
+    _show(photo)
+    _because(photo)
     scene = scenes.draw(seed, size=512)
     scene.image.save(out / "scene.png")
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
@@ -79,15 +83,15 @@ def demo(out: Path, seed: int) -> None:
     _show(answer)
     _because(answer)
     console().print(f"right:  {asked.answer}", highlight=False)
-    click.echo(answer.save(out / "answer.html"))
-    why.save(out / "report.h5")
-    click.echo(why.save(out / "report.html"))
+    photo.save(out / "report.h5")
+    for explained, name in ((answer, "answer"), (why, "scene"), (photo, "report")):
+        click.echo(explained.save(out / f"{name}.html"))
 
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--model", default="scenes/captioner", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
+    "--model", default="photos/captioner", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
 )
 @click.option("--caption", "text", help="Explain this caption instead of the model's own.")
 @click.option("--prompt", help="How the caption begins (hf: models).")

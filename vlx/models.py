@@ -30,6 +30,7 @@ class Known:
 
 
 EMBEDDED = {
+    "photos/captioner": "captioning",
     "scenes/captioner": "captioning",
     "scenes/captioner-pooled": "captioning",
     "scenes/vqa": "vqa",
@@ -40,7 +41,7 @@ EMBEDDED = {
 def load(name: str | Path, **options: Any) -> Task:
     """Open a model as a task, in eval mode, on the CPU unless told otherwise.
 
-    ``name``: "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
+    ``name``: "photos/captioner", "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
     "hf:Salesforce/blip-image-captioning-base" (both download their weights once), a folder of transformers, or a name
     that an installed package offers under the entry point group "vlx.tasks".
 
