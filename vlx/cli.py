@@ -68,11 +68,11 @@ def demo(out: Path, seed: int) -> None:
     import vlx
     from vlx import photos, scenes
 
+    scene = scenes.draw(seed, size=512)
     photos.example("cat").save(out / "photo.png")
     photo = vlx.explain(vlx.load("photos/captioner"), out / "photo.png", names="shipped")
     _show(photo)
     _because(photo)
-    scene = scenes.draw(seed, size=512)
     scene.image.save(out / "scene.png")
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
     _show(why)
