@@ -107,7 +107,7 @@ def test_an_interrupted_save_leaves_the_old_bundle(copied: Path, monkeypatch: py
 
 def test_no_such_model_names_close_ones() -> None:
     with pytest.raises(
-        ModelError, match=r"^no model 'scenes/captoner'; close: scenes/captioner.*\. Known: scenes/captioner, .*bundle"
+        ModelError, match=r"^no model 'scenes/captoner'; close: scenes/captioner.*\. Known: photos/captioner, .*bundle"
     ):
         vlx.load("scenes/captoner")
 

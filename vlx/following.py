@@ -6,6 +6,7 @@ What is kept for a tensor is where its cells are on the prepared picture, for ea
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,7 +97,11 @@ class Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        compiler = sys.modules.get("torch._dynamo")  # there once something was compiled, which must not trace this
+        follow = self._followed if compiler is None else compiler.disable(self._followed)
+        return follow(func, args, kwargs or {})
+
+    def _followed(self, func: Any, args: Any, kwargs: Any) -> Any:
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOUND.name):
             with self:  # inference mode hands on linear, conv2d… in one piece; taken apart as torch itself would
                 return func._op_dk(COMPOUND, *args, **kwargs)

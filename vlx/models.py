@@ -158,7 +158,7 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
     known = f"{', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
-    return f"no model {shortened(text, 150)!r}{hint}. Known: {known}"
+    return f"no model {shortened(text, 120)!r}{hint}. Known: {known}"
 
 
 def _hub(text: str) -> str:
