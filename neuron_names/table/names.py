@@ -14,7 +14,7 @@ from vlx.language import close_matches
 from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
-DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; chosen on scenes (benchmarks/caption_names.py)
+DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; see benchmarks/caption_names.py
 LEVEL = 0.01  # the highest p at which a name from captions is more than one by chance
 Rule = Literal["published", "best"]
 
