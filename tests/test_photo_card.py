@@ -1,5 +1,6 @@
 """The card of a captioner of photographs: every figure from measurements, and none on pictures that were trained on."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vlx.errors import InputError
-from vlx.evaluation import card, knowledge, photo_card
+from vlx.evaluation import card, knowledge, photo_card, sheet
+from vlx.evaluation.caption_scores import METRICS
 from vlx.evaluation.photo_captions import PERSON, Said, say
 from vlx.evaluation.photo_card import NEAR, ONE, Sources
 from vlx.evaluation.result import Figure, Result
@@ -22,6 +24,7 @@ from vlx.tasks.photos.vocabulary import SPECIAL
 
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "in", "snow")
 SAID = ("A dog runs on grass", "A cat sleeps on snow", "A dog sleeps in snow")
+SHIPPED = Path(photo_card.__file__).parents[1] / "photos" / "models" / "captioner"
 HELD_OUT = "000000000001.jpg"
 TRAINED = "000000999999.jpg"
 
@@ -115,6 +118,7 @@ def test_the_card_holds_what_was_measured(model: Path, flickr: Path, coco: Path,
     rows = measured["captions"]["Flickr8k, official test split"]["rows"]
     assert {row["method"] for row in rows} == {"greedy", "3 beams", ONE, NEAR, PERSON}
     assert measured["pointing"] == json.loads(json.dumps([result().to_json()]))
+    assert measured["weights"] == hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
     assert measured["coverage"]["COCO, kept out of training"]["share"] == 1.0
 
 
@@ -196,3 +200,37 @@ def test_the_command_asks_for_the_photographs(model: Path) -> None:
     run = CliRunner().invoke(card.main, [str(model)])
     assert run.exit_code == 1
     assert "captions photographs: say which to measure it on, --data flickr8k:DIR" in run.output
+
+
+def test_the_shipped_card_is_of_the_shipped_weights() -> None:
+    """Whoever trains again must measure again: figures, parameters, commands and notices belong to these weights."""
+    folder = SHIPPED
+    text, measured = (folder / "card.md").read_text("utf-8"), json.loads((folder / "measured.json").read_text("utf-8"))
+    assert measured["weights"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    config = bundle.read_config(folder)
+    origin = sheet.origin(folder, bundle.build(config))
+    for told in (f"{origin['parameters']} parameters", f"{origin['size']} MB", *origin["commands"]):
+        assert told in text
+    for result in measured["captions"].values():
+        assert f"{result['n']} photographs" in text
+        for row in result["rows"]:
+            assert f"| {row['method']} | " in text
+            assert f" {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] |" in text
+    assert (folder / "tried.md").read_text("utf-8").strip() in text
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in (folder / "NOTICE.md").read_text("utf-8")
+
+
+def test_the_shipped_captioner_is_as_good_as_was_asked_for() -> None:
+    measured = json.loads((SHIPPED / "measured.json").read_text("utf-8"))
+    flickr, _ = measured["captions"].values()
+    found = {(row["method"], row["group"]): row["value"] for row in flickr["rows"]}
+    assert flickr["n"] == 1000
+    assert found["greedy", "BLEU-4"] >= 0.21 and found["greedy", "BLEU-1"] >= 0.62
+    for other in (ONE, NEAR):
+        assert all(found["greedy", metric] > found[other, metric] + 0.05 for metric in METRICS)
+    default = next(
+        row
+        for row in measured["pointing"][0]["rows"]
+        if (row["group"], row["method"], row["target"]) == ("under a quarter", "hirescam", "logit")
+    )
+    assert default["ahead"][1] > 0

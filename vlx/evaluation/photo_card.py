@@ -1,5 +1,6 @@
 """What the card of a captioner of photographs says; its text is in photo_card.md."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -78,7 +79,8 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
         command=command,
     )
     figures = {title: result.to_json() for title, result in results.items()}
-    measured = {"captions": figures, "coverage": {title: asdict(own) for title, own in cover.items()}}
+    measured: dict[str, Any] = {"captions": figures, "coverage": {title: asdict(own) for title, own in cover.items()}}
+    measured["weights"] = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
     return text, {**measured, "pointing": [result.to_json() for result in pointing]}
 
 
