@@ -83,7 +83,7 @@ def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
         defaults=Defaults(
             config.method or "layercam",
             cast(TargetKind, config.target or "logprob"),
-            "batched",
+            "rows",
             measured=bool(config.method),
         ),
         notes=config.notes,
