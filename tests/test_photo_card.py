@@ -90,7 +90,7 @@ def test_the_card_holds_what_was_measured(model: Path, flickr: Path, coco: Path,
     sources = Sources(f"flickr8k:{flickr}", f"coco:{coco}", pointing=(tmp_path / "pointing.json",))
     path = card.write_card(model, None, 1, sources)
     text, measured = path.read_text(), json.loads((model / "measured.json").read_text())
-    assert text.startswith("# tiny\n")
+    assert text.startswith("# photos/tiny\n")
     for wanted in (
         "python -m the.training",
         "on 5 photographs with 11 captions (flickr8k 4)",  # d to g, and the one of COCO that is not held out

@@ -64,6 +64,7 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
         **sheet.origin(folder, bundle.build(config)),
         **_known(config, train),
         **_outside(strange(folder, config)),
+        title=task.name,
         config=config,
         defaults=task.defaults,
         one=others[next(iter(others))][ONE][0],
