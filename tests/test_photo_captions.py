@@ -1,5 +1,6 @@
 """Captions of photographs in a folder, measured: the right picture's, by the search that is named."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from tests.fakes import tiny_bundle
 from tests.heads import classifier
@@ -16,6 +18,7 @@ from tests.test_cli import refused, run
 from vlx.errors import InputError
 from vlx.evaluation import datasets, photo_captions
 from vlx.evaluation.photo_captions import PERSON, figures, measured, say
+from vlx.evaluation.result import Result
 from vlx.photos import captioned
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -172,3 +175,13 @@ def test_questions_without_a_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Net does classification; captions are measured of a captioner"):
         photo_captions.say(classifier(3), [])
     assert captioned.omissions({}) == []
+
+
+def test_what_notes_hold_is_no_markup() -> None:
+    told = Result(
+        "tiny", 1, (), "vlx evaluate tiny coco:x", notes=("pip install 'vlx[captions]'", "1 left out: [/a].jpg")
+    )
+    shown = io.StringIO()
+    Console(file=shown, width=130).print(told.table())
+    read = "".join(shown.getvalue().split())
+    assert "pipinstall'vlx[captions]'" in read and "[/a].jpg" in read

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
 
 import vlx
-from vlx.errors import InputError, UnknownWords
+from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.tasks.captioning.train import command
 from vlx.tasks.captioning.train import main as drawn
 from vlx.tasks.photos import train as recipes
@@ -93,11 +93,62 @@ def test_named_pictures_are_kept_out_and_the_backbone_is_left_alone(data: Path, 
         assert torch.equal(weights[f"cnn.backbone.{name}"].float(), tensor.half().float()), name
 
 
+def test_a_bundle_with_other_counts_or_words_is_refused_briefly(data: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "run", recipe(data, until=1))
+    path = tmp_path / "run" / "bundle" / "config.json"
+    made = json.loads(path.read_text(encoding="utf-8"))
+    for changed, wanted in (
+        ({"counts": [1, 2]}, r"config.json: 2 counts for \d+ words; needed is one for each"),
+        ({"vocabulary": made["vocabulary"][::-1]}, r"config.json: vocabulary=.*…; needed is a list of words, <pad>"),
+        ({"counts": ["x"] * 1000}, r"config.json: counts=.*…; needed is a list of whole numbers"),
+    ):
+        path.write_text(json.dumps({**made, **changed}), encoding="utf-8")
+        with pytest.raises(ModelError, match=wanted) as told:
+            vlx.load(path.parent)
+        assert len(str(told.value)) < 300 + len(str(path))
+
+
 def test_bad_input_is_told(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"only \d+ of 60 words stand in 1000 captions"):
         trained(tmp_path / "few", recipe(data, fewest=1000))
     with pytest.raises(InputError, match="give flickr8k:DIR or coco:DIR"):
         trained(tmp_path / "kind", recipe(data, data=("imagenet:here",)))
+
+
+def asked_of(data: Path, out: Path, *more: str) -> Result:
+    """What the command says of a run of one pass in steps of four pictures."""
+    asked = ["--data", f"flickr8k:{data}", "--out", str(out), "--passes", "1", "--batch", "4", "--rewarded", "0"]
+    return CliRunner().invoke(command(asked), [*asked, "--fewest", "2", *more])
+
+
+def test_what_is_wrong_with_a_run_is_told_in_a_sentence(data: Path, tmp_path: Path) -> None:
+    for told, wanted in (
+        (asked_of(tmp_path / "none", tmp_path / "a"), "none is no folder"),
+        (asked_of(data, tmp_path / "b", "--batch", "11"), "10 pictures are fewer than a --batch of 11"),
+        (asked_of(data, tmp_path / "c", "--without", str(tmp_path / "list")), "list' does not exist"),
+        (asked_of(data, tmp_path / "d", "--batch", "0"), "0 is not in the range"),
+    ):
+        assert wanted in " ".join(told.output.split()) and isinstance(told.exception, SystemExit), told.output
+        assert "Error: " in told.output
+
+
+def test_another_recipe_does_not_go_on_with_a_run(data: Path, tmp_path: Path) -> None:
+    assert asked_of(data, tmp_path / "run").exit_code == 0
+    told = asked_of(data, tmp_path / "run", "--seed", "1")
+    assert told.exit_code == 1
+    assert "run holds a run of another recipe (seed 0, now 1); give another --out" in told.output
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text(encoding="utf-8"))["seed"] == 0
+    assert asked_of(data, tmp_path / "run", "--until", "1").exit_code == 0
+    assert asked_of(data, tmp_path / "run", "--rewarded", "1").exit_code == 0
+    assert "(rewarded 1, now 0)" in asked_of(data, tmp_path / "run").output
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_named(tmp_path: Path) -> None:
+    folder = flickr(tmp_path / "flickr8k")
+    (folder / "Images" / "003.jpg").write_bytes(b"<html>")
+    told = asked_of(folder, tmp_path / "run")
+    assert told.exit_code == 0, told.output
+    assert "11 photographs, 55 captions; 1 left out, cannot be read: 003.jpg" in " ".join(told.output.split())
 
 
 def test_the_command_of_captioners_trains_on_photographs_too(data: Path, tmp_path: Path) -> None:

@@ -156,7 +156,12 @@ def test_classes_of_training_photographs_are_counted_and_kept(tmp_path: Path) ->
 
 def test_a_broken_record_is_refused_by_name(tmp_path: Path) -> None:
     assert scope.read(tmp_path) is None
-    for text_, wanted in (("{", "not readable"), ('{"captions": 1}', "not readable"), ("[]", "not readable")):
+    for text_, wanted in (
+        ("{", "not readable"),
+        ('{"captions": 1e999}', "not readable"),
+        ('{"captions": 1}', "not readable"),
+        ("[]", "not readable"),
+    ):
         (tmp_path / "scope.json").write_text(text_)
         with pytest.raises(ModelError, match=rf"scope\.json: {wanted}.*train again or delete it"):
             scope.read(tmp_path)

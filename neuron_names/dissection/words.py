@@ -110,7 +110,7 @@ def _name(data: Told, number: int) -> str:
     try:
         data[number]
     except InputError as error:
-        return str(error).partition(":")[0]
+        return str(error).partition(";")[0]  # what it is, without the remedy
     return f"number {number}"
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from vlx.errors import ModelError
 from vlx.task import Defaults, TargetKind
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.unroll import Decoder
@@ -57,7 +58,13 @@ def save(folder: Path, config: Config, networks: nn.Module) -> None:
 
 def read_config(folder: Path) -> Config:
     """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
-    return folders.read_config(folder, Config, TASK, _RULES)
+    config = folders.read_config(folder, Config, TASK, _RULES)
+    if len(config.counts) != len(config.vocabulary):
+        raise ModelError(
+            f"{folder / 'config.json'}: {len(config.counts)} counts for {len(config.vocabulary)} words; "
+            "needed is one for each"
+        )
+    return config
 
 
 def read_networks(folder: Path, config: Config) -> nn.ModuleDict:

@@ -164,7 +164,7 @@ def read(folder: Path) -> Met | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         made = Met(int(found["captions"]), int(found["photographs"]), tuple(map(int, found["classes"])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path}: not readable ({type(error).__name__}: {error}); train again or delete it") from None
     if len(made.classes) != len(imagenet().classes):
         raise ModelError(f"{path}: {len(made.classes)} classes, ImageNet has 1000; train again or delete it")

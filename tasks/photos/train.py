@@ -17,7 +17,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 
-from vlx.errors import InputError
+from vlx.errors import InputError, VlxError
 from vlx.photos import captioned
 from vlx.photos.captioned import Photograph, Photographs
 from vlx.tasks.photos import bundle, rewarding, scope
@@ -93,6 +93,10 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
     told = vocabulary.told(6 * recipe.fewest, recipe.told)
     taught = _Taught(networks, told)
     steps = len(data.order) // recipe.batch
+    if not steps:
+        raise InputError(
+            f"{len(data.order)} pictures are fewer than a --batch of {recipe.batch}; give more, or a smaller one"
+        )
     optimizer = torch.optim.AdamW(taught.trained(), recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Rate(steps * recipe.passes))
     done = run.resume(out, taught, optimizer, schedule)
@@ -163,7 +167,7 @@ def _read(out: Path, recipe: Recipe, cnn: EfficientNetLite) -> _Data:
         kind, _, folder = spec.partition(":")
         if kind not in SETS or not folder:
             raise InputError(f"--data {spec}: give {' or '.join(f'{name}:DIR' for name in SETS)}")
-        found = captioned.read(folder).without(gone)
+        found = captioned.readable(captioned.read(folder).without(gone))
         click.echo(f"{spec}: {found}")
         if kind == "flickr8k":
             found, some = _split(found, folder)
@@ -266,16 +270,27 @@ def _kept(data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> f
     return float(np.mean(found)) if found else float("nan")
 
 
+FILE = click.Path(exists=True, dir_okay=False)
+
+
 @click.command()
 @click.option("--data", multiple=True, required=True, help="flickr8k:DIR, coco:DIR; see vlx.photos.captioned.read.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoint and bundle.")
-@click.option("--without", multiple=True, help="File of names of pictures that are kept out.")
+@click.option("--without", type=FILE, multiple=True, help="File of names of pictures that are kept out.")
 @click.option("--cnn", "weights", type=click.Path(path_type=Path, exists=True), help="EfficientNet-Lite0's weights.")
-@click.option("--passes", default=Recipe.passes, show_default=True, help="Passes the learning rate is planned for.")
+@click.option(
+    "--passes",
+    type=click.IntRange(min=1),
+    default=Recipe.passes,
+    show_default=True,
+    help="Passes the learning rate is planned for.",
+)
 @click.option("--until", type=int, help="End after this pass; by default the last.")
 @click.option("--rewarded", default=Recipe.rewarded, show_default=True, help="Steps of the last lesson, 0 for none.")
 @click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
-@click.option("--batch", default=Recipe.batch, show_default=True, help="Pictures of a step.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=Recipe.batch, show_default=True, help="Pictures of a step."
+)
 @click.option(
     "--coco-times", default=Recipe.coco_times, show_default=True, help="Times COCO's pictures are met a pass."
 )
@@ -291,8 +306,13 @@ def main(out: Path, data: tuple[str, ...], until: int | None, weights: Path | No
     Example: python -m vlx.tasks.captioning.train --data flickr8k:flickr8k --data coco:coco --out runs/photos
     """
     recipe = Recipe(data=data, until=until or options["passes"], **options)
-    run.record(out, "vlx.tasks.captioning.train", recipe, None)
-    train(out, recipe, weights)
+    free = {"until"} if (out / rewarding.Course.KEPT).is_file() else {"until", "rewarded"}
+    try:
+        run.agreed(out, recipe, free)
+        run.record(out, "vlx.tasks.captioning.train", recipe, None)
+        train(out, recipe, weights)
+    except VlxError as error:
+        raise click.ClickException(str(error)) from None
 
 
 if __name__ == "__main__":

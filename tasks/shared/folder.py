@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vlx.errors import ModelError
+from vlx.language import shortened
 from vlx.task import TARGET_KINDS
 from vlx.weighting import METHODS
 
@@ -54,7 +55,7 @@ def read_config(folder: Path, made: type[C], task: str, rules: dict[str, Rule]) 
         raise ModelError(f"{path}: {error}") from None
     for name, (fits, wanted) in rules.items():
         if not fits(getattr(config, name)):
-            raise ModelError(f"{path}: {name}={getattr(config, name)!r}; needed is {wanted}")
+            raise ModelError(f"{path}: {name}={shortened(repr(getattr(config, name)))}; needed is {wanted}")
     return config
 
 

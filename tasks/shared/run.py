@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import click
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vlx.errors import InputError
+from vlx.language import shortened
 
 RECIPE = "recipe.json"  # in the run and in its bundle: the commands that made it, first to last
 
@@ -55,6 +59,18 @@ def resume(
     schedule.load_state_dict(state["schedule"])
     click.echo(f"going on after pass {state['done']}")
     return int(state["done"])
+
+
+def agreed(out: Path, recipe: Any, free: Collection[str]) -> None:
+    """Raises InputError where ``out`` holds a checkpoint of another recipe; fields named in ``free`` may differ."""
+    path = out / RECIPE
+    if not (path.is_file() and (out / "checkpoint.pt").is_file()):
+        return
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(recipe)))
+    other = [name for name in now if name not in free and before.get(name) != now[name]]
+    if other:
+        told = shortened("; ".join(f"{name} {before.get(name)!r}, now {now[name]!r}" for name in other), 140)
+        raise InputError(f"{out} holds a run of another recipe ({told}); give another --out, or delete the folder")
 
 
 def record(out: Path, module: str, recipe: Any, start_from: Path | None) -> None:

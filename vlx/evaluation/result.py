@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -60,8 +61,9 @@ class Result:
 
     def table(self) -> Table:
         """The figures for a terminal: one line a method, target and metric, one column a group of words."""
-        caption = "\n".join(self.notes) or None
-        table = Table(title=f"{self.model}, {self.n} {self.of}\n{self.command}", title_justify="left", caption=caption)
+        caption = escape("\n".join(self.notes)) or None
+        title = escape(f"{self.model}, {self.n} {self.of}\n{self.command}")
+        table = Table(title=title, title_justify="left", caption=caption)
         groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
         table.add_column("method", no_wrap=True)
         aimed = any(row.target for row in self.rows)
