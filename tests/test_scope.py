@@ -316,6 +316,14 @@ def test_other_pictures_are_not_taken_for_drawn_scenes() -> None:
     assert not any(likeness(light_ground.draw(seed).image).drawn for seed in range(20))
 
 
+def test_a_picture_without_colour_is_no_drawn_scene() -> None:
+    for seed in range(10_050_000, 10_050_012):
+        grey = scenes.draw(seed, 128).image.convert("L")
+        assert likeness(grey).drawn is False
+        assert likeness(compressed(grey, 60)).drawn is False
+    assert likeness(Image.new("RGB", (64, 64), "white")).drawn is False
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is not here")
 def test_photographs_are_not_taken_for_drawn_scenes() -> None:
     found = [likeness(Image.open(path)).drawn for path in sorted((REAL / "photos").rglob("*.jpg"))]

@@ -1,7 +1,7 @@
 """The words that a captioner of photographs can say, and how often people wrote them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vlx.errors import InputError
@@ -44,8 +44,3 @@ class Vocabulary:
         """Token ids of the words that a picture can show: no little ones, in ``fewest`` captions, ``most`` at most."""
         rows = enumerate(zip(self.words, self.counts, strict=True))
         return [number for number, (word, count) in rows if count >= fewest and word not in LITTLE][:most]
-
-
-def encoded(vocabulary: Vocabulary, captions: Sequence[str]) -> list[list[int]]:
-    """`Vocabulary.tokens` of several captions."""
-    return [vocabulary.tokens(caption) for caption in captions]

@@ -22,6 +22,7 @@ EMPTY = 24  # empty scenes a place whose colours are known
 LIGHTS = np.arange(0.8, 1.17, 0.03)
 SHADES = (1.0, 0.9, 0.78, 0.58, 0.45, 0.42)  # of an object's paint: light, shaded parts, textures, edges
 EDGE = 6  # rows at the top and the bottom
+GREY = 12  # grey levels between channels that no picture without colour passes
 
 Table = NDArray[np.bool_]
 
@@ -33,7 +34,8 @@ class Likeness:
     ``ground``: the share of pixels in the colours of the likeliest place's sky (upper half) and ground (lower half);
     ``known``: with those in the colours of objects; ``top``, ``bottom``: ``ground`` of the first and last rows;
     ``apart``: the distance between the median colours of these, in grey levels summed over channels; ``steps``: the
-    median, and ``edges`` the share above 12, of grey levels' changes between neighbours in a row.
+    median, and ``edges`` the share above 12, of grey levels' changes between neighbours in a row; ``colour``: how far
+    the channels of the most colourful hundredth of pixels lie apart, in grey levels.
     """
 
     ground: float
@@ -43,11 +45,12 @@ class Likeness:
     apart: float
     steps: float
     edges: float
+    colour: float
 
     @property
     def drawn(self) -> bool | None:
         """True where all is as in a drawn scene, False where too little is, None where it cannot be told."""
-        if self.ground < 0.6 or self.known < 0.8:
+        if self.ground < 0.6 or self.known < 0.8 or self.colour < GREY:
             return False
         smooth = self.steps <= 4 and self.edges <= 0.22
         both = self.top >= 0.6 and self.bottom >= 0.6 and self.apart >= 25
@@ -74,6 +77,7 @@ def likeness(picture: Image.Image) -> Likeness:
         apart=float(np.abs(first - last).sum()),
         steps=float(np.median(changes)),
         edges=float((changes > 12).mean()),
+        colour=float(np.quantile(np.ptp(pixels, axis=2), 0.99)),
     )
 
 
