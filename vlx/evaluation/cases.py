@@ -11,7 +11,7 @@ from vlx.language import shortened
 from vlx.scenes import Scene
 from vlx.task import Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 
-INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on your pictures with vlx.recommend(task, pictures)"
+INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message
 WORDS = ("object", "color", "texture", "scene")
 
