@@ -15,8 +15,8 @@ from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.tasks.captioning.train import command
 from vlx.tasks.captioning.train import main as drawn
 from vlx.tasks.photos import train as recipes
-from vlx.tasks.photos.efficientnet import EfficientNetLite
-from vlx.tasks.photos.network import NEVER, PhotoDecoder
+from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
+from vlx.tasks.photos.network import NEVER, PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.teaching import NONE, Detector, Lesson, losses
 from vlx.tasks.photos.vocabulary import END, START, UNKNOWN, Vocabulary
 
@@ -172,6 +172,17 @@ def test_the_command_of_captioners_trains_on_photographs_too(data: Path, tmp_pat
         f"python -m vlx.tasks.captioning.train --out runs/run --data flickr8k:{data} --passes 1"
     )
     assert command(["--out", "runs/x"]) is drawn
+
+
+def test_a_cell_of_both_depths_is_of_one_place() -> None:
+    torch.manual_seed(0)
+    network = PhotoCnn(8)
+    middle, last = torch.zeros(1, MIDDLE, 6, 8), torch.zeros(1, WIDE, 3, 4)
+    plain = network.fused(middle, last)
+    middle[0, :, 2, 7] += 1
+    last[0, :, 2, 1] += 1
+    changed = (network.fused(middle, last) != plain).any(1)[0]
+    assert {(int(i), int(j)) for i, j in changed.nonzero()} == {(2, 7), (4, 2), (4, 3), (5, 2), (5, 3)}
 
 
 def decoder(units: int = 8, words: int = 12) -> PhotoDecoder:
