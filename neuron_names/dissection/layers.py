@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlx import __version__
 from vlx.errors import InputError, ModelError
 from vlx.geometry import Grid
-from vlx.task import Sees, Task
+from vlx.neuron_names.datasets.data import ConceptData
+from vlx.task import Identified, Sees, Task
 from vlx.tracing import Tracer
 
 Maps = dict[str, tuple[Tensor, Grid]]
@@ -79,3 +81,18 @@ def _hooked(modules: Mapping[str, nn.Module], kept: dict[str, list[Any]]) -> Ite
 
             stack.callback(module.register_forward_hook(keep).remove)
         yield
+
+
+def settings(task: Task, data: ConceptData, layers: Mapping[str, nn.Module] | None) -> dict[str, Any]:
+    """What makes every dissection what it is: by which vlx, of which weights and layers, with which pictures."""
+    return {
+        "source": f"vlx {__version__} dissect",
+        "model": task.name,
+        "model_hash": task.digest() if isinstance(task, Identified) else "",
+        "layers": sorted(layers or {}),
+        "dataset": data.name,
+        "dataset_hash": data.digest(),
+        "licence": data.licence,
+        "images": len(data),
+        "unit_base": 0,
+    }

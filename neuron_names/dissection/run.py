@@ -6,17 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from vlx import __version__
 from vlx.errors import InputError
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
-from vlx.neuron_names.dissection.layers import Layers
+from vlx.neuron_names.dissection.layers import Layers, settings
 from vlx.neuron_names.dissection.passes import Passes
 from vlx.neuron_names.dissection.pictures import Pictures
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.words import LEAST, name_by_captions
 from vlx.neuron_names.table import NeuronNames
-from vlx.task import Identified, Task
+from vlx.task import Task
 
 QUANTILE = 0.005  # Network Dissection, section 3.2
 FOLDS = 4
@@ -126,14 +125,7 @@ def _settings(
 ) -> dict[str, Any]:
     """What makes a dissection what it is; all of it is kept with the table."""
     return {
-        "source": f"vlx {__version__} dissect",
-        "model": task.name,
-        "model_hash": task.digest() if isinstance(task, Identified) else "",
-        "layers": sorted(layers or {}),
-        "dataset": data.name,
-        "dataset_hash": data.digest(),
-        "licence": data.licence,
-        "images": len(data),
+        **settings(task, data, layers),
         "quantiles": list(quantiles),
         "threshold_method": "exact",
         "folds": pictures.folds,
@@ -142,5 +134,4 @@ def _settings(
         "batch_size": len(pictures.batches[0].numbers),
         "compat": compat or "",
         "metric": "iou",
-        "unit_base": 0,
     }

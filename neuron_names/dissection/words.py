@@ -14,13 +14,13 @@ from vlx import __version__
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
-from vlx.neuron_names.dissection.layers import Layers
+from vlx.neuron_names.dissection.layers import Layers, settings
 from vlx.neuron_names.dissection.passes import Progress
 from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.auc import PERMUTATIONS, named
 from vlx.neuron_names.table.tally import Concept
-from vlx.task import Identified, Task
+from vlx.task import Task
 
 LEAST = 20  # pictures that have a word, and that lack it, before it can be a name
 SHOWN = 12  # words and pictures that the table names of those left out
@@ -116,18 +116,11 @@ def _name(data: Told, number: int) -> str:
 
 def _settings(task: Task, data: Told, layers: Mapping[str, nn.Module] | None, folds: int, least: int) -> dict[str, Any]:
     return {
+        **settings(task, data, layers),
         "source": f"vlx {__version__} dissect, by captions",
-        "model": task.name,
-        "model_hash": task.digest() if isinstance(task, Identified) else "",
-        "layers": sorted(layers or {}),
-        "dataset": data.name,
-        "dataset_hash": data.digest(),
-        "licence": data.licence,
         "told_by": data.told_by,
-        "images": len(data),
         "folds": folds,
         "least": least,
         "permutations": PERMUTATIONS,
         "metric": "auc",
-        "unit_base": 0,
     }
