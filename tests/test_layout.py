@@ -33,9 +33,10 @@ ROWS = (
     "explanation asked owing resting probes question occlusion grouping naming unit_trials map_trials because "
     "storage evaluation assembly",
     "report",
+    "folder",
     "models options probing recommending pipeline",
     "",
-    "cli cli_dissect cli_evaluate cli_models cli_names cli_options __main__",
+    "cli cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

@@ -81,7 +81,7 @@ def test_every_option_stands_in_the_signature_with_its_default() -> None:
     known = inspect.signature(vlx.explain).parameters
     assert list(known) == ["task", "image", *OptionsDict.__annotations__]
     assert {name: one.default for name, one in known.items() if name in DEFAULTS} == DEFAULTS
-    assert list(inspect.signature(vlx.explain_many).parameters) == ["task", "images", "batch_size", *DEFAULTS]
+    assert list(inspect.signature(vlx.explain_many).parameters) == ["task", "images", "batch_size", "errors", *DEFAULTS]
 
 
 @pytest.mark.parametrize("bad", ["missing.png", "folder", "empty.png", "text.png", "cut.jpg", "dot.png"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vlx import evaluation, neuron_names, scenes, tasks
-    from vlx.errors import VlxError
+    from vlx.errors import Failure, VlxError
     from vlx.explanation import Explanation, WordExplanation
     from vlx.models import load
     from vlx.pipeline import explain, explain_many
@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Explanation",
+    "Failure",
     "VlxError",
     "WordExplanation",
     "__version__",
@@ -38,6 +39,7 @@ __all__ = [
 # No module of vlx may bear the name of a function here: importing the module would put it in the function's place.
 _HOMES = {
     "Explanation": "vlx.explanation",
+    "Failure": "vlx.errors",
     "VlxError": "vlx.errors",
     "WordExplanation": "vlx.explanation",
     "explain": "vlx.pipeline",

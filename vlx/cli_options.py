@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,15 +11,18 @@ if TYPE_CHECKING:
 
 METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 TARGETS = ("logprob", "logit", "prob", "margin")
-OUT = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("vlx-report"),
-    show_default=True,
-    help="Folder for the reports.",
-)
+
+
+class _Spelled(click.Choice[str]):
+    """A choice whose names may be written with hyphens, capitals or "plusplus": Grad-CAM, gradcam, GradCAM++."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        plain = str(value).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
+        return super().convert(plain if plain in self.choices else value, param, ctx)
+
+
 METHOD = click.option(
-    "--method", type=click.Choice((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
+    "--method", type=_Spelled((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
 )
 NAMES = click.option(
     "--names",

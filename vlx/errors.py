@@ -11,6 +11,8 @@ VlxError
     └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
 
+from dataclasses import dataclass
+
 
 class VlxError(Exception):
     """Anything vlx raises on purpose."""
@@ -53,3 +55,19 @@ class NoGradient(ModelError):
 
 class UnusedFeatureMap(VlxError, UserWarning):
     """A warning: the target does not depend on the feature map, so its map is zero everywhere."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in the place of a picture that could not be explained: its ``name`` and the ``error``.
+
+    ``error`` is a VlxError where something given was at fault, and of any other kind where it was not foreseen.
+    """
+
+    name: str
+    error: Exception
+
+    def __str__(self) -> str:
+        said = str(self.error) or type(self.error).__name__
+        kind = "" if isinstance(self.error, VlxError) else f"{type(self.error).__name__}: "
+        return f"{kind}{said}" if self.name in said else f"{self.name}: {kind}{said}"

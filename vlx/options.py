@@ -1,9 +1,8 @@
 """Every option of `vlx.explain`, checked in one place before a model runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
-from itertools import repeat
 from os import PathLike
 from typing import Any, TypedDict, cast
 
@@ -156,26 +155,59 @@ class Options:
         return options
 
 
-def each(task: Task, images: Iterable[Any], given: Mapping[str, Any]) -> Iterator[tuple[Any, Options]]:
+class Turns(Iterator[tuple[Any, Options]]):
+    """Every picture in turn with its options; a picture that its iterator cannot give costs itself alone.
+
+    ``own`` holds the options of each picture where texts are lists, and is empty where all have the ``common`` ones.
+    """
+
+    def __init__(self, images: Iterable[Any], common: Options, own: Sequence[Options] = ()) -> None:
+        self._images, self._common, self._own = iter(images), common, own
+        self._turn, self._lost = 0, False
+
+    def __next__(self) -> tuple[Any, Options]:
+        turn, self._turn = self._turn, self._turn + 1
+        try:
+            image = next(self._images)
+        except StopIteration:
+            if turn < len(self._own) and not self._lost:
+                self._lost = True
+                raise InputError(_lengths("a text option", len(self._own), turn)) from None
+            raise
+        except Exception:
+            self._lost = True
+            raise
+        if not self._own:
+            return image, self._common
+        if turn >= len(self._own):
+            raise InputError(_lengths("a text option", len(self._own), turn + 1))
+        return image, self._own[turn]
+
+
+def each(task: Task, images: Iterable[Any], given: Mapping[str, Any]) -> Turns:
     """Every picture in turn with its options: the same for all, but for texts that are lists, one a picture.
 
-    Raises InputError as `Options.of`, and at once for lists of another length than the pictures'.
+    Raises InputError as `Options.of`, and at once for lists of another length than the pictures'; where the pictures
+    come from an iterator, when it ends.
     """
     lists = {name: list(given[name]) for name in TEXTS if isinstance(given.get(name), list | tuple)}
     common = Options.of(task, {name: value for name, value in given.items() if name not in lists})
     if not lists:
-        return zip(images, repeat(common), strict=False)
-    pictures = list(images)
-    count = len(pictures)
+        return Turns(images, common)
+    count = len(images) if isinstance(images, Sized) else len(next(iter(lists.values())))
     for name, entries in lists.items():
         if len(entries) != count:
-            raise InputError(
-                f"{name} is a list of {len(entries)} for {count} pictures; give one for each picture, or one text for "
-                "all (several answers about one picture: explain(task, picture, answer=[…]))"
-            )
+            raise InputError(_lengths(name, len(entries), count))
     texts = {name: given.get(name) for name in (*TEXTS, "beams") if given.get(name) is not None}
     asked = [_asking(task, common, {**texts, **{name: lists[name][n] for name in lists}}) for n in range(count)]
-    return zip(pictures, asked, strict=True)
+    return Turns(images, common, asked)
+
+
+def _lengths(name: str, entries: int, pictures: int) -> str:
+    return (
+        f"{name} is a list of {entries} for {pictures} pictures; give one for each picture, or one text for "
+        "all (several answers about one picture: explain(task, picture, answer=[…]))"
+    )
 
 
 def _asking(task: Task, common: Options, texts: Mapping[str, Any]) -> Options:

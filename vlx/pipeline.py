@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from inspect import ismethod
-from itertools import groupby, islice
-from typing import Any, Unpack, cast
+from itertools import count, groupby, islice
+from os import PathLike
+from traceback import clear_frames
+from typing import Any, Literal, Unpack, cast, overload
 from weakref import WeakMethod
 
 import torch
@@ -13,7 +15,7 @@ from vlx import __version__, assembly, attention, engine, methods, recommending,
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
 from vlx.contrast import contrasted
-from vlx.errors import InputError
+from vlx.errors import Failure, InputError
 from vlx.explanation import Explanation
 from vlx.geometry import Frame, Grid, Placement
 from vlx.images import Picture, open_image
@@ -33,6 +35,7 @@ from vlx.tracing import measure_frame, refuse_on_its_side
 from vlx.weighting import Method
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
+PATIENCE = 100  # failures of an iterator of pictures in a row, before it is given up
 BATCH = 16  # pictures that explain_many takes through the vision part at once
 
 
@@ -62,35 +65,139 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
     _check_task(task)
-    return next(_explained(task, iter([(image, Options.of(task, options))]), 1))
+    return next(_raising(_explained(task, iter([(image, Options.of(task, options))]), 1)))
+
+
+@overload
+def explain_many(
+    task: Task,
+    images: Iterable[Any],
+    *,
+    batch_size: int = ...,
+    errors: Literal["raise"] = ...,
+    **options: Unpack[OptionsDict],
+) -> Iterator[Explanation]: ...
+
+
+@overload
+def explain_many(
+    task: Task,
+    images: Iterable[Any],
+    *,
+    batch_size: int = ...,
+    errors: Literal["keep"],
+    **options: Unpack[OptionsDict],
+) -> Iterator[Explanation | Failure]: ...
 
 
 def explain_many(
-    task: Task, images: Iterable[Any], *, batch_size: int = BATCH, **options: Unpack[OptionsDict]
-) -> Iterator[Explanation]:
+    task: Task,
+    images: Iterable[Any],
+    *,
+    batch_size: int = BATCH,
+    errors: Literal["raise", "keep"] = "raise",
+    **options: Unpack[OptionsDict],
+) -> Iterator[Explanation | Failure]:
     """Explain many pictures, ``batch_size`` at a time; options as in `explain`, the same for every picture.
 
     ``answer``, ``question``, ``caption``, ``instead_of`` and ``prompt`` may be lists, one entry a picture; an entry of
-    ``answer`` may be a list of its own. Options are checked at the call, pictures when their turn comes.
+    ``answer`` may be a list of its own. Options are checked at the call, pictures when their turn comes. One that
+    cannot be explained, or that its iterator fails to give, costs itself alone: with ``errors="keep"`` a `Failure`
+    (its ``name`` and the ``error``) stands in its place, with ``"raise"`` the error follows the explanations of those
+    before it.
+
+    >>> for found in vlx.explain_many(task, paths, errors="keep"):
+    ...     print(found if isinstance(found, vlx.Failure) else found.text)
     """
     _check_task(task)
     if isinstance(images, SINGLE):
         raise InputError("explain_many() takes several pictures; for one use explain(), or give a list")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r} must be 1 or more")
-    return _explained(task, each(task, images, options), batch_size)
+    if errors not in ("raise", "keep"):
+        raise InputError(f'errors={errors!r}; give "raise", or "keep" for a Failure in the place of a broken picture')
+    found = _explained(task, each(task, _iterable(images), options), batch_size)
+    return _raising(found) if errors == "raise" else _forgetting(found)
 
 
 shown(explain)
-shown(explain_many, batch_size=BATCH)
+shown(explain_many, batch_size=BATCH, errors="raise")
 
 
-def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation]:
-    """Explanations of the pictures, each with its own options."""
-    while batch := list(islice(source, batch_size)):
-        opened = _settled(task, [(_show(task, open_image(image)), options) for image, options in batch])
-        for _, same_size in groupby(opened, key=lambda one: one[0].inputs.shape):
-            yield from _explain_batch(task, *zip(*same_size, strict=True))
+def _iterable(images: Any) -> Iterable[Any]:
+    if not isinstance(images, Iterable):
+        raise InputError(f"explain_many() takes several pictures in a list or an iterator, got {type(images).__name__}")
+    return images
+
+
+def _raising(found: Iterator[Explanation | Failure]) -> Iterator[Explanation]:
+    for one in found:
+        if isinstance(one, Failure):
+            raise one.error
+        yield one
+
+
+def _forgetting(found: Iterator[Explanation | Failure]) -> Iterator[Explanation | Failure]:
+    """The same; the frames of a kept error let go of their tensors."""
+    for one in found:
+        if isinstance(one, Failure):
+            clear_frames(one.error.__traceback__)
+        yield one
+
+
+def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation | Failure]:
+    """Explanations of the pictures, each with its own options, in order; a failure in the place of a broken one."""
+    drawn = _drawn(source)
+    while batch := list(islice(drawn, batch_size)):
+        opened = [one if isinstance(one, Failure) else _opened(task, *one) for one in batch]
+        for readable, group in groupby(opened, key=lambda one: not isinstance(one, Failure)):
+            members = list(group)
+            yield from _in_turn(task, cast(Any, members)) if readable else cast("list[Failure]", members)
+
+
+def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Options] | Failure]:
+    """Every picture by name; a source that fails again and again, without a picture between, is not asked for ever."""
+    failed = 0
+    for number in count():
+        try:
+            image, options = next(source)
+            failed = 0
+        except StopIteration:
+            return
+        except Exception as error:
+            yield Failure(f"picture {number}", error)
+            failed += 1
+            if failed == PATIENCE:
+                raise
+            continue
+        yield str(image) if isinstance(image, str | PathLike) else f"picture {number}", image, options
+
+
+def _opened(task: Task, name: str, image: Any, options: Options) -> "tuple[str, Shown, Options] | Failure":
+    try:
+        return name, _show(task, open_image(image)), options
+    except Exception as error:
+        return Failure(name, error)
+
+
+def _in_turn(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
+    """Explanations of pictures that could be opened; where they cannot be taken together, of each alone."""
+    names = [name for name, _, _ in batch]
+    try:
+        ready = _settled(task, [(one, options) for _, one, options in batch])
+        groups = [list(same) for _, same in groupby(ready, key=lambda one: one[0].inputs.shape)]
+    except Exception as error:
+        yield from [Failure(names[0], error)] if len(batch) == 1 else _each_alone(task, batch)
+        return
+    left = iter(names)
+    for group in groups:
+        own = list(islice(left, len(group)))
+        yield from _explain_batch(task, own, *zip(*group, strict=True))
+
+
+def _each_alone(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
+    for one in batch:
+        yield from _in_turn(task, [one])
 
 
 def _settled(task: Task, pictures: list[tuple[Shown, Options]]) -> list[tuple[Shown, Options]]:
@@ -139,11 +246,31 @@ def _frame(task: Task, size: tuple[int, int]) -> Frame:
     return cast(Frame, frame)
 
 
-def _explain_batch(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> Iterator[Explanation]:
-    features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
-    predictions = _predicted(task, features, [wish.queries for wish in options])
-    for row, (one, wish, prediction) in enumerate(zip(pictures, options, predictions, strict=True)):
-        yield _explain_one(task, one, _rows(features, [row]), prediction, wish)
+def _explain_batch(
+    task: Task, names: Sequence[str], pictures: Sequence[Shown], options: Sequence[Options]
+) -> Iterator[Explanation | Failure]:
+    """Explanations of pictures of one size; where the model fails on all together, of each alone."""
+    try:
+        features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
+        predictions = _predicted(task, features, [wish.queries for wish in options])
+    except Exception as error:
+        if len(names) == 1:
+            yield Failure(names[0], error)
+            return
+        for name, one, wish in zip(names, pictures, options, strict=True):
+            yield from _explain_batch(task, [name], [one], [wish])
+        return
+    for row, (name, one, wish, prediction) in enumerate(zip(names, pictures, options, predictions, strict=True)):
+        yield _kept(name, task, one, _rows(features, [row]), prediction, wish)
+
+
+def _kept(
+    name: str, task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options
+) -> Explanation | Failure:
+    try:
+        return _explain_one(task, one, seen, prediction, options)
+    except Exception as error:
+        return Failure(name, error)
 
 
 def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:

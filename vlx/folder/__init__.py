@@ -1,0 +1,13 @@
+"""Many pictures: what is asked of which, a record of what was done, tables and a gallery made of it.
+
+>>> found = folder.items(["photos", "more/*.jpg"], recursive=True)
+>>> with folder.Manifest.opened(Path("out"), folder.Job("caption", "photos/captioner", "", {})) as manifest:
+...     told = folder.run(manifest, found.items, explained)
+"""
+
+from vlx.folder.inputs import Found, Item, crossed, items
+from vlx.folder.lists import questions
+from vlx.folder.manifest import Job, Manifest, free
+from vlx.folder.run import Summary, run
+
+__all__ = ["Found", "Item", "Job", "Manifest", "Summary", "crossed", "free", "items", "questions", "run"]

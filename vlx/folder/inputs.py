@@ -1,0 +1,125 @@
+"""From paths, folders, patterns and lists to items: a picture, and what is asked of it."""
+
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlx.errors import InputError
+
+ENDINGS = frozenset(".avif .bmp .dib .gif .jfif .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split())
+LISTS = (".csv", ".jsonl")
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One picture by its ``path``, and the ``texts`` that are its own: caption, question, answer, instead_of, prompt.
+
+    >>> Item("a.jpg", {"question": "what is this?"})
+    """
+
+    path: str
+    texts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other item: 64 hexadecimal digits over path and texts."""
+        asked = json.dumps([os.path.normpath(self.path), self.texts], sort_keys=True)
+        return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Found:
+    """The ``items`` that were asked for, each once, and ``notes`` of what was left out."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+
+
+def items(
+    given: Sequence[str],
+    columns: Sequence[str] = (),
+    *,
+    recursive: bool = False,
+    stdin: Iterable[str] = (),
+    leave_out: Path | None = None,
+) -> Found:
+    """The pictures meant by paths, folders, patterns (``*.jpg``, ``**``), ``-`` (paths in ``stdin``) and lists.
+
+    Folders give the files in them that end like pictures, in order of their names, those of folders in them with
+    ``recursive``; hidden ones and the folder ``leave_out`` are passed by. A list is .jsonl or .csv with ``path`` and
+    any of the ``columns``. A path that leads nowhere is an item too: it fails when its turn comes, and alone.
+
+    Raises InputError for a pattern or folder without a picture, and for lists that cannot be read.
+    """
+    from vlx.folder import lists
+
+    notes: list[str] = []
+    found: list[Item] = []
+    for one in given:
+        if one == "-":
+            found += lists.of_lines(stdin, columns)
+        elif _is_list(one):
+            own, told = lists.read(Path(one), columns)
+            found, notes = [*found, *own], [*notes, *told]
+        else:
+            found += map(Item, _paths(one, recursive, leave_out))
+    once = tuple({item.key: item for item in found}.values())
+    if not once:
+        raise InputError("no picture was named; give a path, a folder, a quoted pattern, a list, or - and paths")
+    twice = len(found) - len(once)
+    return Found(once, (*dict.fromkeys(notes), *([f"named more than once, explained once: {twice}"] if twice else [])))
+
+
+def crossed(pictures: Found, asked: Sequence[Mapping[str, Any]]) -> Found:
+    """Every picture with every one of the texts."""
+    both = [Item(one.path, {**one.texts, **texts}) for one in pictures.items for texts in asked]
+    return Found(tuple({item.key: item for item in both}.values()), pictures.notes)
+
+
+def _is_list(given: str) -> bool:
+    return given.lower().endswith(LISTS) and not os.path.isdir(given)
+
+
+def _paths(given: str, recursive: bool, leave_out: Path | None) -> list[str]:
+    if _exists(given, os.path.isdir):
+        return _of_folder(given, recursive, leave_out)
+    if _exists(given, os.path.lexists) or not glob.has_magic(given) or re.match(r"https?://", given):
+        return [given]
+    found = sorted(path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
+    if not found:
+        raise InputError(f"{given}: no file has a name like it; is the pattern right, and quoted?")
+    return found
+
+
+def _exists(given: str, kind: Any) -> bool:
+    try:
+        return bool(kind(given))
+    except (OSError, ValueError):  # with a zero byte
+        return False
+
+
+def _of_folder(folder: str, recursive: bool, leave_out: Path | None) -> list[str]:
+    out = None if leave_out is None else os.path.realpath(leave_out)
+    walk = list(_walked(folder, recursive, out))
+    found = [path for path in walk if os.path.splitext(path)[1].lower() in ENDINGS]
+    if found:
+        return found
+    deeper = not recursive and any(entry.is_dir() for entry in os.scandir(folder))
+    hint = "for those in the folders below add --recursive" if deeper else f"it holds {len(walk)} files of other kinds"
+    raise InputError(f"{folder}: no picture in this folder; {hint}")
+
+
+def _walked(folder: str, recursive: bool, out: str | None) -> Iterator[str]:
+    def refused(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); leave it out or allow it") from None
+
+    for top, folders, files in os.walk(folder, onerror=refused):
+        kept = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in kept if os.path.realpath(os.path.join(top, name)) != out] if recursive else []
+        yield from (os.path.join(top, name) for name in sorted(files) if not name.startswith("."))

@@ -1,0 +1,137 @@
+"""Lists of pictures and questions: .jsonl, an object a line, or .csv with a header."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlx.errors import InputError
+from vlx.folder.inputs import Item
+from vlx.language import close_matches, shortened
+
+LARGEST = 1 << 30  # bytes of a list
+TEXTS = ("caption", "prompt", "question", "answer", "instead_of")
+
+
+def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
+    """The items of a list with ``path`` and any of the ``columns``; notes of columns that are not of use here.
+
+    Paths are taken from the list's own folder, and where there is no such file from where the program was started.
+    Raises InputError naming the line for what cannot be read.
+    """
+    rows = list(_rows(path))
+    lacking = next((line for line, row in rows if not _text(row.get("path"))), None)
+    if lacking is not None:
+        known = ", ".join(map(str, rows[0][1]))
+        raise InputError(f"{path}, line {lacking}: no path; every line needs one (columns: {shortened(known, 100)})")
+    found = [Item(_placed(path, row["path"]), _texts(path, line, row, columns)) for line, row in rows]
+    return found, _unused(path, rows, ("path", *columns))
+
+
+def questions(path: Path) -> tuple[list[Item] | list[Mapping[str, Any]], list[str]]:
+    """The questions of a list: items where its rows have a ``path``, else texts to be asked about every picture."""
+    columns = ("question", "answer", "instead_of")
+    rows = list(_rows(path))
+    unasked = next((line for line, row in rows if not _text(row.get("question"))), None)
+    if not rows or unasked is not None:
+        where = f", line {unasked}" if rows else ""
+        raise InputError(f"{path}{where}: no question; give lines with question and, for pictures of their own, path")
+    if any(_text(row.get("path")) for _, row in rows):
+        return read(path, columns)
+    notes = _unused(path, rows, ("path", *columns))
+    return [_texts(path, line, row, columns) for line, row in rows], notes
+
+
+def of_lines(lines: Iterable[str], columns: Sequence[str]) -> list[Item]:
+    """Paths as `find` prints them, one a line (or with a zero byte between), or objects as in a .jsonl list."""
+    found = []
+    whole = [part for line in lines for part in line.split("\0")] if not isinstance(lines, str) else lines.split("\0")
+    for number, line in enumerate((part.rstrip("\r\n") for part in whole), 1):
+        if line.lstrip().startswith("{"):
+            row = _object(Path("-"), number, line)
+            if not _text(row.get("path")):
+                raise InputError(f"-, line {number}: no path; every line needs one")
+            found.append(Item(row["path"], _texts(Path("-"), number, row, columns)))
+        elif line.strip():
+            found.append(Item(line))
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number of the line, its cells by column); empty lines and empty cells are left out."""
+    text = _read(path)
+    if path.suffix.lower() == ".jsonl":
+        lines = enumerate(text.split("\n"), 1)
+        yield from ((number, _object(path, number, line)) for number, line in lines if line.strip())
+        return
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {'more' if None in row else 'fewer'} cells than the header has; "
+                    "put texts with commas in double quotes"
+                )
+            yield reader.line_num, {name.strip(): cell for name, cell in row.items() if cell.strip()}
+    except csv.Error as error:
+        raise InputError(f"{path}: no CSV that can be read ({error}); separate cells by commas") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such list; give a .jsonl or .csv file")
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path} has more than {LARGEST >> 20} MB; cut it into several lists")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _object(path: Path, line: int, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, line {line}: no JSON ({shortened(str(error), 80)}); one object a line") from None
+    if not isinstance(found, dict):
+        raise InputError(f'{path}, line {line}: no object; write {{"path": "a.jpg"}}')
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _texts(path: Path, line: int, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    texts = {name: row[name] for name in columns if name in row}
+    for name, value in texts.items():
+        pairs = name == "instead_of" and isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        several = name == "answer" and isinstance(value, list) and all(isinstance(one, str) for one in value)
+        if not (isinstance(value, str) or pairs or several):
+            raise InputError(f"{path}, line {line}: {name} is {type(value).__name__}, not a text")
+    return texts
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _placed(source: Path, given: str) -> str:
+    beside = os.path.join(source.parent, given)
+    try:
+        return beside if os.path.exists(beside) or not os.path.exists(given) else given
+    except ValueError:  # a zero byte: it fails when its turn comes
+        return given
+
+
+def _unused(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], known: Sequence[str]) -> list[str]:
+    """A note of columns that nobody reads. Raises InputError for one that looks like a slip of the pen."""
+    strange = list(dict.fromkeys(name for _, row in rows for name in row if name not in known))
+    for name in strange:
+        near = close_matches(name, known)
+        if near and name not in TEXTS and near[0] not in {key for _, row in rows for key in row}:
+            raise InputError(f"{path}: no column {name!r} is known; close: {', '.join(near)}")
+    return [f"{path}: not used here: {', '.join(strange)}"] if strange else []

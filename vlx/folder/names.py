@@ -1,0 +1,50 @@
+"""Names of pages that never collide: the picture's, and a short hash where another picture or question has it, too."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlx.errors import OutputError
+from vlx.folder.inputs import Item
+from vlx.folder.manifest import Manifest
+
+RESERVED = frozenset({"index"})  # stems that pages cannot have
+LONGEST = 80  # characters of a stem
+BYTES = 200  # of a stem
+_UNFIT = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|?*#%\ud800-\udfff]+")  # what a name, or a page's address, cannot have
+
+
+def stems(items: Sequence[Item], held: Manifest, overwrite: bool = False) -> dict[str, str]:
+    """The name, without ending, of every item's page by the item's key.
+
+    Items that the manifest knows keep theirs; what else lies in the folder is not written over unless ``overwrite``.
+    """
+    counts = Counter(_plain(item.path).casefold() for item in items)
+    taken = {state.stem.casefold() for state in held.states.values() if state.stem} | RESERVED
+
+    def free(stem: str) -> bool:
+        return stem.casefold() not in taken and (overwrite or not (held.folder / f"{stem}.html").exists())
+
+    found = {}
+    for item in items:
+        known, stem = held.states.get(item.key), _plain(item.path)
+        if known is not None and known.stem:
+            found[item.key] = known.stem
+            continue
+        digits = hashlib.sha256(f"{held.job.command} {item.key}".encode()).hexdigest()
+        hashed = (f"{stem}-{digits[:count]}" for count in range(8, len(digits) + 1))
+        choices = [*([stem] if counts[stem.casefold()] == 1 else []), *hashed]
+        chosen = next(filter(free, choices), None)
+        if chosen is None:
+            raise OutputError(f"{held.folder}: no name is left for the page of {item.path}; give another --out")
+        taken.add(chosen.casefold())
+        found[item.key] = chosen
+    return found
+
+
+def _plain(path: str) -> str:
+    """The picture's name without its ending, and without what a name cannot have."""
+    stem = _UNFIT.sub("_", Path(path).stem).strip(". ")[:LONGEST]
+    return stem.encode()[:BYTES].decode(errors="ignore") or "picture"
