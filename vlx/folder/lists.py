@@ -42,7 +42,8 @@ def questions(path: Path) -> tuple[list[Item] | list[Mapping[str, Any]], list[st
     if any(_text(row.get("path")) for _, row in rows):
         return read(path, columns)
     notes = _unused(path, rows, ("path", *columns))
-    return [_texts(path, line, row, columns) for line, row in rows], notes
+    asked: list[Mapping[str, Any]] = [_texts(path, line, row, columns) for line, row in rows]
+    return asked, notes
 
 
 def of_lines(lines: Iterable[str], columns: Sequence[str]) -> list[Item]:

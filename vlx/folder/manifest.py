@@ -25,7 +25,6 @@ from vlx.language import shortened
 NAME = "manifest.jsonl"
 SCHEMA = 1
 LITTER = re.compile(r"\.vlx-[0-9a-f]{12}(\.\w+)?")
-TOLD = {"command": "the command", "model": "the model", "weights": "the weights", "options": "the options"}
 OTHERS = 1000  # folders that `free` tries
 
 
@@ -45,9 +44,8 @@ class Job:
     def differences(self, header: Mapping[str, Any]) -> list[str]:
         """What a manifest's first line has otherwise, in words; empty where it fits."""
         own = asdict(self)
-        found = [
-            f"{TOLD[name]} was {_told(header[name])}" for name in ("command", "model") if own[name] != header[name]
-        ]
+        other = [name for name in ("command", "model") if own[name] != header[name]]
+        found = [f"the {name} was {_told(header[name])}" for name in other]
         if not found and self.weights != header["weights"]:
             found.append(f"{self.model} had other weights")
         ours, theirs = own["options"], header["options"]
@@ -91,7 +89,7 @@ class Manifest:
         try:
             _lock(file, folder)
             _sweep(folder)
-            head, states, end = _loaded(file, path)
+            head, states, end = _readable(file, path) if overwrite else _loaded(file, path)
             if head is not None and not overwrite:
                 _refuse(folder, job, head, states, resume)
             if head is None or job.differences(head):
@@ -194,10 +192,18 @@ def _loaded(file: BinaryIO, path: Path) -> tuple[Record | None, dict[str, State]
                 states[record["key"]] = _state(record, end)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise InputError(
-                f"{path}, line {number} is damaged or no manifest's; remove the line, give another --out, or --overwrite"
+                f"{path}, line {number} is damaged, or no manifest's: remove it, give another --out, or --overwrite"
             ) from None
         end += len(raw)
     return head, states, end
+
+
+def _readable(file: BinaryIO, path: Path) -> tuple[Record | None, dict[str, State], int]:
+    """The same; nothing where the manifest cannot be read."""
+    try:
+        return _loaded(file, path)
+    except InputError:
+        return None, {}, 0
 
 
 def _checked(record: Any) -> Record:

@@ -1,4 +1,4 @@
-"""A run over many pictures: pages and lines as results come, tables and gallery at the end; stopped, it goes on later."""
+"""A run over many pictures: pages and lines as results come, tables and gallery at the end; it can be cut off."""
 
 import csv
 import hashlib
