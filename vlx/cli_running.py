@@ -123,7 +123,7 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any]) 
 
     def told(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
         texts = {name: [item.texts.get(name) for item in items] for name in columns}
-        given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if any(own)}}
+        given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
         errors: Any = "raise" if len(items) == 1 else "keep"  # of a single picture a bug shows its traceback
         return vlx.explain_many(task, [item.path for item in items], batch_size=1, errors=errors, **given)
 

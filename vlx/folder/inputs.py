@@ -110,7 +110,7 @@ def _of_folder(folder: str, recursive: bool, leave_out: Path | None) -> list[str
     found = [path for path in walk if os.path.splitext(path)[1].lower() in ENDINGS]
     if found:
         return found
-    deeper = not recursive and any(entry.is_dir() for entry in os.scandir(folder))
+    deeper = not recursive and any(entry.is_dir() for entry in Path(folder).iterdir())
     hint = "for those in the folders below add --recursive" if deeper else f"it holds {len(walk)} files of other kinds"
     raise InputError(f"{folder}: no picture in this folder; {hint}")
 
