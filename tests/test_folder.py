@@ -236,7 +236,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("place", range(11))
+@pytest.mark.parametrize("place", range(10))
 def test_a_run_cut_off_anywhere_goes_on_to_the_same_files(
     tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def mixed(tmp_path: Path) -> list[Any]:
     return [picture(0), tmp_path / "broken.jpg", picture(1, 50, 50), "missing.png", 3, picture(2)]
 
 
-@pytest.mark.parametrize("size", [1, 2, 16])
+@pytest.mark.parametrize("size", [1, 4])
 def test_a_broken_picture_costs_itself_alone(tmp_path: Path, size: int) -> None:
     task, given = captioner("state"), mixed(tmp_path)
     found = list(vlx.explain_many(task, given, batch_size=size, errors="keep", **QUICK))
@@ -87,11 +87,13 @@ def test_a_generator_that_fails_ends_after_what_it_gave() -> None:
 
 
 def test_an_iterator_that_always_fails_is_given_up() -> None:
-    found = []
-    with pytest.raises(OSError, match="disk error at 99"):
-        for one in vlx.explain_many(captioner("state"), Shaky(10_000, set(range(10_000))), errors="keep", **QUICK):
-            found.append(one)
-    assert len(found) == 100
+    task = captioner("state")
+    found = list(vlx.explain_many(task, Shaky(10_000, set(range(10_000))), errors="keep", **QUICK))
+    assert [str(one) for one in found[98:]] == [
+        "picture 98: OSError: disk error at 98",
+        "picture 99: OSError: disk error at 99",
+        "the rest: the pictures' iterator failed 100 times in a row; given up",
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 2, 16])
@@ -118,8 +120,8 @@ def test_a_picture_that_the_model_fails_on_costs_itself_alone(size: int, monkeyp
         next(raising)
 
 
-def test_a_text_that_the_model_does_not_know_costs_its_picture_alone() -> None:
-    given = {**QUICK, "caption": ["a dog", "a zebra", "a house"]}
+def test_a_text_that_cannot_be_explained_costs_its_picture_alone() -> None:
+    given = {**QUICK, "caption": ["a dog", " ", "a house"]}
     for size in (1, 16):
         found = list(
             vlx.explain_many(
@@ -127,7 +129,7 @@ def test_a_text_that_the_model_does_not_know_costs_its_picture_alone() -> None:
             )
         )
         assert [isinstance(one, Failure) for one in found] == [False, True, False]
-        assert "'zebra'" in str(found[1])
+        assert "holds no word" in str(found[1])
 
 
 def test_arguments_are_checked_at_the_call() -> None:

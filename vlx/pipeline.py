@@ -1,12 +1,13 @@
 """From a picture to its explanation: open, prepare, features, predict, attribute, probe, assemble."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from inspect import ismethod
 from itertools import count, groupby, islice
 from os import PathLike
 from traceback import clear_frames
-from typing import Any, Literal, Unpack, cast, overload
+from typing import Any, Literal, TypeVar, Unpack, cast, overload
 from weakref import WeakMethod
 
 import torch
@@ -35,6 +36,7 @@ from vlx.tracing import measure_frame, refuse_on_its_side
 from vlx.weighting import Method
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
+T = TypeVar("T")
 PATIENCE = 100  # failures of an iterator of pictures in a row, before it is given up
 BATCH = 16  # pictures that explain_many takes through the vision part at once
 
@@ -159,40 +161,45 @@ def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Op
     """Every picture by name; a source that fails again and again, without a picture between, is not asked for ever."""
     failed = 0
     for number in count():
-        try:
-            image, options = next(source)
-            failed = 0
-        except StopIteration:
+        taken = _tried(f"picture {number}", lambda: next(source, None))
+        if taken is None:
             return
-        except Exception as error:
-            yield Failure(f"picture {number}", error)
-            failed += 1
+        failed = failed + 1 if isinstance(taken, Failure) else 0
+        if isinstance(taken, Failure):
+            yield taken
             if failed == PATIENCE:
-                raise
+                yield Failure(
+                    "the rest", InputError(f"the pictures' iterator failed {failed} times in a row; given up")
+                )
+                return
             continue
+        image, options = taken
         yield str(image) if isinstance(image, str | PathLike) else f"picture {number}", image, options
 
 
-def _opened(task: Task, name: str, image: Any, options: Options) -> "tuple[str, Shown, Options] | Failure":
+def _tried(name: str, act: Callable[[], T]) -> "T | Failure":
+    """What a function returns, or its failure; its frames are done by then, and can let go of their tensors."""
     try:
-        return name, _show(task, open_image(image)), options
+        return act()
     except Exception as error:
         return Failure(name, error)
+
+
+def _opened(task: Task, name: str, image: Any, options: Options) -> "tuple[str, Shown, Options] | Failure":
+    return _tried(name, lambda: (name, _show(task, open_image(image)), options))
 
 
 def _in_turn(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
     """Explanations of pictures that could be opened; where they cannot be taken together, of each alone."""
     names = [name for name, _, _ in batch]
-    try:
-        ready = _settled(task, [(one, options) for _, one, options in batch])
-        groups = [list(same) for _, same in groupby(ready, key=lambda one: one[0].inputs.shape)]
-    except Exception as error:
-        yield from [Failure(names[0], error)] if len(batch) == 1 else _each_alone(task, batch)
+    ready = _tried(names[0], lambda: _settled(task, [(one, options) for _, one, options in batch]))
+    if isinstance(ready, Failure):
+        yield from [ready] if len(batch) == 1 else _each_alone(task, batch)
         return
     left = iter(names)
-    for group in groups:
-        own = list(islice(left, len(group)))
-        yield from _explain_batch(task, own, *zip(*group, strict=True))
+    for _, same in groupby(ready, key=lambda one: one[0].inputs.shape):
+        group = list(same)
+        yield from _explain_batch(task, list(islice(left, len(group))), *zip(*group, strict=True))
 
 
 def _each_alone(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
@@ -250,27 +257,22 @@ def _explain_batch(
     task: Task, names: Sequence[str], pictures: Sequence[Shown], options: Sequence[Options]
 ) -> Iterator[Explanation | Failure]:
     """Explanations of pictures of one size; where the model fails on all together, of each alone."""
-    try:
-        features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
-        predictions = _predicted(task, features, [wish.queries for wish in options])
-    except Exception as error:
-        if len(names) == 1:
-            yield Failure(names[0], error)
-            return
-        for name, one, wish in zip(names, pictures, options, strict=True):
+    ran = _tried(names[0], lambda: _ran(task, pictures, options))
+    if isinstance(ran, Failure):
+        each_alone = zip(names, pictures, options, strict=True) if len(names) > 1 else ()
+        yield from [ran] if len(names) == 1 else ()
+        for name, one, wish in each_alone:
             yield from _explain_batch(task, [name], [one], [wish])
         return
-    for row, (name, one, wish, prediction) in enumerate(zip(names, pictures, options, predictions, strict=True)):
-        yield _kept(name, task, one, _rows(features, [row]), prediction, wish)
+    features, predictions = ran
+    for row, (name, one, wish) in enumerate(zip(names, pictures, options, strict=True)):
+        said = partial(_explain_one, task, one, _rows(features, [row]), predictions[row], wish)
+        yield _tried(name, said)
 
 
-def _kept(
-    name: str, task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options
-) -> Explanation | Failure:
-    try:
-        return _explain_one(task, one, seen, prediction, options)
-    except Exception as error:
-        return Failure(name, error)
+def _ran(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> tuple[Features, list[Prediction]]:
+    features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
+    return features, _predicted(task, features, [wish.queries for wish in options])
 
 
 def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:
