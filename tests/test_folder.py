@@ -333,9 +333,19 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, text: str) -> Non
 
 def test_the_gallery_holds_no_markup_from_outside() -> None:
     evil = "</script><img src=x onerror=alert(1)>&"
-    record = {"key": "1", "path": evil, "status": "done", "page": "a%b.html", "text": evil, "question": evil}
+    record: dict[str, Any] = {
+        "key": "1",
+        "path": evil,
+        "status": "done",
+        "page": "a%b.html",
+        "text": evil,
+        "question": evil,
+    }
     word = {"word": evil, "logprob": None, "seen": None, "owed": None, "check": None, "content": True}
-    made = [{**record, "words": [word], "thumbnail": ""}, {**record, "status": "failed", "page": None, "error": evil}]
+    made: list[dict[str, Any]] = [
+        {**record, "words": [word], "thumbnail": ""},
+        {**record, "status": "failed", "page": None, "error": evil},
+    ]
     page = "".join(gallery.parts(Job("caption", evil), lambda: iter(made)))
     assert evil not in page
     assert "<img src=x" not in page

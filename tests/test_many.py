@@ -134,15 +134,16 @@ def test_a_text_that_cannot_be_explained_costs_its_picture_alone() -> None:
 
 def test_arguments_are_checked_at_the_call() -> None:
     task = captioner("state")
-    for given, options, message in (
+    cases: tuple[tuple[Any, dict[str, Any], str], ...] = (
         ([picture(0)], {"errors": "ignore"}, r"^errors='ignore'; give \"raise\", or \"keep\""),
         (3, {}, r"^explain_many\(\) takes several pictures in a list or an iterator, got int"),
         ([picture(0)], {"errors": "keep", "metod": "gradcam"}, r"has no option 'metod'; close: method"),
         ([picture(0)], {"errors": "keep", "caption": ["a", "b"]}, r"^caption is a list of 2 for 1 pictures"),
         (iter([picture(0)]), {"caption": ["a", "b"], "prompt": ["a"]}, r"^prompt is a list of 1 for 2 pictures"),
-    ):
+    )
+    for given, options, message in cases:
         with pytest.raises(InputError, match=message):
-            vlx.explain_many(task, given, **options)  # type: ignore[call-overload]
+            vlx.explain_many(task, given, **options)
 
 
 @pytest.mark.parametrize(("count", "texts"), [(2, 3), (3, 2)])
