@@ -141,19 +141,22 @@ def test_every_picture_is_asked_every_question(photos: Path) -> None:
     options = ("--model", "colours", "--no-probes", "-o", "out")
     (photos / "c.png").unlink()
     assert run("answer", photos / "a.png", "what color?", *options).exit_code == 0
-    assert run("answer", photos / "a.png", "which color?", *options).exit_code == 0
+    second = run("answer", photos / "a.png", "color?", *options)
+    assert second.exit_code == 0, second.output
     pages = {str(line["page"]) for line in lines(Path("out"))}
     assert len(pages) == 2
     assert "a.html" in pages
     assert all((Path("out") / page).is_file() for page in pages)
-    Path("asked.jsonl").write_text('{"question": "what?", "answer": "red"}\n{"question": "why?", "instead_of": "blue"}')
+    Path("asked.jsonl").write_text(
+        '{"question": "what?", "answer": "red"}\n{"question": "color what?", "instead_of": "blue"}'
+    )
     assert run("answer", photos, "--questions", "asked.jsonl", *options).exit_code == 0
     assert [(line["path"], line["question"]) for line in lines(Path("out"))[2:]] == [
-        (f"photos/{name}.png", question) for name in "ab" for question in ("what?", "why?")
+        (f"photos/{name}.png", question) for name in "ab" for question in ("what?", "color what?")
     ]
-    Path("own.csv").write_text("path,question,answer\nphotos/b.png,which?,green\n")
+    Path("own.csv").write_text("path,question,answer\nphotos/b.png,color color?,green\n")
     assert run("answer", "--questions", "own.csv", *options).exit_code == 0
-    assert (lines(Path("out"))[-1]["question"], lines(Path("out"))[-1]["text"]) == ("which?", "green")
+    assert (lines(Path("out"))[-1]["question"], lines(Path("out"))[-1]["text"]) == ("color color?", "green")
     assert len(lines(Path("out"))) == 7
     assert len({line["page"] for line in lines(Path("out"))}) == 7
 

@@ -82,7 +82,7 @@ FLAGS = ("caption", "prompt", "instead_of")
 
 
 @click.command()
-@click.argument("given", nargs=-1, required=True, metavar="PICTURE… QUESTION")
+@click.argument("given", nargs=-1, metavar="PICTURE… QUESTION")
 @click.option(
     "--questions",
     type=click.Path(path_type=Path),
@@ -192,6 +192,8 @@ def _asked_of(given: Sequence[str], questions: Path | None, running: Running) ->
     """Pictures × questions, or the list's own pairs."""
     from vlx import folder
 
+    if not given and questions is None:
+        raise click.UsageError("Missing argument 'PICTURE… QUESTION', or option '--questions'")
     if questions is None:
         *pictures, question = given
         _refuse_swapped(pictures, question)
