@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import vlx
 from tests.explanations import caption_explanation
 from tests.fakes import picture
 from vlx import folder
+from vlx.cli import main
 from vlx.errors import Failure, ImageError, InputError
 from vlx.folder import gallery, records
 from vlx.folder.inputs import Found, Item, crossed, items
@@ -387,11 +389,10 @@ def test_ctrl_c_finishes_the_picture_in_hand_and_says_how_to_go_on(tmp_path: Pat
     waited(out, random.Random(os.getpid()).randint(2, 5))
     killed.kill()
     killed.communicate()
-    last = command(tmp_path, "-o", out)
-    said, _ = last.communicate(timeout=60)
-    assert last.returncode == 1
-    assert b"done: 4" in said
-    assert b"failed: 1" in said
-    fresh = command(tmp_path, "-o", tmp_path / "fresh")
-    fresh.communicate(timeout=60)
+    given = ["caption", str(tmp_path), "--model", "scenes/captioner", "-o"]
+    last = CliRunner().invoke(main, [*given, str(out)])
+    assert last.exit_code == 1
+    assert "done: 4" in last.output
+    assert "failed: 1" in last.output
+    CliRunner().invoke(main, [*given, str(tmp_path / "fresh")])
     assert files_of(out) == files_of(tmp_path / "fresh")
