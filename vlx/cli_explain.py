@@ -16,7 +16,7 @@ from vlx.errors import InputError
 if TYPE_CHECKING:
     from vlx.folder import Found, Item
 
-CAPTIONER = "scenes/captioner"
+CAPTIONER = "photos/captioner"
 PICTURES = "PICTURE|FOLDER|PATTERN|LIST|-…"
 
 
