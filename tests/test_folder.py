@@ -282,6 +282,9 @@ def test_more_pictures_are_added_and_others_refused(tmp_path: Path) -> None:
     whole(out, GIVEN[:2])
     assert whole(out, GIVEN[2:]).done == 3
     assert len((out / NAME).read_text().splitlines()) == 6
+    assert whole(out, GIVEN[::-1]).again == 4
+    told = [json.loads(line)["path"] for line in (out / NAME).read_text().splitlines()[1:]]
+    assert told == [item.path for item in GIVEN[::-1]]  # the list's order, whatever that of the results was
     for job, message in (
         (Job("caption", "tiny", "abc", {"beams": 3}), r"beams was 1\. Give another --out, or --overwrite them"),
         (Job("caption", "tiny", "other", {"beams": 1}), "tiny had other weights"),
