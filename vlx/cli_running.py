@@ -281,7 +281,7 @@ def _progress(count: int, running: Running) -> Iterator["Progress | None"]:
     )
 
     rate = TextColumn("{task.fields[rate]}")
-    columns = (BarColumn(), MofNCompleteColumn(), rate, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), TextColumn("left"))
     with Progress(*columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         bar.add_task("", total=count, rate="")
         yield _rated(bar)
