@@ -276,7 +276,6 @@ def _progress(count: int, running: Running) -> Iterator["Progress | None"]:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
