@@ -69,17 +69,22 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 
 def test_a_caption_is_explained_with_a_table(table: Path, tmp_path: Path) -> None:
     vlx.scenes.draw(10_000_021).image.save(tmp_path / "scene.png")
-    out = ("--out", str(tmp_path / "out"))
-    own = ("--model", "scenes/captioner", *out)
-    said = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *own)
+
+    def out(name: str) -> tuple[str, str]:
+        return "--out", str(tmp_path / name)
+
+    own = ("--model", "scenes/captioner")
+    said = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *own, *out("named"))
     assert said.exit_code == 0, said.output
     assert "because of" in said.output
     assert "20 random sets of" in said.output
-    assert "because of" not in run("caption", str(tmp_path / "scene.png"), "--names", "none", *own).output
-    answer = run("answer", str(tmp_path / "scene.png"), "is there a car?", "--names", str(table), *out)
+    bare = run("caption", str(tmp_path / "scene.png"), "--names", "none", *own, *out("bare"))
+    assert bare.exit_code == 0, bare.output
+    assert "because of" not in bare.output
+    answer = run("answer", str(tmp_path / "scene.png"), "is there a car?", "--names", str(table), *out("answer"))
     assert answer.exit_code == 0, "its CNN is the same"
     pooled = ("--model", "scenes/captioner-pooled")
-    wrong = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *pooled, *out)
+    wrong = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *pooled, *out("pooled"))
     assert wrong.exit_code == 1
     assert "names are valid for one network only" in wrong.output
 

@@ -272,7 +272,7 @@ def _given(texts: tuple[str, ...]) -> str | list[str] | None:
 
 
 def _pair(given: str | None, where: str = "") -> dict[str, str] | None:
-    """WORD=OTHER as JSON has it; a number is a position."""
+    """WORD=OTHER as the manifest holds it."""
     if given is None:
         return None
     word, equals, other = (part.strip() for part in given.partition("="))

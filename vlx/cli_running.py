@@ -122,12 +122,19 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any]) 
     import vlx
 
     def told(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
-        texts = {name: [item.texts.get(name) for item in items] for name in columns}
+        texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
         given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
         errors: Any = "raise" if len(items) == 1 else "keep"  # of a single picture a bug shows its traceback
         return vlx.explain_many(task, [item.path for item in items], batch_size=1, errors=errors, **given)
 
     return told
+
+
+def _placed(given: Any) -> Any:
+    """A text as `vlx.explain` takes it; of a pair whose word is a number, the word at that position is meant."""
+    if not isinstance(given, dict):
+        return given
+    return {int(word) if word.lstrip("-").isdecimal() else word: other for word, other in given.items()}
 
 
 def run(job: "Job", found: "Found", explained: "Explained", command: "Callable[[Item], str]", running: Running) -> None:
