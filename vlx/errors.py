@@ -5,12 +5,15 @@ VlxError
 │   ├── ImageError                       a picture that cannot be opened or is not a picture
 │   │   └── MissingImage (FileNotFoundError)
 │   ├── UnknownWords                     a forced caption or question with words the model does not know
-│   └── OutputError (OSError)            a result that cannot be written where it was asked for
+│   ├── OutputError (OSError)            a result that cannot be written where it was asked for
+│   └── UnsavableValue (TypeError)       a result that holds something no file can hold
 ├── WordNotFound (KeyError)              why["word"] with a word that is absent or stands there twice
 └── ModelError (ValueError)              a model that cannot be loaded or explained as it is
     └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -36,6 +39,10 @@ class UnknownWords(InputError):
 
 class OutputError(InputError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class UnsavableValue(InputError, TypeError):
+    """A result holds something that no file can hold, such as an object in its provenance."""
 
 
 class WordNotFound(VlxError, KeyError):
@@ -71,3 +78,22 @@ class Failure:
         said = str(self.error) or type(self.error).__name__
         kind = "" if isinstance(self.error, VlxError) else f"{type(self.error).__name__}: "
         return f"{kind}{said}" if self.name in said else f"{self.name}: {kind}{said}"
+
+
+@contextmanager
+def in_own_words(what: str, kind: type[VlxError] = InputError, remedy: str = "") -> Iterator[None]:
+    """The one place where what others raise becomes vlx's own: ``kind``, naming ``what`` it was about.
+
+    The cause stays chained, so that a bug keeps its traceback; what vlx raises passes.
+
+        >>> with in_own_words(str(path), remedy="save it again"):
+        ...     read(path)
+    """
+    try:
+        yield
+    except VlxError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:120]
+        name = type(error).__name__
+        raise kind(f"{what[:120]}: {name}{f' ({told})' * bool(told)}{f'; {remedy}' * bool(remedy)}") from error

@@ -1,9 +1,12 @@
 """Opening pictures of any origin safely: upright, RGB, 8 bits, or an `ImageError` that says what to do."""
 
+import io
 import os
 import re
 import stat
 import sys
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlx.errors import ImageError, MissingImage
+from vlx.files import read_bytes
 
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
 MIN_SIDE = 8
@@ -23,7 +27,11 @@ _ACCEPTED = (
     "give a path, a PIL.Image, a uint8 RGB array [H, W, 3] (cv2.imread gives BGR: array[..., ::-1]) or a float RGB "
     "tensor [3, H, W] in [0, 1]"
 )
-_PROGRAMS = {"EPS", "WMF"}  # Pillow would hand these to another program
+# What is opened, however a file is named. Not among them: drawings, which Pillow hands to another program (EPS to
+# Ghostscript), and formats without a signature, which any bytes may seem to be.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+_PROGRAMS = {"EPS", "WMF"}
+_DRAWINGS = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"\xd7\xcd\xc6\x9a": "WMF", b"\x01\x00\x00\x00": "WMF"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +106,50 @@ def _from_path(source: str | os.PathLike[Any]) -> Picture:
 
 
 def _from_file(file: BinaryIO, path: Path) -> Picture:
-    try:
-        image = Image.open(file)
-    except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a picture that can be read here; convert it to PNG or JPEG") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large(str(path), int(re.findall(r"\d+", str(error))[0]))) from None
-    except Exception as error:  # decoders raise anything
-        raise ImageError(_broken(str(path), error)) from None
-    with image:
+    with _identified(file, str(path)) as image:
         return _guarded(image, path.name, str(path))
+
+
+def in_memory(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """The picture in ``data`` as it is stored, of one of the formats; raises ImageError as `open_image`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # vlx has a limit of its own
+        return _stored(io.BytesIO(data), "the picture", formats)
+
+
+def stored(path: Path) -> Image.Image:
+    """The picture in a file as it is stored: not turned, in its own mode; raises ImageError as `open_image`."""
+    if not path.exists():
+        raise MissingImage(f"{path}: no such file; {_nearby(path)}")
+    return _stored(io.BytesIO(read_bytes(path, error=ImageError)), str(path), FORMATS)
+
+
+def _stored(file: BinaryIO, where: str, formats: Sequence[str]) -> Image.Image:
+    with _identified(file, where, formats) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(_too_large(where, image.width * image.height))
+        try:
+            image.load()
+        except Exception as error:  # decoders raise anything
+            raise ImageError(_broken(where, error)) from error
+        return image.copy()
+
+
+def _identified(file: BinaryIO, where: str, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """The picture that Pillow sees in a file, not yet decoded; only the ``formats`` are tried."""
+    Image.init()
+    try:
+        return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
+    except UnidentifiedImageError:
+        file.seek(0)
+        drawing = _DRAWINGS.get(file.read(4))
+        if drawing is not None:
+            raise ImageError(f"{where} is {drawing}, a drawing and not pixels; export it as PNG") from None
+        raise ImageError(f"{where} is not a picture that can be read here; convert it to PNG or JPEG") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large(where, int(re.findall(r"\d+", str(error))[0]))) from None
+    except Exception as error:  # decoders raise anything
+        raise ImageError(_broken(where, error)) from error
 
 
 def _guarded(image: Image.Image, name: str, where: str = "") -> Picture:
@@ -130,7 +172,7 @@ def _guarded(image: Image.Image, name: str, where: str = "") -> Picture:
     except ImageError as error:
         raise ImageError(f"{where}: {error}") from None
     except Exception as error:  # decoders raise anything
-        raise ImageError(_broken(where, error)) from None
+        raise ImageError(_broken(where, error)) from error
     return Picture(rgb, name, (*frames, *notes, *more))
 
 
@@ -313,7 +355,7 @@ def _broken(where: str, error: Exception) -> str:
 def _inside(folder: Path) -> str:
     """What to give in place of a folder."""
     try:
-        known = Image.registered_extensions()
+        known = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
         names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in known)
     except OSError:
         names = []

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from vlx.errors import InputError, ModelError
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.language import close_matches, shortened
 from vlx.task import Task
 
@@ -57,6 +57,11 @@ def load(name: str | Path, **options: Any) -> Task:
             "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier, "
             "and a model of transformers by vlx.tasks.huggingface.loading.wrap"
         )
+    with in_own_words(f"{shortened(str(name), 100)} cannot be loaded", ModelError):
+        return _opened(name, options)
+
+
+def _opened(name: str | PathLike[str], options: dict[str, Any]) -> Task:
     text = str(name)
     if text.startswith(PREFIX_TRANSFORMERS):
         return _transformers(text.removeprefix(PREFIX_TRANSFORMERS), options)
@@ -145,7 +150,7 @@ def _bundle(folder: Path, name: str) -> Task:
     }
     task = task_of(folder)
     if task not in loaders:
-        raise ModelError(f"{folder / 'config.json'}: task={task!r}; this vlx knows {', '.join(loaders)}")
+        raise ModelError(f"{folder / 'config.json'}: task={shortened(task, 60)!r}; this vlx knows {', '.join(loaders)}")
     return loaders[task](folder, name)
 
 

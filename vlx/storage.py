@@ -1,22 +1,25 @@
 """Explanations on disk: one HDF5 file, or one JSON file, that loads again without the model. Nothing is pickled."""
 
 import base64
+import binascii
+import hashlib
 import io
 import json
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from PIL import Image
 
-from vlx.errors import InputError
+from vlx import hdf5, json_files, schema
+from vlx.errors import ImageError, InputError, UnsavableValue, in_own_words
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
-from vlx.files import replacing, write_text
+from vlx.files import write_text
 from vlx.geometry import Placement
+from vlx.images import in_memory
+from vlx.language import shortened
 from vlx.map_check import MapCheck
 from vlx.reasons import OLDER, Because
 
@@ -34,32 +37,60 @@ def load(path: Path) -> Explanation:
     ending = path.suffix.lower()
     if ending not in readers:
         raise InputError(f"{path}: explanations are loaded from {' or '.join(readers)}, not {ending or 'no ending'}")
-    if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     record = readers[ending](path)
     version = record.get("schema_version")
     if record.get("format") != FORMAT or not isinstance(version, int):
         raise InputError(f"{path} was not written by Explanation.save; give a .h5 or .json that was")
     if version > SCHEMA:
         raise InputError(f"{path} has schema {version}, this vlx reads up to {SCHEMA}; update vlx")
-    try:
+    told = record.pop("digest", None)  # older files have none; HDF5's was looked at by its gate
+    if told is not None and told != digest(record):
+        raise InputError(f"{path} is damaged: it is not what its digest was made of; save it again")
+    with in_own_words(f"{path} is damaged", remedy="save it again"):
+        schema.explanation(record)
         return _explanation(record)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); save it again") from None
 
 
 def save_hdf5(why: Explanation, path: Path) -> None:
     """One gzip-compressed HDF5 file: arrays as data sets of their own type, the rest of a group as JSON in "record"."""
     record = _record(why)
-    with replacing(path) as partial, h5py.File(partial, "w", libver=("v108", "v110")) as file:
+
+    def fill(file: Any) -> None:
         file.attrs["format"] = FORMAT
         file.attrs["schema_version"] = SCHEMA
-        _fill(file, record)
+        _fill(file, {name: value for name, value in record.items() if name not in ("format", "schema_version")})
+
+    hdf5.write(path, fill)
 
 
 def save_json(why: Explanation, path: Path) -> None:
     """One JSON file: maps as lists, the picture as a PNG in base64, numbers that are not finite as strings."""
-    write_text(path, json.dumps(_listed(_record(why)), allow_nan=False))
+    record = _listed(_record(why))
+    write_text(path, json.dumps({**record, "digest": digest(record)}, allow_nan=False))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over a record as JSON has it: all names, texts and numbers; the order of names does not count."""
+    found = hashlib.sha256()
+    _digest(value, found)
+    return found.hexdigest()
+
+
+def _digest(value: Any, found: Any) -> None:
+    if isinstance(value, dict):
+        found.update(f"{{{len(value)}".encode())
+        for name in sorted(value):
+            _digest(name, found)
+            _digest(value[name], found)
+    elif isinstance(value, list):
+        found.update(f"[{len(value)}".encode())
+        for member in value:
+            _digest(member, found)
+    elif isinstance(value, str):
+        told = value.encode("utf-8", "surrogatepass")
+        found.update(f'"{len(told)} '.encode() + told)
+    else:
+        found.update(f"{type(value).__name__} {value!r};".encode())
 
 
 # Explanation ↔ nested dicts of plain values and arrays
@@ -121,6 +152,8 @@ def _occlusion_record(found: Occlusion) -> dict[str, Any]:
 def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanation:
     placement = Placement.from_dict(record["placement"])
     image = _picture(shown if record["image"] is None else record["image"])
+    if image.shape[:2] != placement.frame.size:
+        raise ValueError(f"a picture of {image.shape[:2]} where {placement.frame.size} was explained")
     return Explanation(
         text=record["text"],
         words=tuple(_word(word, placement) for word in record["words"]),
@@ -225,21 +258,22 @@ def _fill(group: Any, record: dict[str, Any]) -> None:
 
 
 def _read_hdf5(path: Path) -> dict[str, Any]:
-    try:
-        with h5py.File(path, "r") as file:
-            found = {name: file.attrs[name] for name in ("format", "schema_version") if name in file.attrs}
-            if found.get("format") != FORMAT or not isinstance(found.get("schema_version"), np.integer):
-                return {}
-            version = int(found["schema_version"])
-            return {"format": FORMAT, "schema_version": version} if version > SCHEMA else _emptied(file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path} is not a whole explanation in HDF5 ({error}); save it again") from None
+    with hdf5.reading(path, "explanation in HDF5", ("format", "schema_version")) as file:
+        found = {name: file.attrs[name] for name in ("format", "schema_version") if name in file.attrs}
+        if found.get("format") != FORMAT or not isinstance(found.get("schema_version"), np.integer):
+            return {}
+        found["schema_version"] = int(found["schema_version"])
+        if found["schema_version"] > SCHEMA:
+            return found
+        return {**_emptied(file), **found}
 
 
 def _emptied(group: Any) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(group["record"].asstr()[()])
+    record: dict[str, Any] = json.loads(hdf5.text(group["record"]))
+    if not isinstance(record, dict):
+        raise ValueError(f"the record of {group.name} is not what it should be")
     for name, item in group.items():
-        if isinstance(item, h5py.Dataset):
+        if hasattr(item, "shape"):
             if name != "record":
                 record[name] = item[()]
         elif name in SINGLE:
@@ -253,10 +287,7 @@ def _emptied(group: Any) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not whole JSON ({error}); save it again") from None
+    record = json_files.read(path)
     return record if isinstance(record, dict) else {}
 
 
@@ -289,7 +320,7 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be saved: {value!r}")
+    raise UnsavableValue(f"{type(value).__name__} cannot be saved: {shortened(repr(value), 150)}; put in what can")
 
 
 def _array(value: Any) -> Array:
@@ -302,9 +333,10 @@ def _array(value: Any) -> Array:
 
 def _picture(value: Any) -> Array:
     if isinstance(value, dict):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it was opened once before it was saved
-            value = np.asarray(Image.open(io.BytesIO(base64.b64decode(value["png"]))).convert("RGB"))
+        try:
+            value = np.asarray(in_memory(base64.b64decode(value["png"], validate=True), ("PNG",)).convert("RGB"))
+        except (ImageError, binascii.Error) as error:
+            raise ValueError(f"the picture is no PNG: {error}") from None
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3:
         raise ValueError("the picture is not uint8 [H, W, 3]")
     return value

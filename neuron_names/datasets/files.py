@@ -2,19 +2,23 @@
 
 import csv
 import hashlib
-import json
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from vlx.errors import InputError
-from vlx.images import open_image
+from vlx import json_files
+from vlx.errors import ImageError, InputError, MissingImage
+from vlx.files import read_bytes
+from vlx.images import open_image, stored
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+LABELS = 2**16 - 1  # the highest number of a label: what 16 bits hold
 
 Labels = NDArray[np.int32]
 
@@ -30,25 +34,27 @@ def label_map(path: Path, *, packed: bool = False) -> Labels:
     ``packed``: a number is R + 256 · G, as in Broden. Raises InputError for a file that is missing or no such map.
     """
     try:
-        with Image.open(path) as image:
-            values = np.array(image)
-    except FileNotFoundError:
+        values = np.array(stored(path))
+    except MissingImage:
         raise InputError(f"{path}: no such label map; it is named in the index") from None
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except ImageError as error:
         raise InputError(f"{path}: not a label map that can be read ({error})") from None
     if packed and values.ndim == 3 and values.shape[2] >= 2:
         return values[:, :, 0].astype(np.int32) + 256 * values[:, :, 1].astype(np.int32)
     if values.ndim != 2 or values.dtype.kind not in "ui":
         what = "one channel of whole numbers" if not packed else "red and green as R + 256 · G"
         raise InputError(f"{path}: a label map needs {what}; this one is {values.dtype} {values.shape}")
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < 0 or high > LABELS:
+        raise InputError(f"{path}: its labels go from {low} to {high}; a label map has numbers from 0 to {LABELS}")
     return values.astype(np.int32)
 
 
 def lines(path: Path) -> list[str]:
     """The lines of a text file; raises InputError when it cannot be read as UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text in UTF-8 that can be read ({error})") from None
 
 
@@ -58,11 +64,10 @@ def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict
     ``whole``: also when a row has fewer cells than there are columns.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            read = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the layout needs it") from None
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; the layout needs it")
+        read = list(csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise InputError(f"{path}: not a CSV file that can be read ({error})") from None
     short = next((row for row in read if whole and None in row.values()), None)
     if short is not None:
@@ -76,12 +81,7 @@ def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict
 
 def records(path: Path) -> Any:
     """What a JSON file holds; raises InputError."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not whole JSON ({error})") from None
+    return json_files.read(path)
 
 
 def number(text: str, where: str) -> int:

@@ -18,10 +18,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx import hdf5
 from vlx.errors import InputError
-from vlx.files import replacing
 from vlx.neuron_names.formats.check import check
 from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE, as_plain
+from vlx.neuron_names.formats.rows import MOST
 from vlx.neuron_names.table.names import Activity, NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Tally
 
@@ -29,6 +30,7 @@ FORMAT = "vlx neuron names"
 SCHEMA = 1
 COUNTS = ("intersection", "truth", "activation", "area")
 LATER = ("auc", "p", "runner_up", "runner_up_auc")  # columns that older files do not have
+ATTRIBUTES = ("format", "schema", "about", "units", "denominator", "categories", "quantile")
 NONE = -1  # a count that the table does not tell
 
 
@@ -37,48 +39,45 @@ def save_hdf5(names: NeuronNames, path: Path) -> None:
     if names.tally is not None:
         check(names.tally, str(path))
     try:
-        about = json.dumps(names.about, default=as_plain)
-        with replacing(path) as partial, h5py.File(partial, "w", libver=("v108", "v110")) as file:
-            file.attrs.update({"format": FORMAT, "schema": SCHEMA, "units": len(names), "about": about})
-            file.attrs["denominator"] = names.denominator
-            file.attrs["categories"] = json.dumps(names.categories)
-            if names.quantile is not None:
-                file.attrs["quantile"] = names.quantile
-            if names.tally is None:
-                _write_listed(file.create_group("names"), names)
-                if names.activity is not None:
-                    _write(file, "activity/examples", names.activity.examples)
-                    _write(file, "activity/mean", names.activity.means)
-            else:
-                _write_tally(file, names.tally)
+        hdf5.write(path, lambda file: _fill(file, names))
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: a name or a fact about the table cannot be written ({error})") from None
 
 
-def load(path: str | Path) -> NeuronNames:
+def _fill(file: Any, names: NeuronNames) -> None:
+    about = json.dumps(names.about, default=as_plain)
+    file.attrs.update({"format": FORMAT, "schema": SCHEMA, "units": len(names), "about": about})
+    file.attrs["denominator"] = names.denominator
+    file.attrs["categories"] = json.dumps(names.categories)
+    if names.quantile is not None:
+        file.attrs["quantile"] = names.quantile
+    if names.tally is None:
+        _write_listed(file.create_group("names"), names)
+        if names.activity is not None:
+            _write(file, "activity/examples", names.activity.examples)
+            _write(file, "activity/mean", names.activity.means)
+    else:
+        _write_tally(file, names.tally)
+
+
+def load(path: str | Path, *, most: int = hdf5.MOST) -> NeuronNames:
     """Read what `save` wrote to .h5.
 
-    Raises InputError for a missing, broken or foreign file, a newer schema, and counts that contradict each other.
+    ``most`` is how many bytes its arrays may declare together. Raises InputError for a missing, broken or foreign file,
+    a newer schema, more than ``most``, and counts that contradict each other.
     """
     path = Path(path)
     if path.suffix.lower() != ".h5":
         raise InputError(f"{path}: tables are loaded from .h5; open other formats with vlx.neuron_names.read")
-    if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        with h5py.File(path, "r") as file:
-            schema = file.attrs.get("schema")
-            if file.attrs.get("format") != FORMAT or not isinstance(schema, np.integer):
-                raise InputError(f"{path} was not written by NeuronNames.save; give a .h5 that was")
-            if schema > SCHEMA:
-                raise InputError(f"{path} has schema {schema}, this vlx reads up to {SCHEMA}; update vlx")
-            return _read(path, file)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a whole table of names ({error}); save it again") from None
+    with hdf5.reading(path, "table of names", ATTRIBUTES, most=most) as file:
+        schema = file.attrs.get("schema")
+        if file.attrs.get("format") != FORMAT or not isinstance(schema, np.integer):
+            raise InputError(f"{path} was not written by NeuronNames.save; give a .h5 that was")
+        if schema > SCHEMA:
+            raise InputError(f"{path} has schema {schema}, this vlx reads up to {SCHEMA}; update vlx")
+        return _read(path, file)
 
 
 def _read(path: Path, file: Any) -> NeuronNames:
@@ -87,6 +86,8 @@ def _read(path: Path, file: Any) -> NeuronNames:
     if not isinstance(about, dict) or denominator not in DENOMINATORS:
         raise ValueError(f"about or denominator {denominator!r} is not what it should be")
     units = int(file.attrs["units"])
+    if not 0 <= units <= MOST:
+        raise ValueError(f"{units} units are more than a layer can have")
     tally = _read_tally(path, file) if "tally" in file else None
     if tally is not None and tally.units != units:
         raise ValueError(f"{tally.units} thresholds for {units} units")
@@ -206,7 +207,7 @@ def _write_texts(group: Any, name: str, values: list[str]) -> None:
 
 
 def _texts(dataset: Any) -> list[str]:
-    return [str(value) for value in dataset.asstr()[()]]
+    return hdf5.texts(dataset)
 
 
 def _read_known(file: Any, name: str, kind: Any) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlx.errors import InputError
+from vlx.errors import InputError, in_own_words
 from vlx.language import close_matches, shortened
 from vlx.neuron_names.formats import netdissect, plain, reports, texts
 from vlx.neuron_names.formats.hdf5 import load
@@ -55,6 +55,11 @@ def read(
     if format is not None and format not in FORMATS:
         near = ", ".join(close_matches(format, FORMATS)) or ", ".join(FORMATS)
         raise InputError(f"format={format!r}; known are: {near}")
+    with in_own_words(f"{path} is no table that can be read", remedy="write it again"):
+        return _read(path, format, layer, units, base)
+
+
+def _read(path: Path, format: str | None, layer: str | None, units: int | None, base: int | None) -> NeuronNames:
     if path.suffix.lower() == ".h5":
         return load(path)
     if path.suffix.lower() == ".json" or format in JSON_FORMATS:

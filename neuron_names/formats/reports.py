@@ -1,12 +1,12 @@
 """The JSON of davidbau/dissect (report.json) and of quick-netdissect and gandissect (dissect.json)."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from vlx import json_files
 from vlx.errors import InputError
-from vlx.neuron_names.formats.rows import Entry, count, number, of_layer, text_of
+from vlx.neuron_names.formats.rows import LARGEST, Entry, count, number, of_layer
 from vlx.neuron_names.table.names import UnitName
 
 EXACT = 1e-6
@@ -14,12 +14,7 @@ EXACT = 1e-6
 
 def parsed(path: Path) -> Any:
     """What a JSON file holds; raises InputError for a broken one."""
-    try:
-        return json.loads(text_of(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not whole JSON ({error}); write it again") from None
+    return json_files.read(path, most=LARGEST, nan=True)  # an IoU of NaN is no name
 
 
 def units_of(path: Path, part: Any, what: str) -> list[dict[str, Any]]:

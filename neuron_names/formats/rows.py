@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlx.errors import InputError
+from vlx.files import read_bytes
 from vlx.language import close_matches, shortened
 from vlx.neuron_names.table.names import UnitName
 
-MOST = 2**24  # units
+MOST = 2**20  # units
+LARGEST = 2**28  # bytes of a table in text
+CELLS = 2**23
 
 
 @dataclass(frozen=True)
@@ -66,31 +69,33 @@ def count(value: object, what: str) -> int:
 
 def text_of(path: Path) -> str:
     """A text file in UTF-8, with or without a byte-order mark; raises InputError when it cannot be read."""
-    if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return read_bytes(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8") from None
 
 
 def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     """Header and rows of a CSV file; raises InputError for a broken one, a column twice, a row of another length."""
-    reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
+    text = text_of(path)
+    cells = text.count(",") + text.count("\n")
+    if cells > CELLS:
+        raise InputError(
+            f"{path} has about {cells:,} cells, more than the {CELLS:,} of any table; give one layer of it"
+        )
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     try:
         header = tuple(cell.strip() for cell in next(reader, []))
-        for cells in reader:
-            if not cells:
+        for row in reader:
+            if not row:
                 continue
             place = f"{path.name}, line {reader.line_num}"
-            if len(cells) != len(header):
+            if len(row) != len(header):
                 raise InputError(
-                    f"{place} has {len(cells)} cells under {len(header)} columns; the file is cut off or broken there"
+                    f"{place} has {len(row)} cells under {len(header)} columns; the file is cut off or broken there"
                 )
-            rows.append(Row(place, dict(zip(header, cells, strict=True))))
+            rows.append(Row(place, dict(zip(header, row, strict=True))))
     except csv.Error as error:
         raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}); write the table anew") from None
     if not any(header):

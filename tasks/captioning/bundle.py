@@ -80,13 +80,13 @@ _RULES: dict[str, folders.Rule] = {
     **folders.COMMON,
     "vocabulary": (_words, 'a list of words, "<start>" and "<end>" among them'),
     "entry": (lambda value: value in ENTRIES, f"one of {', '.join(ENTRIES)}"),
-    "max_words": (folders.count, "a whole number from 1"),
+    "max_words": (folders.count, folders.COUNT),
 }
 
 
 def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
-    return folders.read_weights(folder, build(config))
+    return folders.read_weights(folder, lambda: build(config))
 
 
 def load_task(folder: Path, name: str) -> CnnLstmCaptioner:

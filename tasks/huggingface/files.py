@@ -1,11 +1,11 @@
 """A model's folder, as downloaded or saved: whether all its files are there, and which version it is."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from vlx import json_files
 from vlx.errors import ModelError
 
 CONFIG = "config.json"
@@ -23,8 +23,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 def is_transformers(folder: Path) -> bool:
     """Whether the folder's config.json is one of transformers (a bundle of vlx has none of its keys)."""
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json_files.read(folder / CONFIG, ModelError)
+    except ModelError:
         return False
     return isinstance(found, dict) and ("model_type" in found or "architectures" in found)
 
@@ -60,9 +60,12 @@ def _missing_shards(folder: Path, safetensors: bool) -> list[str]:
     if (folder / (WEIGHTS if safetensors else PICKLES)[0]).is_file() or not index.is_file():
         return []
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError):
+        names = sorted(set(json_files.read(index, ModelError)["weight_map"].values()))
+    except (ModelError, ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(f"{index}: not readable as an index of weights; copy or download it again") from None
+    outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if outside:
+        raise ModelError(f"{index} names weights outside of its folder ({str(outside[0])[:80]}); do not trust it")
     return [name for name in names if not (folder / name).is_file()]
 
 

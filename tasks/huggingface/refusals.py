@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from vlx.errors import ModelError
 from vlx.tasks.huggingface.files import pickled
 
-LONGEST = 300  # characters of another library's message
+LONGEST = 150  # characters of another library's message
 
 
 @contextmanager

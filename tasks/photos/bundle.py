@@ -69,7 +69,7 @@ def read_config(folder: Path) -> Config:
 
 def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
-    return folders.read_weights(folder, build(config))
+    return folders.read_weights(folder, lambda: build(config))
 
 
 def load_task(folder: Path, name: str) -> CnnLstmCaptioner:
@@ -102,16 +102,18 @@ def _words(value: Any) -> bool:
     return folders.texts(value) and value[: len(SPECIAL)] == SPECIAL and len(value) > len(SPECIAL)
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _counted(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(number, int) for number in value.values())
+    return isinstance(value, dict) and all(_whole(number) for number in value.values())
 
 
 _RULES: dict[str, folders.Rule] = {
     **{name: rule for name, rule in folders.COMMON.items() if name in ("units", "method", "target", "notes")},
-    **{
-        name: (folders.count, "a whole number from 1") for name in ("embedding", "hidden", "keys", "heads", "max_words")
-    },
+    **{name: (folders.count, folders.COUNT) for name in ("embedding", "hidden", "keys", "heads", "max_words")},
     "vocabulary": (_words, f"a list of words, {', '.join(SPECIAL)} first"),
-    "counts": (folders.several(None, lambda value: isinstance(value, int)), "a list of whole numbers"),
+    "counts": (folders.several(None, _whole), "a list of whole numbers"),
     "pictures": (_counted, "a whole number of pictures for each data set"),
 }

@@ -5,7 +5,6 @@ hardly speak of, the caption must be about something else, and that can be told.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,7 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx import json_files
 from vlx.errors import ModelError
+from vlx.files import write_text
 from vlx.photos.captioned import words_of
 from vlx.task import Features
 from vlx.tasks.photos.features import Maps
@@ -151,9 +152,7 @@ def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> 
 
 def save(folder: Path, found: Met) -> None:
     """Write ``scope.json``, whole or not at all."""
-    part = folder / f"{FILE}.partial"
-    part.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
-    os.replace(part, folder / FILE)
+    write_text(folder / FILE, json.dumps(asdict(found)) + "\n")
 
 
 def read(folder: Path) -> Met | None:
@@ -162,9 +161,9 @@ def read(folder: Path) -> Met | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_files.read(path, ModelError)
         made = Met(int(found["captions"]), int(found["photographs"]), tuple(map(int, found["classes"])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path}: not readable ({type(error).__name__}: {error}); train again or delete it") from None
     if len(made.classes) != len(imagenet().classes):
         raise ModelError(f"{path}: {len(made.classes)} classes, ImageNet has 1000; train again or delete it")

@@ -1,23 +1,29 @@
 """A trained model as a folder: ``config.json``, ``weights.safetensors`` and a model card; nothing is ever unpickled."""
 
 import json
-import os
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vlx.errors import ModelError
+from vlx import json_files
+from vlx.errors import ModelError, OutputError
+from vlx.files import replacing, write_text
 from vlx.language import shortened
 from vlx.task import TARGET_KINDS
 from vlx.weighting import METHODS
 
 SCHEMA = 1
+MOST = 2**16  # units, hidden values, words of a caption
+SIDE = 2**12  # pixels or cells along one axis
+TEXTS = 2**20  # words of a vocabulary
+CONFIG = 2**26  # bytes of a config.json
 
 C = TypeVar("C")
 Rule = tuple[Callable[[Any], bool], str]  # whether a value will do, and what is needed
@@ -25,12 +31,18 @@ Rule = tuple[Callable[[Any], bool], str]  # whether a value will do, and what is
 
 def save(folder: Path, config: Any, networks: nn.Module) -> None:
     """Write the configuration (a dataclass) and float16 weights, each whole or not at all; makes the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: no folder can be made there ({error.strerror}); choose another place") from None
     halved = {name: _halved(tensor) for name, tensor in networks.state_dict().items()}
-    save_file(halved, folder / "weights.partial")
-    os.replace(folder / "weights.partial", folder / "weights.safetensors")
-    (folder / "config.partial").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
-    os.replace(folder / "config.partial", folder / "config.json")
+    place = folder / "weights.safetensors"
+    with replacing(place, sum(tensor.nbytes for tensor in halved.values())) as partial:
+        try:
+            save_file(halved, partial)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+    write_text(folder / "config.json", json.dumps(asdict(config), indent=1) + "\n")
 
 
 def task_of(folder: Path) -> str:
@@ -45,37 +57,53 @@ def read_config(folder: Path, made: type[C], task: str, rules: dict[str, Rule]) 
     """
     path, raw = folder / "config.json", _read(folder)
     if raw["task"] != task:
-        raise ModelError(f"{path}: this is not the configuration of a vlx {task} model (task={raw['task']!r})")
+        raise ModelError(
+            f"{path}: this is not the configuration of a vlx {task} model (task={shortened(raw['task'], 60)!r})"
+        )
     if not isinstance(raw.get("schema"), int) or raw["schema"] > SCHEMA:
-        raise ModelError(f"{path}: schema {raw.get('schema')!r}, this vlx reads up to {SCHEMA}; update vlx")
+        raise ModelError(
+            f"{path}: schema {shortened(repr(raw.get('schema')), 60)}, this vlx reads up to {SCHEMA}; update vlx"
+        )
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     try:
         config = made(**values)
     except TypeError as error:
-        raise ModelError(f"{path}: {error}") from None
+        raise ModelError(f"{path}: {shortened(str(error), 150)}") from None
     for name, (fits, wanted) in rules.items():
         if not fits(getattr(config, name)):
-            raise ModelError(f"{path}: {name}={shortened(repr(getattr(config, name)))}; needed is {wanted}")
+            raise ModelError(f"{path}: {name}={shortened(repr(getattr(config, name)), 80)}; needed is {wanted}")
     return config
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    if not path.exists():
+        raise ModelError(f"{folder}: no config.json; a vlx bundle holds config.json and weights.safetensors")
+    if path.is_dir():
+        raise ModelError(f"{path}: not readable as JSON (it is a directory); copy the file of that name there")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: no config.json; a vlx bundle holds config.json and weights.safetensors") from None
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from None
+        raw = json_files.read(path, ModelError, most=CONFIG)
+    except ModelError as error:
+        raise ModelError(f"{path}: not readable as JSON ({shortened(str(error), 150)})") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("task"), str):
         task = raw.get("task") if isinstance(raw, dict) else None
-        raise ModelError(f"{path}: this is not the configuration of a vlx model (task={task!r})")
+        raise ModelError(f"{path}: this is not the configuration of a vlx model (task={shortened(repr(task), 60)})")
     return raw
 
 
 def count(value: Any) -> bool:
-    """Whether it is a whole number from 1."""
-    return isinstance(value, int) and value >= 1
+    """Whether it is a whole number from 1 to `MOST`: what a network can be made of."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+
+
+def side(value: Any) -> bool:
+    """Whether it is a whole number of pixels or cells, from 1 to `SIDE`."""
+    return count(value) and value <= SIDE
+
+
+def number(value: Any) -> bool:
+    """Whether it is a finite number of moderate size."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < MOST
 
 
 def several(number: int | None, fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -84,17 +112,18 @@ def several(number: int | None, fits: Callable[[Any], bool]) -> Callable[[Any], 
 
 
 def texts(value: Any) -> bool:
-    """Whether it is a tuple of strings."""
-    return several(None, lambda text: isinstance(text, str))(value)
+    """Whether it is a tuple of strings, no more than `TEXTS`."""
+    return several(None, lambda text: isinstance(text, str))(value) and len(value) <= TEXTS
 
 
+COUNT = f"a whole number from 1 to {MOST}"
 COMMON: dict[str, Rule] = {
     "wide": (lambda value: isinstance(value, bool), "true or false"),
-    "units": (count, "a whole number from 1"),
-    "size": (count, "a whole number of pixels"),
-    "cells": (several(2, count), "two whole numbers, rows and columns of A"),
-    "mean": (several(3, lambda value: isinstance(value, float | int)), "three numbers"),
-    "std": (several(3, lambda value: isinstance(value, float | int) and value > 0), "three numbers above 0"),
+    "units": (count, COUNT),
+    "size": (side, f"a whole number of pixels, up to {SIDE}"),
+    "cells": (several(2, side), f"two whole numbers, rows and columns of A, up to {SIDE}"),
+    "mean": (several(3, number), "three numbers"),
+    "std": (several(3, lambda value: number(value) and value > 0), "three numbers above 0"),
     "method": (lambda value: value == "" or value in METHODS, f"one of {', '.join(METHODS)}"),
     "target": (lambda value: value == "" or value in TARGET_KINDS, f"one of {', '.join(TARGET_KINDS)}"),
     "world": (lambda value: value in ("", "scenes"), '"scenes" or nothing'),
@@ -102,23 +131,41 @@ COMMON: dict[str, Rule] = {
 }
 
 
-def read_weights(folder: Path, networks: nn.ModuleDict) -> nn.ModuleDict:
-    """Fill the networks, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
+def read_weights(folder: Path, made: Callable[[], nn.ModuleDict]) -> nn.ModuleDict:
+    """Networks as ``made`` makes them with the folder's weights, float32, in eval mode.
+
+    Shapes are compared before anything is made that takes memory. Raises ModelError for missing, broken or foreign
+    weights, and for a configuration that no network can be made of.
+    """
     path = folder / "weights.safetensors"
     if not path.is_file():
         raise ModelError(f"{folder}: no weights.safetensors here" + _pickle_advice(folder))
     try:
+        with torch.device("meta"):
+            wanted = {name: tuple(tensor.shape) for name, tensor in made().state_dict().items()}
+    except Exception as error:  # sizes that do not go together
+        raise ModelError(f"{folder / 'config.json'}: no network can be made of it ({str(error)[:150]})") from error
+    try:
+        _check_shapes(path, _shapes(path), wanted)
         weights = {name: _full(tensor) for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({error}); copy or download it again") from None
-    _check_shapes(path, weights, networks)
+    except ModelError:
+        raise
+    except Exception as error:  # safetensors raises more than its own
+        told = str(error)[:150] or type(error).__name__
+        raise ModelError(f"{path}: not a whole safetensors file ({told}); copy or download it again") from error
+    _check_finite(path, weights)
+    networks = made()
     networks.load_state_dict(weights)
     return networks.eval()
 
 
-def _check_shapes(path: Path, weights: dict[str, Tensor], networks: nn.Module) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in networks.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """What the file declares, without reading its weights."""
+    with safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _check_shapes(path: Path, given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
     wrong = [
         f"{name} is {given.get(name, 'missing')}, needed {shape}"
         for name, shape in wanted.items()
@@ -126,7 +173,11 @@ def _check_shapes(path: Path, weights: dict[str, Tensor], networks: nn.Module) -
     ]
     wrong += [f"{name} is not part of this model" for name in given if name not in wanted]
     if wrong:
-        raise ModelError(f"{path}: these weights do not fit config.json: {'; '.join(wrong[:3])} ({len(wrong)} in all)")
+        told = shortened("; ".join(wrong[:3]), 180)
+        raise ModelError(f"{path}: these weights do not fit config.json: {told} ({len(wrong)} in all)")
+
+
+def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ModelError(

@@ -74,7 +74,7 @@ def read_config(folder: Path) -> Config:
 
 def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
-    return folders.read_weights(folder, build(config))
+    return folders.read_weights(folder, lambda: build(config))
 
 
 def load_task(folder: Path, name: str) -> CnnLstmVqa:
@@ -109,7 +109,7 @@ _RULES: dict[str, folders.Rule] = {
     **folders.COMMON,
     "vocabulary": (_words, f'a list of words, "{PAD}" first and "{UNKNOWN}" among them'),
     "answers": (lambda value: folders.texts(value) and len(value) > 1, "a list of at least two answers"),
-    "joint": (folders.count, "a whole number from 1"),
+    "joint": (folders.count, folders.COUNT),
     "fusion": (lambda value: value in FUSIONS, f"one of {', '.join(FUSIONS)}"),
     "encoding": (lambda value: value in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlx import files, storage
-from vlx.errors import InputError
+from vlx.errors import InputError, OutputError, in_own_words
 from vlx.explanation import Explanation
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ def save(why: Explanation, path: Path) -> Path:
     if ending not in writers:
         raise InputError(f"{path}: an explanation is saved as {', '.join(writers)}, not {ending or 'without ending'}")
     files.require_place(path)
-    writers[ending](why, path)
+    with in_own_words(
+        f"{path} cannot be written", OutputError, "a bug of vlx if the explanation is its own: report it"
+    ):
+        writers[ending](why, path)
     return path
 
 
@@ -38,14 +41,16 @@ def plot(why: Explanation, columns: int = 4) -> "Figure":
     """A matplotlib Figure with the picture and one map a word; never shown by itself."""
     from vlx.report import figure
 
-    return figure.draw(why, columns)
+    with in_own_words("the figure cannot be drawn"):
+        return figure.draw(why, columns)
 
 
 def fragment(why: Explanation) -> str:
     """The page as a frame for Jupyter, escaped whole."""
     from vlx.report import html
 
-    return html.frame(why)
+    with in_own_words("the page cannot be made"):
+        return html.frame(why)
 
 
 def _save_html(why: Explanation, path: Path) -> None:

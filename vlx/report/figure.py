@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Explanation, WordExplanation
-from vlx.files import replacing
+from vlx.files import write_bytes
 from vlx.report import answers, chances, colour, reasons, wording
 from vlx.report.pictures import Drawn
 
@@ -78,8 +78,7 @@ def draw(why: Explanation, columns: int = 4) -> Figure:
 
 def save(why: Explanation, path: Path) -> None:
     """Write the figure as PNG, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_bytes(rendered(draw(why)))
+    write_bytes(path, rendered(draw(why)))
 
 
 def rendered(figure: Figure) -> bytes:

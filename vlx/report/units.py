@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from vlx.errors import InputError
-from vlx.files import replacing
+from vlx.files import write_bytes
 from vlx.geometry import Frame, Placement
 from vlx.neuron_names.datasets import ConceptData
 from vlx.neuron_names.table import NeuronNames, UnitName, require_fit
@@ -63,8 +63,7 @@ def require_data(names: NeuronNames, data: ConceptData) -> None:
 def save(task: Task, names: NeuronNames, data: ConceptData, unit: int, path: Path) -> tuple[str, ...]:
     """Draw a unit's top pictures as PNG, whole or not at all; returns notes on what could not be made sure of."""
     seen, notes = look(task, names, data, unit)
-    with replacing(path) as partial:
-        partial.write_bytes(figure.rendered(draw(names[unit], seen, names)))
+    write_bytes(path, figure.rendered(draw(names[unit], seen, names)))
     return notes if names.about.get("dataset_hash") else (*notes, "whether these are the table's pictures is not known")
 
 
