@@ -50,7 +50,7 @@ def reading(
     """The file, open to be read, after every object in it was looked at; ``what`` it is meant to be, for messages.
 
     ``known`` are the attributes that it may have. Where it has a digest, as all files that `write` made, its contents
-    must be those that the digest was made of.
+    must be those that the digest was made of; this is looked at last, so that a fault that has a name is told by it.
 
     Raises InputError for what is no HDF5 file, for one that names other files, holds an object twice, links, types or
     filters that vlx does not write, or arrays of more than ``most`` bytes (None: than the file has); for a file of more
@@ -66,8 +66,8 @@ def reading(
         with h5py.File(h5f.open_file_image(data)) as file:
             _walk(file.id, len(data), len(data) if most is None else most)
             _letters(file)
-            _whole(path, file, known)
             yield file
+            _whole(path, file, known)
     except VlxError:
         raise
     except Refused as error:

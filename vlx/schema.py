@@ -294,7 +294,7 @@ def _fits(word: dict[str, Any], placement: dict[str, Any], what: str) -> None:
     maps = {"signed": word["signed"], "opposed": word["opposed"]}
     if word.get("occlusion") is not None:
         maps["occlusion.falls"] = word["occlusion"]["falls"]
-    if word["because"] is not None:
+    if word["because"] is not None and not word["because"].get("shares_of"):  # else they are of another map
         maps |= {f"because.reasons[{n}].map": one["map"] for n, one in enumerate(word["because"]["reasons"])}
     for name, found in maps.items():
         _need(shape_of(found) == grid, f"{what}.{name}", f"of the grid {grid}")

@@ -33,19 +33,22 @@ def load(path: Path) -> Explanation:
 
     Raises InputError for a missing, broken or foreign file, another ending, and a newer schema.
     """
-    readers: dict[str, Callable[[Path], dict[str, Any]]] = {".h5": _read_hdf5, ".json": _read_json}
+    readers: dict[str, Callable[[Path], Explanation]] = {".h5": _read_hdf5, ".json": _read_json}
     ending = path.suffix.lower()
     if ending not in readers:
         raise InputError(f"{path}: explanations are loaded from {' or '.join(readers)}, not {ending or 'no ending'}")
-    record = readers[ending](path)
-    version = record.get("schema_version")
-    if record.get("format") != FORMAT or not isinstance(version, int):
+    return readers[ending](path)
+
+
+def _known(path: Path, name: Any, version: Any) -> None:
+    """Raise InputError for what is no explanation, or one that a newer vlx wrote."""
+    if name != FORMAT or not isinstance(version, int) or isinstance(version, bool):
         raise InputError(f"{path} was not written by Explanation.save; give a .h5 or .json that was")
     if version > SCHEMA:
         raise InputError(f"{path} has schema {version}, this vlx reads up to {SCHEMA}; update vlx")
-    told = record.pop("digest", None)  # older files have none; HDF5's was looked at by its gate
-    if told is not None and told != digest(record):
-        raise InputError(f"{path} is damaged: it is not what its digest was made of; save it again")
+
+
+def _made(path: Path, record: dict[str, Any]) -> Explanation:
     with in_own_words(f"{path} is damaged", remedy="save it again"):
         schema.explanation(record)
         return _explanation(record)
@@ -257,15 +260,12 @@ def _fill(group: Any, record: dict[str, Any]) -> None:
     group.create_dataset("record", data=json.dumps(plain, default=_plain, allow_nan=True))  # an attribute holds 64 KB
 
 
-def _read_hdf5(path: Path) -> dict[str, Any]:
+def _read_hdf5(path: Path) -> Explanation:
     with hdf5.reading(path, "explanation in HDF5", ("format", "schema_version")) as file:
-        found = {name: file.attrs[name] for name in ("format", "schema_version") if name in file.attrs}
-        if found.get("format") != FORMAT or not isinstance(found.get("schema_version"), np.integer):
-            return {}
-        found["schema_version"] = int(found["schema_version"])
-        if found["schema_version"] > SCHEMA:
-            return found
-        return {**_emptied(file), **found}
+        name, version = file.attrs.get("format"), file.attrs.get("schema_version")
+        version = int(version) if isinstance(version, np.integer) else None
+        _known(path, name, version)
+        return _made(path, {**_emptied(file), "format": name, "schema_version": version})
 
 
 def _emptied(group: Any) -> dict[str, Any]:
@@ -286,9 +286,16 @@ def _emptied(group: Any) -> dict[str, Any]:
 # JSON: an array is {"dtype", "shape", "values"}, the picture {"png"}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Explanation:
     record = json_files.read(path)
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        record = {}
+    _known(path, record.get("format"), record.get("schema_version"))
+    why = _made(path, record)
+    told = record.pop("digest", None)  # older files have none
+    if told is not None and told != digest(record):  # last: a fault that has a name is told by it
+        raise InputError(f"{path} is damaged: it is not what its digest was made of; save it again")
+    return why
 
 
 def _listed(value: Any) -> Any:

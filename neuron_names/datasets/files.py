@@ -81,7 +81,7 @@ def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict
 
 def records(path: Path) -> Any:
     """What a JSON file holds; raises InputError."""
-    return json_files.read(path)
+    return json_files.read(path, nan=True)  # a mask with it is refused by its name
 
 
 def number(text: str, where: str) -> int:
