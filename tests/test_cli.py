@@ -334,7 +334,8 @@ def test_answer_explains_the_answer_to_a_question(tmp_path: Path) -> None:
     scene = draw(10_000_021)
     scene.image.save(tmp_path / "scene.png")
     asked = next(question for question in scene.questions if question.kind == "color")
-    result = run("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--guided", "--out", tmp_path / "out")
+    asking = ("answer", tmp_path / "scene.png", asked.text, "--no-probes", "--guided", "--out", tmp_path / "out")
+    result = run(*asking, "--verbose")
     assert result.exit_code == 0, result.output
     assert asked.answer in result.output
     assert " ".join(result.output.split()).count("named switched off") == 1

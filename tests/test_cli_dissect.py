@@ -74,7 +74,7 @@ def test_a_caption_is_explained_with_a_table(table: Path, tmp_path: Path) -> Non
         return "--out", str(tmp_path / name)
 
     own = ("--model", "scenes/captioner")
-    said = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *own, *out("named"))
+    said = run("caption", str(tmp_path / "scene.png"), "--names", str(table), "-v", *own, *out("named"))
     assert said.exit_code == 0, said.output
     assert "because of" in said.output
     assert "20 random sets of" in said.output

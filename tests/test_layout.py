@@ -36,7 +36,7 @@ ROWS = (
     "folder",
     "models options probing recommending pipeline",
     "",
-    "cli cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running __main__",
+    "cli cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running cli_streams __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

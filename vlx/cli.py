@@ -13,12 +13,17 @@ from vlx.cli_explain import answer, caption, classify
 from vlx.cli_models import models
 from vlx.cli_names import names
 from vlx.cli_options import console, progress
-from vlx.cli_running import INTERRUPTED, show, writable
+from vlx.cli_running import INTERRUPTED, writable
+from vlx.cli_streams import spoken
 from vlx.errors import VlxError
 
 
 class _Group(click.Group):
     """Prints vlx's own errors as one line and ends with 1; anything else is a bug and keeps its traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        spoken()
+        return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -53,6 +58,7 @@ main.add_command(names)
 
 @main.command()
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
     default=Path("vlx-demo"),
@@ -69,27 +75,30 @@ def demo(out: Path, seed: int) -> None:
     writable(out)
     import vlx
     from vlx import photos, scenes
+    from vlx.report import brief
 
     scene = scenes.draw(seed, size=512)
     photos.example("cat").save(out / "photo.png")
     photo = vlx.explain(vlx.load("photos/captioner"), out / "photo.png", names="shipped")
-    show(photo)
     scene.image.save(out / "scene.png")
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
-    show(why)
-    console().print(f"drawn:  {scene.caption}", highlight=False)
     asked = next((asked for asked in scene.questions if asked.kind == "color"), scene.questions[-1])
     answered = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True, names="shipped")
-    show(answered)
-    console().print(f"right:  {asked.answer}", highlight=False)
     photo.save(out / "report.h5")
+    screen = console()
+    truths = ((photo, ""), (why, f"drawn:  {scene.caption}"), (answered, f"right:  {asked.answer}"))
+    for explained, truth in truths:
+        screen.print(brief.brief(explained, screen.width), *([truth] if truth else []), "", sep="\n", highlight=False)
+    screen.print(*brief.legend(photo, why, answered), sep="\n")
     for explained, name in ((answered, "answer"), (why, "scene"), (photo, "report")):
         click.echo(explained.save(out / f"{name}.html"))
 
 
 @main.command()
 @click.argument("count", type=click.IntRange(min=1))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures and scenes.json.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures and scenes.json."
+)
 @click.option(
     "--first", default=0, show_default=True, help="Seed of the first scene; 10,000,000 and up were never trained on."
 )

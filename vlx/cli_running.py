@@ -44,7 +44,7 @@ _OPTIONS = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, one a line."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
-    click.option("-v", "--verbose", is_flag=True, help="Print every picture's table."),
+    click.option("-v", "--verbose", is_flag=True, help="Print all figures and sentences, of every picture."),
 )
 
 
@@ -192,7 +192,7 @@ def _told(
         _line(progress, f"Error: {_named(record)}", error=True)
     elif not (running.quiet or running.as_json):
         if count == 1 or running.verbose:
-            show(why)
+            show(why, running.verbose)
             click.echo(out / record["page"])
         else:
             _line(progress, _short(record, out, why))
@@ -221,7 +221,8 @@ def _again(record: Mapping[str, Any], out: Path, running: Running, count: int) -
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in record.items() if name != "thumbnail"}, ensure_ascii=False)
+    plain = "utf" not in str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    return json.dumps({name: value for name, value in record.items() if name != "thumbnail"}, ensure_ascii=plain)
 
 
 def _line(progress: "Progress | None", text: str, error: bool = False) -> None:
@@ -232,14 +233,18 @@ def _line(progress: "Progress | None", text: str, error: bool = False) -> None:
         click.echo(text.encode("utf-8", "replace").decode(), err=error)
 
 
-def show(why: "Explanation") -> None:
-    """The table, and every word's reasons as sentences, each with what the experiment says of it."""
-    from vlx.report import text
+def show(why: "Explanation", verbose: bool = False) -> None:
+    """What was said, why, and what it owes to the picture; ``verbose``: all figures, and every word's sentence."""
+    from vlx.report import brief, text
 
-    console().print(text.table(why))
+    screen = console()
+    if not verbose:
+        screen.print(brief.brief(why, screen.width), *brief.legend(why), sep="\n")
+        return
+    screen.print(text.table(why, screen.width))
     for because in [word.because for word in why.words if word.because is not None and len(why) > 1]:
         for line, style in ((because.sentence, ""), (f"  {because.verdict}", "dim")):
-            console().print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
+            screen.print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _summed(summary: "Summary", out: Path, running: Running, count: int) -> None:

@@ -13,19 +13,29 @@ from vlx.report import answers, chances, colour, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
+ROOMY, NARROW = 100, 72  # columns
 COLUMNS = ("seen", "map", "check", "peak", "else")
 
 
-def table(why: Explanation) -> Group:
-    """For a terminal: the text, then a line a word with its figures; notes below."""
-    rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
-    for name in (wording.noun(why), *chances.heads(why), *COLUMNS):
-        rows.add_column(name, justify="left" if name in (*wording.PLURALS, "map", "else") else "right")
+def table(why: Explanation, width: int = ROOMY) -> Group:
+    """For a terminal: the text, then a line a word with its figures; notes below.
+
+    Nothing is cut: cells wrap, and under ``width`` `ROOMY` columns the bars are left out, under `NARROW` the other
+    likely words, too.
+    """
+    left_out = [name for name, least in (("map", ROOMY), ("else", NARROW)) if width < least]
+    heads = (wording.noun(why), *chances.heads(why), *COLUMNS)
+    rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in heads:
+        words = name in (*wording.PLURALS, "else")
+        if name not in left_out:
+            rows.add_column(
+                name, justify="left" if words or name == "map" else "right", overflow="fold", no_wrap=not words
+            )
     top = colour.scale(why)
     for word in answers.shown(why):
-        rows.add_row(*_row(why, word, top))
-    said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
-    title = Text.assemble((said + " ", "dim"), (clean(answers.marked(why)) or "(nothing)", "bold"))
+        cells = zip(heads, _row(why, word, top), strict=True)
+        rows.add_row(*(cell for name, cell in cells if name not in left_out))
     unit = f" · peak of the map in {wording.unit(why.words[0])}" if why.words else ""
     foot = Text(f"{why.method} · seen: {chances.owed_unit(why)} owed to the picture{unit}", style="dim")
     if legend := wording.legend(why):
@@ -33,9 +43,31 @@ def table(why: Explanation) -> Group:
     if any(word.check is not None for word in why):
         foot.append(f"\n{wording.MARKS}", style="dim")
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
-    scope = [Text(clean(wording.sentence(told)), style="bold yellow") for told in why.scope]
     body = [rows] if why.words else []
-    return Group(*_question(why), title, *scope, *body, foot, *_reasons(why), *_probes(why), *notes)
+    figures = [Text(f"  {clean(line)}", style="dim") for line in _question_figures(why)]
+    return Group(*asked(why), *figures, title(why), *scope(why), *body, foot, *_reasons(why), *_probes(why), *notes)
+
+
+def title(why: Explanation) -> Text:
+    """What was said, or what was asked for."""
+    said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
+    return Text.assemble((said + " ", "dim"), (clean(answers.marked(why)) or "(nothing)", "bold"))
+
+
+def scope(why: Explanation) -> list[Text]:
+    """What lies outside of what the model was made for."""
+    return [Text(clean(wording.sentence(told)), style="bold yellow") for told in why.scope]
+
+
+def asked(why: Explanation) -> list[Text]:
+    """The question, its words coloured by what the answer loses without them; nothing where there was none."""
+    if why.question is None:
+        return []
+    told = Text("asked: ", style="dim")
+    for piece in answers.pieces(why):
+        told.append(clean(piece.text) + " ", _tint(piece.strength))
+    told.rstrip()
+    return [told]
 
 
 def sentences(why: Explanation) -> list[str]:
@@ -53,9 +85,9 @@ def _reasons(why: Explanation) -> list[Table | Text]:
     told = [(word, word.because) for word in answers.shown(why) if word.because is not None]
     if not told:
         return []
-    rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
+    rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for name, style in (("", "bold"), ("", ""), ("because of", ""), ("despite", "dim")):
-        rows.add_column(name, style=style)
+        rows.add_column(name, style=style, overflow="fold")
     for word, because in told:
         rows.add_row(*(Text(clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
     whole = [Text(clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
@@ -67,19 +99,14 @@ def _reasons(why: Explanation) -> list[Table | Text]:
     return [*whole, rows, Text(signs + where, style="dim")]
 
 
+def labelled(why: Explanation, word: WordExplanation) -> str:
+    """The word's label with its ring; of a contrast both sides."""
+    rival = _rival(why, word)
+    return wording.ringed(why, word) if rival is None else _label(word, rival)
+
+
 def _label(word: WordExplanation, instead_of: str | None) -> str:
     return word.label if instead_of is None else f"{word.label} − {instead_of}"
-
-
-def _question(why: Explanation) -> list[Text]:
-    """The question, its words coloured by what the answer loses without them, and their figures."""
-    if why.question is None:
-        return []
-    asked = Text("asked: ", style="dim")
-    for piece in answers.pieces(why):
-        asked.append(clean(piece.text) + " ", _tint(piece.strength))
-    figures = [Text(f"  {clean(line)}", style="dim") for line in _question_figures(why)]
-    return [asked, *figures]
 
 
 def _tint(strength: float) -> str:
@@ -125,8 +152,7 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
 
 
 def _row(why: Explanation, word: WordExplanation, top: float) -> list[Text]:
-    instead_of = _rival(why, word)
-    label = wording.ringed(why, word) if instead_of is None else _label(word, instead_of)
+    label = labelled(why, word)
     moved = wording.moved(word)
     peak = wording.strongest(word.signed)
     return [

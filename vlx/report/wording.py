@@ -272,8 +272,8 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
         return seen_said(word)
     if word.seen is None or math.isnan(word.seen):
         return ""
-    if instead_of is None and (anyway := _anyway(word)):
-        return anyway
+    if instead_of is None and (told := anyway(word)):
+        return told
     spread = _spread(list(word.seen_by.values()))
     if instead_of is not None:
         moved = difference(word.seen) if word.outputs == "value" else f"{signed_bits(word.seen)} bits{spread}"
@@ -285,7 +285,7 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     return f"{bits(word.seen)} bits come from the picture{spread}, compared with {compared(word)}"
 
 
-def _anyway(word: WordExplanation) -> str:
+def anyway(word: WordExplanation) -> str:
     """That the user's own pictures give the same; empty where that is not sure, or too few were tried."""
     own = next((look for look in word.looks if look.kind == OWN), None)
     if own is None or len(own.said) < ENOUGH or word.looked is None or word.looked > LITTLE:
