@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vlx.models import load
     from vlx.pipeline import explain, explain_many
     from vlx.recommending import recommend
+    from vlx.report.overlaid import overlay
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "explain_many",
     "load",
     "neuron_names",
+    "overlay",
     "recommend",
     "scenes",
     "tasks",
@@ -45,6 +47,7 @@ _HOMES = {
     "explain": "vlx.pipeline",
     "explain_many": "vlx.pipeline",
     "load": "vlx.models",
+    "overlay": "vlx.report.overlaid",
     "recommend": "vlx.recommending",
 }
 _MODULES = ("evaluation", "neuron_names", "scenes", "tasks")

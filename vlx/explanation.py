@@ -6,7 +6,7 @@ Maps are kept as the engine gave them, signed and in score per cell; pictures of
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,12 @@ from vlx.errors import WordNotFound
 from vlx.geometry import Placement
 from vlx.map_check import MapCheck
 from vlx.reasons import Because
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from pandas import DataFrame
+
+    from vlx.report.options import Choice, FigureDict, Titles
 
 Array = NDArray[Any]
 
@@ -192,11 +198,21 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"Explanation({self.text!r}, {len(self)} words, picture {width}×{height}, {self.method}, {self.task})"
 
-    def save(self, path: str | Path) -> Path:
-        """Write to ``path``; the ending decides: .html .png .md for people, .json .h5 to load again."""
+    def save(self, path: str | Path, **options: Unpack["FigureDict"]) -> Path:
+        """Write to ``path``; the ending decides.
+
+        For people: .html, .md, and the figure as .png, .pdf (with its fonts) or .svg (text stays text), which take the
+        options of `plot`; of those the pictures are drawn at 300 dots an inch unless ``dpi`` says otherwise. For other
+        programs .csv, a row a word with the columns of results.csv (an apostrophe stands before texts that a
+        spreadsheet would calculate). To load again: .json and .h5. The file is whole or not there at all.
+
+        Raises InputError for another ending or option, OutputError where it cannot be put.
+
+        >>> why.save("why.pdf", words=["dog", "grass"], columns=3)
+        """
         from vlx import report  # the one upward import: drawing is needed only here
 
-        return report.save(self, Path(path))
+        return report.save(self, Path(path), **options)
 
     @classmethod
     def load(cls, path: str | Path) -> "Explanation":
@@ -205,11 +221,44 @@ class Explanation:
 
         return storage.load(Path(path))
 
-    def plot(self, columns: int = 5) -> Any:
-        """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it."""
+    def plot(
+        self,
+        columns: int = 5,
+        *,
+        words: "Choice | None" = None,
+        cmap: "str | Colormap | None" = None,
+        titles: "Titles" = True,
+        dpi: int | None = None,
+    ) -> Any:
+        """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it.
+
+        ``words``: which, in this order, by label, position or (label, occurrence), or "content" for those that say
+        something of their own; by default all, and an answer's alternatives. ``columns``: panels beside each
+        other. ``cmap``: a matplotlib colormap or its name instead of vlx's own colours; the map stays
+        transparent where it is 0, and where it has two signs the colormap's middle lies at 0. ``titles``: False for
+        none, a list with one for each word, or a function from a `WordExplanation` to a text. ``dpi``: dots an inch, 10
+        to 1200.
+
+        Raises WordNotFound for words that are not there, InputError for other options that cannot be.
+
+        >>> why.plot(words=["dog", 4], cmap="viridis", titles=lambda word: f"{word.label}: {word.seen:.1f} nats")
+        """
         from vlx import report
 
-        return report.plot(self, columns)
+        return report.plot(self, columns=columns, words=words, cmap=cmap, titles=titles, dpi=dpi)
+
+    def to_dataframe(self) -> "DataFrame":
+        """The words as a pandas DataFrame, a row each, with the columns of results.csv.
+
+        ``logprob`` and ``seen`` in nats, ``owed`` whether the picture carries the word, ``peak_left`` to
+        ``peak_bottom`` the cell at the map's peak in pixels of the picture; None or NaN for what was not asked for.
+        Raises InputError where pandas is not installed.
+
+        >>> pandas.concat(why.to_dataframe() for why in vlx.explain_many(task, pictures))
+        """
+        from vlx import report
+
+        return report.dataframe(self)
 
     def _repr_html_(self) -> str:
         from vlx import report

@@ -74,9 +74,10 @@ def chosen(words: str | Collection[str | int], labels: Sequence[str]) -> list[in
     for one in words:
         own = [n for n, label in enumerate(labels) if label == one] if isinstance(one, str) else _place(one, labels)
         if not own:
-            raise WordNotFound(
-                f"words={one!r} is not there; the text has {len(labels)} words: {shortened(', '.join(labels), 160)}"
-            )
+            near = close_matches(one, labels) if isinstance(one, str) else []
+            hint = f" (close: {shortened(', '.join(near), 60)})" if near else ""
+            told = f"words={shortened(repr(one))} is not there{hint}; the text has {len(labels)} words"
+            raise WordNotFound(f"{told}: {shortened(', '.join(labels), 120)}")
         found.update(own)
     return sorted(found)
 

@@ -1,8 +1,6 @@
 """A run over many pictures: pages and lines as results come, tables and gallery at the end; it can be cut off."""
 
-import csv
 import hashlib
-import io
 import signal
 import threading
 import time
@@ -20,6 +18,7 @@ from vlx.folder import gallery, manifest, names, records
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
+from vlx.report import table
 
 Results = Iterable[Explanation | Failure]
 
@@ -81,12 +80,8 @@ def run(
 def finish(held: Manifest, items: Sequence[Item]) -> None:
     """Write manifest, table and gallery in order; the same files however often the run was cut off."""
     keys = held.ordered(items)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(records.COLUMNS)
-    for record in held.records(keys):
-        writer.writerows(records.rows(record))
-    files.write_text(held.folder / "results.csv", table.getvalue())
+    lines = (row for record in held.records(keys) for row in records.rows(record))
+    files.write_text(held.folder / "results.csv", table.written(records.COLUMNS, lines))
     gallery.write(held.folder / "index.html", held.job, lambda: held.records(keys))
     with files.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
         file.write(manifest.line(manifest.header(held.job)))

@@ -2,47 +2,64 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from vlx import files, storage
 from vlx.errors import InputError, OutputError, in_own_words
 from vlx.explanation import Explanation
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
-__all__ = ["fragment", "plot", "save"]
+    from vlx.report.options import FigureDict
+
+__all__ = ["dataframe", "fragment", "plot", "save"]
+
+FIGURES = (".png", ".pdf", ".svg")
 
 
-def save(why: Explanation, path: Path) -> Path:
-    """Write an explanation to ``path``: .html, .png, .md for people, .json and .h5 to load again.
+def save(why: Explanation, path: Path, **options: Unpack["FigureDict"]) -> Path:
+    """Write an explanation to ``path``: .html, .md, .png, .pdf, .svg for people, .csv, .json and .h5 for programs.
 
-    The file is whole or not there at all. Raises InputError for another ending, OutputError where it cannot be put.
+    ``options`` are those of `plot`, for its three kinds of pictures. The file is whole or not there at all. Raises
+    InputError for another ending or option, OutputError where it cannot be put.
     """
-    writers: dict[str, Callable[[Explanation, Path], None]] = {
+    writers: dict[str, Callable[..., None]] = {
         ".html": _save_html,
-        ".png": _save_png,
         ".md": _save_markdown,
+        **dict.fromkeys(FIGURES, _save_figure),
+        ".csv": _save_table,
         ".json": storage.save_json,
         ".h5": storage.save_hdf5,
     }
     ending = path.suffix.lower()
     if ending not in writers:
         raise InputError(f"{path}: an explanation is saved as {', '.join(writers)}, not {ending or 'without ending'}")
+    if options and ending not in FIGURES:
+        raise InputError(f"{path}: {', '.join(options)} is for figures ({', '.join(FIGURES)}); leave it out")
     files.require_place(path)
     with in_own_words(
         f"{path} cannot be written", OutputError, "a bug of vlx if the explanation is its own: report it"
     ):
-        writers[ending](why, path)
+        writers[ending](why, path, **options)
     return path
 
 
-def plot(why: Explanation, columns: int = 4) -> "Figure":
+def plot(why: Explanation, **options: Unpack["FigureDict"]) -> "Figure":
     """A matplotlib Figure with the picture and one map a word; never shown by itself."""
     from vlx.report import figure
+    from vlx.report.options import FigureOptions
 
     with in_own_words("the figure cannot be drawn"):
-        return figure.draw(why, columns)
+        return figure.draw(why, FigureOptions.of(why, options))
+
+
+def dataframe(why: Explanation) -> "pandas.DataFrame":
+    """The table of the words as a pandas DataFrame."""
+    from vlx.report import table
+
+    return table.frame(table.COLUMNS, table.values(table.of(why)))
 
 
 def fragment(why: Explanation) -> str:
@@ -59,10 +76,16 @@ def _save_html(why: Explanation, path: Path) -> None:
     files.write_text(path, html.page(why))
 
 
-def _save_png(why: Explanation, path: Path) -> None:
+def _save_figure(why: Explanation, path: Path, **options: Unpack["FigureDict"]) -> None:
     from vlx.report import figure
 
-    figure.save(why, path)
+    figure.save(why, path, **options)
+
+
+def _save_table(why: Explanation, path: Path) -> None:
+    from vlx.report import table
+
+    files.write_text(path, table.text(why))
 
 
 def _save_markdown(why: Explanation, path: Path) -> None:

@@ -3,8 +3,9 @@
 Warm colours speak for a word and blue ones against it, in every view.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 
 import matplotlib
 import numpy as np
@@ -52,20 +53,38 @@ def muted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return soft
 
 
-def overlay(image: NDArray[np.uint8], values: Array, top: float, view: str = "for") -> NDArray[np.uint8]:
-    """A rectified map [H, W] over its picture [H, W, 3]; nothing is painted where the value is 0."""
+def overlay(
+    image: NDArray[np.uint8],
+    values: Array,
+    top: float,
+    view: str = "for",
+    colors: Array | None = None,
+    opacity: float = OPACITY,
+) -> NDArray[np.uint8]:
+    """A rectified map [H, W] over its picture [H, W, 3]; nothing is painted where the value is 0.
+
+    ``colors`` [``STEPS``, 3] stand in for the view's own ramp, ``opacity`` is that of the strongest value.
+    """
     if top <= 0:
         return image
     share = np.clip(values / top, 0, 1)
-    colors = np.array(ramp(view), float)[(share * (STEPS - 1)).round().astype(int)]
-    alpha = (OPACITY * share**RISE)[..., None]
+    used = np.array(ramp(view), float) if colors is None else colors
+    colors = used[(share * (STEPS - 1)).round().astype(int)]
+    alpha = (opacity * share**RISE)[..., None]
     mixed: NDArray[np.uint8] = (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
     return mixed
 
 
-def diverging(image: NDArray[np.uint8], values: Array, top: float) -> NDArray[np.uint8]:
-    """A signed map [H, W] over its picture: what speaks for it warm, what speaks against it blue."""
-    return overlay(overlay(image, np.maximum(values, 0), top), np.maximum(-values, 0), top, "against")
+def diverging(
+    image: NDArray[np.uint8],
+    values: Array,
+    top: float,
+    ramps: Mapping[str, Array | None] = MappingProxyType({}),
+    opacity: float = OPACITY,
+) -> NDArray[np.uint8]:
+    """A signed map [H, W] over its picture: what speaks for it warm, what speaks against it blue, or in ``ramps``."""
+    warm = overlay(image, np.maximum(values, 0), top, "for", ramps.get("for"), opacity)
+    return overlay(warm, np.maximum(-values, 0), top, "against", ramps.get("against"), opacity)
 
 
 def hatched(image: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -6,9 +6,13 @@ Of an answer: its map, those of the alternatives, and the words of the question 
 import io
 import math
 import textwrap
+import threading
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Unpack
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,14 +20,15 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.files import write_bytes
 from vlx.report import answers, chances, colour, reasons, wording
-from vlx.report.pictures import Drawn
+from vlx.report import options as choices
+from vlx.report.options import FigureDict, FigureOptions
+from vlx.report.pictures import Drawn, Pixels
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
 PANEL = 2.3  # inches
-DPI = 140
 WIDE = 42  # characters of a reason under a panel
 LINES = 6
 LINE = 0.125  # inches
@@ -36,57 +41,88 @@ class Drawing(Figure):
         return rendered(self)
 
 
-def draw(why: Explanation, columns: int = 4) -> Figure:
+def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     """The picture and one panel a word or answer; made without pyplot, so nothing pops up and nothing is kept."""
-    drawn, top, words = Drawn.of(why, SIDE), colour.scale(why), answers.shown(why)
-    count = 1 + len(words) + bool(why.question_words)
-    columns = max(1, min(columns, count))
+    wished = FigureOptions.of(why, {}) if options is None else options
+    words, drawn = wished.words, Drawn.of(why, max(SIDE, round(1.5 * PANEL * wished.dpi)))
+    asked = bool(why.question_words) and set(why.words) <= set(words)
+    count = 1 + len(words) + asked
+    columns = min(wished.columns, count)
     rows = -(-count // columns)
     height, width = drawn.plain.shape[:2]
     tall = min(max(height / width, 0.3), 3.0)
-    told = [_told(word, why.instead_of if word in why.words else None) for word in words]
+    told = [_told(word, _rival(why, word)) for word in words]
     under = LINE * max((text.count("\n") + 1 for text in told if text), default=0)
     size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45 + under) * rows + 1.1)
-    figure = Drawing(figsize=size, layout="constrained", facecolor="white")
+    figure = Drawing(figsize=size, dpi=wished.dpi, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     axes[0].imshow(drawn.plain)
     axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
-    for axis, word, text in zip(axes[1:], words, told, strict=False):
+    titles = [_title(why, word) for word in words] if wished.titles is None else wished.titles
+    top, ramps = colour.scale(why), choices.ramps(wished.cmap, why.instead_of is not None)
+    for axis, word, text, title in zip(axes[1:], words, told, titles, strict=False):
+        axis.imshow(_under(drawn, word, top, ramps))
+        axis.set_title(title, fontsize=9, parse_math=False)
         if text:
-            axis.text(
-                0.5,
-                -0.03,
-                text,
-                fontsize=6.5,
-                ha="center",
-                va="top",
-                color="0.25",
-                transform=axis.transAxes,
-                parse_math=False,
-            )
-        axis.imshow((drawn.under if why.instead_of is None else drawn.under_signed)(word.signed, top))
-        axis.set_title(_title(why, word), fontsize=9, parse_math=False)
-    if why.question_words:
+            _write_under(axis, text)
+    if asked:
         _asked(axes[1 + len(words)], why)
     if words and top > 0:
-        _bar(figure, list(axes), columns, top, why)
+        _bar(figure, list(axes), columns, top, why, ramps)
     figure.suptitle(_heading(why, max(round(9.5 * size[0]), 30)), fontsize=12, parse_math=False)
     return figure
 
 
-def save(why: Explanation, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all."""
-    write_bytes(path, rendered(draw(why)))
+def _rival(why: Explanation, word: WordExplanation) -> str | None:
+    """The answer, or word, that a contrast's own word is compared with."""
+    return why.instead_of if word in why.words else None
 
 
-def rendered(figure: Figure) -> bytes:
-    """The figure as PNG; a letter that no font has is drawn as a box, without a warning."""
+def _under(drawn: Drawn, word: WordExplanation, top: float, ramps: Mapping[str, Array]) -> Pixels:
+    """The picture under a word's map; of a contrast both signs."""
+    if drawn.why.instead_of is None:
+        return drawn.under(word.signed, top, "for", ramps["for"])
+    return drawn.under_signed(word.signed, top, ramps)
+
+
+def _write_under(axis: Axes, text: str) -> None:
+    """A few short lines under a panel."""
+    style: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": "0.25", "parse_math": False}
+    axis.text(0.5, -0.03, text, transform=axis.transAxes, **style)
+
+
+def save(why: Explanation, path: Path, **given: Unpack[FigureDict]) -> None:
+    """Write the figure as the ending says (PNG, PDF or SVG), whole or not at all; ``given`` as in `FigureDict`."""
+    kind = path.suffix.lower().removeprefix(".")
+    options = FigureOptions.of(why, given, choices.DPI if kind == "png" else choices.FINE)
+    write_bytes(path, rendered(draw(why, options), kind))
+
+
+# Fonts go whole into a PDF and text stays text in an SVG; without dates and with a salt the same figure is the same
+# file. matplotlib takes these from settings that all threads share.
+_SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "vlx", "image.composite_image": False}
+_UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+_SETTING = threading.Lock()
+
+
+def rendered(figure: Figure, kind: str = "png") -> bytes:
+    """The figure as a file of a kind: "png", "pdf" with its fonts, or "svg" with text as text.
+
+    The same figure gives the same bytes. A letter that no font has is drawn as a box, without a warning.
+    """
+    if kind == "png":
+        return _saved(figure, kind)
+    with _SETTING, matplotlib.rc_context(_SETTINGS):
+        return _saved(figure, kind)
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=DPI)
+        figure.savefig(buffer, format=kind, dpi=figure.dpi, metadata=_UNDATED.get(kind))
     return buffer.getvalue()
 
 
@@ -119,10 +155,11 @@ def _asked(axis: Axes, why: Explanation) -> None:
         spine.set_visible(False)
 
 
-def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explanation) -> None:
+def _bar(
+    figure: Figure, axes: list[Axes], columns: int, top: float, why: Explanation, ramps: Mapping[str, Array]
+) -> None:
     """The colours with their numbers, under the panels."""
-    both = [*reversed(colour.ramp("against")), *colour.ramp("for")]
-    used = colour.ramp("for") if why.instead_of is None else both
+    used = ramps["for"] if why.instead_of is None else [*ramps["against"][::-1], *ramps["for"]]
     colors = LinearSegmentedColormap.from_list("used", np.array(used) / 255)
     ticks = ScalarFormatter(useMathText=True)
     ticks.set_powerlimits((-3, 4))
@@ -144,7 +181,7 @@ def _bar(figure: Figure, axes: list[Axes], columns: int, top: float, why: Explan
 
 
 def _title(why: Explanation, word: WordExplanation) -> str:
-    instead_of = why.instead_of if word in why.words else None
+    instead_of = _rival(why, word)
     seen = "" if word.seen is None else f" · seen {wording.seen(word)}"
     mark = f" · {wording.mark(word)}" if word.check is not None else ""
     rest = "" if instead_of is None else f" − {_line(instead_of, 14)}"

@@ -2,8 +2,9 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,13 @@ class Drawn:
         visible = cells.visible(why.placement, size)
         return cls(why, colour.hatched(small, visible), colour.hatched(colour.muted(small), visible))
 
-    def under(self, values: Array, top: float, view: str = "for") -> Pixels:
+    def under(self, values: Array, top: float, view: str = "for", colors: Array | None = None) -> Pixels:
         """The muted picture under the rectified map ``values`` [h, w] on a scale that ends at ``top``."""
-        return colour.overlay(self.muted, self._painted(np.maximum(values, 0)), top, view)
+        return colour.overlay(self.muted, self._painted(np.maximum(values, 0)), top, view, colors)
 
-    def under_signed(self, values: Array, top: float) -> Pixels:
+    def under_signed(self, values: Array, top: float, ramps: Mapping[str, Array] = MappingProxyType({})) -> Pixels:
         """The muted picture under the map ``values`` [h, w], both signs, on a scale from −``top`` to ``top``."""
-        return colour.diverging(self.muted, self._painted(values), top)
+        return colour.diverging(self.muted, self._painted(values), top, ramps)
 
     def _painted(self, values: Array) -> Array:
         return cells.paint(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
