@@ -78,7 +78,7 @@ def test_an_answers_alternatives_are_words_of_its_figure() -> None:
         (
             {"titles": lambda word: word.nothing},
             InputError,
-            r"titles: AttributeError .*; it must give a text for every",
+            r"titles: AttributeError .*; it must give a text",
         ),
         ({"titles": lambda word: 3}, InputError, r"titles must be True, False, a list"),
     ],
