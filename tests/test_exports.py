@@ -93,7 +93,7 @@ def test_columns_dpi_and_titles_are_those_that_were_asked_for() -> None:
     why = caption_explanation()
     drawn = why.plot(columns=2, dpi=50, titles=False)
     assert drawn.dpi == 50
-    places = {axis.get_subplotspec().get_geometry()[:2] for axis in drawn.axes if axis.images}  # type: ignore[union-attr]
+    places = {axis.get_subplotspec().get_geometry()[:2] for axis in drawn.axes if axis.images}
     assert places == {(3, 2)}
     assert panels(why, titles=False) == [""] * 5
     with (
