@@ -3,10 +3,10 @@
 Maps are kept as the engine gave them, signed and in score per cell; pictures of them are painted on demand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,19 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from pandas import DataFrame
 
-    from vlx.report.options import Choice, FigureDict, Titles
-
 Array = NDArray[Any]
+Choice = str | Sequence[str | int | tuple[str, int]]  # of words
+Titles = bool | Sequence[str] | Callable[["WordExplanation"], str]
+
+
+class FigureDict(TypedDict, total=False):
+    """The options of `Explanation.plot` as they are written; what each does is said there."""
+
+    words: Choice | None
+    columns: int
+    cmap: "str | Colormap | None"
+    titles: Titles
+    dpi: int | None
 
 
 @dataclass(frozen=True)
@@ -198,7 +208,7 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"Explanation({self.text!r}, {len(self)} words, picture {width}×{height}, {self.method}, {self.task})"
 
-    def save(self, path: str | Path, **options: Unpack["FigureDict"]) -> Path:
+    def save(self, path: str | Path, **options: Unpack[FigureDict]) -> Path:
         """Write to ``path``; the ending decides.
 
         For people: .html, .md, and the figure as .png, .pdf (with its fonts) or .svg (text stays text), which take the
@@ -225,9 +235,9 @@ class Explanation:
         self,
         columns: int = 5,
         *,
-        words: "Choice | None" = None,
+        words: Choice | None = None,
         cmap: "str | Colormap | None" = None,
-        titles: "Titles" = True,
+        titles: Titles = True,
         dpi: int | None = None,
     ) -> Any:
         """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it.

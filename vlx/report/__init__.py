@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Unpack
 
 from vlx import files, storage
 from vlx.errors import InputError, OutputError, in_own_words
-from vlx.explanation import Explanation
+from vlx.explanation import Explanation, FigureDict
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
-
-    from vlx.report.options import FigureDict
 
 __all__ = ["dataframe", "fragment", "plot", "save"]
 
 FIGURES = (".png", ".pdf", ".svg")
 
 
-def save(why: Explanation, path: Path, **options: Unpack["FigureDict"]) -> Path:
+def save(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> Path:
     """Write an explanation to ``path``: .html, .md, .png, .pdf, .svg for people, .csv, .json and .h5 for programs.
 
     ``options`` are those of `plot`, for its three kinds of pictures. The file is whole or not there at all. Raises
@@ -46,7 +44,7 @@ def save(why: Explanation, path: Path, **options: Unpack["FigureDict"]) -> Path:
     return path
 
 
-def plot(why: Explanation, **options: Unpack["FigureDict"]) -> "Figure":
+def plot(why: Explanation, **options: Unpack[FigureDict]) -> "Figure":
     """A matplotlib Figure with the picture and one map a word; never shown by itself."""
     from vlx.report import figure
     from vlx.report.options import FigureOptions
@@ -76,7 +74,7 @@ def _save_html(why: Explanation, path: Path) -> None:
     files.write_text(path, html.page(why))
 
 
-def _save_figure(why: Explanation, path: Path, **options: Unpack["FigureDict"]) -> None:
+def _save_figure(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> None:
     from vlx.report import figure
 
     figure.save(why, path, **options)

@@ -20,11 +20,11 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.explanation import Array, Explanation, FigureDict, WordExplanation
 from vlx.files import write_bytes
 from vlx.report import answers, chances, colour, reasons, wording
 from vlx.report import options as choices
-from vlx.report.options import FigureDict, FigureOptions
+from vlx.report.options import FigureOptions
 from vlx.report.pictures import Drawn, Pixels
 
 SIDE = 480  # longest side of the picture as drawn, in pixels

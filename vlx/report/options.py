@@ -1,9 +1,9 @@
 """What may be wished for in a figure: which words, under which titles, in which colours; checked before it is drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, TypedDict
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from vlx.errors import InputError, in_own_words
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation import Choice, Explanation, FigureDict, Titles, WordExplanation
 from vlx.language import chosen, close_matches, shortened
 from vlx.report import answers, colour
 
@@ -19,19 +19,6 @@ DPI = 140
 FINE = 300  # dots an inch of pictures in a PDF or SVG
 RESOLUTIONS = (10, 1200)
 COLUMNS = 4
-
-Choice = str | Sequence[str | int | tuple[str, int]]
-Titles = bool | Sequence[str] | Callable[[WordExplanation], str]
-
-
-class FigureDict(TypedDict, total=False):
-    """The options of `Explanation.plot` as they are written; what each does is said there."""
-
-    words: Choice | None
-    columns: int
-    cmap: str | Colormap | None
-    titles: Titles
-    dpi: int | None
 
 
 @dataclass(frozen=True, eq=False)
