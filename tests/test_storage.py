@@ -176,11 +176,11 @@ def test_a_damaged_picture_is_refused(tmp_path: Path, picture: object) -> None:
 
 
 def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"saved as .html, .png, .md, .json, .h5, not .pdf"):
-        caption_explanation().save(tmp_path / "why.pdf")
+    with pytest.raises(InputError, match=r"saved as .html, .png, .pdf, .svg, .md, .csv, .json, .h5, not .gif"):
+        caption_explanation().save(tmp_path / "why.gif")
 
 
-@pytest.mark.parametrize("ending", ["html", "png", "md", "json", "h5"])
+@pytest.mark.parametrize("ending", ["html", "png", "pdf", "svg", "md", "csv", "json", "h5"])
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path, ending: str) -> None:
     with pytest.raises(OutputError, match="no such folder; make it first"):
         caption_explanation().save(tmp_path / "none" / f"why.{ending}")

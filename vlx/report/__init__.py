@@ -25,8 +25,8 @@ def save(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> Path:
     """
     writers: dict[str, Callable[..., None]] = {
         ".html": _save_html,
-        ".md": _save_markdown,
         **dict.fromkeys(FIGURES, _save_figure),
+        ".md": _save_markdown,
         ".csv": _save_table,
         ".json": storage.save_json,
         ".h5": storage.save_hdf5,
