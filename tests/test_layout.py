@@ -35,8 +35,10 @@ ROWS = (
     "report",
     "folder",
     "models options probing recommending pipeline",
+    "comparing",
     "",
-    "cli cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running cli_streams __main__",
+    "cli cli_compare cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running cli_streams "
+    "__main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

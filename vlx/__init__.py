@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vlx import evaluation, neuron_names, scenes, tasks
+    from vlx.comparing import compare
     from vlx.errors import Failure, VlxError
     from vlx.explanation import Explanation, WordExplanation
     from vlx.models import load
@@ -27,6 +28,7 @@ __all__ = [
     "VlxError",
     "WordExplanation",
     "__version__",
+    "compare",
     "evaluation",
     "explain",
     "explain_many",
@@ -44,6 +46,7 @@ _HOMES = {
     "Failure": "vlx.errors",
     "VlxError": "vlx.errors",
     "WordExplanation": "vlx.explanation",
+    "compare": "vlx.comparing",
     "explain": "vlx.pipeline",
     "explain_many": "vlx.pipeline",
     "load": "vlx.models",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vlx import __version__
+from vlx.cli_compare import compare
 from vlx.cli_dissect import dissect
 from vlx.cli_evaluate import evaluate
 from vlx.cli_explain import answer, caption, classify
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(answer)
 main.add_command(caption)
 main.add_command(classify)
+main.add_command(compare)
 main.add_command(dissect)
 main.add_command(evaluate)
 main.add_command(models)

@@ -129,5 +129,10 @@ def _word(why: Explanation, word: WordExplanation) -> Record:
         "check": None if check is None else check.verdict,
         "share": None if check is None else rounded(check.share),
         "peak": peak_box(word),
-        "content": wording.noun(why) != "word" or is_content(word.label),
+        "content": says_something(why, word),
     }
+
+
+def says_something(why: Explanation, word: WordExplanation) -> bool:
+    """Whether a word says something of its own: all answers do, and content words of a caption."""
+    return wording.noun(why) != "word" or is_content(word.label)

@@ -1,0 +1,298 @@
+"""What two models, methods or texts make of the same pictures: words side by side, the largest differences first."""
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from PIL import Image
+
+from vlx import files
+from vlx.comparing import words
+from vlx.comparing.words import Side, WordPair
+from vlx.errors import Failure, InputError
+from vlx.explanation import Explanation
+from vlx.report import answers, table, wording
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SIDE = 240  # pixels of the kept picture's longer side
+QUALITY = 80
+COLUMNS = (
+    *("rank", "picture", "question", "word_a", "word_b", "position_a", "position_b", "difference", "by"),
+    *("logprob_a", "logprob_b", "logprob_change", "seen_a", "seen_b", "seen_change", "check_a", "check_b"),
+    *(
+        "correlation",
+        "elsewhere",
+        "peak_a",
+        "peak_b",
+        "unit_a",
+        "unit_b",
+        "after_other_words",
+        "note",
+        "text_a",
+        "text_b",
+    ),
+)
+TOLD = 5  # pairs that are printed
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePair:
+    """One picture, by ``name``, as A and B explain it; ``jpeg`` is the picture made small."""
+
+    name: str
+    text_a: str
+    text_b: str
+    words: tuple[WordPair, ...]
+    jpeg: bytes
+    question: str = ""
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, a: Explanation, b: Explanation) -> Self:
+        """Compare two explanations of one picture. Raises InputError where they are of two."""
+        require_one_picture(a, b)
+        notes = [f"{letter}: {note}" for letter, why in (("A", a), ("B", b)) for note in (*why.scope, *why.notes)]
+        asked = " / ".join(dict.fromkeys(why.question for why in (a, b) if why.question))
+        return cls(
+            name, answers.title(a), answers.title(b), words.pairs(a, b), _small(a), asked, (*_told(a, b), *notes)
+        )
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of its words, 0 to 1."""
+        return max((pair.difference for pair in self.words), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; `from_dict` makes an equal pair of it."""
+        plain = {"name": self.name, "text_a": self.text_a, "text_b": self.text_b, "question": self.question}
+        jpeg = base64.b64encode(self.jpeg).decode("ascii")
+        return {**plain, "words": [pair.to_dict() for pair in self.words], "jpeg": jpeg, "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """The pair that `to_dict` was called on."""
+        texts = {name: str(saved[name]) for name in ("name", "text_a", "text_b", "question")}
+        pairs = tuple(map(WordPair.from_dict, saved["words"]))
+        return cls(**texts, words=pairs, jpeg=base64.b64decode(saved["jpeg"]), notes=tuple(map(str, saved["notes"])))
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A pair of words with its picture, ``rank`` from 1 for the one that differs most."""
+
+    rank: int
+    picture: PicturePair
+    pair: WordPair
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What A and B make of the same pictures.
+
+    ``a`` and ``b`` are their names, ``pictures`` hold the words side by side, ``failures`` what could not be explained.
+    """
+
+    a: str
+    b: str
+    pictures: tuple[PicturePair, ...]
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Ranked, ...]:
+        """All pairs of words, those that differ most first; equal ones as they stand in pictures and texts."""
+        found = [(picture, pair) for picture in self.pictures for pair in picture.words]
+        found.sort(key=lambda one: one[1].order, reverse=True)
+        return tuple(Ranked(number, *one) for number, one in enumerate(found, 1))
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs: all words, log p, what they owe to the picture, and maps."""
+        return not any(picture.difference for picture in self.pictures) and not any(
+            picture.text_a != picture.text_b for picture in self.pictures
+        )
+
+    @property
+    def summary(self) -> tuple[tuple[str, str], ...]:
+        """The comparison in figures: (what, figure)."""
+        pairs = [pair for picture in self.pictures for pair in picture.words]
+        both = [pair for pair in pairs if pair.said_by_both]
+        fair = [pair for pair in both if not pair.after_others]
+        found = [
+            ("pictures", f"{len(self.pictures)}" + f", {len(self.failures)} failed" * bool(self.failures)),
+            ("words that both say", f"{len(both)} of {len(pairs)}"),
+            ("log p, B − A", _changes([pair.logprob_change for pair in fair], " nats")),
+            ("seen, B − A", _changes([pair.seen_change for pair in fair], " nats")),
+            ("heat that lies elsewhere", _middle([pair.maps.elsewhere for pair in both if pair.maps], _percent)),
+            ("rank correlation of maps", _middle([pair.maps.correlation for pair in both if pair.maps], _signed)),
+            (
+                "maps compared",
+                "; ".join(dict.fromkeys(pair.maps.grids for pair in pairs if pair.maps and pair.maps.grids)),
+            ),
+            *((f"maps of {letter} confirmed", _confirmed(pairs, letter.lower())) for letter in "AB"),
+        ]
+        return tuple((name, figure) for name, figure in found if figure)
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The table, a row a pair of words in the order of their rank, its columns ``COLUMNS``."""
+        for one in self.ranked:
+            a, b, pair = one.pair.a, one.pair.b, one.pair
+            maps = pair.maps
+            said, notes = one.picture, [] if maps is None else [maps.grids, maps.note]
+            yield [
+                *(one.rank, said.name, said.question or None, *_each(a, b, "word"), *_each(a, b, "position")),
+                *(table.rounded(pair.difference), pair.by),
+                *(*_each(a, b, "logprob"), pair.logprob_change, *_each(a, b, "seen"), pair.seen_change),
+                *_each(a, b, "check"),
+                *((None, None) if maps is None else (maps.correlation, maps.elsewhere)),
+                *(*_each(a, b, "top"), *_each(a, b, "unit")),
+                *(pair.after_others, "; ".join(filter(None, notes)) or None),
+                *(said.text_a, said.text_b),
+            ]
+
+    def save(self, path: str | Path) -> Path:
+        """Write to ``path``: .html for people, one self-contained page, or .csv, a row a pair of words.
+
+        >>> vlx.compare(a, b, pictures).save("compared.html")
+        """
+        path = Path(path)
+        writers: dict[str, Callable[[], str]] = {".html": self._page, ".csv": self._csv}
+        ending = path.suffix.lower()
+        if ending not in writers:
+            known = " or ".join(writers)
+            raise InputError(f"{path}: a comparison is saved as {known}, not {ending or 'without ending'}")
+        files.require_place(path)
+        files.write_text(path, writers[ending]())
+        return path
+
+    def to_dataframe(self) -> "DataFrame":
+        """The table as a pandas DataFrame. Raises InputError where pandas is not installed."""
+        return table.frame(COLUMNS, self.rows())
+
+    def _page(self) -> str:
+        from vlx.comparing import page
+
+        return page.page(self)
+
+    def _csv(self) -> str:
+        return table.written(COLUMNS, ([table.cell(value) for value in row] for row in self.rows()))
+
+    def _repr_html_(self) -> str:
+        from vlx.comparing import page
+
+        return page.frame(self)
+
+    def __repr__(self) -> str:
+        return f"Comparison(A: {self.a}, B: {self.b}, {len(self.pictures)} pictures, {len(self.ranked)} words)"
+
+    def __str__(self) -> str:
+        lines = [f"A: {self.a}", f"B: {self.b}", *(f"{name}: {figure}" for name, figure in self.summary)]
+        most = [one for one in self.ranked[:TOLD] if one.pair.difference > 0]
+        lines += [f"{one.rank}. {one.picture.name}: {said(one.pair)}" for one in most] or ["nothing differs"]
+        return "\n".join([*lines, *(f"failed: {failure}" for failure in self.failures)])
+
+
+def said(pair: WordPair) -> str:
+    """What differs most between two words, in a sentence."""
+    a, b = pair.a, pair.b
+    if a is None or b is None:
+        only = a or b
+        return f"only {'B' if a is None else 'A'} says “{'' if only is None else only.word}”"
+    if not pair.said_by_both:
+        return f"A says “{a.word}”, B “{b.word}”"
+    return f"“{a.word}”: {_kinds(pair, a, b)[pair.by]}"
+
+
+def _kinds(pair: WordPair, a: Side, b: Side) -> dict[str, str]:
+    maps = pair.maps
+    moved = "" if maps is None or maps.elsewhere is None else f"{_percent(maps.elsewhere)} of its heat lies elsewhere"
+    ranks = "" if maps is None or maps.correlation is None else f"rank correlation {_signed(maps.correlation)}"
+    return {
+        "": "the same",
+        "log p": f"p {_share(a.logprob)} → {_share(b.logprob)} (log p {_nats(pair.logprob_change)})",
+        "seen": f"owed to the picture {_nats(a.seen)} → {_nats(b.seen)} nats",
+        "value": f"{_number(a.score)} → {_number(b.score)}",
+        "map": ", ".join(filter(None, [moved, ranks])),
+    }
+
+
+def require_one_picture(a: Explanation, b: Explanation) -> None:
+    """Raises InputError where two explanations are of pictures of different size."""
+    (tall, wide), (high, broad) = a.image.shape[:2], b.image.shape[:2]
+    if (tall, wide) != (high, broad):
+        raise InputError(
+            f"two explanations of one picture are compared; A's has {wide}×{tall} pixels, B's {broad}×{high}"
+        )
+
+
+def _told(a: Explanation, b: Explanation) -> Iterator[str]:
+    """What stands in the way of a fair comparison."""
+    if not np.array_equal(a.image, b.image):
+        yield "the pictures of A and B are of one size and not the same"
+    if (a.question or "") != (b.question or ""):
+        yield f"A was asked “{a.question}”, B “{b.question}”"
+    if answers.title(a) != answers.title(b):
+        yield "the texts differ: log p after another beginning is not that of the same question"
+    targets = [dict.fromkeys(word.target for word in why) for why in (a, b)]
+    if targets[0].keys() != targets[1].keys():
+        told = [", ".join(one) or "nothing" for one in targets]
+        yield f"A's maps are of {told[0]}, B's of {told[1]}: their strengths have different units"
+
+
+def _small(why: Explanation) -> bytes:
+    image = Image.fromarray(why.image)
+    image.thumbnail((SIDE, SIDE))
+    held = io.BytesIO()
+    image.save(held, "JPEG", quality=QUALITY, optimize=True)
+    return held.getvalue()
+
+
+def _each(a: Side | None, b: Side | None, name: str) -> tuple[Any, Any]:
+    return None if a is None else getattr(a, name), None if b is None else getattr(b, name)
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _changes(values: Sequence[float | None], unit: str) -> str:
+    known = _known(values)
+    if not known:
+        return ""
+    return f"mean {_nats(fmean(known))}, of its size {fmean(map(abs, known)):.2f}{unit}"
+
+
+def _middle(values: Sequence[float | None], written: Callable[[float], str]) -> str:
+    known = _known(values)
+    return f"median {written(median(known))}" if known else ""
+
+
+def _confirmed(pairs: Sequence[WordPair], side: str) -> str:
+    checks = [one.check for pair in pairs if (one := getattr(pair, side)) is not None and one.check is not None]
+    return f"{checks.count('confirmed')} of {len(checks)}" if checks else ""
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else wording.difference(value)
+
+
+def _share(logprob: float | None) -> str:
+    return "–" if logprob is None else wording.share(logprob)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else wording.figure(value)

@@ -1,0 +1,171 @@
+"""A comparison as one self-contained page: no network, everything from the user escaped."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
+from vlx.comparing.words import Side, WordPair
+from vlx.report import cells, colour, pictures, wording
+
+DRAWN = 80  # pairs of words that have their maps on the page; the others are in the table below them
+LISTED = 1000  # rows of that table
+SHOWN = 200  # pictures whose texts are listed
+FEW = 5  # pictures whose texts stand above all else
+FRAME_HEIGHT = 800
+SIDES = ("A", "B")
+
+
+@dataclass(frozen=True)
+class Map:
+    """One side's map of a word as it is drawn: its picture as a data address, and its figures."""
+
+    letter: str
+    side: Side | None
+    address: str
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Its figures with their names."""
+        side = self.side
+        if side is None:
+            return []
+        check = [] if side.check is None else [("check", f"{wording.CHECKED.get(side.check, '')} {side.check}")]
+        seen = [] if side.seen is None else [("seen", wording.difference(side.seen))]
+        value = side.score is not None and side.logprob is None
+        chance = [("value", wording.figure(side.score or 0.0))] if value else [("p", _share(side.logprob))]
+        return [*chance, *seen, *check, ("peak", f"{wording.figure(side.top)} {side.unit}")]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair of words on the page."""
+
+    ranked: Ranked
+    maps: tuple[Map, ...]
+
+    @property
+    def pair(self) -> WordPair:
+        """The pair itself."""
+        return self.ranked.pair
+
+    @property
+    def said(self) -> str:
+        """In what they differ most."""
+        return said(self.pair)
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """What their difference is made of."""
+        pair, maps = self.pair, self.pair.maps
+        found = [
+            ("log p, B − A", None if pair.logprob_change is None else wording.difference(pair.logprob_change)),
+            ("seen, B − A", None if pair.seen_change is None else wording.difference(pair.seen_change)),
+            ("heat elsewhere", None if maps is None or maps.elsewhere is None else f"{100 * maps.elsewhere:.0f} %"),
+            ("rank correlation", None if maps is None else _correlation(maps.correlation)),
+        ]
+        return [(name, figure) for name, figure in found if figure is not None]
+
+    @property
+    def notes(self) -> list[str]:
+        """What limits the comparison."""
+        after = ["after other words: its log p is that of another question"] if self.pair.after_others else []
+        maps = self.pair.maps
+        return [*after, *([maps.note] if maps is not None and maps.note else [])]
+
+    @property
+    def keys(self) -> dict[str, float]:
+        """The numbers by which the page can be sorted."""
+        parts = self.pair.parts
+        return {name: round(parts.get(part, parts.get("words", 0.0)), 6) for name, part in _KEYS.items()} | {
+            "difference": self.pair.difference
+        }
+
+
+_KEYS = {"logp": "log p", "seen": "seen", "map": "map"}
+
+
+def page(found: Comparison) -> str:
+    """The whole page as one string."""
+    ranked, script = found.ranked, _part("compare.js")
+    drawn = [Row(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
+    return _template().render(
+        found=found,
+        rows=drawn,
+        rest=[Row(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
+        left=max(len(ranked) - DRAWN - LISTED, 0),
+        pictures=found.pictures[:SHOWN],
+        unlisted=max(len(found.pictures) - SHOWN, 0),
+        few=FEW,
+        pieces=pieces,
+        style=Markup(_part("compare.css")),
+        script=Markup(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        marks=wording.MARKS,
+    )
+
+
+def frame(found: Comparison) -> str:
+    """The page in a frame for notebooks; its own styles and script cannot touch the notebook's."""
+    style = f"width:100%;height:{FRAME_HEIGHT}px;border:0;border-radius:8px"
+    content = escape(page(found))
+    return f'<iframe title="vlx comparison" sandbox="allow-scripts" style="{style}" srcdoc="{content}"></iframe>'
+
+
+def pieces(picture: PicturePair, letter: str) -> Iterator[tuple[str, bool]]:
+    """The words of one side's text, each with whether the other says it, too."""
+    for pair in picture.words:
+        side = pair.a if letter == "A" else pair.b
+        if side is not None:
+            yield side.word, pair.said_by_both
+
+
+def _maps(picture: PicturePair, pair: WordPair) -> tuple[Map, ...]:
+    image = np.asarray(Image.open(io.BytesIO(picture.jpeg)).convert("RGB"))
+    return tuple(
+        Map(letter, side, "" if side is None else pictures.address(_under(image, side)))
+        for letter, side in zip(SIDES, (pair.a, pair.b), strict=True)
+    )
+
+
+def _under(image: NDArray[np.uint8], side: Side) -> NDArray[np.uint8]:
+    """The small picture under what speaks for a word, on a scale that ends at the map's own peak."""
+    size = (image.shape[0], image.shape[1])
+    heat = np.maximum(side.drawn, 0)
+    muted = colour.hatched(colour.muted(image), cells.visible(side.placement, size))
+    return colour.overlay(muted, cells.paint(heat, side.placement, size), float(heat.max(initial=0.0)))
+
+
+def _share(logprob: float | None) -> str:
+    return "–" if logprob is None else wording.share(logprob)
+
+
+def _correlation(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}".replace("-", "−")
+
+
+@cache
+def _part(name: str) -> str:
+    return (files("vlx.comparing") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("compare.html.j2")
