@@ -38,6 +38,7 @@ def test_something_that_is_no_task_is_refused() -> None:
         ({"method": ""}, None),
         ({"target": "probability"}, r"^target='probability'; known are logprob, logit, prob, margin$"),
         ({"beams": 0}, r"^beams=0 must be 1 or more$"),
+        ({"beams": 2**70}, r"^beams=1\.181e\+21 are more sentences than can be held at once; give up to 1024$"),
         ({"batch_size": 3}, r"^explain\(\) has no option 'batch_size'"),
         ({"caption": ["a", "dog"]}, r"caption"),
         ({"caption": 3}, r"caption"),

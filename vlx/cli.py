@@ -16,7 +16,9 @@ from vlx.cli_names import names
 from vlx.cli_options import console, progress
 from vlx.cli_running import INTERRUPTED, writable
 from vlx.cli_streams import spoken
-from vlx.errors import VlxError
+from vlx.errors import VlxError, in_own_words
+
+CLICK = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
 
 
 class _Group(click.Group):
@@ -28,7 +30,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with in_own_words("vlx", passing=CLICK):
+                return super().invoke(ctx)
         except VlxError as error:
             raise click.ClickException(str(error)) from None
         except KeyboardInterrupt:

@@ -12,9 +12,13 @@ VlxError
     └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
 
+import os
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import walk_tb
+from types import FrameType
 
 
 class VlxError(Exception):
@@ -81,19 +85,56 @@ class Failure:
 
 
 @contextmanager
-def in_own_words(what: str, kind: type[VlxError] = InputError, remedy: str = "") -> Iterator[None]:
+def in_own_words(
+    what: str,
+    kind: type[VlxError] = InputError,
+    remedy: str = "",
+    *,
+    bugs: bool = False,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
     """The one place where what others raise becomes vlx's own: ``kind``, naming ``what`` it was about.
 
-    The cause stays chained, so that a bug keeps its traceback; what vlx raises passes.
+    Foreign is what a library raises that vlx called, and whatever exceeds what a machine has. What code of the user's
+    raises passes, and so do ``passing``, what vlx raises on purpose, and bugs: what goes wrong in its own lines. With
+    ``bugs`` these are turned too: a damaged file may make any line stumble. The cause stays chained.
 
-        >>> with in_own_words(str(path), remedy="save it again"):
+        >>> with in_own_words(str(path), remedy="save it again", bugs=True):
         ...     read(path)
     """
     try:
         yield
-    except VlxError:
-        raise
     except Exception as error:
+        if isinstance(error, (VlxError, *passing)) or not (bugs or _foreign(error)):
+            raise
         told = " ".join(str(error).split())[:120]
         name = type(error).__name__
         raise kind(f"{what[:120]}: {name}{f' ({told})' * bool(told)}{f'; {remedy}' * bool(remedy)}") from error
+
+
+LIMITS = (RecursionError, MemoryError, OverflowError)
+COMPILED = (RuntimeError, OSError)  # how torch and others tell of what their compiled parts, which have no frames, met
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIBRARIES = tuple({os.path.abspath(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
+
+
+def _foreign(error: Exception) -> bool:
+    """Whether a library raised it that vlx called, and not a line of vlx or of its user."""
+    if isinstance(error, LIMITS):
+        return True
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    called = next((place for place, frame in enumerate(reversed(frames)) if not _of_library(frame)), 0)
+    ours = _of_vlx(frames[-1 - called])
+    compiled = isinstance(error, COMPILED) and not isinstance(error, NotImplementedError)
+    return ours and (called > 0 or compiled or type(error).__module__ != "builtins")
+
+
+def _of_vlx(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.split(".")[0] == "vlx" or frame.f_code.co_filename.startswith(HERE + os.sep)
+
+
+def _of_library(frame: FrameType) -> bool:
+    place, name = frame.f_code.co_filename, frame.f_globals.get("__name__")
+    made = place.startswith("<") and name != "__main__"  # as templates are; what a user types is __main__
+    return not _of_vlx(frame) and (made or place.startswith(LIBRARIES))

@@ -57,7 +57,7 @@ def load(name: str | Path, **options: Any) -> Task:
             "vlx.tasks.captioning.CnnLstmCaptioner, vlx.tasks.vqa.CnnLstmVqa or vlx.tasks.classification.Classifier, "
             "and a model of transformers by vlx.tasks.huggingface.loading.wrap"
         )
-    with in_own_words(f"{shortened(str(name), 100)} cannot be loaded", ModelError):
+    with in_own_words(f"{shortened(str(name), 100)} cannot be loaded", ModelError, bugs=True):
         return _opened(name, options)
 
 

@@ -25,6 +25,7 @@ from vlx.weighting import Method
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
 TEXTS = ("caption", "question", "answer", "instead_of", "prompt")
 Pair = Mapping[str, str] | Mapping[int, str]  # a word of the caption, or its position, and another one
+BEAMS = 1024
 AUTO = "auto"
 MEASURED = "measured on this model by those who made the adapter"
 ELSEWHERE = {
@@ -269,6 +270,8 @@ def _query(option: Mapping[str, Any]) -> Query:
     beams = option["beams"]
     if not isinstance(beams, int) or beams < 1:
         raise InputError(f"beams={beams!r} must be 1 or more")
+    if beams > BEAMS:
+        raise InputError(f"beams={beams:.4g} are more sentences than can be held at once; give up to {BEAMS}")
     return Query(option["caption"], option["question"], option["answer"], option["instead_of"], beams, option["prompt"])
 
 

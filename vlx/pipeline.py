@@ -16,7 +16,7 @@ from vlx import __version__, assembly, attention, engine, methods, recommending,
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
 from vlx.contrast import contrasted
-from vlx.errors import Failure, InputError
+from vlx.errors import Failure, InputError, ModelError, in_own_words
 from vlx.explanation import Explanation
 from vlx.geometry import Frame, Grid, Placement
 from vlx.images import Picture, open_image
@@ -38,6 +38,7 @@ from vlx.weighting import Method
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 T = TypeVar("T")
 PATIENCE = 100  # failures of an iterator of pictures in a row, before it is given up
+UNUSABLE = "the options cannot be used"
 BATCH = 16  # pictures that explain_many takes through the vision part at once
 
 
@@ -67,7 +68,9 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
     _check_task(task)
-    return next(_raising(_explained(task, iter([(image, Options.of(task, options))]), 1)))
+    with in_own_words(UNUSABLE):
+        given = Options.of(task, options)
+    return next(_raising(_explained(task, iter([(image, given)]), 1)))
 
 
 @overload
@@ -118,7 +121,9 @@ def explain_many(
         raise InputError(f"batch_size={batch_size!r} must be 1 or more")
     if errors not in ("raise", "keep"):
         raise InputError(f'errors={errors!r}; give "raise", or "keep" for a Failure in the place of a broken picture')
-    found = _explained(task, each(task, _iterable(images), options), batch_size)
+    with in_own_words(UNUSABLE):
+        turns = each(task, _iterable(images), options)
+    found = _explained(task, turns, batch_size)
     return _raising(found) if errors == "raise" else _forgetting(found)
 
 
@@ -180,7 +185,8 @@ def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Op
 def _tried(name: str, act: Callable[[], T]) -> "T | Failure":
     """What a function returns, or its failure; its frames are done by then, and can let go of their tensors."""
     try:
-        return act()
+        with in_own_words(f"{name} cannot be explained", ModelError):
+            return act()
     except Exception as error:
         return Failure(name, error)
 

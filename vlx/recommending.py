@@ -20,7 +20,7 @@ from vlx import attention, engine
 from vlx.asked import lead, questions
 from vlx.attention import ATTENTION_METHODS
 from vlx.dependence import refuse_cut
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.images import open_image
 from vlx.kept import Kept
 from vlx.map_check import MOVED, NATS, RELATIVE, count, random_sets, top
@@ -130,6 +130,7 @@ class Recommendation:
         return "\n".join([head, *lines, random, *(f"{line}." for line in self.told)]).replace("-", "−")
 
 
+@in_own_words("the methods cannot be compared", ModelError)
 def recommend(
     task: Task,
     pictures: Iterable[Any],

@@ -49,7 +49,7 @@ def _known(path: Path, name: Any, version: Any) -> None:
 
 
 def _made(path: Path, record: dict[str, Any]) -> Explanation:
-    with in_own_words(f"{path} is damaged", remedy="save it again"):
+    with in_own_words(f"{path} is damaged", remedy="save it again", bugs=True):
         schema.explanation(record)
         return _explanation(record)
 

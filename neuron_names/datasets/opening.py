@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlx.errors import InputError
+from vlx.errors import InputError, in_own_words
 from vlx.neuron_names.datasets.broden import BrodenData
 from vlx.neuron_names.datasets.captions import PREFIX as CAPTIONS
 from vlx.neuron_names.datasets.captions import open_captions
@@ -18,6 +18,7 @@ UNDERSTOOD = (
 )
 
 
+@in_own_words("the data set cannot be opened", bugs=True)
 def open_data(spec: "str | Path | ConceptData") -> ConceptData:
     """Labelled pictures by name, for `dissect`; raises InputError for anything not understood.
 

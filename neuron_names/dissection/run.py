@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -27,6 +27,7 @@ def _silently(items: Iterable[Any], _label: str) -> Iterable[Any]:
     return items
 
 
+@in_own_words("the dissection cannot be made", ModelError)
 def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> NeuronNames:
     """Name the units of ``task``'s feature map A by the concepts of ``data``: Network Dissection (1704.05796), exact.
 
@@ -54,6 +55,7 @@ def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> Neuro
     return next(iter(found.values()))
 
 
+@in_own_words("the dissection cannot be made", ModelError)
 def dissect_layers(
     task: Task,
     data: ConceptData | str | Path,

@@ -7,7 +7,7 @@ file does. Nothing is unpickled or evaluated.
 
 from pathlib import Path
 
-from vlx.errors import InputError
+from vlx.errors import InputError, OutputError, in_own_words
 from vlx.neuron_names.formats.hdf5 import load, save_hdf5
 from vlx.neuron_names.formats.plain import save_csv, save_json
 from vlx.neuron_names.formats.reading import FORMATS, read
@@ -26,5 +26,6 @@ def save(names: NeuronNames, path: str | Path) -> Path:
     ending = path.suffix.lower()
     if ending not in writers:
         raise InputError(f"{path}: names are saved as {', '.join(writers)}, not {ending or 'without ending'}")
-    writers[ending](names, path)
+    with in_own_words(f"{path} cannot be written", OutputError):
+        writers[ending](names, path)
     return path

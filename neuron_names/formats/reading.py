@@ -55,7 +55,7 @@ def read(
     if format is not None and format not in FORMATS:
         near = ", ".join(close_matches(format, FORMATS)) or ", ".join(FORMATS)
         raise InputError(f"format={format!r}; known are: {near}")
-    with in_own_words(f"{path} is no table that can be read", remedy="write it again"):
+    with in_own_words(f"{path} is no table that can be read", remedy="write it again", bugs=True):
         return _read(path, format, layer, units, base)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlx import references
+from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import cases_of, check_scenes
 from vlx.evaluation.maps import maps_of, methods_of
 from vlx.evaluation.result import Figure, Result
@@ -17,6 +18,7 @@ from vlx.task import Task
 METRIC = "rank correlation"
 
 
+@in_own_words("the evaluation cannot be made", ModelError)
 def agreement(
     task: Task,
     n: int = 30,

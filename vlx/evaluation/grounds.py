@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vlx import engine
 from vlx.because import becauses, evidence, reasoned
+from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import check_scenes
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.grouping import name_units
@@ -59,6 +60,7 @@ class _Asked:
         return word_target(self.prediction, self.position, 0, kind)
 
 
+@in_own_words("the evaluation cannot be made", ModelError)
 def grounds(
     task: Task,
     n: int = 500,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx import probes, references
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.result import Figure, Result
 from vlx.owing import table
 from vlx.scenes import HELD_OUT, draw
@@ -24,6 +24,7 @@ NAN = float("nan")
 MADE, SCENES = "looked, references of the picture", "looked, other scenes"
 
 
+@in_own_words("the evaluation cannot be made", ModelError)
 def looking(
     task: Task,
     n: int = 200,

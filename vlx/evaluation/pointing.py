@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vlx import engine
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.cases import Case, cases_of, check_scenes
 from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.result import Figure, Result, wilson
@@ -32,6 +32,7 @@ ORDER = ("logprob", "logit", "margin")
 BATCH = 16
 
 
+@in_own_words("the evaluation cannot be made", ModelError)
 def evaluate(
     task: Task,
     n: int = 500,
