@@ -37,9 +37,7 @@ def save(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> Path:
     if options and ending not in FIGURES:
         raise InputError(f"{path}: {', '.join(options)} is for figures ({', '.join(FIGURES)}); leave it out")
     files.require_place(path)
-    with in_own_words(
-        f"{path} cannot be written", OutputError, "a bug of vlx if the explanation is its own: report it"
-    ):
+    with in_own_words(f"{path} cannot be written", OutputError):
         writers[ending](why, path, **options)
     return path
 
@@ -57,7 +55,8 @@ def dataframe(why: Explanation) -> "pandas.DataFrame":
     """The table of the words as a pandas DataFrame."""
     from vlx.report import table
 
-    return table.frame(table.COLUMNS, table.values(table.of(why)))
+    with in_own_words("the table cannot be made"):
+        return table.frame(table.COLUMNS, table.values(table.of(why)))
 
 
 def fragment(why: Explanation) -> str:

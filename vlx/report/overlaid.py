@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from vlx.errors import InputError
+from vlx.errors import InputError, in_own_words
 from vlx.explanation import Array, WordExplanation
 from vlx.geometry import Frame, Grid, Placement
 from vlx.images import open_image
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ASPECT = 0.02  # how far the sides of a picture may be from those of the placement's, as a share
 
 
+@in_own_words("the overlay cannot be drawn")
 def overlay(
     picture: Any,
     heat: Any,
