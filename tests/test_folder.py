@@ -26,6 +26,7 @@ from vlx.folder import gallery, records
 from vlx.folder.inputs import Found, Item, crossed, items
 from vlx.folder.manifest import NAME, Job, Manifest, free
 from vlx.folder.names import stems
+from vlx.report import html
 
 JOB = Job("caption", "tiny", "abc", {"beams": 1})
 
@@ -230,15 +231,11 @@ class Cut(BaseException):
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages that are written in no time."""
 
-    def save(self: vlx.Explanation, path: Path) -> Path:
-        path.write_bytes(self.image.tobytes() + repr(self.words).encode())
-        return path
-
-    monkeypatch.setattr(vlx.Explanation, "save", save)
+    monkeypatch.setattr(html, "page", lambda why: f"{why.image.tobytes()} {why.words}")
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("place", range(10))
+@pytest.mark.parametrize("place", range(9))
 def test_a_run_cut_off_anywhere_goes_on_to_the_same_files(
     tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ ROWS = (
     "schema storage evaluation assembly",
     "report",
     "folder",
+    "cluster",
     "models options probing recommending pipeline",
     "comparing",
     "",

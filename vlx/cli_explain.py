@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +71,12 @@ def caption(
     columns = ("caption", "prompt", "instead_of")
     found = cli_running.found(images, columns, running)
     found = _with(found, {"caption": text, "prompt": prompt, "instead_of": _pair(instead_of)}, pairs=True)
-    task = vlx.load(model, **loading)
+    task = (load := partial(vlx.load, model, **loading))()
     cli_running.require(task, "captioning", model)
     plain = {"beams": beams, "method": method, "target": target, "names": _table(task, names), "guided": guided}
     command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
     job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
-    cli_running.run(job, found, cli_running.explained(task, columns, plain), command, running)
+    cli_running.run(job, found, cli_running.Explaining(task, load, columns, plain), command, running)
 
 
 FLAGS = ("caption", "prompt", "instead_of")
@@ -134,14 +135,14 @@ def answer(
 
     found = _asked_of(given, questions, running)
     found = _with(found, {"answer": _given(texts), "instead_of": instead_of})
-    task = vlx.load(model, **loading)
+    task = (load := partial(vlx.load, model, **loading))()
     cli_running.require(task, "vqa", model)
     plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
     options = {**plain, "looks": probes, "occlusion": probes and method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
     command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
     job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
-    cli_running.run(job, found, cli_running.explained(task, tuple(flags), options), command, running)
+    cli_running.run(job, found, cli_running.Explaining(task, load, tuple(flags), options), command, running)
 
 
 @click.command()
@@ -180,12 +181,12 @@ def classify(
 
     found = _renamed(cli_running.found(images, ("class", "instead_of"), running))
     found = _with(found, {"answer": _given(classes), "instead_of": instead_of})
-    task = vlx.load(model)
+    task = (load := partial(vlx.load, model))()
     cli_running.require(task, "classification", model)
     plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
     command = cli_running.asked("classify", {"model": model, **plain}, {"answer": "class", "instead_of": "instead_of"})
     job = cli_running.job("classify", model, task, plain)
-    cli_running.run(job, found, cli_running.explained(task, ("answer", "instead_of"), plain), command, running)
+    cli_running.run(job, found, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
 
 
 def _asked_of(given: Sequence[str], questions: Path | None, running: Running) -> "Found":

@@ -1,5 +1,6 @@
 """What several commands share: options, a progress bar, a console."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,13 @@ class _Spelled(click.Choice[str]):
         return super().convert(plain if plain in self.choices else value, param, ctx)
 
 
+def _address(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Raises BadParameter where a picture was taken for the address."""
+    if given is None or given in ("", "auto", "local") or re.fullmatch(r"(ray://)?[^/\s]+:\d+", given):
+        return given
+    raise click.BadParameter(f"{given!r} is no address: local, auto or HOST:PORT; alone, write --ray at the end")
+
+
 METHOD = click.option(
     "--method", type=_Spelled((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
 )
@@ -34,6 +42,19 @@ GUIDED = click.option(
     "--guided",
     is_flag=True,
     help="Also draw Guided Grad-CAM (paper, section 3.2): fine lines, an illustration and no evidence.",
+)
+RAY = (
+    click.option(
+        "--ray",
+        metavar="[ADDRESS]",
+        is_flag=False,
+        flag_value="",
+        callback=_address,
+        help="Run on a Ray cluster: local (this machine), auto, HOST:PORT; alone: the one there is, else local.",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="With --ray: at most so many; default: as there is room."
+    ),
 )
 _LOADING = (
     click.option("--device", help="For hf: models, where to run: cpu, cuda, cuda:1, mps."),

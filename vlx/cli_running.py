@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli_options import console
+from vlx.cli_options import RAY, console
 from vlx.errors import Failure, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from vlx.explanation import Explanation
     from vlx.folder import Found, Item, Job, Summary
+    from vlx.folder.run import Elsewhere
     from vlx.task import Task
 
     Explained = Callable[[Sequence[Item]], Iterable[Explanation | Failure]]
@@ -42,6 +42,7 @@ _OPTIONS = (
     click.option(
         "--overwrite", is_flag=True, help="Explain again what is there; a manifest of other results is begun anew."
     ),
+    *RAY,
     click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, one a line."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
     click.option("-v", "--verbose", is_flag=True, help="Print all figures and sentences, of every picture."),
@@ -56,6 +57,8 @@ class Running:
     out: Path | None
     resume: bool
     overwrite: bool
+    ray: str | None
+    workers: int | None
     as_json: bool
     quiet: bool
     verbose: bool
@@ -109,22 +112,36 @@ def job(command: str, name: str, task: "Task", options: Mapping[str, Any]) -> "J
     import torch
 
     from vlx import __version__, folder
-    from vlx.digest import weights_digest
+    from vlx.digest import task_digest
 
-    networks = [part for part in vars(task).values() if isinstance(part, torch.nn.Module)]
-    weights = weights_digest(chain.from_iterable(one.state_dict().values() for one in networks)) if networks else ""
     set_ = {option: value for option, value in options.items() if value not in (None, False)}
-    return folder.Job(command, name, weights, set_, {"vlx": __version__, "torch": str(torch.__version__)})
+    return folder.Job(command, name, task_digest(task), set_, {"vlx": __version__, "torch": str(torch.__version__)})
 
 
-def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any]) -> "Explained":
-    """Items → their explanations in order, one picture after the other so that a resumed run computes the same."""
+@dataclass(frozen=True)
+class Explaining:
+    """How items are explained: by which ``task``, which another process would ``load``, and with which options.
+
+    ``columns`` are the names of the texts that are an item's own.
+    """
+
+    task: "Task"
+    load: "Callable[[], Task]"
+    columns: Sequence[str]
+    options: Mapping[str, Any]
+
+
+def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], keep: bool = False) -> "Explained":
+    """Items → their explanations in order, one picture after the other so that a resumed run computes the same.
+
+    ``keep``: a bug costs its picture alone, as it does among several; else of a single picture it shows its traceback.
+    """
     import vlx
 
     def told(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
         texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
         given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
-        errors: Any = "raise" if len(items) == 1 else "keep"  # of a single picture a bug shows its traceback
+        errors: Any = "raise" if len(items) == 1 and not keep else "keep"
         return vlx.explain_many(task, [item.path for item in items], batch_size=1, errors=errors, **given)
 
     return told
@@ -137,17 +154,19 @@ def _placed(given: Any) -> Any:
     return {int(word) if word.lstrip("-").isdecimal() else word: other for word, other in given.items()}
 
 
-def run(job: "Job", found: "Found", explained: "Explained", command: "Callable[[Item], str]", running: Running) -> None:
+def run(job: "Job", found: "Found", explain: Explaining, command: "Callable[[Item], str]", running: Running) -> None:
     """Run over the items and print what becomes of them; ends with 1 when one failed, with 130 when interrupted."""
     from vlx import folder
 
-    explained([])  # options that cannot be are refused before anything is written
+    here = explained(explain.task, explain.columns, explain.options)
+    here([])  # options that cannot be are refused before anything is written
     out = _out(running, job)
     writable(out)
     items = found.items
     for note in () if running.quiet else found.notes:
         click.echo(f"Note: {note}", err=True)
     with (
+        _elsewhere(job, explain, running) as elsewhere,
         folder.Manifest.opened(out, job, resume=running.resume, overwrite=running.overwrite) as held,
         _progress(len(items), running) as progress,
     ):
@@ -158,8 +177,26 @@ def run(job: "Job", found: "Found", explained: "Explained", command: "Callable[[
         if progress is not None:
             progress.advance(progress.task_ids[0], len(known))
         told = partial(_told, out, running, len(items), progress)
-        summary = folder.run(held, items, explained, command=command, told=told, overwrite=running.overwrite)
+        summary = folder.run(
+            held, items, here, command=command, told=told, overwrite=running.overwrite, elsewhere=elsewhere
+        )
     _summed(summary, out, running, len(items))
+
+
+@contextmanager
+def _elsewhere(job: "Job", explain: Explaining, running: Running) -> "Iterator[Elsewhere | None]":
+    """Where --ray asks for it, what explains on its workers."""
+    if running.ray is None:
+        yield None
+        return
+    from vlx import cluster
+    from vlx.digest import task_digest
+
+    gpu = str(getattr(explain.load, "keywords", {}).get("device", "")).startswith("cuda")
+    told = partial(explained, columns=explain.columns, options=explain.options, keep=True)
+    plan = cluster.Plan(explain.load, task_digest, job.weights, told)
+    with cluster.connected(running.ray):
+        yield partial(cluster.explained, plan, cluster.Pool(cluster.workers(running.workers, gpu), gpu))
 
 
 def _out(running: Running, job: "Job") -> Path:
@@ -188,10 +225,10 @@ def _told(
         progress.advance(progress.task_ids[0])
     if running.as_json:
         click.echo(_json(record))
-    if why is None:
+    if record["status"] == "failed":
         _line(progress, f"Error: {_named(record)}", error=True)
     elif not (running.quiet or running.as_json):
-        if count == 1 or running.verbose:
+        if why is not None and (count == 1 or running.verbose):
             show(why, running.verbose)
             click.echo(out / record["page"])
         else:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,6 +16,13 @@ def weights_digest(tensors: Iterable[Tensor]) -> str:
             found.update(repr(tuple(tensor.shape)).encode())
             found.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def task_digest(task: object) -> str:
+    """The `weights_digest` of all networks that a task holds; empty where it holds none."""
+    networks = [part for part in vars(task).values() if isinstance(part, torch.nn.Module)]
+    tensors = chain.from_iterable(one.state_dict().values() for one in networks)
+    return weights_digest(tensors) if networks else ""
 
 
 class Digest:

@@ -1,26 +1,25 @@
 """A run over many pictures: pages and lines as results come, tables and gallery at the end; it can be cut off."""
 
-import hashlib
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 
 from vlx import files
-from vlx.errors import Failure, InputError, OutputError, VlxError
+from vlx.errors import InputError
 from vlx.explanation import Explanation
-from vlx.folder import gallery, manifest, names, records
+from vlx.folder import gallery, manifest, names, records, results
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
+from vlx.folder.results import Result, Results
 from vlx.report import table
 
-Results = Iterable[Explanation | Failure]
+Explained = Callable[[Sequence[Item]], Results]
+Elsewhere = Callable[[Sequence[Item], Mapping[str, str], Callable[[Item], str]], Iterable[tuple[Item, Result]]]
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,19 @@ class Summary:
 def run(
     held: Manifest,
     items: Sequence[Item],
-    explained: Callable[[Sequence[Item]], Results],
+    explained: Explained,
     *,
     command: Callable[[Item], str] = lambda item: "",
     told: Callable[[Record, Explanation | None], None] = lambda record, why: None,
     overwrite: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Summary:
     """Explain the ``items`` that the manifest does not have as done, and write page, lines, tables and gallery.
 
     ``explained`` gives an explanation, or a failure, for each of the items it is given, in order; ``command`` the
     command that a page names, ``told`` hears of every result. Failed ones are tried again. SIGINT ends the run after
-    the picture in hand; a second one at once.
+    the picture in hand; a second one at once. With ``elsewhere`` other processes explain (`vlx.cluster`): it is given
+    the items, their pages' names by key and ``command``, and gives results in any order.
 
     Raises InputError where a picture has changed since it was explained, OutputError where the folder is full.
     """
@@ -67,12 +68,13 @@ def run(
     todo = [item for item in items if item.key not in done]
     reached = 0
     with _stoppable() as stop:
-        results = iter(explained(todo))
-        for item in todo:
+        made = results.here(todo, explained, stems, command) if elsewhere is None else elsewhere(todo, stems, command)
+        for item, result in made:
+            _write(held, stems[item.key], result)
+            told(result.record, result.why)
+            reached += 1
             if stop.is_set():
                 break
-            told(*_one(held, item, stems[item.key], results, command(item)))
-            reached += 1
     finish(held, items)
     return _summary(held, items, len(done), len(todo) - reached)
 
@@ -88,23 +90,12 @@ def finish(held: Manifest, items: Sequence[Item]) -> None:
         file.writelines(map(manifest.line, held.records(keys)))
 
 
-def digest(path: str) -> str | None:
-    """SHA-256 of a file as 64 hexadecimal digits; None where it cannot be read."""
-    try:
-        if not Path(path).is_file():
-            return None
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return None
-
-
 def _is_done(held: Manifest, item: Item) -> bool:
     """Whether an item is done. Raises InputError when its picture is another one by now."""
     state = held.states.get(item.key)
     if state is None or state.status != "done":
         return False
-    now = digest(item.path)
+    now = results.digest(item.path)
     if now is not None and now != state.digest:
         raise InputError(
             f"{item.path} has changed since {held.folder} was written; give another --out, or --overwrite its results"
@@ -112,40 +103,14 @@ def _is_done(held: Manifest, item: Item) -> bool:
     return True
 
 
-def _one(
-    held: Manifest, item: Item, stem: str, results: Iterator[Explanation | Failure], command: str
-) -> tuple[Record, Explanation | None]:
-    """Take the next result, write its page and its line."""
-    page = f"{stem}.html"
-    base: Record = {"key": item.key, "path": item.path, **item.texts, "digest": digest(item.path)}
-    held.append({**base, "status": "started", "page": page})
-    began = time.perf_counter()
-    try:
-        found = next(results)
-    except VlxError as error:
-        found = Failure(item.path, error)
-    if isinstance(found, Explanation):
-        why = replace(found, provenance={**found.provenance, **({"command": command} if command else {})})
-        try:
-            why.save(held.folder / page)
-            record = {**base, "status": "done", "page": page, "error": None, **records.of(why)}
-        except OutputError:
-            raise
-        except VlxError as error:
-            found = Failure(item.path, error)
-        else:
-            record["seconds"] = round(time.perf_counter() - began, 3)
-            held.append(record)
-            return record, why
-    record = {**base, "status": "failed", "page": None, "error": _reason(found)}
-    record["seconds"] = round(time.perf_counter() - began, 3)
-    held.append(record)
-    return record, None
-
-
-def _reason(failure: Failure) -> str:
-    kind = "" if isinstance(failure.error, VlxError) else f"{type(failure.error).__name__}: "
-    return kind + (str(failure.error) or "no reason given")
+def _write(held: Manifest, stem: str, result: Result) -> None:
+    """Write the page and the line; before a page goes a line with its name."""
+    kept = ("key", "path", "digest")
+    if result.page is not None:
+        base = {name: value for name, value in result.record.items() if name in kept}
+        held.append({**base, "status": "started", "page": f"{stem}.html"})
+        files.write_text(held.folder / f"{stem}.html", result.page)
+    held.append(result.record)
 
 
 def _summary(held: Manifest, items: Sequence[Item], again: int, left: int) -> Summary:

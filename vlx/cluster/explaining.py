@@ -1,0 +1,88 @@
+"""Pictures and questions over the workers of a cluster: each loads the model once and makes pages and records."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vlx.cluster.mapping import RETRIES, Pool, Work, mapped
+from vlx.errors import Failure, InputError, ModelError
+from vlx.folder.inputs import Item
+from vlx.folder.results import Result, Results, failed, here
+
+if TYPE_CHECKING:
+    from vlx.task import Task
+
+    Explained = Callable[[Sequence[Item]], Results]
+
+UNIT = 16  # pictures that a worker is given at once; after a death they are explained again
+SHARES = 8  # units a worker, at least: the last ones should end together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker does; all of it can be pickled, functions by their names.
+
+    ``load`` makes the task, ``weights`` its digest, which must be ``digest``: a file of another machine may be another
+    one. ``explained`` gives a task's function from items to explanations, in order.
+    """
+
+    load: "Callable[[], Task]"
+    weights: "Callable[[Task], str]"
+    digest: str
+    explained: "Callable[[Task], Explained]"
+
+
+def explained(
+    plan: Plan,
+    pool: Pool,
+    items: Sequence[Item],
+    stems: Mapping[str, str],
+    command: Callable[[Item], str],
+) -> Iterator[tuple[Item, Result]]:
+    """Results of the items as they arrive, each once.
+
+    Where a picture ends every worker that tries it, it alone fails: what is missing of the units is tried once more,
+    picture by picture.
+    """
+    left = {item.key: item for item in items}
+    for size in (max(1, min(UNIT, len(items) // (SHARES * pool.workers))), 1):
+        units = [
+            _packed(list(left.values())[first : first + size], stems, command) for first in range(0, len(left), size)
+        ]
+        for made in mapped(units, partial(_work, plan), pool):
+            record, page = json.loads(made)
+            if item := left.pop(record["key"], None):
+                yield item, Result(record, page)
+        if not left:
+            return
+    for item in left.values():
+        error = ModelError(f"{item.path}: {RETRIES + 1} workers died of it (out of memory?); explain it alone")
+        yield (
+            item,
+            failed({"key": item.key, "path": item.path, **item.texts, "digest": None}, Failure(item.path, error)),
+        )
+
+
+def _packed(items: Sequence[Item], stems: Mapping[str, str], command: Callable[[Item], str]) -> bytes:
+    return json.dumps([[item.path, item.texts, stems[item.key], command(item)] for item in items]).encode()
+
+
+def _work(plan: Plan) -> Work:
+    """Load the model; then: a unit → its results as JSON."""
+    task = plan.load()
+    if plan.weights(task) != plan.digest:
+        raise InputError(f"{task.name} has other weights on this worker; give all machines the same files")
+    explain = plan.explained(task)
+
+    def work(unit: bytes) -> Iterator[bytes]:
+        rows: list[list[Any]] = json.loads(unit)
+        asked = [Item(path, texts) for path, texts, _, _ in rows]
+        keys = [item.key for item in asked]
+        stems = dict(zip(keys, (stem for _, _, stem, _ in rows), strict=True))
+        commands = dict(zip(keys, (command for _, _, _, command in rows), strict=True))
+        for _, result in here(asked, explain, stems, lambda item: commands[item.key]):
+            yield json.dumps([result.record, result.page]).encode()
+
+    return work

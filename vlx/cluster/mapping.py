@@ -1,0 +1,96 @@
+"""Units of work over the workers of a cluster: Ray Data's actors, retries and back pressure, and nothing of our own."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlx import errors
+from vlx.cluster.session import imported, threads
+from vlx.errors import VlxError
+
+RETRIES = 2  # of a unit whose worker died
+LOGGERS = ("ray.data", "ray")
+
+Work = Callable[[bytes], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many workers, and whether each has a GPU."""
+
+    workers: int
+    gpu: bool = False
+
+
+class Worker:
+    """An actor: makes its ``work`` once, at its first unit, and does it for every unit.
+
+    What it yields goes to the driver at once. An exception is no crash: it is told, and ends the job there.
+    """
+
+    def __init__(self, make: Callable[[], Work], count: int) -> None:
+        self._make, self._threads = make, count
+        self._work: Work | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
+        """What is made of the units of a batch, as Ray Data hands it over, one at a time."""
+        for unit in batch["unit"]:
+            try:
+                for made in self._ready()(unit):
+                    yield {"made": [made], "refused": [""]}
+            except Exception as error:
+                yield {"made": [b""], "refused": [f"{type(error).__name__}: {error}"]}
+
+    def _ready(self) -> Work:
+        if self._work is None:
+            import torch
+
+            torch.set_num_threads(self._threads)
+            self._work = self._make()
+        return self._work
+
+
+def mapped(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, *, ordered: bool = False) -> Iterator[bytes]:
+    """What the workers make of the units, as it arrives, or in the order of the units.
+
+    A unit whose worker dies is done again, `RETRIES` times, and then left out: the caller sees that it is missing.
+    Raises what a worker raised, where it is a VlxError in its own class.
+    """
+    ray = imported()
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.target_max_block_size = 1  # a result leaves the worker when it is there, not when its unit is done
+    context.max_errored_blocks = -1
+    context.execution_options.preserve_order = ordered
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with ray.data.DataContext.current(context), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`ray_remote_args`"
+        )  # it goes with Ray 2.64: see the bounds in pyproject.toml
+        rows = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
+        found = rows.map_batches(
+            Worker,
+            fn_constructor_args=(make, threads()),
+            batch_size=1,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(units))),
+            num_cpus=0 if pool.gpu else threads(),
+            num_gpus=1 if pool.gpu else None,
+            max_task_retries=RETRIES,
+        )
+        for row in found.iter_rows():
+            if row["refused"]:
+                raise _refused(row["refused"])
+            yield row["made"]
+
+
+def _refused(told: str) -> Exception:
+    """The exception that a worker tells of."""
+    kind, _, text = told.partition(": ")
+    known = getattr(errors, kind, None)
+    if isinstance(known, type) and issubclass(known, VlxError):
+        return known(text)
+    return RuntimeError(f"in a worker of the cluster: {told}")

@@ -1,0 +1,81 @@
+"""From an explanation to what a folder keeps of it, a page and a record; made where the model runs."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlx.errors import Failure, VlxError, in_own_words
+from vlx.explanation import Explanation
+from vlx.folder import records
+from vlx.folder.inputs import Item
+from vlx.folder.records import Record
+from vlx.report import html
+
+Results = Iterable[Explanation | Failure]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What became of an item: its ``record``, and where it is done its ``page`` as HTML.
+
+    ``why`` is there where this very process explained it.
+    """
+
+    record: Record
+    page: str | None = None
+    why: Explanation | None = None
+
+
+def here(
+    items: Sequence[Item],
+    explained: Callable[[Sequence[Item]], Results],
+    stems: Mapping[str, str],
+    command: Callable[[Item], str],
+) -> Iterator[tuple[Item, Result]]:
+    """Explain the items in this process, one after the other.
+
+    ``explained`` gives an explanation, or a failure, for each of the items, in order; ``stems`` the names of their
+    pages by key, ``command`` the command that a page names.
+    """
+    found = iter(explained(items))
+    for item in items:
+        began = time.perf_counter()
+        base: Record = {"key": item.key, "path": item.path, **item.texts, "digest": digest(item.path)}
+        try:
+            one = next(found)
+        except VlxError as error:
+            one = Failure(item.path, error)
+        made = _done(base, one, stems[item.key], command(item)) if isinstance(one, Explanation) else failed(base, one)
+        made.record["seconds"] = round(time.perf_counter() - began, 3)
+        yield item, made
+
+
+def failed(base: Record, failure: Failure) -> Result:
+    """The result of an item that could not be explained."""
+    kind = "" if isinstance(failure.error, VlxError) else f"{type(failure.error).__name__}: "
+    reason = kind + (str(failure.error) or "no reason given")
+    return Result({**base, "status": "failed", "page": None, "error": reason})
+
+
+def digest(path: str) -> str | None:
+    """SHA-256 of a file as 64 hexadecimal digits; None where it cannot be read."""
+    try:
+        if not Path(path).is_file():
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _done(base: Record, found: Explanation, stem: str, command: str) -> Result:
+    why = replace(found, provenance={**found.provenance, **({"command": command} if command else {})})
+    try:
+        with in_own_words("its page cannot be made", remedy="a bug of vlx if the explanation is its own: report it"):
+            page = html.page(why)
+            record = {**base, "status": "done", "page": f"{stem}.html", "error": None, **records.of(why)}
+    except VlxError as error:
+        return failed(base, Failure(base["path"], error))
+    return Result(record, page, why)
