@@ -1,6 +1,7 @@
 """Units of work over the workers of a cluster: Ray Data's actors, retries and back pressure, and nothing of our own."""
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class Worker:
     What it yields goes to the driver at once. An exception is no crash: it is told, and ends the job there.
     """
 
-    def __init__(self, make: Callable[[], Work], count: int) -> None:
-        self._make, self._threads = make, count
+    def __init__(self, make: Callable[[], Work], count: int, folder: str) -> None:
+        self._make, self._threads, self._folder = make, count, folder
         self._work: Work | None = None
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
@@ -48,6 +49,8 @@ class Worker:
             import torch
 
             torch.set_num_threads(self._threads)
+            if os.path.isdir(self._folder):  # paths are taken from where the driver was started
+                os.chdir(self._folder)
             self._work = self._make()
         return self._work
 
@@ -58,33 +61,37 @@ def mapped(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, *, orde
     A unit whose worker dies is done again, `RETRIES` times, and then left out: the caller sees that it is missing.
     Raises what a worker raised, where it is a VlxError in its own class.
     """
-    ray = imported()
-    context = ray.data.DataContext.get_current().copy()
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():  # of Ray's own ways; see its bounds in pyproject.toml
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = _planned(units, make, pool, ordered)
+    for row in found.iter_rows():
+        if row["refused"]:
+            raise _refused(row["refused"])
+        yield row["made"]
+
+
+def _planned(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, ordered: bool) -> Any:
+    """The data set that is there when its rows are asked for."""
+    data = imported().data
+    context = data.DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # a result leaves the worker when it is there, not when its unit is done
     context.max_errored_blocks = -1
     context.execution_options.preserve_order = ordered
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    with ray.data.DataContext.current(context), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "`ray_remote_args`"
-        )  # it goes with Ray 2.64: see the bounds in pyproject.toml
-        rows = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
-        found = rows.map_batches(
+    with data.DataContext.current(context):
+        rows = data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
+        return rows.map_batches(
             Worker,
-            fn_constructor_args=(make, threads()),
+            fn_constructor_args=(make, threads(), os.getcwd()),
             batch_size=1,
             batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(units))),
+            compute=data.ActorPoolStrategy(size=min(pool.workers, len(units))),
             num_cpus=0 if pool.gpu else threads(),
             num_gpus=1 if pool.gpu else None,
             max_task_retries=RETRIES,
         )
-        for row in found.iter_rows():
-            if row["refused"]:
-                raise _refused(row["refused"])
-            yield row["made"]
 
 
 def _refused(told: str) -> Exception:

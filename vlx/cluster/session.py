@@ -20,6 +20,7 @@ def connected(address: str = "") -> Iterator[None]:
 
     Raises InputError where Ray is not installed, and where no cluster answers.
     """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of what Ray Data does by itself, Ray says it is an error
     ray = imported()
     if ray.is_initialized():
         yield
