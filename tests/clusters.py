@@ -1,7 +1,7 @@
 """What the workers of the tests' cluster do: they import it by its name."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import vlx
@@ -10,8 +10,10 @@ from vlx.errors import Failure
 from vlx.folder import Item
 from vlx.task import Task
 
+Explained = Callable[[Sequence[Item]], Iterator[vlx.Explanation | Failure]]
 
-def deadly(task: Task, marks: Path, always: bool = False) -> object:
+
+def deadly(task: Task, marks: Path, always: bool = False) -> Explained:
     """Explains; a picture named deadly kills the worker, once or ``always``. Every try leaves a file in ``marks``."""
     plain = cli_running.explained(task, (), {}, keep=True)
 

@@ -10,7 +10,8 @@ from vlx.errors import Failure, InputError, VlxError
 from vlx.folder import manifest
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
-from vlx.folder.run import _is_done, _stoppable, digest
+from vlx.folder.results import digest
+from vlx.folder.run import _is_done, _stoppable
 
 PAGE, TABLE = "index.html", "differences.csv"
 Compared = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]
