@@ -7,19 +7,14 @@ key in the search field to the next frame that shows its rows. Nothing but Chrom
 
 import base64
 import io
-import json
-import os
-import shutil
-import subprocess
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 from PIL import Image
 
+from benchmarks.browser import Browser
 from vlx.folder import gallery
 from vlx.folder.manifest import Job
 from vlx.folder.records import QUALITY, SIDE, Record
@@ -69,57 +64,9 @@ def records(n: int, words: int) -> list[Record]:
     return [result(number) for number in range(n)]
 
 
-class Browser:
-    """A headless Chromium that is spoken to through a pipe."""
-
-    def __init__(self, profile: str) -> None:
-        program = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
-        down, self._send = os.pipe()
-        self._receive, up = os.pipe()
-        flags = "--headless --no-sandbox --disable-gpu --no-first-run --remote-debugging-pipe --disable-sync".split()
-        start = f"exec 3<&{down} 4>&{up}; exec {program} {' '.join(flags)} --user-data-dir={profile} about:blank"
-        self._process = subprocess.Popen(["bash", "-c", start], pass_fds=(down, up), stderr=subprocess.DEVNULL)
-        os.close(down)
-        os.close(up)
-        self._held, self._number, self._session = b"", 0, ""
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(one["targetId"] for one in targets if one["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
-
-    def call(self, method: str, **given: Any) -> dict[str, Any]:
-        """One command of the protocol, and its answer."""
-        self._number += 1
-        asked = {"id": self._number, "method": method, "params": given}
-        asked |= {"sessionId": self._session} if self._session else {}
-        os.write(self._send, json.dumps(asked).encode() + b"\0")
-        while True:
-            while b"\0" not in self._held:
-                self._held += os.read(self._receive, 1 << 16)
-            told, _, self._held = self._held.partition(b"\0")
-            answer = json.loads(told)
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                result: dict[str, Any] = answer["result"]
-                return result
-
-    def value(self, script: str) -> Any:
-        """What a script, or the promise that it makes, comes to."""
-        told = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        return told["result"].get("value")
-
-    def close(self) -> None:
-        """End the browser."""
-        self.call("Browser.close")
-        self._process.wait(20)
-
-
 def measured(path: Path, browser: Browser) -> dict[str, float]:
     """Milliseconds by what was measured, on one opening of the page."""
-    for address in ("about:blank", f"file://{path}"):  # a script that waits on a page that goes is never answered
-        browser.call("Page.navigate", url=address)
-        while browser.value("location.href + document.readyState") != f"{address}complete":
-            time.sleep(0.05)
+    browser.open(path)
     paint, ready = browser.value(PAINT)
     found = {"first paint": float(paint), "ready": float(ready)}
     for name, action in ACTIONS.items():

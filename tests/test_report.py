@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.explanations import caption_explanation
 from vlx import Explanation, WordExplanation
 from vlx.geometry import Frame, Grid, Placement
-from vlx.report import cells, colour, html, pictures, text, wording
+from vlx.report import cells, colour, html, maps, pictures, text, wording
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 NASTY = "</script><img src=x onerror=alert(1)>\u2028\"'&"
@@ -112,10 +112,11 @@ def test_only_the_pages_own_script_may_run() -> None:
 def test_the_page_needs_no_network() -> None:
     page = Page(html.page(caption_explanation()))
     links = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
-    assert len(links) == 1 + 1 + 5  # the picture large and small, a thumbnail a word
-    assert all(link is not None and link.startswith("data:image/") for link in links)
+    assert sum(link is not None and link.startswith("data:image/jpeg") for link in links) == 1  # the picture
+    assert sum(link is not None and link.startswith("data:image/png") for link in links) == 1 + 5  # stills of maps
+    assert all(link is not None and link.startswith(("data:image/", "#")) for link in links)
     for source in TEMPLATES.iterdir():
-        assert not re.search(r"https?://|@import|fetch\(|url\(", source.read_text(encoding="utf-8")), source.name
+        assert not re.search(r"https?://|@import|fetch\(|url\((?!#)", source.read_text(encoding="utf-8")), source.name
 
 
 def test_every_word_phrase_and_the_whole_text_can_be_chosen_by_keyboard_and_ear() -> None:
@@ -123,9 +124,9 @@ def test_every_word_phrase_and_the_whole_text_can_be_chosen_by_keyboard_and_ear(
     page = Page(html.page(why))
     buttons = page.named("button", "word")
     assert [button["data-item"] for button in buttons] == [str(n) for n in range(5 + 1 + 1)]
-    assert buttons[0]["aria-label"] == "a: probability 99.0 %, seen +2.50 nats, map 56 % of the scale"
+    assert buttons[0]["aria-label"] == "a: probability 99.0 %, 92 % of its p comes from the picture, bar 92 %"
     assert all(button["aria-pressed"] == "false" for button in buttons)
-    assert len(page.named("template", "detail")) == len(buttons)
+    assert len(page.named("article", "one")) == len(buttons)
     assert sum(attributes.get("role") == "status" for _, attributes in page.tags) == 1
 
 
@@ -152,13 +153,14 @@ def test_maps_are_called_what_they_are() -> None:
 
 
 def test_words_owed_to_language_are_pale_and_the_picture_may_speak_against_one() -> None:
-    buttons = Page(html.page(caption_explanation())).named("button", "word")  # seen 2.5, 0.01, −0.3, 1.0, 0.2
+    page = html.page(caption_explanation())
+    buttons = Page(page).named("button", "word")  # seen 2.5, 0.01, −0.3, 1.0, 0.2
     inks = [int((re.search(r"--ink-share:(\d+)%", button["style"] or "") or ["", "-1"])[1]) for button in buttons[:5]]
     assert inks[0] == inks[3] == 100
     assert inks[1] < 5
     assert inks[2] == 0
     assert 20 < inks[4] < 40
-    assert ["against" in (button["class"] or "") for button in buttons[:5]] == [False, False, True, False, False]
+    assert "the picture speaks against it: without it p is 1.3\u00a0× as large" in page
 
 
 def test_without_seen_nothing_is_said_of_it() -> None:
@@ -166,9 +168,8 @@ def test_without_seen_nothing_is_said_of_it() -> None:
     blind = replace(why, words=tuple(replace(word, seen=None) for word in why), phrases=())
     blind = replace(blind, sentence=replace(why.sentence, seen=None))
     page = Page(html.page(blind))
-    assert not page.named("i", "seen")
-    assert not page.named("div", "gauge")
-    assert "nats owed" not in "".join(page.texts)
+    assert not page.named("span", "bar")
+    assert "from the picture" not in "".join(page.texts)
 
 
 def test_other_answers_have_panels_of_their_own_and_share_the_picture() -> None:
@@ -176,7 +177,7 @@ def test_other_answers_have_panels_of_their_own_and_share_the_picture() -> None:
     other = replace(why, text="an other text", words=why.words[:2])
     page = html.page(replace(why, others=(other,)))
     assert len(Page(page).named("article", "panel")) == 2
-    assert len(Page(page).named("img", "source")) == 1
+    assert len(Page(page).named("image", "plain")) == 1
     assert [panel["words"] for panel in page_data(page)["panels"]] == [5, 2]
 
 
@@ -189,7 +190,8 @@ def test_one_scale_serves_all_words_and_views() -> None:
     assert panel["top"] == colour.scale(why) == pytest.approx(max(np.abs(word.signed).max() for word in why))
     assert panel["items"][0]["opposed"] is None  # −S; not sent twice
     assert panel["items"][1]["opposed"] is not None
-    np.testing.assert_allclose(panel["items"][2]["signed"], why[2].signed, rtol=1e-4)
+    sent = maps.cells_of(panel["items"][2]["signed"], (4, 4))
+    np.testing.assert_allclose(sent, why[2].signed, atol=1e-4 * np.abs(why[2].signed).max())
 
 
 def test_numbers_on_the_page_are_finite_and_the_page_says_what_was_not() -> None:
@@ -198,8 +200,10 @@ def test_numbers_on_the_page_are_finite_and_the_page_says_what_was_not() -> None
     bad[0, 0], bad[1, 1] = np.nan, np.inf
     page = html.page(with_word(why, 0, signed=bad, logprob=-np.inf, seen=-np.inf, alternatives=(("x", -np.inf),)))
     panel = page_data(page)["panels"][0]
-    assert np.isfinite(panel["items"][0]["signed"]).all()
-    assert panel["items"][0]["signed"][0][0] == 0
+    sent = maps.cells_of(panel["items"][0]["signed"], (4, 4))
+    assert np.isfinite(sent).all()
+    assert sent[0, 0] == sent[1, 1] == 0
+    assert sent[0, 1] == pytest.approx(bad[0, 1], rel=1e-3)
     assert "some values of the map are not finite; they are drawn as 0" in page
     assert "−∞" in page
     assert not re.search(r"\bnan\b|\binf\b|Infinity", "".join(Page(page).texts))
@@ -241,7 +245,8 @@ def test_the_pages_painting_equals_paint(placement: Placement) -> None:
     code = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     program = f"""{code}
       const panel = {json.dumps(panel)};
-      const draw = (view) => [...paint(cellsOf(panel.items[0], view), panel.axes, panel.size, {height}, {width})];
+      const item = opened(panel.items[0], panel.grid);
+      const draw = (view) => [...paint(cellsOf(item, view), panel.axes, panel.size, {height}, {width})];
       console.log(JSON.stringify([draw("for"), draw("against"), draw("signed")]));"""
     run = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
     shown, opposed, signed = np.array(json.loads(run.stdout)).reshape(3, height, width)
@@ -266,7 +271,7 @@ def test_a_weak_word_looks_weak() -> None:
     drawn, top = pictures.Drawn.of(why, 90), colour.scale(why)
     changes = [np.abs(drawn.under(word.signed, top).astype(int) - drawn.muted).mean() for word in why]
     assert changes[0] > 3 * changes[1]
-    assert changes[1] > 2 * changes[2] > 0
+    assert changes[1] > 1.5 * changes[2] > 0
 
 
 def test_a_word_that_is_all_but_certain_has_a_faint_map_and_the_page_says_why() -> None:

@@ -25,8 +25,8 @@ from tests.explanations import (
 )
 from tests.test_report import NASTY, TEMPLATES, Page, page_data
 from vlx import Explanation
-from vlx.report import html, text
-from vlx.report.reasons import SHOWN, STEPS, Row, Strip, Told, percent
+from vlx.report import html, maps, text
+from vlx.report.reasons import SHOWN, Row, Strip, Told, percent
 
 CAPTION = reasoned(caption_explanation())
 
@@ -77,10 +77,10 @@ def test_the_map_of_a_reason_is_its_cells() -> None:
         assert [row.number for row in rows] == list(range(len(item["reasons"]))) == list(range(9))
         total = np.zeros((4, 4))
         for row, sent in zip(rows, item["reasons"], strict=True):
-            cells = np.array(sent["cells"]) * sent["step"]
+            cells = maps.cells_of(sent, (4, 4), "i1")
             assert row.map is not None
             assert np.abs(cells - row.map).max() <= sent["step"] * 0.51
-            assert np.abs(sent["cells"]).max() == STEPS
+            assert np.abs(cells).max() == pytest.approx(127 * sent["step"])
             total += cells
         np.testing.assert_allclose(total, word.signed, atol=0.05)  # listed, summed and unnamed: the word's own map
 
@@ -88,7 +88,7 @@ def test_the_map_of_a_reason_is_its_cells() -> None:
 def test_phrases_and_the_whole_text_have_no_reasons() -> None:
     panel = page_data(html.page(CAPTION))["panels"][0]
     assert [len(item["reasons"]) for item in panel["items"]] == [9, 9, 9, 9, 9, 0, 0]
-    assert len(Page(html.page(CAPTION)).named("details", "told")) == 5
+    assert len(Page(html.page(CAPTION)).named("div", "because")) == 5
 
 
 def test_what_is_shown_of_a_reason() -> None:
@@ -122,22 +122,22 @@ def test_the_page_tells_sentence_verdict_and_table_of_every_answer() -> None:
     for word in (why[0], *(other[0] for other in why.others)):
         assert word.because is not None
         assert f"{word.because.sentence}." in shown
-    assert shown.count("These units matter: with the 3 units named switched off its log-odds go from 6.0 to −2.5") == 3
-    assert shown.count("fur 0 (p .002): units of this name act together for this word") == 3
+    assert shown.count("With the 3 units named switched off its log-odds go from 6.0 to −2.5") == 3
+    assert shown.count("Fur 0 (p .002): units of this name act together for this word") == 3
+    assert shown.count("units matter, 1/2 names hold") == 3 + 1  # beside the map and in the list
     assert html.page(why).count('aria-label="name cannot be tested here"') == 3 * 3
     badges = Page(page).named("span", "badge")
     assert {badge["class"] for badge in badges} == {"badge matters"}
-    assert len(badges) == 2 * 3  # beside the map and in the list
+    assert len(badges) == 3
     assert len(Page(page).named("table", "reasons")) == 3
-    assert len(Page(page).named("div", "slot")) == 3
-    assert all(detail["data-part"] for detail in Page(page).named("template", "detail"))
+    assert all(detail["data-part"] for detail in Page(page).named("article", "one"))
 
 
 def test_a_contrast_is_called_by_both_answers() -> None:
     why = reasoned(contrast_explanation())
     shown = plain(html.page(why))
     assert "“red” rather than “white” because of units named" in shown
-    assert shown.count("“red” because of units named") == 2  # alone beside it, in its card and in the list
+    assert shown.count("“red” because of units named") == 1  # alone beside it
     lead = reasoned(contrast_explanation(), check=replace(CHECK, contrast=True))
     assert "lead lost: 8.5 without the units named" in " ".join(plain(html.page(lead)).split())
     assert told(lead).strip.said.startswith("lead lost: 8.5 with the units named off")  # type: ignore[union-attr]
@@ -169,7 +169,8 @@ def test_without_a_check_it_says_so_and_claims_less() -> None:
     assert "“a” perhaps because of" in shown
     assert "despite" not in "".join(line for line in shown.splitlines() if "“a”" in line)
     assert {badge["class"] for badge in Page(page).named("span", "badge")} == {"badge not-tried"}
-    assert "Not tried: the units named were not switched off" in shown
+    assert shown.count(" · not tried · ") == 5 + 1
+    assert ": perhaps fur 0, fur 1 itself, fur 2 (37 % of the evidence)" in shown
     assert "cannot be tested" not in shown
     assert 'aria-label="name' not in page
     assert not Page(page).named("figure", "trial")
@@ -187,9 +188,9 @@ def test_where_nothing_is_named_the_whole_map_has_no_name() -> None:
 
 def test_without_reasons_nothing_is_said_of_them() -> None:
     page = html.page(caption_explanation())
-    for name in ("told", "because", "badge", "reasoned", "slot"):
+    for name in ("because", "badge", "reasoned"):
         assert not [tag for tag, found in Page(page).tags if name in (found.get("class") or "").split()], name
-    assert "Why, in concepts" not in page
+    assert "of the evidence" not in page
 
 
 def test_numbers_of_reasons_on_the_page_are_finite() -> None:
@@ -228,10 +229,11 @@ def test_the_pages_code_paints_a_reason_as_placement_does() -> None:
     assert row.map is not None
     program = f"""{(TEMPLATES / "page.js").read_text(encoding="utf-8")}
       const panel = {json.dumps(panel)};
-      console.log(JSON.stringify([...paint(partOf(panel.items[0].reasons[0]), panel.axes, panel.size, 60, 90)]));"""
+      const cells = opened(panel.items[0], panel.grid).reasons[0];
+      console.log(JSON.stringify([...paint(cells, panel.axes, panel.size, 60, 90)]));"""
     run = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
     drawn = np.array(json.loads(run.stdout)).reshape(60, 90)
-    np.testing.assert_allclose(drawn, CAPTION.placement.paint(row.map), atol=float(np.abs(row.map).max()) / STEPS)
+    np.testing.assert_allclose(drawn, CAPTION.placement.paint(row.map), atol=float(np.abs(row.map).max()) / 127)
 
 
 def test_concepts_can_be_chosen_only_where_there_is_a_map() -> None:

@@ -41,13 +41,13 @@ class Axis:
 def axes(placement: Placement) -> tuple[Axis, Axis]:
     """The vertical and the horizontal axis of a placement."""
     start, following = placement.centre_of(0, 0), placement.centre_of(1, 1)
-    shown = placement.visible()
+    shown = [placement.frame.seen(axis) for axis in (0, 1)]
     found = []
     for axis in (0, 1):
-        seen = np.flatnonzero(shown.any(1 - axis))
+        seen = np.flatnonzero(shown[axis]) if shown[1 - axis].any() else np.empty(0)
         first, stop = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)
         step = following[axis] - start[axis]
-        found.append(Axis(start[axis], step, shown.shape[axis], placement.grid.shape[axis], first, stop))
+        found.append(Axis(start[axis], step, placement.frame.size[axis], placement.grid.shape[axis], first, stop))
     return found[0], found[1]
 
 

@@ -1,13 +1,14 @@
-"""One colour scale for all words of a text: evenly lighter, safe for colour-blind eyes, transparent at zero.
+"""The colours of maps: evenly lighter, safe for colour-blind eyes, transparent at zero, over a picture without colour.
 
-Warm colours speak for a word and blue ones against it, in every view.
+Warm colours speak for a word and blue ones against it, in every view. The picture under them is grey and keeps off the
+lightest and the darkest greys: what has a colour is map, on dark, light and red pictures alike. Warm is on the yellow
+side and blue on the other: the one difference of hue that the common kinds of colour blindness leave.
 """
 
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +16,14 @@ from vlx.explanation import Array, Explanation, WordExplanation
 from vlx.report import answers
 
 STEPS = 64
-RISE = 0.75  # opacity grows with the value to this power, here and in page.js
+RISE = 0.6  # opacity grows with the value to this power, here and in page.js: low values show, 0 does not
 OPACITY = 0.85
-# Parts of matplotlib's maps: the darkest colours would hide the picture, the palest blues would be white.
-RAMPS = {"for": ("inferno", 0.42, 0.97), "against": ("Blues_r", 0.05, 0.72)}
+GREY = (0.2126, 0.7152, 0.0722)  # of red, green and blue: what CSS calls grayscale(1)
+FLATTER, LIGHTER = 0.7, 38  # the grey picture's contrast, and what is added to it; page.css has a twin
+RAMPS = {  # corners, red, green and blue; CIE lightness 39 to 93 and 35 to 88
+    "for": ((178, 36, 8), (220, 86, 10), (245, 140, 20), (255, 192, 46), (255, 238, 120)),
+    "against": ((16, 78, 170), (40, 120, 205), (84, 160, 228), (136, 196, 242), (190, 226, 250)),
+}
 
 
 def scale(why: Explanation) -> float:
@@ -41,15 +46,16 @@ def peak(words: Iterable[WordExplanation]) -> float:
 @cache
 def ramp(view: str) -> tuple[tuple[int, int, int], ...]:
     """``STEPS`` colours, RGB 0 to 255, from no effect to the strongest, for the view "for" or "against"."""
-    name, start, stop = RAMPS[view]
-    colors = (255 * np.asarray(matplotlib.colormaps[name](np.linspace(start, stop, STEPS)))[:, :3]).round()
+    corners = np.array(RAMPS[view], float)
+    places = np.linspace(0, len(corners) - 1, STEPS)
+    colors = np.stack([np.interp(places, np.arange(len(corners)), channel) for channel in corners.T], 1).round()
     return tuple((int(r), int(g), int(b)) for r, g, b in colors)
 
 
 def muted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture nearly grey and a little lighter, so that a map on it stands out."""
-    grey = image.mean(2, keepdims=True)
-    soft: NDArray[np.uint8] = ((grey + 0.18 * (image - grey)) * 0.86 + 32).round().clip(0, 255).astype(np.uint8)
+    """The picture in grey, neither quite white nor quite black, so that a map on it stands out."""
+    grey = image @ np.array(GREY, np.float32)
+    soft = np.repeat((grey * FLATTER + LIGHTER).round().astype(np.uint8)[..., None], 3, 2)
     return soft
 
 

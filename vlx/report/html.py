@@ -1,8 +1,8 @@
 """The page: one self-contained HTML file, no network, everything from the user escaped.
 
 All words are written here, by Jinja with autoescape; the script gets numbers only. Maps travel as their native grids
-and the script paints them by `cells.Axis`, so a map on the page lies where `Placement.paint` puts it. Without a script,
-and in print, the thumbnails and the table say the same.
+and the script paints them by `cells.Axis`, so a map on the page lies where `Placement.paint` puts it. The picture is
+there once; small stills of the maps lie over it where no script runs, and in print.
 """
 
 import base64
@@ -16,11 +16,11 @@ import jinja2
 from markupsafe import Markup, escape
 
 from vlx.explanation import Explanation
-from vlx.report import answers, chances, colour, wording
+from vlx.report import answers, chances, colour, glossary, wording
 from vlx.report.panels import Panel
 
-SIDE = 1600  # longest side of the embedded picture, in pixels
-FRAME_SIDE = 960  # the same in a notebook, where pages add up
+SIDE = 800  # longest side of the embedded picture, in pixels
+FRAME_SIDE = 640  # the same in a notebook, where pages add up
 FRAME_HEIGHT = 800
 
 
@@ -40,6 +40,8 @@ def page(why: Explanation, side: int = SIDE) -> str:
         chances=chances,
         wording=wording,
         opacity=round(100 * colour.OPACITY),
+        grey=_grey(),
+        terms=glossary.Terms(number=bool(why.words) and chances.is_number(why.words[0])),
     )
 
 
@@ -73,6 +75,12 @@ def _ramps() -> dict[str, list[list[int]]]:
 
 def _gradient(view: str) -> str:
     return ", ".join(f"rgb({r} {g} {b})" for r, g, b in colour.ramp(view)[::7])
+
+
+def _grey() -> str:
+    """`colour.muted` as the matrix of an SVG filter."""
+    row = " ".join(f"{colour.FLATTER * part:.5f}" for part in colour.GREY)
+    return f"{row} 0 {colour.LIGHTER / 255:.5f} " * 3 + "0 0 0 1 0"
 
 
 def _script(data: dict[str, Any]) -> Markup:

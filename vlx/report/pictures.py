@@ -17,6 +17,7 @@ from vlx.report import cells, colour
 Pixels = NDArray[np.uint8]
 
 FEW = 256  # colours: a picture of no more is smaller as PNG, and sharp
+QUALITY = 86  # of JPEGs
 STRONGEST = 0.995  # single pixels beyond this quantile do not stretch the scale of Guided Grad-CAM
 
 
@@ -31,13 +32,8 @@ class Drawn:
     @classmethod
     def of(cls, why: Explanation, side: int) -> "Drawn":
         """Shrink the explanation's picture until its longer side is at most ``side`` pixels."""
-        height, width = why.image.shape[:2]
-        ratio = min(side / max(height, width), 1.0)
-        size = (max(round(height * ratio), 1), max(round(width * ratio), 1))
-        small = why.image
-        if size != (height, width):
-            small = np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3.0))
-        visible = cells.visible(why.placement, size)
+        small = shrunk(why, side)
+        visible = cells.visible(why.placement, (small.shape[0], small.shape[1]))
         return cls(why, colour.hatched(small, visible), colour.hatched(colour.muted(small), visible))
 
     def under(self, values: Array, top: float, view: str = "for", colors: Array | None = None) -> Pixels:
@@ -50,6 +46,31 @@ class Drawn:
 
     def _painted(self, values: Array) -> Array:
         return cells.paint(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
+
+
+def size(why: Explanation, side: int) -> tuple[int, int]:
+    """(H, W) of the explanation's picture with its longer side at most ``side`` pixels."""
+    height, width = why.image.shape[:2]
+    ratio = min(side / max(height, width), 1.0)
+    return max(round(height * ratio), 1), max(round(width * ratio), 1)
+
+
+def shrunk(why: Explanation, side: int) -> Pixels:
+    """The picture at that size."""
+    wanted = size(why, side)
+    if wanted == why.image.shape[:2]:
+        return why.image
+    made = Image.fromarray(why.image).resize(wanted[::-1], Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(made)
+
+
+def shown(why: Explanation, side: int) -> str:
+    """The picture as a page shows it, hatched where the model saw nothing, as a data: address."""
+    small = shrunk(why, side)
+    seen = [why.placement.frame.seen(axis).all() for axis in (0, 1)]
+    if not all(seen):
+        small = colour.hatched(small, cells.visible(why.placement, (small.shape[0], small.shape[1])))
+    return address(small)
 
 
 def guided(words: Sequence[WordExplanation], size: tuple[int, int], top: float) -> list[Pixels]:
@@ -109,7 +130,6 @@ def _address(data: bytes, kind: str) -> str:
 
 
 def _encoded(pixels: Pixels, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    options = {"quality": 88, "subsampling": 0} if kind == "JPEG" else {}
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
+    return held.getvalue()

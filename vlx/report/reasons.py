@@ -10,7 +10,7 @@ import numpy as np
 
 from vlx.explanation import Array, WordExplanation
 from vlx.reasons import Because, Check, Kind, Reason
-from vlx.report import wording
+from vlx.report import maps, wording
 
 SHOWN: dict[Kind, int] = {"because": 5, "despite": 3, "absence": 3}  # rows; only the first two kinds have maps
 HEADS: dict[Kind, tuple[str, str]] = {
@@ -20,7 +20,6 @@ HEADS: dict[Kind, tuple[str, str]] = {
 }
 MARKS = {True: ("✓", "these units matter"), False: ("✗", "not shown to matter"), None: ("–", "not tried")}
 NAMES = {True: "✓", False: "✗", None: "–"}
-STEPS = 200  # to either side of 0 in embedded maps of reasons
 FEW = 4  # units that are listed without folding
 UNNAMED = "unnamed units"
 
@@ -243,8 +242,8 @@ class Told:
 
     @property
     def maps(self) -> list[dict[str, Any]]:
-        """For the script: each row's map as whole numbers of ``step``."""
-        return [_cells(row.map) for row in self.rows if row.number is not None and row.map is not None]
+        """For the script: each row's map as `maps.grid`."""
+        return [maps.grid(row.map, "i1") for row in self.rows if row.number is not None and row.map is not None]
 
     def _rows(self, kind: Kind, numbers: Iterator[int]) -> Iterator[Row]:
         reasons = self.because.of(kind)
@@ -313,9 +312,3 @@ def _numbered(row: Row, numbers: Iterator[int]) -> Row:
     """The row with its place among the maps, where it has anything to show; silent units have not."""
     there = row.kind != "absence" and row.map is not None and bool(np.nan_to_num(row.map).any())
     return replace(row, number=next(numbers)) if there else row
-
-
-def _cells(values: Array | None) -> dict[str, Any]:
-    finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    step = float(f"{np.abs(finite).max() / STEPS:.6g}")
-    return {"step": step, "cells": np.rint(finite / (step or 1.0)).astype(int).tolist()}

@@ -31,6 +31,20 @@ function paint(grid, axes, size, height, width) {
   return values;
 }
 
+// A map as it was sent, whole numbers of a step in base64, as rows of cells.
+function unpacked(sent, [h, w], bytes) {
+  const raw = Uint8Array.from(atob(sent.cells), (letter) => letter.charCodeAt(0));
+  const whole = bytes === 2 ? new Int16Array(raw.buffer) : new Int8Array(raw.buffer);
+  return Array.from({ length: h }, (_, i) => Array.from(whole.subarray(i * w, (i + 1) * w), (value) => value * sent.step));
+}
+
+// An item with its maps unpacked; made once, when it is first shown.
+function opened(item, grid) {
+  if (item.open) return item.open;
+  const [signed, opposed, falls] = [item.signed, item.opposed, item.falls].map((sent) => sent && unpacked(sent, grid, 2));
+  return item.open = { signed, opposed, falls, reasons: item.reasons.map((sent) => unpacked(sent, grid, 1)) };
+}
+
 // What a view paints: cells that speak for the word are positive, those against it negative.
 function cellsOf(item, view) {
   if (view === "occlusion") return item.falls;
@@ -39,11 +53,6 @@ function cellsOf(item, view) {
   if (view === "for") return item.signed.map((row) => row.map((value) => Math.max(value, 0)));
   if (view === "against") return opposed.map((row) => row.map((value) => -Math.max(value, 0)));
   return item.signed;
-}
-
-// The map of one reason: whole numbers of its step, both signs.
-function partOf(reason) {
-  return reason.cells.map((row) => row.map((value) => value * reason.step));
 }
 
 function peakOf(item, view) {
@@ -60,27 +69,33 @@ function figure(value) {
   return (mantissa + "×10" + power).replace("-", "−");
 }
 
-function start(root, data, shared, source, hash) {
+function start(root, data, shared, hash) {
   const all = (selector) => [...root.querySelectorAll(selector)], one = (selector) => root.querySelector(selector);
   const { ramps, rise } = shared, [H, W] = data.size;
-  const state = { pins: [], over: null, last: 0, view: data.view, own: false, opacity: 0.85, reason: null, held: null };
-  const buttons = all("button[data-item]"), details = all("template.detail"), panes = all(".pane");
-  const peakAt = (n, view = state.view) => peakOf(data.items[n], view), endOf = (view = state.view) => ({ occlusion: data.fallsTop, guided: data.guidedTop })[view] ?? data.top;
-  const topOf = (n, view = state.view) => view === "guided" ? endOf(view) : state.own ? peakAt(n, view) : n < data.words ? endOf(view) : Math.max(endOf(view), peakAt(n, view));
+  const state = { pins: [], over: null, last: 0, view: data.view, shared: false, opacity: 0.85, reason: null, held: null, open: false };
+  const order = (list) => list.sort((a, b) => a.dataset.item - b.dataset.item);
+  const buttons = order(all("button[data-item]")), told = order(all(".one")), panes = all(".pane");
+  const item = (n) => opened(data.items[n], data.grid);
+  const peakAt = (n, view = state.view) => peakOf(item(n), view), endOf = (view = state.view) => ({ occlusion: data.fallsTop, guided: data.guidedTop })[view] ?? data.top;
+  const topOf = (n, view = state.view) => view === "guided" ? endOf(view) : !state.shared ? peakAt(n, view) : n < data.words ? endOf(view) : Math.max(endOf(view), peakAt(n, view));
+  const fadeOf = (n, view = state.view) => state.shared || view === "occlusion" || view === "guided" ? 1 : data.items[n].fade;
 
   function draw(canvas, n, side, top, reason) {
     const shrink = Math.min(1, side / Math.max(H, W));
     const height = canvas.height = Math.max(1, Math.round(H * shrink)), width = canvas.width = Math.max(1, Math.round(W * shrink));
     const context = canvas.getContext("2d"), guided = one(`img[data-guided="${n}"]`);
     if (state.view === "guided" && guided && !reason) context.drawImage(guided, 0, 0, width, height);
-    const grid = reason ? partOf(reason) : cellsOf(data.items[n], state.view);
+    const grid = reason || cellsOf(item(n), state.view);
     if (!(top > 0) || !grid) return;
-    const image = context.createImageData(width, height), last = ramps.for.length - 1;
+    const image = context.createImageData(width, height), last = ramps.for.length - 1, fade = reason ? 1 : fadeOf(n);
+    const alphas = Array.from({ length: 256 }, (_, k) => Math.round(255 * fade * (k / 255) ** rise));
     paint(grid, data.axes, data.size, height, width).forEach((value, k) => {
-      const share = Math.min(Math.abs(value) / top, 1);
-      if (share === 0) return;
-      const color = (value > 0 ? ramps.for : ramps.against)[Math.round(share * last)];
-      image.data.set([color[0], color[1], color[2], Math.round(255 * share ** rise)], 4 * k);
+      if (value === 0) return;
+      const part = Math.min(Math.abs(value) / top, 1), color = (value > 0 ? ramps.for : ramps.against)[Math.round(part * last)];
+      image.data[4 * k] = color[0];
+      image.data[4 * k + 1] = color[1];
+      image.data[4 * k + 2] = color[2];
+      image.data[4 * k + 3] = alphas[Math.round(part * 255)];
     });
     context.putImageData(image, 0, 0);
   }
@@ -92,29 +107,31 @@ function start(root, data, shared, source, hash) {
     return `linear-gradient(to right, ${css(view === "for" ? ramps.for : view === "against" ? ramps.against : [...cold, ...ramps.for])})`;
   }
 
-  function label(box, top, unit, remark, view = state.view) {
-    const [low, high] = view === "for" || view === "against" ? [0, top] : [-top, top];
+  // The colours with their ends; on the shared scale, and where all maps have one, with their numbers.
+  function label(box, n, top, view) {
+    const both = view !== "for" && view !== "against", shared = state.shared || view === "guided" || view === "occlusion";
+    const { unit } = told[n].dataset, own = view === "occlusion" ? unit.replace(" per cell", "") : view === "guided" ? "gradient × map" : unit;
+    const end = `${figure(top)} ${own}`, high = box.querySelector(".high a");
     box.querySelector(".gradient").style.background = gradient(view);
-    box.querySelector(".low").textContent = figure(low);
-    box.querySelector(".high").textContent = figure(high);
-    box.querySelector(".unit").textContent = unit + remark;
-  }
-
-  function unitOf(unit) {
-    return state.view === "occlusion" ? unit.replace(" per cell", "") : state.view === "guided" ? "gradient × map, one scale for all" : unit;
+    box.querySelector(".low").textContent = !both ? "0" : shared ? figure(-top) : "against";
+    high.textContent = shared ? `${end}, one scale for all` : both ? "for" : "peak";
+    high.title = end;
   }
 
   // The map of a pane: its word's, or that of the reason under the pointer, in the focus or held.
   function fillMap(pane, n) {
-    const { dataset } = details[n], part = [state.reason, state.held].find((one) => one && one.pane === pane && one.n === n);
+    const { dataset } = told[n], part = [state.reason, state.held].find((one) => one && one.pane === pane && one.n === n);
     const view = part ? "signed" : state.view, top = topOf(n, view), meaning = part ? part.name + ": " + dataset.part : dataset[state.view];
-    draw(pane.querySelector("canvas"), n, 640, top, part && data.items[n].reasons[part.k]);
-    pane.querySelector("canvas").style.opacity = state.opacity;
-    pane.querySelector("img").alt = "The picture under the map: " + meaning;
+    const canvas = pane.querySelector("canvas"), still = pane.querySelector(".still"), agreement = pane.querySelector(".agreement");
+    draw(canvas, n, 640, top, part && item(n).reasons[part.k]);
+    canvas.style.opacity = state.opacity;
+    canvas.hidden = false;
+    if (still) still.remove();
+    pane.querySelector(".picture svg").setAttribute("aria-label", "The picture under the map: " + meaning);
     pane.querySelector(".meaning").textContent = meaning;
-    const agreement = pane.querySelector(".agreement"), unit = part ? dataset.unit : unitOf(dataset.unit);
+    pane.querySelector(".fading").hidden = part || fadeOf(n, view) === 1 || !told[n].classList.contains("faded");
     if (agreement) agreement.textContent = part ? "" : dataset.agreement;
-    label(pane, top, unit, view === "guided" ? "" : state.own ? ", a scale of its own" : top > endOf(view) ? ", beyond the shared scale" : "", view);
+    label(pane, n, top, view);
     for (const button of pane.querySelectorAll("button.concept")) {
       button.closest("tr").classList.toggle("active", Boolean(part) && button.dataset.reason === String(part.k));
       button.setAttribute("aria-pressed", String(Boolean(state.held) && state.held.pane === pane && button.dataset.reason === String(state.held.k)));
@@ -123,10 +140,13 @@ function start(root, data, shared, source, hash) {
 
   function fill(pane, n) {
     state.reason = state.held = null;
-    pane.querySelector(".card").replaceChildren(details[n].content.cloneNode(true));
-    const slot = pane.querySelector(".slot"), table = one(`details.told[data-item="${n}"] .body`);
-    if (slot && table) slot.append(...table.cloneNode(true).children);
-    if (slot) slot.querySelectorAll("[data-reason]").forEach((span) => choosable(pane, n, span));
+    const copies = [...told[n].children].filter((part) => part.matches("p.answer, details")).map((part) => part.cloneNode(true));
+    for (const copy of copies) if (copy.matches("details")) {
+      copy.open = state.open;
+      copy.addEventListener("toggle", () => { state.open = copy.open; });
+      copy.querySelectorAll("[data-reason]").forEach((span) => choosable(pane, n, span));
+    }
+    pane.querySelector(".card").replaceChildren(...copies);
     fillMap(pane, n);
   }
 
@@ -149,7 +169,7 @@ function start(root, data, shared, source, hash) {
       state.held = held ? null : reason;
       if (before && before.pane !== pane) fillMap(before.pane, before.n);
       turn(held ? null : state.reason);
-      one(".status").textContent = held ? details[n].dataset.spoken : pane.querySelector(".meaning").textContent;
+      one(".status").textContent = held ? told[n].dataset.spoken : pane.querySelector(".meaning").textContent;
     });
   }
 
@@ -167,40 +187,31 @@ function start(root, data, shared, source, hash) {
 
   let previous = "";
   function show() {
-    const list = shown(), key = JSON.stringify([list, state.view, state.own]);
+    const list = shown(), key = JSON.stringify([list, state.view, state.shared]);
     if (key !== previous) {
       panes.forEach((pane, k) => { pane.hidden = k >= list.length; if (k < list.length) fill(pane, list[k]); });
       one(".stage").classList.toggle("two", list.length === 2);
-      one(".status").textContent = list.map((n) => details[n].dataset.spoken).join("; beside it ");
+      one(".status").textContent = list.map((n) => told[n].dataset.spoken).join("; beside it ");
       previous = key;
     }
     buttons.forEach((button, n) => {
       button.classList.toggle("shown", list.includes(n));
       button.setAttribute("aria-pressed", String(state.pins.includes(n)));
-      button.tabIndex = n === (state.over ?? state.last) ? 0 : -1;
+      button.tabIndex = n === (state.over ?? state.last) || button.closest(".more") ? 0 : -1;
     });
     one(".unpin").hidden = !state.pins.length;
   }
 
+  // The small maps in another view or scale; to begin with the stills that stand in the page say the same.
   function thumbnails() {
-    for (const tile of all(".tiles figure[data-item]")) {
-      const still = tile.querySelector("img"), canvas = tile.querySelector("canvas"), map = document.createElement("canvas");
-      const n = Number(tile.dataset.item), shrink = Math.min(1, 320 / Math.max(H, W)), context = canvas.getContext("2d");
-      const width = canvas.width = Math.max(1, Math.round(W * shrink)), height = canvas.height = Math.max(1, Math.round(H * shrink));
-      draw(map, n, 320, topOf(n));
-      context.filter = root.classList.contains("colored") ? "none" : "saturate(.18) contrast(.86) brightness(1.08)";
-      context.drawImage(source, 0, 0, width, height);
-      context.filter = "none";
-      context.globalAlpha = state.opacity;
-      context.drawImage(map, 0, 0, width, height);
-      canvas.hidden = false;
-      still.hidden = true;
+    const canvas = document.createElement("canvas");
+    for (const box of all(".one")) {
+      const map = box.querySelector(".thumb .map"), n = Number(box.dataset.item);
+      if (!map) continue;
+      draw(canvas, n, 200, topOf(n));
+      map.setAttribute("href", canvas.toDataURL());
+      map.style.opacity = state.opacity;
     }
-    const still = one(".scale.static");
-    if (still) label(still, endOf(), unitOf(details[0].dataset.unit), "");
-    if (still) still.hidden = state.own;
-    if (one(".faint")) one(".faint").hidden = state.own;
-    if (data.words > 1) one(".all h2").textContent = one(".all h2").dataset[state.own ? "own" : "shared"];
   }
 
   let waiting = 0;
@@ -211,7 +222,7 @@ function start(root, data, shared, source, hash) {
     const parts = [];
     if (state.pins.length) parts.push("pin=" + state.pins.join(","));
     if (state.view !== data.view) parts.push("view=" + state.view);
-    if (state.own) parts.push("own=1");
+    if (state.shared) parts.push("shared=1");
     try { history.replaceState(null, "", parts.length ? "#" + parts.join("&") : location.pathname + location.search); } catch { /* in a notebook */ }
   }
 
@@ -234,11 +245,11 @@ function start(root, data, shared, source, hash) {
     button.addEventListener("click", () => { enter(n); if (!touched) pin(n); touched = false; });
   });
   root.addEventListener("keydown", (event) => {
-    const at = buttons.indexOf(document.activeElement), last = buttons.length - 1;
+    const line = buttons.filter((button) => !button.closest(".more")), at = line.indexOf(document.activeElement), last = line.length - 1;
     const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
     if (at < 0 || to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    buttons[(to + buttons.length) % buttons.length].focus();
+    line[(to + line.length) % line.length].focus();
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -252,38 +263,54 @@ function start(root, data, shared, source, hash) {
     for (const canvas of all(".pane canvas")) canvas.style.opacity = state.opacity;
   });
   one(".opacity").addEventListener("change", redraw);
-  one(".own").addEventListener("change", (event) => { state.own = event.target.checked; redraw(); remember(); });
-  one(".color").addEventListener("change", (event) => { root.classList.toggle("colored", event.target.checked); redraw(); });
-  for (const tile of all(".tiles figure[data-item]")) tile.addEventListener("click", () => {
-    enter(Number(tile.dataset.item));
+  one(".shared").addEventListener("change", (event) => { state.shared = event.target.checked; redraw(); remember(); });
+  one(".color").addEventListener("change", (event) => { root.classList.toggle("colored", event.target.checked); });
+  for (const box of all(".one .thumb")) box.addEventListener("click", () => {
+    enter(Number(box.closest(".one").dataset.item));
     one(".words").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   });
 
-  // A link can carry a state: #word-2, or #word=2, #pin=2,6, #view=signed, #own=1 joined by &.
+  // A link can carry a state: #word-2, or #word=2, #pin=2,6, #view=signed, #shared=1 joined by &.
   function recall(text) {
     const wish = new URLSearchParams(text.replace(/^#word-(\d+)/, "word=$1").replace(/^#/, ""));
     const known = (list) => (list || "").split(",").filter((part) => /^\d+$/.test(part)).map(Number).filter((n) => n < data.items.length);
     state.last = known(wish.get("word"))[0] ?? state.last;
     state.pins = known(wish.get("pin")).slice(0, 2);
     if (all("input[type=radio]").some((radio) => radio.value === wish.get("view"))) state.view = wish.get("view");
-    state.own = wish.get("own") === "1";
+    state.shared = wish.get("shared") === "1";
     one(`input[value=${state.view}]`).checked = true;
-    one(".own").checked = state.own;
+    one(".shared").checked = state.shared;
   }
   state.last = data.first;
   state.opacity = one(".opacity").value / 100;
   if (hash) recall(location.hash);
-  for (const image of all(".pane img")) if (!image.src) image.src = source.src;
-  root.querySelector(".app").hidden = false;
+  one(".controls").hidden = false;
+  if (state.shared || state.view !== data.view) thumbnails();
   show();
-  Promise.allSettled([source, ...all("img[data-guided]")].map((image) => image.decode())).then(() => { previous = ""; show(); thumbnails(); });
+  if (all("img[data-guided]").length) Promise.allSettled(all("img[data-guided]").map((image) => image.decode())).then(() => { previous = ""; redraw(); });
+}
+
+// A term shows what it means beside it; without a script its link leads to the list at the end.
+function explainTerms() {
+  const bubble = document.getElementById("bubble");
+  if (!bubble.showPopover) return;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a.term"), meant = link && document.getElementById(link.hash.slice(1));
+    if (!meant) return;
+    event.preventDefault();
+    const { left, bottom } = link.getClientRects()[0];
+    bubble.querySelector("b").textContent = meant.querySelector("dt").textContent;
+    bubble.querySelector("p").textContent = meant.querySelector("dd").textContent + (link.title ? " Here: " + link.title : "");
+    bubble.showPopover();
+    bubble.style.left = Math.max(8, Math.min(left, innerWidth - bubble.offsetWidth - 8)) + "px";
+    bubble.style.top = Math.max(8, Math.min(bottom + 6, innerHeight - bubble.offsetHeight - 8)) + "px";
+  });
 }
 
 if (typeof document !== "undefined") {
   const data = JSON.parse(document.getElementById("data").textContent);
-  let source = null;
+  explainTerms();
   document.querySelectorAll(".panel").forEach((root, n) => {
-    source = root.querySelector("img.source") || source;
-    if (data.panels[n].items.length) start(root, data.panels[n], data, source, n === 0);
+    if (data.panels[n].items.length && root.querySelector(".words")) start(root, data.panels[n], data, n === 0);
   });
 }

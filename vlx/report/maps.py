@@ -1,0 +1,68 @@
+"""Maps as a page carries them: whole numbers of a step for the script, small pictures with a palette for everyone."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlx.explanation import Array
+from vlx.geometry import Placement
+from vlx.report import cells, colour
+
+STILL = 112  # longest side of a still, in pixels; browsers draw it larger, smoothly
+STEPS = {"i1": 127, "i2": 32767}
+
+
+def grid(values: Array, kind: str = "i2") -> dict[str, Any]:
+    """A map [h, w] as whole numbers of ``step``, row by row, little-endian in base64; not finite values are 0.
+
+    ``kind``: "i2", 16 bits a cell, or "i1", 8 bits.
+    """
+    finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    most = float(np.abs(finite).max(initial=0.0))
+    step = float(f"{most / STEPS[kind]:.6g}")
+    whole = np.clip(np.rint(finite / (step or 1.0)), -STEPS[kind], STEPS[kind]).astype(f"<{kind}")
+    return {"step": step, "cells": base64.b64encode(whole.tobytes()).decode("ascii")}
+
+
+def cells_of(sent: dict[str, Any], shape: tuple[int, int], kind: str = "i2") -> NDArray[np.float64]:
+    """The map [h, w] that `grid` was given, to half a step."""
+    whole = np.frombuffer(base64.b64decode(sent["cells"]), f"<{kind}").reshape(shape)
+    return whole * float(sent["step"])
+
+
+class Painter:
+    """Stills of maps on one placement: what is the same for all of them is made once."""
+
+    def __init__(self, placement: Placement) -> None:
+        height, width = placement.frame.size
+        ratio = min(STILL / max(height, width), 1.0)
+        size = max(round(height * ratio), 1), max(round(width * ratio), 1)
+        rows, columns = cells.axes(placement)
+        self._rows, self._columns = rows.mixing(size[0]), columns.mixing(size[1]).T
+
+    def still(self, values: Array, top: float, fade: float = 1.0) -> str:
+        """The map alone, both signs, as a data: address of a PNG that is transparent where the value is 0."""
+        finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        painted = self._rows @ finite @ self._columns
+        share = np.clip(painted / top if top > 0 else 0 * painted, -1, 1) * (colour.STEPS - 1)
+        level = np.rint(share).astype(np.int16)
+        index = np.where(level < 0, colour.STEPS - 1 - level, level).astype(np.uint8)
+        image = Image.fromarray(index)
+        image.putpalette(_palette())
+        held = io.BytesIO()
+        image.save(held, "PNG", transparency=_alpha(fade), compress_level=6)
+        return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
+
+
+def _palette() -> bytes:
+    """What speaks for it from no effect to the strongest, then what speaks against it."""
+    return bytes(np.array([*colour.ramp("for"), *colour.ramp("against")[1:]], np.uint8).ravel())
+
+
+def _alpha(fade: float) -> bytes:
+    rising = np.linspace(0, 1, colour.STEPS) ** colour.RISE * colour.OPACITY * fade * 255
+    return bytes(np.concatenate([rising, rising[1:]]).round().astype(np.uint8))
