@@ -198,7 +198,11 @@ def kinds(*, transformers: bool = True) -> list[Kind]:
         Kind("table .json", "json", (_written(listed.save, "json"), *_reports()), _table),
         Kind("table .csv", "csv", (_written(listed.save, "csv"), *_sheets()), _table),
         Kind(
-            "checkpoint", "part", (_written(lambda p: Checkpoint(p, SETTINGS).save(state), "part"),), _checkpoint, True
+            "checkpoint",
+            "part",
+            (_written(lambda p: Checkpoint(p, SETTINGS).save(lambda: state), "part"),),
+            _checkpoint,
+            True,
         ),
         Kind("bundle config", "json", (_embedded("config.json"),), _bundle("config.json")),
         Kind("bundle weights", "safetensors", (_embedded("weights.safetensors"),), _bundle("weights.safetensors")),

@@ -1,5 +1,9 @@
+import subprocess
+import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -8,6 +12,7 @@ import pytest
 import torch
 
 import vlx
+from benchmarks import threads as workers
 from tests.fakes import captioner, picture
 
 THREADS, TURNS = 6, 6
@@ -81,6 +86,44 @@ def test_a_thread_does_not_change_the_gradient_mode_of_another() -> None:
         assert not any(seen.result())
 
 
+@pytest.fixture(scope="module")
+def wanted() -> list[tuple[workers.Job, str]]:
+    """Ten explanations of drawn scenes, to the bit."""
+    task = vlx.load("scenes/captioner")
+    return [(job, workers.explained(task, job)) for job in workers.jobs(10)]
+
+
+@pytest.mark.parametrize("way", ["threads", "asyncio.to_thread"])
+def test_threads_explain_to_the_bit_what_one_explains(way: str, wanted: list[tuple[workers.Job, str]]) -> None:
+    fresh = vlx.load("scenes/captioner")  # with nothing measured yet
+    assert workers.WAYS[way](fresh, wanted, 4) == 0
+    broken = [(job, "another") for job, _ in wanted[:1]]
+    assert workers.WAYS[way](fresh, broken, 2) == 2
+
+
+FORKED = """
+import multiprocessing, sys, torch, vlx
+from benchmarks import threads
+torch.set_num_threads(int(sys.argv[1]))
+task = vlx.load("scenes/captioner")
+wanted = [(job, threads.explained(task, job)) for job in threads.jobs(2)]
+differ = threads.in_forks(task, wanted, 2)
+assert torch.get_num_threads() == int(sys.argv[1])
+print("differ", differ)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not fork by default")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_forked_process_explains_and_does_not_wait_for_its_parents_threads(count: int) -> None:
+    root = Path(__file__).resolve().parents[1]
+    arguments = [sys.executable, "-W", "ignore", "-c", FORKED, str(count)]
+    said = subprocess.run(arguments, cwd=root, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    if count == 1:  # several threads may round otherwise than the one that a fork has
+        assert said.stdout == "differ 0\n"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cudnn_is_left_on_when_threads_meet_on_the_gpu() -> None:
     task, barrier = captioner("unrolled", end=None), Barrier(4)
@@ -96,3 +139,20 @@ def test_cudnn_is_left_on_when_threads_meet_on_the_gpu() -> None:
         for seed, found in enumerate(pool.map(hammer, range(4))):
             assert all(np.allclose(one, wanted[seed], rtol=1e-3, atol=1e-5) for one in found)
     assert torch.backends.cudnn.enabled
+
+
+def test_reports_are_drawn_in_threads_as_alone(tmp_path: Path) -> None:
+    task = captioner("attention")
+    whys = [vlx.explain(task, picture(seed), caption=text) for seed, text in enumerate(("a red dog", "a house"))]
+
+    def saved(why: vlx.Explanation, thread: int) -> list[bytes]:
+        paths = [tmp_path / f"{thread}{ending}" for ending in (".html", ".png", ".json")]
+        return [why.save(path).read_bytes() for path in paths]
+
+    alone = [saved(why, 9) for why in whys]
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(2):
+            found = list(pool.map(saved, whys * 2, range(4)))
+            assert found == alone * 2
+    assert warnings.filters == filters

@@ -1,12 +1,18 @@
 """``vlx dissect``: name the units of a model's feature map."""
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlx.cli_running import INTERRUPTED
+from vlx.interrupts import stoppable
+
 if TYPE_CHECKING:
+    from vlx.neuron_names.dissection.run import Progress
     from vlx.neuron_names.table import NeuronNames
 
 SEVERAL = (0.005, 0.01, 0.02, 0.05)
@@ -48,7 +54,8 @@ def dissect(
     COCO instance file. captions:DIR is a folder of captioned photographs (Flickr8k's layout or COCO's, with :train for
     a split): a unit's name is then the word that its highest activation tells best, by AUC; no masks needed.
 
-    A run that was stopped goes on where it was: the counts are kept in OUT.part until all is done.
+    A run that was stopped goes on where it was, with the same command: the counts are kept in OUT.part until the table
+    is saved. Pictures that have changed meanwhile are refused.
 
     \b
     Example:  vlx dissect scenes/captioner scenes:2000 -o names.h5
@@ -65,22 +72,25 @@ def dissect(
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
     require_place(out)
     task, data = vlx.load(model), open_data(dataset)
-    found = dissect_layers(
-        task,
-        data,
-        {name: _module(task, name) for name in layers} or None,
-        quantile=quantiles or (QUANTILE if isinstance(data, Told) else SEVERAL),
-        folds=folds,
-        batch_size=batch_size,
-        compat=compat,
-        least=least,
-        checkpoint=out.with_name(out.name + ".part"),
-        spill=spill,
-        progress=_progress,
-    )
+    kept = out.with_name(out.name + ".part")
+    with _interruptible(kept) as progress:
+        found = dissect_layers(
+            task,
+            data,
+            {name: _module(task, name) for name in layers} or None,
+            quantile=quantiles or (QUANTILE if isinstance(data, Told) else SEVERAL),
+            folds=folds,
+            batch_size=batch_size,
+            compat=compat,
+            least=least,
+            checkpoint=kept,
+            spill=spill,
+            progress=progress,
+        )
     for name, names in found.items():
         path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
         click.echo(f"{names.save(path)}: {_told(names)}")
+    kept.unlink(missing_ok=True)  # not before: who is killed here has lost nothing
     for note in next(iter(found.values())).about.get("left_out", ()):
         click.echo(f"left out: {note}", err=True)
 
@@ -106,7 +116,26 @@ def _module(task: Any, name: str) -> Any:
     return modules[name]
 
 
-def _progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+@contextmanager
+def _interruptible(kept: Path) -> "Iterator[Progress]":
+    """A bar for each pass; Ctrl-C finishes the batch in hand, says how to go on, and ends with 130."""
+    with stoppable() as stop:
+
+        def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+            for item in _shown(items, label):
+                if stop.is_set():
+                    raise KeyboardInterrupt
+                yield item
+
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            what = f"the same command goes on; {kept} has what was counted" if kept.exists() else "nothing was counted"
+            click.echo(f"Interrupted: {what}", err=True)
+            sys.exit(INTERRUPTED)
+
+
+def _shown(items: Iterable[Any], label: str) -> Iterable[Any]:
     from rich.console import Console
     from rich.progress import track
 

@@ -12,7 +12,7 @@ from weakref import WeakMethod
 
 import torch
 
-from vlx import __version__, assembly, attention, engine, methods, recommending, references, subwords
+from vlx import __version__, assembly, attention, engine, forks, methods, recommending, references, subwords
 from vlx.asked import Asked, measured, questions
 from vlx.assembly import Shown
 from vlx.contrast import contrasted
@@ -68,6 +68,7 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     Raises ImageError, InputError, UnknownWords or ModelError, each naming what to change.
     """
     _check_task(task)
+    forks.settle()
     with in_own_words(UNUSABLE):
         given = Options.of(task, options)
     return next(_raising(_explained(task, iter([(image, given)]), 1)))
@@ -121,6 +122,7 @@ def explain_many(
         raise InputError(f"batch_size={batch_size!r} must be 1 or more")
     if errors not in ("raise", "keep"):
         raise InputError(f'errors={errors!r}; give "raise", or "keep" for a Failure in the place of a broken picture')
+    forks.settle()
     with in_own_words(UNUSABLE):
         turns = each(task, _iterable(images), options)
     found = _explained(task, turns, batch_size)

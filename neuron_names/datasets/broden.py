@@ -72,13 +72,15 @@ class BrodenData:
         labels = np.stack(channels) if channels else np.zeros((1, image.height, image.width), np.int32)
         return Labelled(image, labels, row.whole)
 
+    def files(self, number: int) -> list[Path]:
+        """The picture's file and those of its label maps."""
+        row = self._rows[number]
+        return [self.folder / "images" / name for name in (row.image, *(file for _, file in row.maps))]
+
     def digest(self) -> str:
         """Of the index files, and of names and sizes of the pictures and label maps."""
         lists = [self.folder / "index.csv", self.folder / "label.csv", *sorted(self.folder.glob("c*.csv"))]
-        images = self.folder / "images"
-        return digest_of(
-            lists, (images / name for row in self._rows for name in (row.image, *(m[1] for m in row.maps)))
-        )
+        return digest_of(lists, (path for number in range(len(self)) for path in self.files(number)))
 
     def _labels(self) -> list[dict[str, str]]:
         return rows(self.folder / "label.csv", ["number", "name"])

@@ -52,6 +52,10 @@ class CaptionedPhotos:
         """Each picture's concepts, those of any of its captions."""
         return _told(self._lexicon, [row.captions for row in self._rows])
 
+    def files(self, number: int) -> list[Path]:
+        """The photograph's file; captions are part of the digest."""
+        return [self._rows[number].path]
+
     def digest(self) -> str:
         """Of the captions, and of names and sizes of the pictures."""
         made = hashlib.sha256()

@@ -79,6 +79,10 @@ class CocoData:
             _lay(channels, outside, self._number[record["scene"], "scene"])
         return Labelled(image, np.stack(channels))
 
+    def files(self, number: int) -> list[Path]:
+        """The picture's file; its labels stand in the instance file."""
+        return [self._file(self._images[number])]
+
     def digest(self) -> str:
         """Of the instance file, and of names and sizes of the pictures."""
         return digest_of([self.path], (self._file(record) for record in self._images))

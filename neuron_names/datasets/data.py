@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -47,6 +48,15 @@ class ConceptData(Protocol):
 
     def digest(self) -> str:
         """A hash that changes when the pictures or labels do."""
+        ...
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """Pictures that stand in files: what a file holds is looked at when a dissection goes on."""
+
+    def files(self, number: int) -> Sequence[Path]:
+        """The files that picture ``number`` is made of, its own first, whether they are there or not."""
         ...
 
 

@@ -63,6 +63,11 @@ class LabelledFolder:
         labels = np.stack(channels) if channels else np.zeros((1, image.height, image.width), np.int32)
         return Labelled(image, labels)
 
+    def files(self, number: int) -> list[Path]:
+        """The picture's file and those of its label maps, there or not."""
+        path = self._pictures[number]
+        return [path, *(folder / f"{path.stem}.png" for folder in self._maps)]
+
     def digest(self) -> str:
         """Of the list of labels, and of names and sizes of pictures and label maps."""
         assert self._list is not None

@@ -1,12 +1,15 @@
 """A dissection on disk, so that it can go on after it was stopped; no pickle."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlx import hdf5
 from vlx.errors import InputError
@@ -21,7 +24,8 @@ State = dict[str, Any]  # arrays by name, and "done", "phase": numbers
 class Checkpoint:
     """What was counted so far, in one HDF5 file; ``settings`` tell one dissection from another.
 
-    Without a path nothing is kept. Raises OutputError for one where nothing can be put.
+    It stays when all is counted: whoever saves the table removes it, afterwards. Without a path nothing is kept. Raises
+    OutputError for one where nothing can be put.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
@@ -48,21 +52,51 @@ class Checkpoint:
             )
         return state
 
-    def due(self) -> bool:
-        """Whether it is time to save again."""
-        return self.path is not None and monotonic() - self._saved >= EVERY
+    def over(self, items: Iterable[int], state: Callable[[int], State]) -> Iterator[int]:
+        """The items one after the other, saving ``state(item)`` behind one every `EVERY` seconds.
 
-    def save(self, state: State) -> None:
-        """Write the state, whole or not at all."""
+        Also when getting the next one is interrupted: that is the place where no work is half done.
+        """
+        left, done = iter(items), None
+        while True:
+            try:
+                item = next(left, None)
+            except KeyboardInterrupt:
+                if done is not None:
+                    self.save(partial(state, done))
+                raise
+            if item is None:
+                return
+            yield item
+            done = item
+            if monotonic() - self._saved >= EVERY:
+                self.save(partial(state, done))
+
+    def save(self, state: Callable[[], State]) -> None:
+        """Write what ``state()`` gives, whole or not at all; it is not asked where nothing is kept."""
         if self.path is None:
             return
-        hdf5.write(self.path, lambda file: _fill(file, {"settings": self._settings, **state}))
+        made = state()
+        hdf5.write(self.path, lambda file: _fill(file, {"settings": self._settings, **made}))
         self._saved = monotonic()
 
-    def remove(self) -> None:
-        """The work is done and saved elsewhere."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+    @contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """Around taking up a loaded state: what does not fit is an InputError that names the file and the remedy."""
+        try:
+            yield
+        except Exception as error:  # whatever an array raises that is not there, or of another shape
+            told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.path} cannot be gone on with: {told[:150]}; delete it to start anew") from error
+
+
+def fitting(state: State, name: str, kind: str, *shape: int | None) -> NDArray[Any]:
+    """An array of a state, of a numpy dtype and shape (None: any size); raises InputError for another."""
+    array: NDArray[Any] = state[name]
+    fits = array.ndim == len(shape) and all(side in (None, own) for side, own in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype != np.dtype(kind):
+        raise InputError(f"its {name} is {array.dtype} {array.shape}, not {kind} {shape}")
+    return array
 
 
 def _fill(file: Any, state: State) -> None:

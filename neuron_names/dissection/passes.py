@@ -13,7 +13,7 @@ from vlx.errors import InputError, ModelError
 from vlx.geometry import Grid
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.dissection.alignment import Quads, quads
-from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
+from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.counting import Counter
 from vlx.neuron_names.dissection.labels import Labels
 from vlx.neuron_names.dissection.layers import Layers
@@ -23,6 +23,7 @@ from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Tally
 
 EXAMPLES = 8  # pictures kept for each unit
+TOTALS = ("truth", "area", "overlaps")  # counts of the labels alone
 ALIKE = 1e-3  # share by which the same model's features may differ between machines
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -74,19 +75,26 @@ class Layer:
         kept |= {"kept": self.top.kept()} if thresholds else {"T": self.T, "tied": self.tied, **self.counts}
         return {name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in kept.items()}
 
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take up what `state` gave; raises InputError when the model's features were others."""
-        device = self.first.device
+    def restore(self, state: State, thresholds: bool, sizes: tuple[int, int, int, int]) -> None:
+        """Take up what `state` gave; ``sizes``: quantiles, folds, concepts, categories.
+
+        Raises InputError when the model's features were others, and for arrays that do not fit.
+        """
+        device, K = self.first.device, len(self.sums)
+        quantiles, folds, concepts, categories = sizes
         near = ALIKE * float(np.abs(state["first"]).max())
         if state["first"].shape != self.first.shape or np.abs(state["first"] - self.first.cpu().numpy()).max() > near:
             raise InputError("the model gave other features when the dissection was begun")
-        tensors = ("sums", "peaks", "examples", "T", "tied")
-        for name in tensors:
-            if name in state:
-                setattr(self, name, torch.from_numpy(state[name]).to(device))
-        if "kept" in state:
-            self.top.restore(torch.from_numpy(state["kept"]).to(device))
-        self.counts = {name: state[name] for name in ("intersection", "activation") if name in state}
+        wide = min(state["peaks"].shape[-1], EXAMPLES)
+        wanted: dict[str, tuple[Any, ...]] = {"sums": ("f8", K), "peaks": ("f4", K, wide), "examples": ("i8", K, wide)}
+        wanted |= {} if thresholds else {"T": ("f4", quantiles, K), "tied": ("?", quantiles, K)}
+        for name, (kind, *shape) in wanted.items():
+            setattr(self, name, torch.from_numpy(fitting(state, name, kind, *shape)).to(device))
+        if thresholds:
+            self.top.restore(torch.from_numpy(fitting(state, "kept", "f4", K, None)).to(device))
+        elif "intersection" in state or "activation" in state:
+            self.counts["intersection"] = fitting(state, "intersection", "i8", folds, quantiles, K, concepts)
+            self.counts["activation"] = fitting(state, "activation", "i8", 3, folds, quantiles, K, categories)
 
 
 class Passes:
@@ -168,14 +176,14 @@ class Passes:
 
     def _find_thresholds(self, done: int, kept: Checkpoint) -> None:
         batches = self.pictures.batches
-        for number in self.progress(range(done, len(batches)), "thresholds"):
+        numbers = self.progress(range(done, len(batches)), "thresholds")
+        for number in kept.over(numbers, lambda number: self._state("thresholds", number + 1)):
             maps = self._maps(self.pictures.read(batches[number]))
             for place, (name, A) in enumerate(maps.items()):
                 self._note(place, name, number, A)
-            if kept.due():
-                kept.save(self._state("thresholds", number + 1))
         for layer in self.layers.values():
             layer.settle()
+        kept.save(lambda: self._state("masks", 0))
 
     def _note(self, place: int, name: str, number: int, A: Tensor) -> None:
         layer, peaks = self.layers[name], A.float().amax((2, 3))
@@ -188,16 +196,19 @@ class Passes:
         batches, grid = self.pictures.batches, self.pictures.grid
         found = {name: quads(layer.grid, grid, layer.peaks.device) for name, layer in self.layers.items()}
         counting = _Counting(self.pictures, self.layers)
-        for number in self.progress(range(done, len(batches)), "masks"):
+
+        def state(number: int) -> State:
+            counting.gather()
+            return self._state("masks", number + 1)
+
+        for number in kept.over(self.progress(range(done, len(batches)), "masks"), state):
             pictures = self.pictures.read(batches[number])
             maps, labels = self._again(number, pictures), self.pictures.labels(pictures, batches[number])
             for fold, first, stop in batches[number].parts:
                 own = labels.part(first, stop)
                 self._add_labels(fold, own)
                 counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, found, own)
-            if kept.due():
-                counting.gather()
-                kept.save(self._state("masks", number + 1))
+        kept.save(lambda: state(len(batches) - 1))
         counting.gather()
 
     def _add_labels(self, fold: int, labels: Labels) -> None:
@@ -218,22 +229,29 @@ class Passes:
 
     def _state(self, phase: str, done: int) -> State:
         state: State = {"phase": np.array(phase), "done": np.array(done)}
-        state |= {name: getattr(self, name) for name in ("truth", "area", "overlaps")}
+        state |= {name: getattr(self, name) for name in TOTALS} | {"hashes": self.pictures.contents.hashes}
         for n, layer in enumerate(self.layers.values()):
             state |= {f"{n}/{name}": value for name, value in layer.state(phase == "thresholds").items()}
         return state
 
     def _restore(self, state: State, kept: Checkpoint) -> tuple[str, int]:
         """Take up a saved state: the pass it is in, and its batches that are done."""
+        with kept.taken_up():
+            if str(state["phase"]) not in ("thresholds", "masks") or not 0 <= int(state["done"]) <= len(
+                self.pictures.batches
+            ):
+                raise InputError("it tells of no pass, or of more batches than there are")
+            self.pictures.contents.restore(state["hashes"], self.progress)
         self._maps(self.pictures.read(self.pictures.batches[0]))
-        for n, layer in enumerate(self.layers.values()):
-            own = {name.removeprefix(f"{n}/"): value for name, value in state.items() if name.startswith(f"{n}/")}
-            try:
-                layer.restore(own)
-            except InputError as error:
-                raise InputError(f"{kept.path} cannot be gone on with: {error}; delete it to start anew") from None
-        self.truth, self.area, self.overlaps = (state[name] for name in ("truth", "area", "overlaps"))
-        return str(state["phase"]), int(state["done"])
+        phase, sizes = str(state["phase"]), (len(self.quantiles), *self.truth.shape, len(self.area[0]))
+        with kept.taken_up():
+            for n, layer in enumerate(self.layers.values()):
+                own = {name.removeprefix(f"{n}/"): value for name, value in state.items() if name.startswith(f"{n}/")}
+                layer.restore(own, phase == "thresholds", sizes)
+            for name in TOTALS:
+                before = getattr(self, name)
+                setattr(self, name, fitting(state, name, before.dtype.str, *before.shape))
+        return phase, int(state["done"])
 
 
 class _Counting:

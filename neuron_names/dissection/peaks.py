@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vlx.errors import ImageError, InputError, ModelError
 from vlx.neuron_names.datasets.data import Told
-from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
+from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
+from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.passes import ALIKE, EXAMPLES, Progress
 from vlx.neuron_names.dissection.pictures import BLOCK
@@ -27,6 +28,7 @@ class Peaks:
     def __init__(self, data: Told, layers: Layers, progress: Progress) -> None:
         self.data, self.see, self.progress = data, layers, progress
         self.values: dict[str, NDArray[np.float32]] = {}
+        self.contents = Contents(data)
         self.unread: list[int] = []
         self.grids: dict[str, tuple[list[int], str]] = {}
         self._sums: dict[str, NDArray[np.float64]] = {}
@@ -37,12 +39,12 @@ class Peaks:
         state, first = kept.load(), 0
         if state is not None:
             first = self._restore(state, kept)
-        for start in self.progress(range(first, len(self.data), BLOCK), "peaks"):
+        starts = self.progress(range(first, len(self.data), BLOCK), "peaks")
+        for start in kept.over(starts, lambda start: self._state(start + BLOCK)):
             self._take(start)
-            if kept.due():
-                kept.save(self._state(start + BLOCK))
         if not self.values:
             raise InputError(f"{self.data.name}: none of {len(self.data)} pictures can be read")
+        kept.save(lambda: self._state(len(self.data)))
 
     def activity(self, layer: str) -> Activity:
         """The pictures in which units of a layer are most active, most active first, and their mean activations."""
@@ -56,12 +58,14 @@ class Peaks:
         numbers, made = [], []
         for number in range(start, min(start + BLOCK, len(self.data))):
             try:
-                image = self.data[number].image
+                picture = self.data[number]
             except ImageError:
+                self.contents.note(number, None)
                 self.unread.append(number)
                 continue
+            self.contents.note(number, picture)
             numbers.append(number)
-            made.append(self.see.task.prepare(image))
+            made.append(self.see.task.prepare(picture.image))
         for name, A in self._maps(made) if made else ():
             if name not in self.values:
                 self._begin(name, A.shape[1])
@@ -89,6 +93,7 @@ class Peaks:
 
     def _state(self, done: int) -> State:
         state: State = {"done": np.array(done), "unread": np.array(self.unread, np.int64)}
+        state["hashes"] = self.contents.hashes
         state["layers"] = np.array(list(self.values))
         for n, name in enumerate(self.values):
             state |= {f"{n}/values": self.values[name], f"{n}/sums": self._sums[name], f"{n}/cells": self._cells[name]}
@@ -96,20 +101,29 @@ class Peaks:
 
     def _restore(self, state: dict[str, Any], kept: Checkpoint) -> int:
         """Take up a saved state, once the model gives what it gave for its first pictures; returns where to go on."""
-        names = [str(name) for name in state["layers"]]
+        with kept.taken_up():
+            self.contents.restore(state["hashes"], self.progress)
+            names = [str(name) for name in state["layers"]]
         self._take(next((n for n in range(0, len(self.data), BLOCK) if not _gap(state, n)), 0))
-        for n, name in enumerate(names):
-            saved = state[f"{n}/values"]
-            own = self.values.get(name, np.zeros((0, 0), np.float32))
-            known = ~np.isnan(own)
-            if saved.shape != own.shape or (
-                np.abs(saved[known] - own[known]).max(initial=0) > ALIKE * np.abs(own[known]).max(initial=0)
-            ):
-                raise InputError(f"{kept.path}: the model gave other features then; delete it to start anew")
-            self.values[name], self._sums[name] = saved, state[f"{n}/sums"]
-            self._cells[name] = int(state[f"{n}/cells"])
-        self.unread = state["unread"].tolist()
-        return int(state["done"])
+        with kept.taken_up():
+            for n, name in enumerate(names):
+                self._restore_layer(name, {own: state[f"{n}/{own}"] for own in ("values", "sums", "cells")})
+            unread, done = fitting(state, "unread", "i8", None), int(state["done"])
+            if not 0 <= done <= len(self.data) + BLOCK or not np.isin(unread, range(len(self.data))).all():
+                raise InputError("it tells of pictures that are not there")
+        self.unread = unread.tolist()
+        return done
+
+    def _restore_layer(self, name: str, state: State) -> None:
+        own = self.values.get(name, np.zeros((0, 0), np.float32))
+        saved, known = state["values"], ~np.isnan(own)
+        if saved.shape != own.shape or (
+            np.abs(saved[known] - own[known]).max(initial=0) > ALIKE * np.abs(own[known]).max(initial=0)
+        ):
+            raise InputError("the model gave other features then")
+        self.values[name] = fitting(state, "values", "f4", *own.shape)
+        self._sums[name] = fitting(state, "sums", "f8", own.shape[1])
+        self._cells[name] = int(state["cells"])
 
 
 def _gap(state: dict[str, Any], start: int) -> bool:

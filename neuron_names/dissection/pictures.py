@@ -13,6 +13,7 @@ from vlx.errors import InputError
 from vlx.geometry import Frame
 from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.dissection.alignment import on_grid
+from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.labels import Categories, Labels
 from vlx.task import Task
 from vlx.tracing import measure_frame
@@ -47,7 +48,7 @@ class Pictures:
             )
         if batch_size < 1 or folds < 1 or min(labels or (1,)) < 1:
             raise InputError(f"batch_size={batch_size}, folds={folds} and labels={labels} must be 1 or more")
-        self.task, self.data = task, data
+        self.task, self.data, self.contents = task, data, Contents(data)
         self.folds = min(folds, len(data))
         self.categories = Categories(data.concepts)
         self._frames: dict[tuple[int, int], Frame] = {}
@@ -64,10 +65,11 @@ class Pictures:
             yield Batch(tuple(own), tuple((int(fold[a]), a, b) for a, b in pairwise(edges)))
 
     def read(self, batch: Batch) -> list[Labelled]:
-        """The pictures of a batch; raises InputError for labels that do not fit them."""
+        """The pictures of a batch; raises InputError for labels that do not fit them, and for what has changed."""
         pictures = [self.data[number] for number in batch.numbers]
         for picture, number in zip(pictures, batch.numbers, strict=True):
             self._check(picture, f"{self.data.name}, picture {number}")
+            self.contents.note(number, picture)
         return pictures
 
     def blocks(self, pictures: Sequence[Labelled]) -> Iterator[tuple[Tensor, int]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from vlx import forks
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
@@ -41,8 +42,8 @@ def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> Neuro
     on which pixels are counted, by default half the prepared picture's. ``compat="lite"``: as NetDissect-Lite counts
     (cells placed by the half-pixel rule, pictures counted that the mask touches). ``batch_size=16``: pictures held at
     once, rounded up to blocks of 16: the model always runs on 16, the last block filled up. ``checkpoint``: a file in
-    which to keep what was counted, and to go on from. ``spill``: a folder for the maps that may matter, so that the
-    model runs once and not twice. ``progress(items, label)`` shows how far it is.
+    which to keep what was counted, and to go on from; remove it when the table is saved. ``spill``: a folder for the
+    maps that may matter, so that the model runs once and not twice. ``progress(items, label)`` shows how far it is.
 
     Of captioned pictures ("captions:DIR") the name is the word that the unit's highest activation over the picture
     tells best, by AUC beyond what the best word of permuted pictures reaches, and ``least=20`` pictures must have it
@@ -75,6 +76,7 @@ def dissect_layers(
     if compat not in (None, "lite"):
         raise InputError(f"compat={compat!r}; known is 'lite', or leave it out")
     data = open_data(data)
+    forks.settle()
     if isinstance(data, Told):
         given = {
             "compat": compat,
@@ -96,10 +98,10 @@ def dissect_layers(
     denominator = "lite" if compat == "lite" else "paper"
     found = {}
     for name in passes.layers:
-        names = NeuronNames(about=settings | passes.about(name), tally=passes.tally(name))
+        own = passes.about(name) | {"contents_hash": pictures.contents.digest()}
+        names = NeuronNames(about=settings | own, tally=passes.tally(name))
         found[name] = names.choose(quantile=single, denominator=denominator)
-    kept.remove()
-    passes.spill.remove()
+    passes.spill.remove()  # all is counted and, if it is to be kept, kept
     return found
 
 

@@ -73,14 +73,13 @@ def name_by_captions(
     known = words([told[n] for n in read], least)
     _enough(data, known, least)
     about = settings | {"images": len(read), "left_out": _left_out(data, peaks.unread, known, least)}
-    about["words"] = len(known.concepts)
+    about |= {"words": len(known.concepts), "contents_hash": peaks.contents.digest()}
     found = {}
     for name, values in peaks.values.items():
         made = named(values[read], known.told, known.concepts, read % folds)
         shape, alignment = peaks.grids[name]
         own = about | {"layer": name, "feature_map": shape, "alignment": alignment}
         found[name] = NeuronNames(made.listed, own, activity=peaks.activity(name))
-    kept.remove()
     return found
 
 

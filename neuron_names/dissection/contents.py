@@ -1,0 +1,78 @@
+"""What each picture of a dissection held when it was read, so that one that changed meanwhile is noticed."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlx.errors import InputError
+from vlx.files import read_bytes
+from vlx.neuron_names.datasets.data import ConceptData, Filed, Labelled
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+class Contents:
+    """A hash of every picture of ``data`` with its labels, taken as it is read: ``hashes`` uint64 [N], 0 for not yet.
+
+    Of data that name their files (`Filed`) it is over the files' bytes, of others over pixels and labels.
+    """
+
+    def __init__(self, data: ConceptData) -> None:
+        self.data, self.hashes = data, np.zeros(len(data), np.uint64)
+
+    def note(self, number: int, picture: Labelled | None) -> None:
+        """Picture ``number`` was read, or could not be; raises InputError when it held something else before."""
+        remedy = "; put back what it was, or dissect anew"
+        if isinstance(self.data, Filed):
+            self._take(number, _of_files(self.data.files(number)), remedy)
+        elif picture is not None:
+            self._take(number, _of_pixels(picture), remedy)
+
+    def restore(self, hashes: NDArray[np.uint64], progress: Progress) -> None:
+        """Take up what was kept; raises InputError when a file that was read then holds something else now."""
+        if hashes.shape != self.hashes.shape or hashes.dtype != self.hashes.dtype:
+            raise InputError(f"it tells of {len(hashes)} pictures, and {self.data.name} has {len(self.hashes)}")
+        self.hashes = hashes
+        if isinstance(self.data, Filed):
+            for number in progress(np.flatnonzero(hashes).tolist(), "looking for changes"):
+                self._take(number, _of_files(self.data.files(number)))
+
+    def digest(self) -> str:
+        """A hash of all of them."""
+        return hashlib.sha256(self.hashes.astype("<u8").tobytes()).hexdigest()
+
+    def _take(self, number: int, own: np.uint64, remedy: str = "") -> None:
+        if self.hashes[number] not in (0, own):
+            raise InputError(f"{self._where(number)} has changed since the dissection was begun{remedy}")
+        self.hashes[number] = own
+
+    def _where(self, number: int) -> str:
+        if isinstance(self.data, Filed):
+            return str(self.data.files(number)[0])
+        return f"{self.data.name}, picture {number}"
+
+
+def _of_files(paths: Sequence[Path]) -> np.uint64:
+    made = hashlib.sha256()
+    for path in paths:
+        try:
+            made.update(b"file" + hashlib.sha256(read_bytes(path)).digest())
+        except InputError:  # who reads the picture says so
+            made.update(b"none")
+    return _short(made.digest())
+
+
+def _of_pixels(picture: Labelled) -> np.uint64:
+    made = hashlib.sha256(f"{picture.image.size} {picture.labels.shape} {picture.labels.dtype}".encode())
+    made.update(picture.image.tobytes())
+    made.update(np.ascontiguousarray(picture.labels).tobytes())
+    made.update(repr(tuple(map(int, picture.whole))).encode())
+    return _short(made.digest())
+
+
+def _short(digest: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(digest[:8], "little") or 1)
