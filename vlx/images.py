@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlx.errors import ImageError, MissingImage
 from vlx.files import read_bytes
+from vlx.silence import ignoring
 
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
 MIN_SIDE = 8
@@ -112,8 +112,7 @@ def _from_file(file: BinaryIO, path: Path) -> Picture:
 
 def in_memory(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
     """The picture in ``data`` as it is stored, of one of the formats; raises ImageError as `open_image`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # vlx has a limit of its own
+    with ignoring(Image.DecompressionBombWarning):  # vlx has a limit of its own
         return _stored(io.BytesIO(data), "the picture", formats)
 
 

@@ -4,7 +4,6 @@ category, found by name.
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.neuron_names.formats.rows import Entry, Row, require_columns
 from vlx.neuron_names.table.names import UnitName
+from vlx.silence import ignoring
 
 COLUMNS = ("unit", "category", "label", "score")
 GROUP = ("label", "truth", "activation", "intersect", "iou")
@@ -133,8 +133,7 @@ def _literal_name(row: Row, column: str) -> str:
     if not written:
         return ""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
+        with ignoring(SyntaxWarning):
             found: Any = ast.literal_eval(written) if len(written) < LITERAL else None
         return str(found["name"])
     except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):

@@ -7,7 +7,6 @@ import io
 import math
 import textwrap
 import threading
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,6 +25,7 @@ from vlx.report import answers, chances, colour, reasons, wording
 from vlx.report import options as choices
 from vlx.report.options import FigureOptions
 from vlx.report.pictures import Drawn, Pixels
+from vlx.silence import ignoring
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
 PANEL = 2.3  # inches
@@ -120,8 +120,7 @@ def rendered(figure: Figure, kind: str = "png") -> bytes:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with ignoring(message="Glyph .* missing from"):
         figure.savefig(buffer, format=kind, dpi=figure.dpi, metadata=_UNDATED.get(kind))
     return buffer.getvalue()
 
