@@ -150,7 +150,8 @@ class Explanation:
     about it; ``others`` the other likely answers, each explained; ``instead_of`` the answer of a contrast, or the word
     of one in a caption (``text``, of which ``words`` holds that word alone), that is not explained; ``scope`` what the
     task can prove to lie outside of what it was made for (nothing is no promise that all lies within). ``provenance``
-    says which model, layer, method, target, sizes and versions made it.
+    says which model, layer, method, target, sizes and versions made it. ``missing`` is None, or the SHA-256 of the
+    picture where the explanation was saved without it: ``image`` is plain grey then.
     """
 
     text: str
@@ -169,6 +170,7 @@ class Explanation:
     scope: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    missing: str | None = None
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -206,15 +208,17 @@ class Explanation:
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
-        return f"Explanation({self.text!r}, {len(self)} words, picture {width}×{height}, {self.method}, {self.task})"
+        picture = f"picture {width}×{height}{'' if self.missing is None else ' (not kept)'}"
+        return f"Explanation({self.text!r}, {len(self)} words, {picture}, {self.method}, {self.task})"
 
-    def save(self, path: str | Path, **options: Unpack[FigureDict]) -> Path:
+    def save(self, path: str | Path, *, picture: bool = True, **options: Unpack[FigureDict]) -> Path:
         """Write to ``path``; the ending decides.
 
         For people: .html, .md, and the figure as .png, .pdf (with its fonts) or .svg (text stays text), which take the
         options of `plot`; of those the pictures are drawn at 300 dots an inch unless ``dpi`` says otherwise. For other
         programs .csv, a row a word with the columns of results.csv (an apostrophe stands before texts that a
-        spreadsheet would calculate). To load again: .json and .h5. The file is whole or not there at all.
+        spreadsheet would calculate). To load again: .json and .h5, with ``picture=False`` without the picture, of which
+        the SHA-256 and the size are kept. The file is whole or not there at all.
 
         Raises InputError for another ending or option, OutputError where it cannot be put.
 
@@ -222,14 +226,22 @@ class Explanation:
         """
         from vlx import report  # the one upward import: drawing is needed only here
 
-        return report.save(self, Path(path), **options)
+        return report.save(self, Path(path), picture, **options)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Explanation":
-        """Read what ``save`` wrote as .h5 or .json; no model is needed."""
+    def load(cls, path: str | Path, picture: Any = None) -> "Explanation":
+        """Read what ``save`` wrote as .h5 or .json; no model is needed.
+
+        ``picture``: the one that was explained, as `vlx.explain` takes it, for a file that was saved without it; its
+        pixels are held against the hash in the file. Without it such an explanation is drawn on grey. Raises InputError
+        for files that cannot be read, and for another picture.
+
+        >>> why.save("why.h5", picture=False)
+        >>> vlx.Explanation.load("why.h5", picture="dog.jpg")
+        """
         from vlx import storage
 
-        return storage.load(Path(path))
+        return storage.load(Path(path), picture)
 
     def plot(
         self,

@@ -260,6 +260,11 @@ def _picture(value: Any, what: str) -> None:
     (parts({"png": text}) if isinstance(value, dict) else array(3, 3))(value, what)
 
 
+def _sha256(value: Any, what: str) -> None:
+    fits = isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
+    _need(fits, what, "64 hexadecimal digits")
+
+
 _EXPLANATION = parts(
     {
         **{"format": text, "schema_version": whole, "text": text, "task": text, "method": text, "forced": flag},
@@ -271,6 +276,7 @@ _EXPLANATION = parts(
     {
         **{"question": perhaps(text), "question_words": several(row(text, number, perhaps(number)))},
         **{"instead_of": perhaps(text), "scope": TEXTS, "digest": text},
+        "picture": parts({"sha256": _sha256, "size": _sides}),
     },
 )
 
@@ -279,6 +285,7 @@ def explanation(value: Any, what: str = "record", depth: int = 0) -> None:
     """Raise Unfit, naming the part, for a record that is not an explanation's as `vlx.storage` makes it."""
     _need(depth <= OTHERS, what, f"an explanation: they are nested more than {OTHERS} deep")
     _EXPLANATION(value, what)
+    _need("picture" not in value or value["image"] is None, f"{what}.picture", "in the place of an image")
     for name in ("words", "phrases"):
         for place, word in enumerate(value[name]):
             _fits(word, value["placement"], f"{what}.{name}[{place}]")

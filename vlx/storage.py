@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from vlx.errors import ImageError, InputError, UnsavableValue, in_own_words
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.files import write_text
 from vlx.geometry import Placement
-from vlx.images import in_memory
+from vlx.images import MAX_PIXELS, in_memory, open_image
 from vlx.language import shortened
 from vlx.map_check import MapCheck
 from vlx.reasons import OLDER, Because
@@ -26,13 +27,21 @@ from vlx.reasons import OLDER, Because
 SCHEMA = 2  # 1: reasons with one mark, seen beside a blank picture; still read
 FORMAT = "vlx explanation"
 WORD_ARRAYS = ("weights", "signed", "opposed")
+GREY = 128
+ON_GREY = "saved without its picture and drawn on grey; Explanation.load(path, picture=…) puts it back"
 
 
-def load(path: Path) -> Explanation:
+def load(path: Path, picture: Any = None) -> Explanation:
     """Read what `save_hdf5` or `save_json` wrote; the ending decides.
 
-    Raises InputError for a missing, broken or foreign file, another ending, and a newer schema.
+    ``picture`` is the one that was explained, for a file that was saved without it. Raises InputError for a missing,
+    broken or foreign file, another ending, a newer schema, and for another picture.
     """
+    why = _loaded(path)
+    return why if picture is None else _with_picture(why, picture, path)
+
+
+def _loaded(path: Path) -> Explanation:
     readers: dict[str, Callable[[Path], Explanation]] = {".h5": _read_hdf5, ".json": _read_json}
     ending = path.suffix.lower()
     if ending not in readers:
@@ -54,9 +63,40 @@ def _made(path: Path, record: dict[str, Any]) -> Explanation:
         return _explanation(record)
 
 
-def save_hdf5(why: Explanation, path: Path) -> None:
-    """One gzip-compressed HDF5 file: arrays as data sets of their own type, the rest of a group as JSON in "record"."""
-    record = _record(why)
+def _with_picture(why: Explanation, picture: Any, path: Path) -> Explanation:
+    """The explanation with its picture. Raises InputError where that is another one."""
+    opened = open_image(picture)
+    image = np.asarray(opened.image)
+    known = why.missing or sha256(why.image)
+    if image.shape != why.image.shape or sha256(image) != known:
+        height, width = why.image.shape[:2]
+        told = f"{image.shape[1]}×{image.shape[0]} pixels, not {width}×{height}"
+        differs = told if image.shape != why.image.shape else "other pixels: edited, or saved anew with loss?"
+        raise InputError(f"{opened.name} is not the picture that {path} explains ({differs}); give the very file")
+    if why.missing is None:
+        return why
+    others = tuple(
+        replace(other, image=image, missing=None, notes=_bare(other.notes)) if other.missing == why.missing else other
+        for other in why.others
+    )
+    return replace(why, image=image, missing=None, notes=_bare(why.notes), others=others)
+
+
+def _bare(notes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(note for note in notes if note != ON_GREY)
+
+
+def sha256(image: Array) -> str:
+    """SHA-256 of a picture's pixels, uint8 [H, W, 3], row by row, as 64 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+
+
+def save_hdf5(why: Explanation, path: Path, picture: bool = True) -> None:
+    """One gzip-compressed HDF5 file: arrays as data sets of their own type, the rest of a group as JSON in "record".
+
+    Without ``picture`` its SHA-256 and size are kept in its place.
+    """
+    record = _record(why, picture)
 
     def fill(file: Any) -> None:
         file.attrs["format"] = FORMAT
@@ -66,9 +106,12 @@ def save_hdf5(why: Explanation, path: Path) -> None:
     hdf5.write(path, fill)
 
 
-def save_json(why: Explanation, path: Path) -> None:
-    """One JSON file: maps as lists, the picture as a PNG in base64, numbers that are not finite as strings."""
-    record = _listed(_record(why))
+def save_json(why: Explanation, path: Path, picture: bool = True) -> None:
+    """One JSON file: maps as lists, the picture as a PNG in base64, numbers that are not finite as strings.
+
+    Without ``picture`` its SHA-256 and size are kept in its place.
+    """
+    record = _listed(_record(why, picture))
     write_text(path, json.dumps({**record, "digest": digest(record)}, allow_nan=False))
 
 
@@ -99,8 +142,12 @@ def _digest(value: Any, found: Any) -> None:
 # Explanation ↔ nested dicts of plain values and arrays
 
 
-def _record(why: Explanation, shown: Array | None = None) -> dict[str, Any]:
-    """Alternatives show the same picture as a rule: it is kept once."""
+def _record(why: Explanation, picture: bool = True, shown: Explanation | None = None) -> dict[str, Any]:
+    """Alternatives show the same picture as a rule: it is kept once, or not at all."""
+    again = shown is not None and shown.missing == why.missing and np.array_equal(shown.image, why.image)
+    kept = picture and why.missing is None
+    height, width = why.image.shape[:2]
+    without = {} if kept or again else {"picture": {"sha256": _hash(why), "size": [height, width]}}
     return {
         "format": FORMAT,
         "schema_version": SCHEMA,
@@ -109,18 +156,23 @@ def _record(why: Explanation, shown: Array | None = None) -> dict[str, Any]:
         "method": why.method,
         "forced": why.forced,
         "scope": list(why.scope),
-        "notes": list(why.notes),
+        "notes": list(_bare(why.notes)),
         "provenance": why.provenance,
         "placement": why.placement.to_dict(),
-        "image": None if shown is not None and np.array_equal(shown, why.image) else why.image,
+        "image": why.image if kept and not again else None,
+        **without,
         "sentence": _word_record(why.sentence, why.placement),
         "words": [_word_record(word, why.placement) for word in why.words],
         "phrases": [_word_record(phrase, why.placement) for phrase in why.phrases],
-        "others": [_record(other, why.image) for other in why.others],
+        "others": [_record(other, picture, why) for other in why.others],
         "question": why.question,
         "question_words": [[asked.word, asked.left_out, asked.gradient] for asked in why.question_words],
         "instead_of": why.instead_of,
     }
+
+
+def _hash(why: Explanation) -> str:
+    return why.missing or sha256(why.image)
 
 
 def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
@@ -152,8 +204,12 @@ def _occlusion_record(found: Occlusion) -> dict[str, Any]:
     return {"falls": found.falls, "agreement": found.agreement, "patch": found.patch}
 
 
-def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanation:
+def _explanation(record: dict[str, Any], shown: Array | None = None, missing: str | None = None) -> Explanation:
     placement = Placement.from_dict(record["placement"])
+    if "picture" in record:
+        missing, shown = record["picture"]["sha256"], _grey(*record["picture"]["size"])
+    elif record["image"] is not None:
+        missing = None
     image = _picture(shown if record["image"] is None else record["image"])
     if image.shape[:2] != placement.frame.size:
         raise ValueError(f"a picture of {image.shape[:2]} where {placement.frame.size} was explained")
@@ -167,14 +223,22 @@ def _explanation(record: dict[str, Any], shown: Array | None = None) -> Explanat
         method=record["method"],
         placement=placement,
         forced=record["forced"],
-        others=tuple(_explanation(other, image) for other in record["others"]),
+        others=tuple(_explanation(other, image, missing) for other in record["others"]),
         question=record.get("question"),
         question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
         instead_of=record.get("instead_of"),
         scope=tuple(map(str, record.get("scope", ()))),
-        notes=(*record["notes"], *_older(record["words"])),
+        notes=(*record["notes"], *_older(record["words"]), *([ON_GREY] if missing else [])),
         provenance=record["provenance"],
+        missing=missing,
     )
+
+
+def _grey(height: int, width: int) -> Array:
+    """A plain picture that takes no memory until it is drawn."""
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"a picture of more than {MAX_PIXELS // 10**6} million pixels")
+    return np.broadcast_to(np.uint8(GREY), (height, width, 3))
 
 
 def _older(words: list[dict[str, Any]]) -> list[str]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["dataframe", "fragment", "plot", "save"]
 
 FIGURES = (".png", ".pdf", ".svg")
+KEPT = (".json", ".h5")  # that are loaded again
 
 
-def save(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> Path:
+def save(why: Explanation, path: Path, picture: bool = True, **options: Unpack[FigureDict]) -> Path:
     """Write an explanation to ``path``: .html, .md, .png, .pdf, .svg for people, .csv, .json and .h5 for programs.
 
-    ``options`` are those of `plot`, for its three kinds of pictures. The file is whole or not there at all. Raises
+    ``options`` are those of `plot`, for its three kinds of pictures; without ``picture`` .json and .h5 keep its hash
+    alone. The file is whole or not there at all. Raises
     InputError for another ending or option, OutputError where it cannot be put.
     """
     writers: dict[str, Callable[..., None]] = {
@@ -36,9 +38,12 @@ def save(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> Path:
         raise InputError(f"{path}: an explanation is saved as {', '.join(writers)}, not {ending or 'without ending'}")
     if options and ending not in FIGURES:
         raise InputError(f"{path}: {', '.join(options)} is for figures ({', '.join(FIGURES)}); leave it out")
+    if not isinstance(picture, bool) or (not picture and ending not in KEPT):
+        raise InputError(f"{path}: picture={picture!r}; False, for .json and .h5, leaves the picture out")
+    given = {"picture": picture} if ending in KEPT else options
     files.require_place(path)
     with in_own_words(f"{path} cannot be written", OutputError):
-        writers[ending](why, path, **options)
+        writers[ending](why, path, **given)
     return path
 
 
