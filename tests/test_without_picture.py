@@ -73,8 +73,8 @@ def test_it_works_for_all_that_needs_no_picture(tmp_path: Path, ending: str) -> 
 def test_it_is_saved_again_without_its_picture_and_loses_nothing(tmp_path: Path, ending: str) -> None:
     why = answer_explanation()
     why.save(tmp_path / f"one.{ending}", picture=False)
-    for options in ({}, {"picture": False}):
-        Explanation.load(tmp_path / f"one.{ending}").save(tmp_path / f"two.{ending}", **options)
+    for picture in (True, False):
+        Explanation.load(tmp_path / f"one.{ending}").save(tmp_path / f"two.{ending}", picture=picture)
         again = Explanation.load(tmp_path / f"two.{ending}")
         assert again.notes.count(ON_GREY) == 1
         same(Explanation.load(tmp_path / f"two.{ending}", picture=why.image), why)
