@@ -15,7 +15,7 @@ from tests.explanations import answer_explanation, caption_explanation
 from tests.test_storage import same_word
 from vlx import Explanation
 from vlx.errors import InputError
-from vlx.storage import ON_GREY
+from vlx.withheld import ON_GREY
 
 ENDINGS = pytest.mark.parametrize("ending", ["h5", "json"])
 

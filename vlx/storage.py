@@ -6,20 +6,19 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vlx import hdf5, json_files, schema
+from vlx import hdf5, json_files, schema, withheld
 from vlx.errors import ImageError, InputError, UnsavableValue, in_own_words
 from vlx.explanation import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
 from vlx.files import write_text
 from vlx.geometry import Placement
-from vlx.images import MAX_PIXELS, in_memory, open_image
+from vlx.images import in_memory
 from vlx.language import shortened
 from vlx.map_check import MapCheck
 from vlx.reasons import OLDER, Because
@@ -27,8 +26,6 @@ from vlx.reasons import OLDER, Because
 SCHEMA = 2  # 1: reasons with one mark, seen beside a blank picture; still read
 FORMAT = "vlx explanation"
 WORD_ARRAYS = ("weights", "signed", "opposed")
-GREY = 128
-ON_GREY = "saved without its picture and drawn on grey; Explanation.load(path, picture=…) puts it back"
 
 
 def load(path: Path, picture: Any = None) -> Explanation:
@@ -38,7 +35,7 @@ def load(path: Path, picture: Any = None) -> Explanation:
     broken or foreign file, another ending, a newer schema, and for another picture.
     """
     why = _loaded(path)
-    return why if picture is None else _with_picture(why, picture, path)
+    return why if picture is None else withheld.given_back(why, picture, path)
 
 
 def _loaded(path: Path) -> Explanation:
@@ -61,34 +58,6 @@ def _made(path: Path, record: dict[str, Any]) -> Explanation:
     with in_own_words(f"{path} is damaged", remedy="save it again", bugs=True):
         schema.explanation(record)
         return _explanation(record)
-
-
-def _with_picture(why: Explanation, picture: Any, path: Path) -> Explanation:
-    """The explanation with its picture. Raises InputError where that is another one."""
-    opened = open_image(picture)
-    image = np.asarray(opened.image)
-    known = why.missing or sha256(why.image)
-    if image.shape != why.image.shape or sha256(image) != known:
-        height, width = why.image.shape[:2]
-        told = f"{image.shape[1]}×{image.shape[0]} pixels, not {width}×{height}"
-        differs = told if image.shape != why.image.shape else "other pixels: edited, or saved anew with loss?"
-        raise InputError(f"{opened.name} is not the picture that {path} explains ({differs}); give the very file")
-    if why.missing is None:
-        return why
-    others = tuple(
-        replace(other, image=image, missing=None, notes=_bare(other.notes)) if other.missing == why.missing else other
-        for other in why.others
-    )
-    return replace(why, image=image, missing=None, notes=_bare(why.notes), others=others)
-
-
-def _bare(notes: Iterable[str]) -> tuple[str, ...]:
-    return tuple(note for note in notes if note != ON_GREY)
-
-
-def sha256(image: Array) -> str:
-    """SHA-256 of a picture's pixels, uint8 [H, W, 3], row by row, as 64 hexadecimal digits."""
-    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
 
 
 def save_hdf5(why: Explanation, path: Path, picture: bool = True) -> None:
@@ -147,7 +116,7 @@ def _record(why: Explanation, picture: bool = True, shown: Explanation | None = 
     again = shown is not None and shown.missing == why.missing and np.array_equal(shown.image, why.image)
     kept = picture and why.missing is None
     height, width = why.image.shape[:2]
-    without = {} if kept or again else {"picture": {"sha256": _hash(why), "size": [height, width]}}
+    without = {} if kept or again else {"picture": {"sha256": withheld.sha256_of(why), "size": [height, width]}}
     return {
         "format": FORMAT,
         "schema_version": SCHEMA,
@@ -156,7 +125,7 @@ def _record(why: Explanation, picture: bool = True, shown: Explanation | None = 
         "method": why.method,
         "forced": why.forced,
         "scope": list(why.scope),
-        "notes": list(_bare(why.notes)),
+        "notes": list(withheld.bare(why.notes)),
         "provenance": why.provenance,
         "placement": why.placement.to_dict(),
         "image": why.image if kept and not again else None,
@@ -169,10 +138,6 @@ def _record(why: Explanation, picture: bool = True, shown: Explanation | None = 
         "question_words": [[asked.word, asked.left_out, asked.gradient] for asked in why.question_words],
         "instead_of": why.instead_of,
     }
-
-
-def _hash(why: Explanation) -> str:
-    return why.missing or sha256(why.image)
 
 
 def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
@@ -207,7 +172,7 @@ def _occlusion_record(found: Occlusion) -> dict[str, Any]:
 def _explanation(record: dict[str, Any], shown: Array | None = None, missing: str | None = None) -> Explanation:
     placement = Placement.from_dict(record["placement"])
     if "picture" in record:
-        missing, shown = record["picture"]["sha256"], _grey(*record["picture"]["size"])
+        missing, shown = record["picture"]["sha256"], withheld.grey(*record["picture"]["size"])
     elif record["image"] is not None:
         missing = None
     image = _picture(shown if record["image"] is None else record["image"])
@@ -228,17 +193,10 @@ def _explanation(record: dict[str, Any], shown: Array | None = None, missing: st
         question_words=tuple(_question_word(asked) for asked in record.get("question_words", ())),
         instead_of=record.get("instead_of"),
         scope=tuple(map(str, record.get("scope", ()))),
-        notes=(*record["notes"], *_older(record["words"]), *([ON_GREY] if missing else [])),
+        notes=(*record["notes"], *_older(record["words"]), *([withheld.ON_GREY] if missing else [])),
         provenance=record["provenance"],
         missing=missing,
     )
-
-
-def _grey(height: int, width: int) -> Array:
-    """A plain picture that takes no memory until it is drawn."""
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"a picture of more than {MAX_PIXELS // 10**6} million pixels")
-    return np.broadcast_to(np.uint8(GREY), (height, width, 3))
 
 
 def _older(words: list[dict[str, Any]]) -> list[str]:
