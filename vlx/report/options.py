@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from vlx.errors import InputError, in_own_words
+from vlx.errors import InputError
 from vlx.explanation import Choice, Explanation, FigureDict, Titles, WordExplanation
 from vlx.language import chosen, close_matches, shortened
 from vlx.report import answers, colour
@@ -128,8 +128,7 @@ def _titles(given: Titles, words: tuple[WordExplanation, ...]) -> tuple[str, ...
         return None
     if given is False:
         return ("",) * len(words)
-    with in_own_words("titles", remedy="it must give a text for every WordExplanation"):
-        found = [given(word) for word in words] if callable(given) else given
+    found = [given(word) for word in words] if callable(given) else given
     if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(one, str) for one in found):
         raise InputError("titles must be True, False, a list of texts, or a function from a WordExplanation to a text")
     if len(found) != len(words):
