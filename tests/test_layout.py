@@ -31,7 +31,7 @@ ROWS = (
     "tasks neuron_names photos scenes",
     "reasons name_marks",
     "explanation asked owing resting probes question occlusion grouping naming unit_trials map_trials because "
-    "schema storage evaluation assembly",
+    "schema storage withheld evaluation assembly",
     "report",
     "folder",
     "cluster",
