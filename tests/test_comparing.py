@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 from scipy.stats import spearmanr
 
 import vlx
-from tests.explanations import answer_explanation, caption_explanation
+from tests.explanations import answer_explanation, caption_explanation, contrast_explanation
 from tests.fakes import captioner, picture, tiny_bundle
 from vlx import Explanation
 from vlx.cli import main
-from vlx.comparing import PicturePair, maps, words
+from vlx.comparing import PicturePair, maps, page, words
 from vlx.comparing.comparison import COLUMNS
 from vlx.errors import InputError
 from vlx.geometry import Frame, Grid, Placement
@@ -248,6 +248,19 @@ def test_an_iterator_that_raises_costs_one_picture() -> None:
     assert found.same
 
 
+def test_what_a_side_makes_of_the_others_word_is_told() -> None:
+    b = changed(why(), 1, label="blue", alternatives=(("blue", -0.2), ("red", -2.0)))
+    found = vlx.compare(why(), b)
+    first = found.ranked[0].pair
+    assert first.a is not None
+    assert first.b is not None
+    assert first.a.rival == ("blue", -3.0)  # as the explanation made by hand has it
+    assert first.b.rival == ("red", -2.0)
+    assert "A says “red” (with B p 13.5 %), B “blue” (with A p 5.0 %)" in str(found)
+    assert found.ranked[1].pair.a is not None
+    assert found.ranked[1].pair.a.rival is None
+
+
 # Options
 
 
@@ -288,17 +301,27 @@ def test_what_a_user_wrote_is_never_markup_or_a_formula(tmp_path: Path) -> None:
     b = changed(why(), 1, label="=1+1", notes=(NASTY,))
     a = replace(a, provenance={"model": NASTY, "image": NASTY}, notes=(NASTY,), question=NASTY)
     found = vlx.compare(a, replace(b, provenance={"model": "@b"}))
-    page = found.save(tmp_path / "c.html").read_text(encoding="utf-8")
-    assert "<img src=x" not in page
-    assert page.count("<script") == 1
-    assert unescape(page).count(NASTY) >= 5
-    assert not re.search(r"https?://|@import|url\(", page)
-    assert "default-src 'none'" in page
+    written = found.save(tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in written
+    assert written.count("<script") == 1
+    assert unescape(written).count(NASTY) >= 5
+    assert not re.search(r"https?://|@import|url\(", written)
+    assert "default-src 'none'" in written
     lines = list(csv.DictReader(io.StringIO(found.save(tmp_path / "c.csv").read_bytes().decode(), newline="")))
     assert tuple(lines[0]) == COLUMNS
     assert lines[0]["word_b"] == "'=1+1"
     assert lines[0]["rank"] == "1"
     assert "srcdoc" in found._repr_html_()
+
+
+def test_texts_are_shown_as_they_were_written() -> None:
+    a = replace(why(), text="A red house, in (snow)!", words=changed(why(), 0, label="A").words)
+    told = [list(page.pieces(vlx.compare(a, changed(why(), 1, label="blue")).pictures[0], letter)) for letter in "AB"]
+    assert "".join(before + word for before, word, _ in told[0]) == a.text
+    assert [word for _, word, both in told[0] if not both] == ["red"]
+    assert [word for _, word, both in told[1] if not both] == ["blue"]
+    contrast = vlx.compare(contrast_explanation(), contrast_explanation()).pictures[0]
+    assert "".join(before + word for before, word, _ in page.pieces(contrast, "A")) == "red rather than white"
 
 
 def test_a_comparison_is_the_same_when_its_record_is_read_again() -> None:

@@ -26,18 +26,9 @@ QUALITY = 80
 COLUMNS = (
     *("rank", "picture", "question", "word_a", "word_b", "position_a", "position_b", "difference", "by"),
     *("logprob_a", "logprob_b", "logprob_change", "seen_a", "seen_b", "seen_change", "check_a", "check_b"),
-    *(
-        "correlation",
-        "elsewhere",
-        "peak_a",
-        "peak_b",
-        "unit_a",
-        "unit_b",
-        "after_other_words",
-        "note",
-        "text_a",
-        "text_b",
-    ),
+    *("logprob_a_of_word_b", "logprob_b_of_word_a"),
+    *("correlation", "elsewhere", "peak_a", "peak_b", "unit_a", "unit_b"),
+    *("after_other_words", "note", "text_a", "text_b"),
 )
 TOLD = 5  # pairs that are printed
 
@@ -126,7 +117,7 @@ class Comparison:
         fair = [pair for pair in both if not pair.after_others]
         found = [
             ("pictures", f"{len(self.pictures)}" + f", {len(self.failures)} failed" * bool(self.failures)),
-            ("words that both say", f"{len(both)} of {len(pairs)}"),
+            ("said by both", f"{len(both)} of {len(pairs)}"),
             ("log p, B − A", _changes([pair.logprob_change for pair in fair], " nats")),
             ("seen, B − A", _changes([pair.seen_change for pair in fair], " nats")),
             ("heat that lies elsewhere", _middle([pair.maps.elsewhere for pair in both if pair.maps], _percent)),
@@ -150,6 +141,7 @@ class Comparison:
                 *(table.rounded(pair.difference), pair.by),
                 *(*_each(a, b, "logprob"), pair.logprob_change, *_each(a, b, "seen"), pair.seen_change),
                 *_each(a, b, "check"),
+                *(None if side is None or side.rival is None else side.rival[1] for side in (a, b)),
                 *((None, None) if maps is None else (maps.correlation, maps.elsewhere)),
                 *(*_each(a, b, "top"), *_each(a, b, "unit")),
                 *(pair.after_others, "; ".join(filter(None, notes)) or None),
@@ -205,8 +197,13 @@ def said(pair: WordPair) -> str:
         only = a or b
         return f"only {'B' if a is None else 'A'} says “{'' if only is None else only.word}”"
     if not pair.said_by_both:
-        return f"A says “{a.word}”, B “{b.word}”"
+        return f"A says “{a.word}”{_against('B', b)}, B “{b.word}”{_against('A', a)}"
     return f"“{a.word}”: {_kinds(pair, a, b)[pair.by]}"
+
+
+def _against(letter: str, other: Side) -> str:
+    """The word's chance with the other side, where that is known."""
+    return "" if other.rival is None else f" (with {letter} p {wording.share(other.rival[1])})"
 
 
 def _kinds(pair: WordPair, a: Side, b: Side) -> dict[str, str]:
@@ -265,7 +262,7 @@ def _changes(values: Sequence[float | None], unit: str) -> str:
     known = _known(values)
     if not known:
         return ""
-    return f"mean {_nats(fmean(known))}, of its size {fmean(map(abs, known)):.2f}{unit}"
+    return f"mean {_nats(fmean(known))}{unit} (in size {fmean(map(abs, known)):.2f})"
 
 
 def _middle(values: Sequence[float | None], written: Callable[[float], str]) -> str:

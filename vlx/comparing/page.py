@@ -16,6 +16,7 @@ from PIL import Image
 
 from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
 from vlx.comparing.words import Side, WordPair
+from vlx.language import are_words, shortened
 from vlx.report import cells, colour, pictures, wording
 
 DRAWN = 80  # pairs of words that have their maps on the page; the others are in the table below them
@@ -44,7 +45,8 @@ class Map:
         seen = [] if side.seen is None else [("seen", wording.difference(side.seen))]
         value = side.score is not None and side.logprob is None
         chance = [("value", wording.figure(side.score or 0.0))] if value else [("p", _share(side.logprob))]
-        return [*chance, *seen, *check, ("peak", f"{wording.figure(side.top)} {side.unit}")]
+        rival = [] if side.rival is None else [(f"p of “{shortened(side.rival[0], 24)}”", _share(side.rival[1]))]
+        return [*chance, *rival, *seen, *check, ("peak", f"{wording.figure(side.top)} {side.unit}")]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def page(found: Comparison) -> str:
         pictures=found.pictures[:SHOWN],
         unlisted=max(len(found.pictures) - SHOWN, 0),
         few=FEW,
+        wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
         style=Markup(_part("compare.css")),
         script=Markup(script),
@@ -122,12 +125,18 @@ def frame(found: Comparison) -> str:
     return f'<iframe title="vlx comparison" sandbox="allow-scripts" style="{style}" srcdoc="{content}"></iframe>'
 
 
-def pieces(picture: PicturePair, letter: str) -> Iterator[tuple[str, bool]]:
-    """The words of one side's text, each with whether the other says it, too."""
-    for pair in picture.words:
-        side = pair.a if letter == "A" else pair.b
-        if side is not None:
-            yield side.word, pair.said_by_both
+def pieces(picture: PicturePair, letter: str) -> Iterator[tuple[str, str, bool]]:
+    """One side's text in pieces: what stands before a word, the word, whether the other says it, too."""
+    text, other = (picture.text_a, picture.text_b) if letter == "A" else (picture.text_b, picture.text_a)
+    sides = [(pair.a if letter == "A" else pair.b, pair.said_by_both) for pair in picture.words]
+    told = [(side.word, both) for side, both in sides if side is not None]
+    if not are_words([word for word, _ in told], text):
+        yield from [("", text, text == other)] if text else []
+        return
+    for word, both in told:
+        before, _, text = text.partition(word)
+        yield before, word, both
+    yield text, "", True
 
 
 def _maps(picture: PicturePair, pair: WordPair) -> tuple[Map, ...]:

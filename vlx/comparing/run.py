@@ -182,6 +182,8 @@ def _written(name: str, value: Any) -> str:
     """An option as it tells two sides apart."""
     if value is None:
         return f"its own {name}"
+    if name == "instead_of":
+        return f"rather than “{shortened(str(value))}”"
     return f"“{shortened(value)}”" if name in TEXTS and isinstance(value, str) else f"{name} {shortened(str(value))}"
 
 

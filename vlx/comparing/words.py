@@ -22,7 +22,8 @@ class Side:
     """A word as one of the two has it: its place in the text, its figures, and its map for drawing.
 
     ``logprob`` and ``seen`` in nats, ``check`` and ``share`` as `vlx.map_check` has them, ``drawn`` the signed map
-    [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``.
+    [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``. ``rival``: the other's word, where it
+    is another one and among this side's alternatives, with its log p here.
     """
 
     word: str
@@ -36,10 +37,11 @@ class Side:
     unit: str
     drawn: Array
     placement: Placement
+    rival: tuple[str, float] | None = None
 
     @classmethod
-    def of(cls, word: WordExplanation, position: int) -> Self:
-        """One word of an explanation."""
+    def of(cls, word: WordExplanation, position: int, other: WordExplanation | None = None) -> Self:
+        """One word of an explanation; ``other`` is the one that the other side has in its place."""
         signed = np.nan_to_num(np.asarray(word.signed, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         top = float(np.abs(signed).max(initial=0.0))
         check = word.check
@@ -55,6 +57,7 @@ class Side:
             wording.unit(word),
             np.rint(signed / (top or 1.0) * LEVELS).astype(np.int8) / LEVELS,
             word.placement,
+            None if other is None or _key(other.label) == _key(word.label) else _rival(word, other.label),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +74,8 @@ class Side:
         """The side that `to_dict` was called on."""
         shape, levels = saved["drawn"]
         drawn = np.frombuffer(base64.b64decode(levels), np.int8).reshape(shape) / LEVELS
-        return cls(**{**saved, "drawn": drawn, "placement": Placement.from_dict(saved["placement"])})
+        rival = None if saved["rival"] is None else (str(saved["rival"][0]), float(saved["rival"][1]))
+        return cls(**{**saved, "drawn": drawn, "placement": Placement.from_dict(saved["placement"]), "rival": rival})
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +181,10 @@ def pairs(a: Explanation, b: Explanation) -> tuple[WordPair, ...]:
     for i, j in aligned([word.label for word in a], [word.label for word in b]):
         one, other = None if i is None else a[i], None if j is None else b[j]
         maps = None if one is None or other is None else between(one, other)
-        sides = (None if one is None else Side.of(one, i or 0), None if other is None else Side.of(other, j or 0))
+        left = None if one is None else Side.of(one, i or 0, other)
+        right = None if other is None else Side.of(other, j or 0, one)
         said = [table.says_something(why, word) for why, word in ((a, one), (b, other)) if word is not None]
-        pair = WordPair(*sides, maps, not same, any(said))
+        pair = WordPair(left, right, maps, not same, any(said))
         same = same and pair.said_by_both
         found.append(pair)
     return tuple(found)
@@ -198,6 +203,13 @@ def aligned(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int | None, in
         for place in range(max(stop - first, end - begin)):
             i, j = first + place, begin + place
             yield i if i < stop else None, j if j < end else None
+
+
+def _rival(word: WordExplanation, label: str) -> tuple[str, float] | None:
+    """Another label with its log p among a word's alternatives."""
+    found = [logprob for name, logprob in word.alternatives if _key(name) == _key(label)]
+    logprob = table.rounded(found[0]) if found else None
+    return None if logprob is None else (label, logprob)
 
 
 def _key(word: str) -> str:
