@@ -87,14 +87,11 @@ class Row:
 
     @property
     def keys(self) -> dict[str, float]:
-        """The numbers by which the page can be sorted."""
-        parts = self.pair.parts
-        return {name: round(parts.get(part, parts.get("words", 0.0)), 6) for name, part in _KEYS.items()} | {
-            "difference": self.pair.difference
-        }
-
-
-_KEYS = {"logp": "log p", "seen": "seen", "map": "map"}
+        """The numbers by which the page can be sorted; −1 where there is none to compare."""
+        pair, maps = self.pair, self.pair.maps
+        changes = {"logp": pair.logprob_change, "seen": pair.seen_change, "map": None if maps is None else maps.size}
+        sizes = {name: -1.0 if change is None else abs(change) for name, change in changes.items()}
+        return {"difference": round(pair.difference, 6), **sizes}
 
 
 def page(found: Comparison) -> str:
