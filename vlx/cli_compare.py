@@ -216,6 +216,7 @@ def _comparing(
     """Items → their comparisons in order, one picture after the other; and what A and B are called."""
     from vlx import explain_many
     from vlx.comparing import run
+    from vlx.folder import sources
 
     plain = [{name: value for name, value in own.items() if name not in LOADED} for own in options]
 
@@ -225,15 +226,15 @@ def _comparing(
 
     def compared(items: "Sequence[Item]") -> "Iterator[PicturePair | Failure]":
         paths = [item.path for item in items]
-        left: Any = explain_many(tasks[0], paths, batch_size=1, errors="keep", **asked(0, items))
+        left: Any = explain_many(tasks[0], map(sources.picture, paths), batch_size=1, errors="keep", **asked(0, items))
         if same_text:
             left, kept = tee(left)
             right: Any = (
-                run.said_again(tasks[1], item.path, one, asked_one(item))
+                run.said_again(tasks[1], sources.picture(item.path), one, asked_one(item))
                 for item, one in zip(items, kept, strict=False)
             )
         else:
-            right = explain_many(tasks[1], paths, batch_size=1, errors="keep", **asked(1, items))
+            right = explain_many(tasks[1], map(sources.picture, paths), batch_size=1, errors="keep", **asked(1, items))
         for path, one, other in zip(paths, left, right, strict=False):
             yield run.pair(path, one, other)
 

@@ -54,14 +54,16 @@ def caption(
 ) -> None:
     """Caption pictures and explain every word.
 
-    Pictures are files, folders, quoted patterns, a list (.jsonl or .csv with path and, where a picture has its own,
-    caption, prompt, instead_of) or - for paths on standard input. The folder of results has a page each, index.html,
-    results.csv and manifest.jsonl; the same command goes on where it was cut off.
+    Pictures are files, folders, quoted patterns, .tar shards, datasets (hf-dataset:NAME:SPLIT), a list (.jsonl or .csv
+    with path and, where a picture has its own, caption, prompt, instead_of) or - for paths on standard input. The
+    folder of results has a page each, index.html, results.csv and manifest.jsonl; the same command goes on where it was
+    cut off.
 
     \b
     Example:  vlx caption photo.jpg --out report
               vlx caption photos --recursive --out report
               vlx caption "photos/*.jpg" list.jsonl --out report
+              vlx caption "shards/*.tar" --out report --ray auto
               vlx caption scene.png --caption "a red house at night"
               vlx caption photo.jpg --instead-of dog=cat
               vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
@@ -122,7 +124,7 @@ def answer(
 ) -> None:
     """Ask a QUESTION about pictures, or every one of a list of questions, and explain the answers.
 
-    Pictures are files, folders, quoted patterns, lists or -, as for `vlx caption`.
+    Pictures are files, folders, quoted patterns, shards, datasets, lists or -, as for `vlx caption`.
 
     \b
     Example:  vlx answer scene.png "what color is the car?"

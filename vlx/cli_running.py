@@ -137,12 +137,15 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], 
     ``keep``: a bug costs its picture alone, as it does among several; else of a single picture it shows its traceback.
     """
     import vlx
+    from vlx.folder import sources
 
     def told(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
         texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
         given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
         errors: Any = "raise" if len(items) == 1 and not keep else "keep"
-        return vlx.explain_many(task, [item.path for item in items], batch_size=1, errors=errors, **given)
+        return vlx.explain_many(
+            task, map(sources.picture, [item.path for item in items]), batch_size=1, errors=errors, **given
+        )
 
     return told
 

@@ -57,6 +57,8 @@ def open_image(source: Any) -> Picture:
     """
     if isinstance(source, str | os.PathLike):
         return _from_path(source)
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Image.Image):
         name = Path(str(getattr(source, "filename", "") or "")).name or f"PIL picture {source.width}×{source.height}"
         return _guarded(source, name)
@@ -108,6 +110,13 @@ def _from_path(source: str | os.PathLike[Any]) -> Picture:
 def _from_file(file: BinaryIO, path: Path) -> Picture:
     with _identified(file, str(path)) as image:
         return _guarded(image, path.name, str(path))
+
+
+def from_bytes(data: bytes, where: str) -> Picture:
+    """As `open_image`, of the bytes of a file that stands nowhere by itself; ``where`` is told in errors."""
+    if not data:
+        raise ImageError(f"{where} is empty (0 bytes); copy or download it again")
+    return _from_file(io.BytesIO(data), Path(where))
 
 
 def in_memory(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:

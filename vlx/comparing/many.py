@@ -10,8 +10,8 @@ from vlx.errors import Failure, InputError, VlxError
 from vlx.folder import manifest
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
-from vlx.folder.results import digest
 from vlx.folder.run import _is_done, _stoppable
+from vlx.folder.sources import digest
 
 PAGE, TABLE = "index.html", "differences.csv"
 Compared = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlx.errors import InputError
+from vlx.folder import sources
 
 ENDINGS = frozenset(".avif .bmp .dib .gif .jfif .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split())
 LISTS = (".csv", ".jsonl")
@@ -49,7 +50,8 @@ def items(
     stdin: Iterable[str] = (),
     leave_out: Path | None = None,
 ) -> Found:
-    """The pictures meant by paths, folders, patterns (``*.jpg``, ``**``), ``-`` (paths in ``stdin``) and lists.
+    """The pictures meant by paths, folders, patterns (``*.jpg``, ``**``), ``-`` (paths in ``stdin``), lists, shards
+    (.tar) and datasets (``hf-dataset:NAME:SPLIT``).
 
     Folders give the files in them that end like pictures, in order of their names, those of folders in them with
     ``recursive``; hidden ones and the folder ``leave_out`` are passed by. A list is .jsonl or .csv with ``path`` and
@@ -67,8 +69,10 @@ def items(
         elif _is_list(one):
             own, told = lists.read(Path(one), columns)
             found, notes = [*found, *own], [*notes, *told]
+        elif sources.is_dataset(one):
+            found += map(Item, sources.of_dataset(one))
         else:
-            found += map(Item, _paths(one, recursive, leave_out))
+            found += map(Item, _taken_apart(_paths(one, recursive, leave_out)))
     once = tuple({item.key: item for item in found}.values())
     if not once:
         raise InputError("no picture was named; give a path, a folder, a quoted pattern, a list, or - and paths")
@@ -95,6 +99,12 @@ def _paths(given: str, recursive: bool, leave_out: Path | None) -> list[str]:
     if not found:
         raise InputError(f"{given}: no file has a name like it; is the pattern right, and quoted?")
     return found
+
+
+def _taken_apart(paths: Iterable[str]) -> Iterator[str]:
+    """The paths, of shards those of the pictures in them."""
+    for path in paths:
+        yield from sources.of_shard(path, sorted(ENDINGS)) if sources.is_shard(path) else (path,)
 
 
 def _exists(given: str, kind: Any) -> bool:

@@ -1,16 +1,15 @@
 """From an explanation to what a folder keeps of it, a page and a record; made where the model runs."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vlx.errors import Failure, VlxError, in_own_words
 from vlx.explanation import Explanation
 from vlx.folder import records
 from vlx.folder.inputs import Item
 from vlx.folder.records import Record
+from vlx.folder.sources import digest
 from vlx.report import html
 
 Results = Iterable[Explanation | Failure]
@@ -57,17 +56,6 @@ def failed(base: Record, failure: Failure) -> Result:
     kind = "" if isinstance(failure.error, VlxError) else f"{type(failure.error).__name__}: "
     reason = kind + (str(failure.error) or "no reason given")
     return Result({**base, "status": "failed", "page": None, "error": reason})
-
-
-def digest(path: str) -> str | None:
-    """SHA-256 of a file as 64 hexadecimal digits; None where it cannot be read."""
-    try:
-        if not Path(path).is_file():
-            return None
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return None
 
 
 def _done(base: Record, found: Explanation, stem: str, command: str) -> Result:

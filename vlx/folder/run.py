@@ -11,7 +11,7 @@ from types import FrameType
 from vlx import files
 from vlx.errors import InputError
 from vlx.explanation import Explanation
-from vlx.folder import gallery, manifest, names, records, results
+from vlx.folder import gallery, manifest, names, records, results, sources
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
@@ -95,7 +95,7 @@ def _is_done(held: Manifest, item: Item) -> bool:
     state = held.states.get(item.key)
     if state is None or state.status != "done":
         return False
-    now = results.digest(item.path)
+    now = sources.digest(item.path)
     if now is not None and now != state.digest:
         raise InputError(
             f"{item.path} has changed since {held.folder} was written; give another --out, or --overwrite its results"
