@@ -364,7 +364,9 @@ def test_the_figure_shows_a_panel_a_word_and_one_scale(tmp_path: Path) -> None:
     assert any("seen +2.50" in axis.get_title() for axis in shown)
     assert "cash $x_1$" in shown[-1].get_title()
     assert not shown[-1].title.get_parse_math()
-    assert any("one scale for all words" in axis.get_xlabel() for axis in figure.axes)
+    assert any("each word on its own scale\nbars: p lost" in axis.get_xlabel() for axis in figure.axes)
+    shared = why.plot(scale="shared")
+    assert any("one scale for all words" in axis.get_xlabel() for axis in shared.axes)
     with Image.open(why.save(tmp_path / "why.png")) as image:
         assert image.format == "PNG"
     assert figure._repr_png_().startswith(b"\x89PNG")  # notebooks show it though pyplot does not know it

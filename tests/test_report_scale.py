@@ -192,6 +192,36 @@ def test_scales_are_asked_for_by_name() -> None:
     assert strength.top(why[1], why, "shared") == colour.scale(why) > strength.top(why[1], why, "own") > 0
 
 
+def test_in_the_figure_every_map_has_its_own_scale_a_bar_and_fades() -> None:
+    why = weighed()
+    weak = replace(why.words[1], signed=why.words[1].signed / 1000, opposed=why.words[1].opposed / 1000)
+    why = replace(
+        why, words=(why[0], weak, replace(why[2], signed=why[0].signed, opposed=why[0].opposed), *why.words[3:])
+    )
+    muted = pictures.Drawn.of(why, 480).muted.astype(int)
+    drawn: dict[str, list[float]] = {}
+    for scale in strength.SCALES:
+        figure = why.plot(scale=scale)
+        panels = [axis for axis in figure.axes if axis.images][1:]
+        drawn[scale] = [
+            float(np.abs(np.asarray(axis.images[0].get_array()).astype(int) - muted).max()) for axis in panels
+        ]
+        bars = [max(part.get_width() for part in axis.patches[1:]) for axis in panels]
+        assert bars == pytest.approx([strength.of(word) for word in why])
+    assert drawn["own"][1] > 60
+    assert drawn["shared"][1] < 8
+    assert drawn["own"][2] < 0.4 * drawn["own"][0]
+    assert drawn["shared"][2] == drawn["shared"][0]
+    label = next(axis.get_xlabel() for axis in why.plot().axes if "scale" in axis.get_xlabel())
+    assert label.splitlines()[:3] == [
+        "each word on its own scale",
+        "bars: p lost without its map",
+        "palest: nothing that was tried carries the word",
+    ]
+    with pytest.raises(InputError, match="scale='log'"):
+        why.plot(scale="log")
+
+
 # The sentence
 
 

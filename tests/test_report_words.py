@@ -95,7 +95,7 @@ def test_the_figure_shows_alternatives_and_the_words_of_the_question(tmp_path: P
     assert [bar.get_width() for bar in bars.patches] == [0.001, 0.001, 0.001, -1.5, 3.0]
     title = figure.get_suptitle()
     assert "what color is the car?\nred\n3.9 bits" in title
-    assert any("one scale for all answers" in axis.get_xlabel() for axis in figure.axes)
+    assert any("each answer on its own scale" in axis.get_xlabel() for axis in figure.axes)
     odd = replace(why, question_words=(QuestionWord("$x_1$", np.nan), QuestionWord("x", np.inf), *asked("is it")))
     bars = next(axis for axis in odd.plot().axes if axis.patches and not axis.images)
     assert [bar.get_width() for bar in bars.patches] == [0, 0, -1.5, 3.0]
@@ -106,7 +106,7 @@ def test_the_figure_shows_alternatives_and_the_words_of_the_question(tmp_path: P
 
 def test_the_figure_of_a_contrast_has_both_signs() -> None:
     why = contrast_explanation()
-    figure = why.plot()
+    figure = why.plot(scale="shared")
     drawn = pictures.Drawn.of(why, 480).under_signed(why[0].signed, colour.scale(why))
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), drawn)
     titles = [axis.get_title().splitlines()[0] for axis in figure.axes if axis.images]

@@ -33,6 +33,7 @@ class FigureDict(TypedDict, total=False):
     cmap: "str | Colormap | None"
     titles: Titles
     dpi: int | None
+    scale: str
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,7 @@ class Explanation:
         cmap: "str | Colormap | None" = None,
         titles: Titles = True,
         dpi: int | None = None,
+        scale: str = "own",
     ) -> Any:
         """Draw the picture and one map a word with matplotlib; returns the Figure and never shows it.
 
@@ -259,7 +261,8 @@ class Explanation:
         other. ``cmap``: a matplotlib colormap or its name instead of vlx's own colours; the map stays
         transparent where it is 0, and where it has two signs the colormap's middle lies at 0. ``titles``: False for
         none, a list with one for each word, or a function from a `WordExplanation` to a text. ``dpi``: dots an inch, 10
-        to 1200.
+        to 1200. ``scale``: "own", each map its own, which fades where nothing that was tried carries the word, with a
+        bar under it for what of p is lost without the map's cells; or "shared", one for all maps.
 
         Raises WordNotFound for words that are not there, InputError for other options that cannot be.
 
@@ -267,7 +270,7 @@ class Explanation:
         """
         from vlx import report
 
-        return report.plot(self, columns=columns, words=words, cmap=cmap, titles=titles, dpi=dpi)
+        return report.plot(self, columns=columns, words=words, cmap=cmap, titles=titles, dpi=dpi, scale=scale)
 
     def to_dataframe(self) -> "DataFrame":
         """The words as a pandas DataFrame, a row each, with the columns of results.csv.

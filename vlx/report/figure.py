@@ -1,4 +1,4 @@
-"""The explanation as one matplotlib figure: the picture, then one map a word on a scale that all words share.
+"""The explanation as one matplotlib figure: the picture, then one map a word, each on its own scale unless asked.
 
 Of an answer: its map, those of the alternatives, and the words of the question as bars.
 """
@@ -17,11 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
 from vlx.explanation import Array, Explanation, FigureDict, WordExplanation
 from vlx.files import write_bytes
-from vlx.report import answers, chances, colour, reasons, wording
+from vlx.report import answers, chances, colour, reasons, strength, wording
 from vlx.report import options as choices
 from vlx.report.options import FigureOptions
 from vlx.report.pictures import Drawn, Pixels
@@ -61,16 +62,17 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     axes[0].imshow(drawn.plain)
     axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
     titles = [_title(why, word) for word in words] if wished.titles is None else wished.titles
-    top, ramps = colour.scale(why), choices.ramps(wished.cmap, why.instead_of is not None)
+    ramps = choices.ramps(wished.cmap, why.instead_of is not None)
     for axis, word, text, title in zip(axes[1:], words, told, titles, strict=False):
-        axis.imshow(_under(drawn, word, top, ramps))
+        axis.imshow(_under(drawn, word, wished.scale, ramps))
         axis.set_title(title, fontsize=9, parse_math=False)
+        _strength(axis, word)
         if text:
             _write_under(axis, text)
     if asked:
         _asked(axes[1 + len(words)], why)
-    if words and top > 0:
-        _bar(figure, list(axes), columns, top, why, ramps)
+    if words and colour.scale(why) > 0:
+        _bar(figure, list(axes), why, wished, ramps)
     figure.suptitle(_heading(why, max(round(9.5 * size[0]), 30)), fontsize=12, parse_math=False)
     return figure
 
@@ -80,17 +82,28 @@ def _rival(why: Explanation, word: WordExplanation) -> str | None:
     return why.instead_of if word in why.words else None
 
 
-def _under(drawn: Drawn, word: WordExplanation, top: float, ramps: Mapping[str, Array]) -> Pixels:
+def _under(drawn: Drawn, word: WordExplanation, scale: strength.Scale, ramps: Mapping[str, Array]) -> Pixels:
     """The picture under a word's map; of a contrast both signs."""
+    top, fade = strength.top(word, drawn.why, scale), strength.fade(word, scale)
     if drawn.why.instead_of is None:
-        return drawn.under(word.signed, top, "for", ramps["for"])
-    return drawn.under_signed(word.signed, top, ramps)
+        return drawn.under(word.signed, top, "for", ramps["for"], fade)
+    return drawn.under_signed(word.signed, top, ramps, fade)
+
+
+def _strength(axis: Axes, word: WordExplanation) -> None:
+    """How strongly the picture carries it, as a bar under its map; nothing where nobody asked."""
+    found = strength.of(word)
+    if found is None:
+        return
+    for width, color in ((1.0, "0.86"), (found, "0.15")):
+        place = Rectangle((0, -0.035), width, 0.02, transform=axis.transAxes, color=color, linewidth=0, clip_on=False)
+        axis.add_artist(place)
 
 
 def _write_under(axis: Axes, text: str) -> None:
     """A few short lines under a panel."""
     style: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": "0.25", "parse_math": False}
-    axis.text(0.5, -0.03, text, transform=axis.transAxes, **style)
+    axis.text(0.5, -0.055, text, transform=axis.transAxes, **style)
 
 
 def save(why: Explanation, path: Path, **given: Unpack[FigureDict]) -> None:
@@ -154,29 +167,41 @@ def _asked(axis: Axes, why: Explanation) -> None:
         spine.set_visible(False)
 
 
-def _bar(
-    figure: Figure, axes: list[Axes], columns: int, top: float, why: Explanation, ramps: Mapping[str, Array]
-) -> None:
-    """The colours with their numbers, under the panels."""
+def _bar(figure: Figure, axes: list[Axes], why: Explanation, wished: FigureOptions, ramps: Mapping[str, Array]) -> None:
+    """The colours under the panels: with numbers where all maps share them, else from no effect to the peak."""
+    shared, signed = wished.scale == "shared" or len(wished.words) == 1, why.instead_of is not None
+    top = strength.top(wished.words[0], why, wished.scale) if shared else 1.0
     used = ramps["for"] if why.instead_of is None else [*ramps["against"][::-1], *ramps["for"]]
     colors = LinearSegmentedColormap.from_list("used", np.array(used) / 255)
     ticks = ScalarFormatter(useMathText=True)
     ticks.set_powerlimits((-3, 4))
     bar = figure.colorbar(
-        ScalarMappable(Normalize(0 if why.instead_of is None else -top, top), colors),
+        ScalarMappable(Normalize(-(top or 1.0) if signed else 0, top or 1.0), colors),
         ax=axes,
         location="bottom",
-        shrink=min(2 / columns + 0.1, 0.9),
+        shrink=min(2 / min(wished.columns, len(axes)) + 0.1, 0.9),
         aspect=36,
         pad=0.02,
-        format=ticks,
+        **({"format": ticks} if shared else {"ticks": [-1, 0, 1] if signed else [0, 1]}),
     )
-    noun = wording.PLURALS[wording.noun(why)]
-    told = [f"{wording.unit(why.words[0])}, one scale for all {noun}", wording.legend(why)]
-    bar.set_label("\n".join(filter(None, told)), fontsize=8, parse_math=False)
+    if not shared:
+        bar.ax.set_xticklabels(["against", "0", "for"] if signed else ["0", "peak"])
+    bar.set_label("\n".join(_legend(why, wished)), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=7)
     bar.ax.xaxis.get_offset_text().set_fontsize(7)
     bar.outline.set_visible(False)
+
+
+def _legend(why: Explanation, wished: FigureOptions) -> list[str]:
+    """What colours, bars and pale maps mean, a line each."""
+    noun, bars = wording.noun(why), strength.measured(why)
+    own = wished.scale == "own" and len(wished.words) > 1
+    scale = f"each {noun} on its own scale" if own else f"{wording.unit(why.words[0])}"
+    if wished.scale == "shared":
+        scale += f", one scale for all {wording.PLURALS[noun]}"
+    pale = [word for word in wished.words if not strength.carried(word)] if wished.scale == "own" else []
+    faded = f"palest: nothing that was tried carries the {noun}" if pale else ""
+    return [line for line in (scale, f"bars: {bars}" if bars else "", faded, wording.legend(why)) if line]
 
 
 def _title(why: Explanation, word: WordExplanation) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vlx.errors import InputError
 from vlx.explanation import Choice, Explanation, FigureDict, Titles, WordExplanation
 from vlx.language import chosen, close_matches, shortened
-from vlx.report import answers, colour
+from vlx.report import answers, colour, strength
 
 DPI = 140
 FINE = 300  # dots an inch of pictures in a PDF or SVG
@@ -25,7 +25,7 @@ COLUMNS = 4
 class FigureOptions:
     """What was wished for: ``words`` to draw, a panel each, with their ``titles`` (None: the figure's own).
 
-    ``cmap`` is None for the colours of the reports, ``dpi`` dots an inch.
+    ``cmap`` is None for the colours of the reports, ``dpi`` dots an inch, ``scale`` that of the maps.
     """
 
     words: tuple[WordExplanation, ...]
@@ -33,6 +33,7 @@ class FigureOptions:
     cmap: Colormap | None
     titles: tuple[str, ...] | None
     dpi: int
+    scale: strength.Scale = "own"
 
     @classmethod
     def of(cls, why: Explanation, given: FigureDict, dpi: int = DPI) -> "FigureOptions":
@@ -48,6 +49,7 @@ class FigureOptions:
             colormap(given.get("cmap")),
             _titles(given.get("titles", True), words),
             _count("dpi", dpi if (wished := given.get("dpi")) is None else wished, *RESOLUTIONS),
+            strength.scale(given.get("scale", "own")),
         )
 
 

@@ -36,13 +36,18 @@ class Drawn:
         visible = cells.visible(why.placement, (small.shape[0], small.shape[1]))
         return cls(why, colour.hatched(small, visible), colour.hatched(colour.muted(small), visible))
 
-    def under(self, values: Array, top: float, view: str = "for", colors: Array | None = None) -> Pixels:
-        """The muted picture under the rectified map ``values`` [h, w] on a scale that ends at ``top``."""
-        return colour.overlay(self.muted, self._painted(np.maximum(values, 0)), top, view, colors)
+    def under(
+        self, values: Array, top: float, view: str = "for", colors: Array | None = None, fade: float = 1.0
+    ) -> Pixels:
+        """The muted picture under the rectified map ``values`` [h, w] on a scale that ends at ``top``, faded."""
+        painted = self._painted(np.maximum(values, 0))
+        return colour.overlay(self.muted, painted, top, view, colors, colour.OPACITY * fade)
 
-    def under_signed(self, values: Array, top: float, ramps: Mapping[str, Array] = MappingProxyType({})) -> Pixels:
-        """The muted picture under the map ``values`` [h, w], both signs, on a scale from −``top`` to ``top``."""
-        return colour.diverging(self.muted, self._painted(values), top, ramps)
+    def under_signed(
+        self, values: Array, top: float, ramps: Mapping[str, Array] = MappingProxyType({}), fade: float = 1.0
+    ) -> Pixels:
+        """The muted picture under the map ``values`` [h, w], both signs, on a scale from −``top`` to ``top``, faded."""
+        return colour.diverging(self.muted, self._painted(values), top, ramps, colour.OPACITY * fade)
 
     def _painted(self, values: Array) -> Array:
         return cells.paint(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
