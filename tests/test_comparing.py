@@ -426,9 +426,12 @@ def test_two_captions_of_one_picture(model: Path, photos: Path) -> None:
             r"given 3 times; once for both",
         ),
         (("{model}", "scenes/captoner", "{photos}"), r"no model 'scenes/captoner'; close: scenes/captioner"),
-        (("{model}", "scenes/vqa", "{photos}"), r"scenes/vqa does vqa, not captioning"),
+        (
+            ("{model}", "scenes/vqa", "{photos}"),
+            r"captions pictures and scenes/vqa answers questions: compare two that do the same",
+        ),
         (("scenes/vqa", "scenes/vqa-biased", "{photos}/a.png"), r"none is asked of photos/a.png; give --question"),
-        (("{model}", "{model}", "{photos}", "-o", "x.html"), r"results go into a folder; give --out x"),
+        (("{model}", "{model}", "{photos}", "-o", "x.html"), r"results go into a folder, a page each; give --out x"),
     ],
 )
 def test_what_the_command_cannot_do_is_told(

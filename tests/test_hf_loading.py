@@ -607,16 +607,20 @@ def test_vlx_loads_names_of_the_hub(hub: Path, received: dict[str, Any]) -> None
 
 
 def test_options_of_other_models_are_refused(tiny_folder: Folder) -> None:
-    with pytest.raises(InputError, match=r"^'scenes/captioner' takes no device, dtype; these are for models of transf"):
-        vlx.load("scenes/captioner", device="cpu", dtype="float32")
-    with pytest.raises(InputError, match=r"^models of transformers take no devise; known are device, dtype, "):
+    with pytest.raises(
+        InputError, match=r"^'scenes/captioner' takes no revision; these are for models of transformers"
+    ):
+        vlx.load("scenes/captioner", device="cpu", revision="main")
+    with pytest.raises(InputError, match=r"^a model of transformers takes no devise; known are device, dtype, "):
         vlx.load(tiny_folder("vilt"), devise="cpu")
     with pytest.raises(ModelError, match=r'^"hf:" lacks a name: hf:OWNER/NAME'):
         vlx.load("hf:")
 
 
 def test_unknown_names_hint_at_the_prefix() -> None:
-    with pytest.raises(ModelError, match=r"torchvision:NAME, hf:NAME\. For a model of the .* hub write hf:Org/blip$"):
+    with pytest.raises(
+        ModelError, match=r"FILE\.py:FUNCTION, torchvision:NAME, hf:NAME\. For a model of the .* hub write hf:Org/blip$"
+    ):
         vlx.load("Org/blip")
     with pytest.raises(ModelError, match=r"torchvision:NAME, hf:NAME$"):
         vlx.load("scenes/nothing")

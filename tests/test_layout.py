@@ -24,8 +24,8 @@ MAX_LINES = 400
 # "" is vlx/__init__.py, the public names.
 ROWS = (
     "_checkout chance digest errors files forks geometry hdf5 interrupts json_files kept logits nested silence",
-    "fields following frames images language layout leaves outputs passing places preparing relu_rules scoping task "
-    "tracing weighting",
+    "fields following frames images language layout leaves outputs passing places preparing relu_rules scoping "
+    "spelling task tracing weighting",
     "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "
     "map_check around axes company differences stock trusting selftest contrast",
     "tasks neuron_names photos scenes",
@@ -35,11 +35,11 @@ ROWS = (
     "report",
     "folder",
     "cluster",
-    "models options probing recommending pipeline",
+    "models options own_models probing recommending pipeline",
     "comparing",
     "",
-    "cli cli_compare cli_dissect cli_evaluate cli_explain cli_models cli_names cli_options cli_running cli_streams "
-    "__main__",
+    "cli cli_compare cli_dissect cli_evaluate cli_explain cli_loading cli_models cli_names cli_options cli_running "
+    "cli_streams __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
 # Explanation.save and .plot draw, inside the function.

@@ -1,5 +1,6 @@
 """The command line: one command parses, makes one library call, and prints."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from vlx.cli_explain import answer, caption, classify
 from vlx.cli_models import models
 from vlx.cli_names import names
 from vlx.cli_options import console, progress
-from vlx.cli_running import INTERRUPTED, writable
+from vlx.cli_running import INTERRUPTED, refuse_file, writable
 from vlx.cli_streams import spoken
 from vlx.errors import VlxError, in_own_words
 
@@ -28,6 +29,12 @@ class _Group(click.Group):
         spoken()
         return super().main(*args, **extra)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if self.get_command(ctx, name) is None and _is_picture(name):
+            ctx.fail(f"{name} is a file; say what to do with it, for example: vlx caption {shlex.quote(name)}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with in_own_words("vlx", passing=CLICK):
@@ -39,16 +46,35 @@ class _Group(click.Group):
             sys.exit(INTERRUPTED)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="vlx")
-def main() -> None:
-    """Why did the model say that word?
+def _is_picture(name: str) -> bool:
+    try:
+        return "." in name and Path(name).exists()
+    except (OSError, ValueError):
+        return False
 
-    Explains captions, answers and classes: a heat map for every word, on the picture as you have it.
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
+@click.version_option(__version__, prog_name="vlx")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Why did the model say that word? A heat map and reasons for every word, on the picture as you have it.
 
     \b
-    Start with:  vlx demo
+    vlx demo                                see what it does
+    vlx caption photo.jpg                   a caption, by word
+    vlx answer photo.jpg "is it a dog?"     an answer
+    vlx classify photo.jpg                  a class
+    vlx caption photos -o report            a whole folder
+    vlx caption a.jpg --model mine.py:make  your own model
+    vlx COMMAND --help                      more examples
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 main.add_command(answer)
@@ -61,7 +87,7 @@ main.add_command(models)
 main.add_command(names)
 
 
-@main.command()
+@main.command(short_help="A first look, on pictures that come along.")
 @click.option(
     "-o",
     "--out",
@@ -77,6 +103,7 @@ def demo(out: Path, seed: int) -> None:
     \b
     Example:  vlx demo --out my-demo
     """
+    refuse_file(out)
     writable(out)
     import vlx
     from vlx import photos, scenes
@@ -99,7 +126,7 @@ def demo(out: Path, seed: int) -> None:
         click.echo(explained.save(out / f"{name}.html"))
 
 
-@main.command()
+@main.command(short_help="Draw scenes with captions and masks.")
 @click.argument("count", type=click.IntRange(min=1))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures and scenes.json."
@@ -114,6 +141,7 @@ def draw(count: int, out: Path, first: int, size: int) -> None:
     \b
     Example:  vlx draw 20 --out scenes --size 512
     """
+    refuse_file(out)
     from vlx.scenes.export import export
 
     click.echo(export(count, out, first, size, progress("drawing")))

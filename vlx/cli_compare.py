@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli_options import LOADING, METHODS, TARGETS
-from vlx.cli_running import INTERRUPTED, job, require, writable
+from vlx.cli_loading import alike
+from vlx.cli_options import LOADING, METHODS, TARGETS, Spelled
+from vlx.cli_running import INTERRUPTED, job, refuse_file, writable
 from vlx.errors import Failure, InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SIDES = ("A", "B")
 Both = tuple[dict[str, Any], dict[str, Any]]
 
 
-@click.command()
+@click.command(short_help="Two models on the same pictures.")
 @click.argument("given", nargs=-1, required=True, metavar="A [B] PICTURE|FOLDER|PATTERN|LIST|-…")
 @click.option("--method", "methods", metavar="NAME[,NAME]", help="Weighting of both, or of A and of B.")
 @click.option("--target", "targets", metavar="KIND[,KIND]", help="Score to explain, of both, or of A and of B.")
@@ -87,12 +88,11 @@ def compare(
         pictures, COLUMNS, recursive=recursive, stdin=sys.stdin if "-" in pictures else (), leave_out=out
     )
     tasks = _loaded((first, second), options)
-    require(tasks[1], tasks[0].kind, second)
+    alike(*tasks, (first, second))
     _require_questions(tasks[0], found.items, question)
     compared, names = _comparing(tasks, options, same_text)
     made = _job(tasks, (first, second), options, same_text)
-    if out.suffix.lower() in (".html", ".csv", ".json", ".pdf", ".png") and not out.is_dir():
-        raise InputError(f"--out {out}: results go into a folder; give --out {out.with_suffix('')}")
+    refuse_file(out)
     list(compared([]))  # options that cannot be are refused before anything is written
     writable(out)
     for note in () if quiet else found.notes:
@@ -178,12 +178,8 @@ def _pair(flag: str, given: str | None, known: Sequence[str] = ()) -> tuple[str 
     if len(parts) > 2 or not all(parts):
         raise click.BadParameter(f"{given!r}: give one for both, or A's and B's with a comma between", param_hint=flag)
     if known:
-        parts = [click.Choice(known).convert(_spelled(part), None, None) for part in parts]
+        parts = [Spelled(known, flag.strip("-")).convert(part, None, None) for part in parts]
     return parts[0], parts[-1]
-
-
-def _spelled(name: str) -> str:
-    return name.casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
 
 
 def _twice(flag: str, given: Sequence[str]) -> tuple[str | None, str | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlx.cli_options import LOADING
 from vlx.cli_running import INTERRUPTED
 from vlx.interrupts import stoppable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SEVERAL = (0.005, 0.01, 0.02, 0.05)
 
 
-@click.command()
+@click.command(short_help="Name units by the concepts they detect.")
 @click.argument("model")
 @click.argument("dataset")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The table to write, .h5.")
@@ -36,6 +37,7 @@ SEVERAL = (0.005, 0.01, 0.02, 0.05)
 @click.option("--compat", type=click.Choice(("lite",)), help="Count as NetDissect-Lite does.")
 @click.option("--least", type=click.IntRange(min=1), help="Pictures that have a caption's word, and lack it: 20.")
 @click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice.")
+@LOADING
 def dissect(
     model: str,
     dataset: str,
@@ -47,8 +49,11 @@ def dissect(
     compat: str | None,
     least: int | None,
     spill: Path | None,
+    loading: dict[str, str],
 ) -> None:
     """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
+
+    MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
 
     DATASET: scenes:2000 (drawn scenes), a folder in the Broden layout, a folder of pictures with label maps, or a
     COCO instance file. captions:DIR is a folder of captioned photographs (Flickr8k's layout or COCO's, with :train for
@@ -71,7 +76,7 @@ def dissect(
     if out.suffix.lower() != ".h5":
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
     require_place(out)
-    task, data = vlx.load(model), open_data(dataset)
+    task, data = vlx.load(model, **loading), open_data(dataset)
     kept = out.with_name(out.name + ".part")
     with _interruptible(kept) as progress:
         found = dissect_layers(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vlx.cli_options import console, progress
+from vlx.cli_options import LOADING, console, progress
 
 if TYPE_CHECKING:
     from vlx.evaluation import Result
@@ -19,7 +19,7 @@ OF_PHOTOGRAPHS = ("captions", "pointing")
 METRICS = tuple(dict.fromkeys((*OF_SCENES, *OF_PHOTOGRAPHS)))
 
 
-@click.command()
+@click.command(short_help="Measure captions and explanations.")
 @click.argument("model")
 @click.argument("dataset", required=False)
 @click.option(
@@ -39,6 +39,7 @@ METRICS = tuple(dict.fromkeys((*OF_SCENES, *OF_PHOTOGRAPHS)))
     type=click.Path(path_type=Path),
     help="COCO captions for pointing, where none lie beside the polygons.",
 )
+@LOADING
 def evaluate(
     model: str,
     dataset: str | None,
@@ -48,9 +49,11 @@ def evaluate(
     metrics: str | None,
     only: Path | None,
     captions: Path | None,
+    loading: dict[str, str],
 ) -> None:
-    """Measure a model against drawn scenes, or against the captioned photographs of a DATASET, beside baselines.
+    """Measure a MODEL against drawn scenes, or against the captioned photographs of a DATASET, beside baselines.
 
+    MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
     DATASET is flickr8k:DIR (Images/, captions.txt; its official test split) or coco:DIR (pictures,
     annotations/captions_*.json; for pointing instances_*.json, too).
 
@@ -68,7 +71,7 @@ def evaluate(
             raise click.UsageError(f"--{'only' if only else 'metrics ' + metrics} needs a DATASET of photographs")
     if captions is not None and (dataset is None or metrics != "pointing"):
         raise click.UsageError("--captions goes with coco:DIR --metrics pointing")
-    task = vlx.load(model)
+    task = vlx.load(model, **loading)
     if dataset is None:
         result = _on_scenes(task, metrics or "pointing", n or SCENES, occlusion)
     else:

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vlx import cli_running
-from vlx.cli_options import GUIDED, LOADING, METHOD, NAMES, TARGET
+from vlx.cli_loading import MODEL, opened
+from vlx.cli_options import GUIDED, LOADING, METHOD, NAMES, OUTPUTS, TARGET
 from vlx.cli_running import RUNNING, Running
 from vlx.errors import InputError
 
@@ -21,17 +21,15 @@ CAPTIONER = "photos/captioner"
 PICTURES = "PICTURE|FOLDER|PATTERN|LIST|-…"
 
 
-@click.command()
+@click.command(short_help="Caption pictures, explain every word.")
 @click.argument("images", nargs=-1, required=True, metavar=PICTURES)
-@click.option(
-    "--model", default=CAPTIONER, show_default=True, help="A name that `vlx models` lists, or a bundle folder."
-)
+@click.option("--model", default=CAPTIONER, show_default=True, help=MODEL)
 @click.option("--caption", "text", help="Explain this caption instead of the model's own.")
 @click.option("--prompt", help="How the caption begins (hf: models).")
 @click.option(
     "--instead-of", metavar="WORD=OTHER", help="Why WORD of the caption (or its position, from 0) and not OTHER."
 )
-@click.option("--beams", default=1, show_default=True, help="Beam width of the search.")
+@click.option("--beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam width of the search.")
 @NAMES
 @METHOD
 @TARGET
@@ -67,14 +65,12 @@ def caption(
               vlx caption scene.png --caption "a red house at night"
               vlx caption photo.jpg --instead-of dog=cat
               vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
+              vlx caption photo.jpg --model mine.py:captioner
     """
-    import vlx
-
     columns = ("caption", "prompt", "instead_of")
     found = cli_running.found(images, columns, running)
     found = _with(found, {"caption": text, "prompt": prompt, "instead_of": _pair(instead_of)}, pairs=True)
-    task = (load := partial(vlx.load, model, **loading))()
-    cli_running.require(task, "captioning", model)
+    task, load = opened("captioning", model, loading)
     plain = {"beams": beams, "method": method, "target": target, "names": _table(task, names), "guided": guided}
     command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
     job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
@@ -84,16 +80,14 @@ def caption(
 FLAGS = ("caption", "prompt", "instead_of")
 
 
-@click.command()
+@click.command(short_help="Ask about pictures, explain the answers.")
 @click.argument("given", nargs=-1, metavar="PICTURE… QUESTION")
 @click.option(
     "--questions",
     type=click.Path(path_type=Path),
     help="List of questions, .jsonl or .csv: question and, if each has its picture, path; answer, instead_of.",
 )
-@click.option(
-    "--model", default="scenes/vqa", show_default=True, help="A name that `vlx models` lists, or a bundle folder."
-)
+@click.option("--model", default="scenes/vqa", show_default=True, help=MODEL)
 @click.option("--answer", "texts", multiple=True, help="Explain this answer, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the answer and not this one.")
 @click.option(
@@ -133,12 +127,9 @@ def answer(
               vlx answer scene.png "what color is the car?" --answer red --instead-of blue
               vlx answer photo.jpg "how many dogs?" --model hf:dandelin/vilt-b32-finetuned-vqa
     """
-    import vlx
-
     found = _asked_of(given, questions, running)
     found = _with(found, {"answer": _given(texts), "instead_of": instead_of})
-    task = (load := partial(vlx.load, model, **loading))()
-    cli_running.require(task, "vqa", model)
+    task, load = opened("vqa", model, loading)
     plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
     options = {**plain, "looks": probes, "occlusion": probes and method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
@@ -147,27 +138,29 @@ def answer(
     cli_running.run(job, found, cli_running.Explaining(task, load, tuple(flags), options), command, running)
 
 
-@click.command()
+@click.command(short_help="Classify pictures, explain the class.")
 @click.argument("images", nargs=-1, required=True, metavar=PICTURES)
-@click.option(
-    "--model", default="torchvision:resnet50", show_default=True, help="torchvision:NAME (weights are downloaded once)."
-)
+@click.option("--model", default="torchvision:resnet50", show_default=True, help=MODEL)
+@OUTPUTS
 @click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the class and not this one.")
 @NAMES
 @METHOD
 @TARGET
 @GUIDED
+@LOADING
 @RUNNING
 def classify(
     images: tuple[str, ...],
     model: str,
+    outputs: str | None,
     classes: tuple[str, ...],
     instead_of: str | None,
     names: str | None,
     method: str | None,
     target: str | None,
     guided: bool,
+    loading: dict[str, str],
     running: Running,
 ) -> None:
     """Classify pictures and explain the class.
@@ -178,16 +171,17 @@ def classify(
     \b
     Example:  vlx classify photo.jpg --class "tabby" --instead-of "tiger cat"
               vlx classify photos --out report
+              vlx classify photo.jpg --model mine.py:tagger --outputs sigmoid
     """
-    import vlx
-
     found = _renamed(cli_running.found(images, ("class", "instead_of"), running))
     found = _with(found, {"answer": _given(classes), "instead_of": instead_of})
-    task = (load := partial(vlx.load, model))()
-    cli_running.require(task, "classification", model)
+    loading |= {} if outputs is None else {"outputs": outputs}
+    task, load = opened("classification", model, loading)
     plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
-    command = cli_running.asked("classify", {"model": model, **plain}, {"answer": "class", "instead_of": "instead_of"})
-    job = cli_running.job("classify", model, task, plain)
+    command = cli_running.asked(
+        "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
+    )
+    job = cli_running.job("classify", model, task, {**_deciding(loading), **plain})
     cli_running.run(job, found, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vlx.cli_options import LOADING
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -16,7 +18,7 @@ WIDTH = 110
 STYLES = {"passed": "green", "FAILED": "bold red", "NOT PROVEN": "bold yellow", "–": "dim"}
 
 
-@click.command()
+@click.command(short_help="What can be loaded, and trusted.")
 @click.option(
     "--check", metavar="MODEL", help="Run the self-test of this model instead; ends with 0 only when it passed."
 )
@@ -25,6 +27,7 @@ STYLES = {"passed": "green", "FAILED": "bold red", "NOT PROVEN": "bold yellow", 
 @click.option("--image", type=click.Path(path_type=Path), help="Picture to test with; default: a drawn scene.")
 @click.option("--question", help="Question to test with, for models that are asked.")
 @click.option("--caption", help="Text to test with in place of the model's own, for models that caption.")
+@LOADING
 def models(
     check: str | None,
     recommend: str | None,
@@ -32,6 +35,7 @@ def models(
     image: Path | None,
     question: str | None,
     caption: str | None,
+    loading: dict[str, str],
 ) -> None:
     """List what can be loaded, from where, and the layer that is explained.
 
@@ -41,6 +45,7 @@ def models(
     \b
     Example:  vlx models
               vlx models --check scenes/captioner --image photo.jpg
+              vlx models --check mine.py:captioner --image photo.jpg
               vlx models --recommend runs/mine/bundle a.jpg b.jpg c.jpg d.jpg e.jpg
     """
     if check is not None and recommend is not None:
@@ -55,7 +60,9 @@ def models(
     if recommend is not None:
         from vlx import load, recommending
 
-        click.echo(str(recommending.recommend(load(recommend), pictures, question=question, caption=caption)))
+        click.echo(
+            str(recommending.recommend(load(recommend, **loading), pictures, question=question, caption=caption))
+        )
         return
     if check is None:
         console.print(_list())
@@ -64,7 +71,7 @@ def models(
     from vlx.selftest import self_test
 
     picture = image or scenes.draw(SCENE, size=512).image
-    found = self_test(load(check), picture, question=question, caption=caption)
+    found = self_test(load(check, **loading), picture, question=question, caption=caption)
     Console(width=max(console.width, WIDTH)).print(_rows(found))
     if not found.passed:
         sys.exit(1)
@@ -78,7 +85,7 @@ def _list() -> "Table":
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
     for name in ("task", "from", "layer"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for row in known():
         table.add_row(row.name, row.kind, row.source, row.layer)
     return table
@@ -91,7 +98,7 @@ def _rows(found: "SelfTest") -> "Table":
     table = Table(box=None, header_style="bold", title=Text(found.title), title_justify="left")
     for name in ("check", "value", "limit", ""):
         table.add_column(name, no_wrap=True)
-    table.add_column("remark")
+    table.add_column("remark", overflow="fold")
     for row in found:
         cells = [Text(cell) for cell in row.cells]
         cells[3].stylize(STYLES[row.told])

@@ -43,7 +43,7 @@ def names() -> None:
     """
 
 
-@names.command()
+@names.command(short_help="Print detectors, or the names of one unit.")
 @click.argument("table", type=FILE)
 @click.option("--unit", type=click.IntRange(min=0), help="All names of this unit, numbered from 0.")
 @click.option("--iou", type=click.FloatRange(0, 1), default=0.04, show_default=True, help="Detectors lie above it.")
@@ -104,7 +104,7 @@ def show(
     console.print(summary, highlight=False, markup=False, soft_wrap=True)
 
 
-@names.command("import")
+@names.command("import", short_help="Read a table of another tool.")
 @click.argument("file", type=FILE)
 @click.option("-o", "--out", type=FILE, required=True, help="Where to write: .h5.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: told by the file's columns.")
@@ -126,7 +126,7 @@ def import_(file: Path, out: Path, kind: str | None, layer: str | None, units: i
     click.echo(found.save(out))
 
 
-@names.command()
+@names.command(short_help="Write names as .csv or .json.")
 @click.argument("table", type=FILE)
 @click.option("-o", "--out", type=FILE, required=True, help="Where to write: .csv or .json.")
 def export(table: Path, out: Path) -> None:
@@ -139,7 +139,7 @@ def export(table: Path, out: Path) -> None:
     click.echo(_read(table).save(out))
 
 
-@names.command()
+@names.command(short_help="Look for swapped labels.")
 @click.argument("table", type=FILE)
 @click.option("--model", help="The model, where the table does not name it.")
 @click.option("--data", help="Pictures on which it says the words; default: drawn scenes, where names are of them.")

@@ -1,11 +1,14 @@
 """What several commands share: options, a progress bar, a console."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from vlx.language import close_matches, shortened
+from vlx.spelling import method_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +17,21 @@ METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradatte
 TARGETS = ("logprob", "logit", "prob", "margin")
 
 
-class _Spelled(click.Choice[str]):
-    """A choice whose names may be written with hyphens, capitals or "plusplus": Grad-CAM, gradcam, GradCAM++."""
+class Spelled(click.Choice[str]):
+    """A choice of methods (or of what ``noun`` says) that may be spelled freely: Grad-CAM, gradcam, GradCAM++."""
+
+    def __init__(self, choices: Sequence[str], noun: str = "method") -> None:
+        super().__init__(choices)
+        self.noun = noun
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        plain = str(value).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
-        return super().convert(plain if plain in self.choices else value, param, ctx)
+        """The choice that is meant; fails with close matches and the list."""
+        plain = method_name(value)
+        if plain in self.choices:
+            return plain
+        near = close_matches(plain, self.choices)
+        hint = f"; close: {', '.join(near)}" if near else ""
+        self.fail(f"no {self.noun} {shortened(str(value))!r}{hint}. Known: {', '.join(self.choices)}", param, ctx)
 
 
 def _address(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
@@ -30,14 +42,14 @@ def _address(_context: click.Context, _option: click.Parameter, given: str | Non
 
 
 METHOD = click.option(
-    "--method", type=_Spelled((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
+    "--method", type=Spelled((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
 )
 NAMES = click.option(
     "--names",
     metavar="TABLE",
     help="Table of neuron names for because sentences; default: the one that came with an embedded model; none: none.",
 )
-TARGET = click.option("--target", type=click.Choice(TARGETS), help="Score to explain; default: the model's.")
+TARGET = click.option("--target", type=Spelled(TARGETS, "target"), help="Score to explain; default: the model's.")
 GUIDED = click.option(
     "--guided",
     is_flag=True,
@@ -56,9 +68,13 @@ RAY = (
         "--workers", type=click.IntRange(min=1), help="With --ray: at most so many; default: as there is room."
     ),
 )
+MEANINGS = ("softmax", "sigmoid", "probabilities", "value")
+OUTPUTS = click.option(
+    "--outputs", type=click.Choice(MEANINGS), help="What a classifier's output means; default: found by trying."
+)
 _LOADING = (
-    click.option("--device", help="For hf: models, where to run: cpu, cuda, cuda:1, mps."),
-    click.option("--dtype", help="For hf: models, numbers to run in: float32, bfloat16, float16."),
+    click.option("--device", help="Where to run: cpu, cuda, cuda:1, mps; default: cpu."),
+    click.option("--dtype", help="Numbers to run in: float32, bfloat16, float16; default: float32."),
     click.option("--revision", help="For hf: models, the commit, branch or tag on the hub."),
 )
 

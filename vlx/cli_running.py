@@ -210,9 +210,14 @@ def _out(running: Running, job: "Job") -> Path:
         if out != DEFAULT and not running.quiet:
             click.echo(f"Note: {DEFAULT} holds other results; these go to {out}", err=True)
         return out
-    if running.out.suffix.lower() in (".html", ".htm", ".json", ".csv", ".png", ".pdf") and not running.out.is_dir():
-        raise InputError(f"--out {running.out}: results go into a folder, a page each; give --out {running.out.stem}")
+    refuse_file(running.out)
     return running.out
+
+
+def refuse_file(out: Path) -> None:
+    """Raises InputError where a file was meant, and a folder is written."""
+    if out.suffix.lower() in (".html", ".htm", ".json", ".csv", ".png", ".pdf", ".svg", ".h5") and not out.is_dir():
+        raise InputError(f"--out {out}: results go into a folder, a page each; give --out {out.with_suffix('')}")
 
 
 def _told(
@@ -349,12 +354,6 @@ def _rated(bar: "Progress") -> "Progress":
 
     bar.advance = advance  # type: ignore[method-assign]
     return bar
-
-
-def require(task: "Task", kind: str, name: str) -> None:
-    """Raises a ClickException for a model of another kind."""
-    if task.kind != kind:
-        raise click.ClickException(f"{name} does {task.kind}, not {kind}; `vlx models` lists what there is")
 
 
 def writable(folder: Path) -> None:

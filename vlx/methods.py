@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vlx.attention import ATTENTION_METHODS, AttentionMethod
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
+from vlx.spelling import method_name
 from vlx.weighting import METHODS, Method
 
 
@@ -22,13 +23,6 @@ AnyMethod = Method | AttentionMethod | Hiding
 
 OCCLUSION = Hiding("occlusion", "1311.2901", "how much the score falls when a part of the picture is hidden")
 _KNOWN: dict[str, AnyMethod] = {**METHODS, **ATTENTION_METHODS, OCCLUSION.name: OCCLUSION}
-_ALSO = {
-    "gradientattention": "gradattention",
-    "gradientxattention": "gradattention",
-    "gradient×attention": "gradattention",
-    "gradientrollout": "gradrollout",
-    "rollout": "gradrollout",
-}
 NAMES = tuple(_KNOWN)
 
 
@@ -39,8 +33,7 @@ def choose(name: str | AnyMethod) -> AnyMethod:
     """
     if isinstance(name, Method | AttentionMethod | Hiding):
         return name
-    plain = str(name).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
-    plain = _ALSO.get(plain, plain)
+    plain = method_name(str(name))
     if plain in _KNOWN:
         return _KNOWN[plain]
     near = close_matches(plain, _KNOWN)

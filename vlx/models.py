@@ -1,6 +1,6 @@
 """`load`: a task by name, from the embedded models, a folder, torchvision, transformers, or a package's entry point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from vlx import own_models
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.language import close_matches, shortened
 from vlx.task import Task
@@ -16,7 +17,9 @@ from vlx.task import Task
 GROUP = "vlx.tasks"
 PREFIX_TORCHVISION = "torchvision:"
 PREFIX_TRANSFORMERS = "hf:"
-OPTIONS = ("device", "dtype", "revision", "safetensors_only", "task", "trust_remote_code")  # of models of transformers
+MOVED = ("device", "dtype")  # options of every model
+OF_TORCHVISION = (*MOVED, "layer", "outputs", "weights")
+OF_TRANSFORMERS = (*MOVED, "outputs", "revision", "safetensors_only", "task", "trust_remote_code")
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,15 @@ def load(name: str | Path, **options: Any) -> Task:
     """Open a model as a task, in eval mode, on the CPU unless told otherwise.
 
     ``name``: "photos/captioner", "scenes/captioner" (embedded), a bundle folder, "torchvision:resnet50" or
-    "hf:Salesforce/blip-image-captioning-base" (both download their weights once), a folder of transformers, or a name
-    that an installed package offers under the entry point group "vlx.tasks".
+    "hf:Salesforce/blip-image-captioning-base" (both download their weights once), a folder of transformers, a name
+    that an installed package offers under the entry point group "vlx.tasks", or "FILE.py:FUNCTION": a model of your
+    own, for which the file is run and its function called (see `vlx.own_models.load`).
 
-    ``options``: for models of transformers only, see `vlx.tasks.huggingface.loading.load`: ``device``, ``dtype``,
-    ``revision``, ``safetensors_only``, ``task``, ``trust_remote_code``.
+    ``options``: ``device`` ("cpu", "cuda:1") and ``dtype`` ("float32", "bfloat16") of every model; of classifiers
+    ``outputs`` ("softmax", "sigmoid", "probabilities", "value"); of torchvision's ``layer`` and ``weights``; of models
+    of transformers ``revision``, ``safetensors_only``, ``task`` and ``trust_remote_code``.
+
+        >>> load("mine.py:captioner", device="cuda")
 
     Raises ModelError for an unknown name, with close matches, and for files that are missing, broken or foreign;
     InputError for options that the model does not have.
@@ -61,19 +68,66 @@ def load(name: str | Path, **options: Any) -> Task:
         return _opened(name, options)
 
 
+def kind_of(name: str | Path, **options: Any) -> str | None:
+    """What a model does, "captioning", "vqa" or "classification", without its weights; None where only loading tells.
+
+    Of a model of transformers config.json is read, from the hub where it is not here. Raises ModelError as `load` does.
+    """
+    text = str(name)
+    with in_own_words(f"{shortened(text, 100)} cannot be loaded", ModelError):
+        if text in EMBEDDED:
+            return EMBEDDED[text]
+        if text.startswith(PREFIX_TORCHVISION):
+            return "classification"
+        if own_models.parted(text) or text in _plugins():
+            return None
+        source = text.removeprefix(PREFIX_TRANSFORMERS)
+        if source and (source != text or _of_transformers(Path(text))):
+            from vlx.tasks.huggingface import loading
+
+            reading = {option: options[option] for option in loading.OF_CONFIG if option in options}
+            return loading.kind_of(source, **reading)
+        if _there(Path(text) / "config.json", Path.is_file):
+            from vlx.tasks.photos import bundle as photographs
+            from vlx.tasks.shared.folder import task_of
+
+            found = task_of(Path(text))
+            return "captioning" if found == photographs.TASK else found
+        return None
+
+
 def _opened(name: str | PathLike[str], options: dict[str, Any]) -> Task:
     text = str(name)
+    if own := own_models.parted(text):
+        return own_models.load(*own, options)
     if text.startswith(PREFIX_TRANSFORMERS):
         return _transformers(text.removeprefix(PREFIX_TRANSFORMERS), options)
     path, plugins = Path(name), _plugins()
     if text not in EMBEDDED and text not in plugins and _of_transformers(path):
         return _transformers(text, options)
-    if options:
-        raise InputError(f"{text!r} takes no {', '.join(options)}; these are for models of transformers (hf:NAME)")
-    return _load(text, path, plugins)
+    known = OF_TORCHVISION if text.startswith(PREFIX_TORCHVISION) else MOVED
+    _refuse_options(repr(shortened(text, 100)), options, known)
+    from vlx.tasks.shared import devices
+
+    return devices.placed(_load(text, path, plugins, options), options)
 
 
-def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> Task:
+def _refuse_options(what: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    strange = [option for option in options if option not in known]
+    if strange:
+        where = [
+            kind
+            for kind, own in (
+                ("torchvision:NAME", OF_TORCHVISION),
+                ("models of transformers (hf:NAME)", OF_TRANSFORMERS),
+            )
+            if set(strange) <= set(own) and own != known
+        ]
+        hint = f"these are for {' and '.join(where)}" if where else f"known are {', '.join(known)}"
+        raise InputError(f"{what} takes no {', '.join(strange)}; {hint}")
+
+
+def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]], options: Mapping[str, Any]) -> Task:
     if text in EMBEDDED:
         world, _, model = text.partition("/")
         with as_file(files(f"vlx.{world}") / "models" / model) as folder:
@@ -81,7 +135,8 @@ def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> Task
     if text.startswith(PREFIX_TORCHVISION):
         from vlx.tasks.classification import torchvision
 
-        return torchvision.load(text.removeprefix(PREFIX_TORCHVISION))
+        own = {name: value for name, value in options.items() if name not in MOVED}
+        return torchvision.load(text.removeprefix(PREFIX_TORCHVISION), **own)
     if text in plugins:
         return plugins[text]()
     if _there(path, Path.is_dir):
@@ -106,9 +161,7 @@ def _of_transformers(path: Path) -> bool:
 
 
 def _transformers(name: str, options: dict[str, Any]) -> Task:
-    strange = [option for option in options if option not in OPTIONS]
-    if strange:
-        raise InputError(f"models of transformers take no {', '.join(strange)}; known are {', '.join(OPTIONS)}")
+    _refuse_options("a model of transformers", options, OF_TRANSFORMERS)
     if not name:
         raise ModelError('"hf:" lacks a name: hf:OWNER/NAME for a repository of the hub, or hf:./FOLDER')
     from vlx.tasks.huggingface import loading
@@ -119,9 +172,12 @@ def _transformers(name: str, options: dict[str, Any]) -> Task:
 def known() -> list[Known]:
     """What `load` can open by name here, embedded models first."""
     rows = [Known(name, kind, "embedded", "cnn") for name, kind in EMBEDDED.items()]
-    rows.append(Known("FOLDER", "captioning, vqa", "a bundle: config.json, weights.safetensors", "cnn"))
+    rows.append(Known("FOLDER", "captioning, vqa", "a bundle or a folder of transformers", "cnn"))
     rows.append(Known("torchvision:NAME", "classification", "torchvision, downloaded once", "its last feature map"))
-    rows.append(Known("hf:NAME", "captioning, vqa", "transformers, downloaded once", "its vision tower"))
+    rows.append(
+        Known("hf:NAME", "captioning, vqa, classification", "transformers, downloaded once", "its vision tower")
+    )
+    rows.append(Known("FILE.py:FUNCTION", "any", "your own code, which is run", "the task's own"))
     rows += [Known(name, "", "entry point", "") for name in _plugins()]
     return rows
 
@@ -155,6 +211,10 @@ def _bundle(folder: Path, name: str) -> Task:
 
 
 def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:
+    if path.suffix == ".py":
+        own = own_models.functions(path)
+        known = f" (its functions: {shortened(', '.join(own), 120)})" if own else ""
+        return f"{text}: a model of your own is named with its function: {text}:FUNCTION{known}"
     if _there(path, Path.is_file):
         return (
             f"{text} is a file; vlx opens a bundle folder with config.json and weights.safetensors, and never a pickle"
@@ -162,7 +222,7 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
     names = [*EMBEDDED, *plugins]
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
-    known = f"{', '.join(names)}, a bundle folder, torchvision:NAME, hf:NAME{_hub(text)}"
+    known = f"{', '.join(names)}, a bundle folder, FILE.py:FUNCTION, torchvision:NAME, hf:NAME{_hub(text)}"
     return f"no model {shortened(text, 120)!r}{hint}. Known: {known}"
 
 

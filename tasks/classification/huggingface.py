@@ -36,20 +36,26 @@ def adapter(
     name: str,
     revision: str | None = None,
     layer: str | None = None,
+    outputs: Any = None,
 ) -> Classifier:
     """A classifier of transformers with its own labels and preparation; there is no tokenizer.
 
     ``layer``: by default the last block whose cells are places and reach the classes: the last but one where a class
-    token alone is read. Raises ModelError where there is none.
+    token alone is read. ``outputs``: what its output means, by
+    default what its configuration says.
+
+    Raises ModelError where there is no such block.
 
     >>> task = vlx.load("hf:google/vit-base-patch16-224")
     """
     config: Any = model.config
     labels = [str(config.id2label[number]) for number in range(config.num_labels)]
-    outputs = MEANINGS.get(str(getattr(config, "problem_type", None)), "softmax" if len(labels) > 1 else None)
+    meaning = outputs or MEANINGS.get(
+        str(getattr(config, "problem_type", None)), "softmax" if len(labels) > 1 else None
+    )
 
     def made(layer: str) -> Classifier:
-        task = Classifier(model, layer, labels, partial(prepared, processor), outputs=outputs, name=name)
+        task = Classifier(model, layer, labels, partial(prepared, processor), outputs=meaning, name=name)
         task.revision = revision
         return task
 

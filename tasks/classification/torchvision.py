@@ -49,12 +49,13 @@ def load(
     weights: str | None = "DEFAULT",
     weights_file: str | Path | None = None,
     layer: str | None = None,
+    outputs: Any = None,
 ) -> Classifier:
     """torchvision's classifier ``name`` in eval mode on the CPU, with the labels and the preparation of its weights.
 
     ``weights``: a name from torchvision's list, downloaded once; None leaves the model untrained. ``weights_file``: a
     state dict to load instead (.pth, or .safetensors), with nothing downloaded. ``layer``: by default the family's
-    last feature map.
+    last feature map. ``outputs``: what its output means, as for `Classifier`; by default found by trying.
 
     Raises ModelError for an unknown name (with close matches), for a failed download, and for a file that is missing,
     broken or another model's.
@@ -80,6 +81,7 @@ def load(
         layer or _layer(model, LAYERS[str(family)]),
         entry.meta["categories"],
         entry.transforms(),
+        outputs=outputs,
         name=f"torchvision:{name}",
         notes=notes,
     )

@@ -19,9 +19,11 @@ from vlx.tasks.huggingface.matching import check_parts
 from vlx.tasks.huggingface.quiet import quiet
 from vlx.tasks.huggingface.refusals import explained
 from vlx.tasks.huggingface.wrappers import unwrapped
+from vlx.tasks.shared.devices import device_of, dtype_of, moved
 
 OLDEST = 5  # major version of transformers
-DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+OF_CONFIG = ("revision", "task", "trust_remote_code")  # options that its configuration is read by
+PATIENCE = 5.0  # seconds for the hub to answer
 UNUSED = ("encoder.pooler.",)  # weights that a model has, many files lack and nothing reads
 NO_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 
@@ -35,15 +37,17 @@ def load(
     trust_remote_code: bool = False,
     safetensors_only: bool = True,
     task: str | None = None,
+    outputs: str | None = None,
 ) -> Task:
     """Open a model of transformers with its image processor and tokenizer as a task, in eval mode.
 
     ``name``: a repository of the hub ("Salesforce/blip-image-captioning-base", downloaded once) or a folder.
     ``revision``: branch, tag or commit; all files are taken from that commit. ``device``: by default the CPU.
-    ``dtype``: a name in `DTYPES` or a torch.dtype; by default float32, whatever the file holds.
+    ``dtype``: a name in `vlx.tasks.shared.devices.DTYPES` or a torch.dtype; by default float32, whatever the file
+    holds.
     ``trust_remote_code``: run Python code from the repository. ``safetensors_only``: False also opens weights that are
     only there as a pickle, by torch.load with weights_only=True. ``task``: "captioning" or "vqa", where config.json
-    leaves that open.
+    leaves that open. ``outputs``: of a classifier, what its output means.
 
         >>> load("Salesforce/blip-image-captioning-base", device="cuda", dtype="bfloat16")
 
@@ -51,14 +55,17 @@ def load(
     be reached, lacks files, has no adapter, or does not fit its processor.
     """
     check_transformers()
-    place, kind = _device(device), _dtype(dtype)
+    place, kind = device_of(device), dtype_of(dtype)
     text, folder = str(name), Path(name).expanduser()
     local = _is_folder(folder, text, revision)
     source = str(folder) if local else text
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():
+        options |= {} if local else _reach(source, revision)
         config = _read("AutoConfig", source, "its config.json", options)
         family = find(config, config.architectures or [], text, task)
+        if outputs is not None and family.kind != "classification":
+            raise InputError(f"outputs={outputs!r} is for classifiers; {text} is a {family.architecture}")
         if not local:
             options["revision"] = revision = _commit(source, revision)
         whole = folder if local else _offline(source, revision)
@@ -73,7 +80,26 @@ def load(
         model = _model(family, source, options)
     own = text if local else f"hf:{text}"
     version = revision_of(folder) if local else revision
-    return family.adapter(_moved(model.eval(), place), processor, tokenizer, name=own, revision=version)
+    meant = {} if outputs is None else {"outputs": outputs}
+    return family.adapter(moved(model.eval(), place), processor, tokenizer, name=own, revision=version, **meant)
+
+
+def kind_of(
+    name: str | Path, *, revision: str | None = None, trust_remote_code: bool = False, task: str | None = None
+) -> str:
+    """What a model does, "captioning", "vqa" or "classification", by its config.json alone.
+
+    Raises ModelError as `load` does.
+    """
+    check_transformers()
+    text, folder = str(name), Path(name).expanduser()
+    local = _is_folder(folder, text, revision)
+    source = str(folder) if local else text
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    with quiet():
+        options |= {} if local else _reach(source, revision)
+        config = _read("AutoConfig", source, "its config.json", options)
+        return find(config, config.architectures or [], text, task).kind
 
 
 def wrap(
@@ -134,6 +160,27 @@ def _is_folder(folder: Path, text: str, revision: str | None) -> bool:
     if revision is not None:
         raise InputError(f"revision={revision!r} is for models of the hub; {text} is a folder, which has but one")
     return True
+
+
+def _reach(source: str, revision: str | None) -> dict[str, Any]:
+    """Options for a hub that cannot be reached: what is in the cache, at once and not after many tries.
+
+    Raises ModelError where the cache lacks the model, too.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session, validate_repo_id
+
+    if constants.HF_HUB_OFFLINE:
+        return {}
+    with explained(source, revision, "its config.json"):
+        validate_repo_id(source)
+        try:
+            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        except Exception as error:  # each transport has a tree of its own
+            if _snapshot(source, revision) == Path():
+                raise ConnectionError from error
+            return {"local_files_only": True}
+    return {}
 
 
 def _read(reader: str, source: str, what: str, options: dict[str, Any]) -> Any:
@@ -199,40 +246,6 @@ def _no_conversion() -> Iterator[None]:
             del os.environ[NO_CONVERSION]
         else:
             os.environ[NO_CONVERSION] = before
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    if dtype is None:
-        return torch.float32
-    found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f"dtype={dtype!r} is not one that a model runs in; known are {', '.join(DTYPES)}")
-    return found
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    """The device, if this machine has it."""
-    try:
-        found = torch.device("cpu" if device is None else device)
-    except (RuntimeError, TypeError):
-        raise InputError(f'device={device!r} is no device of torch; write "cpu", "cuda", "cuda:1" or "mps"') from None
-    if found.type == "cpu":
-        return found
-    counts = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count, "xpu": torch.xpu.device_count}
-    count = counts.get(found.type, int)()
-    if (found.index or 0) >= count:
-        raise InputError(
-            f'device="{found}": torch finds {count} {found.type} devices on this machine; use "cpu", or install a '
-            "torch that is built for your hardware"
-        )
-    return found
-
-
-def _moved(model: nn.Module, device: torch.device) -> nn.Module:
-    try:
-        return model.to(device)
-    except torch.cuda.OutOfMemoryError:
-        raise ModelError(f'{device} has no room for this model; pass dtype="bfloat16", or device="cpu"') from None
 
 
 def _two(processor: Any) -> tuple[Any, Any]:

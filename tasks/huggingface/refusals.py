@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from safetensors import SafetensorError
 
@@ -51,6 +52,11 @@ def _explained(error: Exception, name: str, revision: str | None, what: str) -> 
     if among(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError) or "couldn't connect" in text:
         at, option = ("", "") if revision is None else (f" at revision {revision!r}", f" --revision {revision}")
         folder = name.rpartition("/")[2]
+        if beside := next((path for path in (name, folder) if (Path(path) / "config.json").is_file()), ""):
+            return ModelError(
+                f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. A folder of that name "
+                f"is here: give its path, hf:./{beside}"
+            )
         return ModelError(
             f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. On a machine with a network "
             f"run `hf download {name}{option} --local-dir {folder}`, copy that folder here and give its "
