@@ -420,7 +420,7 @@ def test_two_captions_of_one_picture(model: Path, photos: Path) -> None:
         (("{model}",), r"the pictures are missing"),
         (("{model}", "{photos}"), r"one model, .*: name B, too, or give two of --method"),
         (("{model}", "{photos}", "--method", "a,b,c"), r"give one for both, or A's and B's with a comma"),
-        (("{model}", "{photos}", "--method", "gradcam,nothing"), r"'nothing' is not one of"),
+        (("{model}", "{photos}", "--method", "gradcam,nothing"), r"no method 'nothing'. Known: gradcam"),
         (
             ("{model}", "{photos}", "--caption", "a", "--caption", "b", "--caption", "c"),
             r"given 3 times; once for both",
