@@ -222,14 +222,14 @@ def test_a_spill_is_small_once_the_floor_is_known(tmp_path: Path, monkeypatch: p
 
 
 def test_broken_and_foreign_files_of_a_spill_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = tmp_path / "spill-0123-0-0.npz"
+    foreign = tmp_path / "spill-0123-0-0.h5"
     foreign.write_bytes(b"another dissection's")
     adding = Spill.add
 
     def add(self: Spill, layer: int, batch: int, A: Tensor, matters: Tensor) -> None:
         adding(self, layer, batch, A, matters)
         if self.path is not None and batch == 1:
-            next(tmp_path.glob("spill-*-0-1.npz")).write_bytes(b"PK broken")
+            next(tmp_path.glob("spill-*-0-1.h5")).write_bytes(b"PK broken")
 
     monkeypatch.setattr(Spill, "add", add)
     task = given()

@@ -477,7 +477,7 @@ def test_models_of_text_have_no_vision_part(tmp_path: Path) -> None:
         (transformers.BertConfig(), "BertForMaskedLM"),
         (transformers.GPT2Config(), "GPT2LMHeadModel"),
     ):
-        with pytest.raises(ModelError, match=rf"\({made}\), which has no vision part: .* vlx knows blip \(BlipForC"):
+        with pytest.raises(ModelError, match=rf"\({made}\), which has no vision part: .* vlx knows blip, vis"):
             load(saved(tmp_path / made, config, made))
 
 
@@ -490,8 +490,9 @@ def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path
         load(folder)
     text = str(caught.value)
     assert text.startswith(f"{folder} is of type 'llava' (LlavaForConditionalGeneration), for which vlx has no adapter")
-    assert all(f"{kind} ({made})" in text for kind, made in FAMILIES)
-    assert "Its vision tower looks to be model.vision_tower, where an adapter of your own" in text
+    assert all(kind in text for kind, _ in FAMILIES)
+    assert "Its vision tower looks to be model.vision_tower; an adapter of your own" in text
+    assert len(text) < 300
 
 
 def test_a_model_that_cannot_be_built_is_still_known_to_see(tmp_path: Path) -> None:
@@ -500,7 +501,7 @@ def test_a_model_that_cannot_be_built_is_still_known_to_see(tmp_path: Path) -> N
 
 
 def test_a_class_without_the_words_is_not_taken_for_one_with_them(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"of type 'blip' \(BlipModel\), for which .*looks to be vision_model, where"):
+    with pytest.raises(ModelError, match=r"of type 'blip' \(BlipModel\), .* knows BlipForC.*looks to be vision_model"):
         load(saved(tmp_path, transformers.BlipConfig(), "BlipModel"))
 
 

@@ -294,7 +294,8 @@ def _words(given: Any) -> str | tuple[str | int, ...]:
 
 
 def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
-    opened = None if isinstance(pictures, SINGLE) else [open_image(picture).image for picture in pictures]
+    several = isinstance(pictures, Iterable) and not isinstance(pictures, SINGLE)
+    opened = [open_image(picture).image for picture in pictures] if several else []
     if not opened:
         raise InputError("swaps takes one or more pictures of something else, in a list; leave it out for drawn scenes")
     return opened

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlx.errors import OutputError
+from vlx import hdf5
+from vlx.errors import InputError, OutputError
+from vlx.neuron_names.dissection.checkpoint import LARGEST
 
 
 class Spill:
@@ -35,25 +35,22 @@ class Spill:
         """Keep those of the maps [N, K, h, w] of a batch that ``matters`` [N, K] names."""
         if self.path is None:
             return
-        file = self._file(layer, batch)
-        partial = file.with_suffix(".partial")
-        with partial.open("wb") as out:
-            pairs = np.packbits(matters.cpu().numpy())
-            np.savez(out, shape=np.array(A.shape), pairs=pairs, maps=A[matters].float().cpu().numpy())
-        os.replace(partial, file)
+        kept = {"shape": np.array(A.shape), "pairs": np.packbits(matters.cpu().numpy())}
+        kept["maps"] = A[matters].float().cpu().numpy()
+        hdf5.write(self._file(layer, batch), lambda file: file.update(kept))
 
     def read(self, layer: int, batch: int, device: torch.device) -> Tensor | None:
         """The maps of a batch, −∞ where they do not matter; None when they are not there."""
         if self.path is None:
             return None
         try:
-            with np.load(self._file(layer, batch), allow_pickle=False) as kept:
-                shape = tuple(int(side) for side in kept["shape"])
-                pairs = np.unpackbits(kept["pairs"], count=shape[0] * shape[1]).astype(bool).reshape(shape[:2])
-                A = torch.full(shape, -torch.inf)
-                A[torch.from_numpy(pairs)] = torch.from_numpy(kept["maps"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # never written, or broken: the model can be run
+            with hdf5.reading(self._file(layer, batch), "maps set aside", (), most=None, largest=LARGEST) as kept:
+                shape, maps = tuple(int(side) for side in kept["shape"]), kept["maps"][()]
+                pairs = np.unpackbits(kept["pairs"][()], count=shape[0] * shape[1]).astype(bool).reshape(shape[:2])
+        except InputError:  # never written, or broken: the model can be run
             return None
+        A = torch.full(shape, -torch.inf)
+        A[torch.from_numpy(pairs)] = torch.from_numpy(maps)
         return A.to(device)
 
     def remove(self) -> None:
@@ -64,4 +61,4 @@ class Spill:
 
     def _file(self, layer: int, batch: int) -> Path:
         assert self.path is not None
-        return self.path / f"spill-{self._own}-{layer}-{batch}.npz"
+        return self.path / f"spill-{self._own}-{layer}-{batch}.h5"

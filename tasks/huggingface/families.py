@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from vlx.errors import InputError, ModelError
+from vlx.language import shortened
 from vlx.task import Task
 from vlx.tasks.huggingface.quiet import quiet
 
@@ -73,30 +74,37 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
 
 
 def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
-    made = classes[0] if classes else "an unnamed class"
-    given = f"{name} is of type {config.model_type!r} ({made})"
-    known = ", ".join(f"{kind} ({made})" for kind, made in FAMILIES)
+    made = shortened(str(classes[0]), 40) if classes else "an unnamed class"
+    given = f"{shortened(name, 80)} is of type {shortened(str(config.model_type), 30)!r} ({made})"
+    same = [one for kind, one in FAMILIES if kind == config.model_type]
+    known = ", ".join(same or dict.fromkeys(kind for kind, _ in FAMILIES))
     towers = vision_parts(config, classes)
     if not towers and not _looks(config):
         return f"{given}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
-    hint = ""
-    if towers:
-        hint = f" Its vision tower looks to be {' or '.join(towers)}, where an adapter of your own would split it."
-    return f"{given}, for which vlx has no adapter. It knows {known}.{hint}"
+    told = f"{given}, for which vlx has no adapter. It knows {known}."
+    hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; an adapter of your own would split it"
+    return told + hint * bool(towers)
+
+
+def unfilled(config: Any, architecture: str) -> Any:
+    """The network of a configuration on the meta device, which takes no memory; None where it cannot be made so."""
+    import torch
+    import transformers
+
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        return None
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return model_class(config)
+    except Exception:  # who needs it has other ways to find out, and to say so
+        return None
 
 
 def vision_parts(config: Any, classes: Sequence[str]) -> list[str]:
     """Submodules of the model that look like a vision tower, outermost only; built without weights, or not at all."""
-    import torch
-    import transformers
-
-    model_class = next((getattr(transformers, made, None) for made in classes), None)
-    if model_class is None:
-        return []
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = model_class(config)
-    except Exception:  # a hint for an error message; a model that cannot be built has none
+    model = next((made for made in (unfilled(config, one) for one in classes) if made is not None), None)
+    if model is None:
         return []
     found: list[str] = []
     for name, module in model.named_modules():

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
-ADVICE = (
-    ". Copy all files of the repository (`hf download NAME --local-dir FOLDER` brings them), or write them with "
-    "save_pretrained of the model, the image processor and the tokenizer"
-)
+ADVICE = ". Copy all files of the repository: `hf download NAME --local-dir FOLDER`"
+LAYERS = re.compile(r"(layers?|depths?|blocks|stages)$")  # each takes time to be made
+COUNTS = ((LAYERS, 2**10), (re.compile(r"labels$"), 2**20), (re.compile(""), 2**31 - 1))
+PIXELS = ((re.compile(""), 2**14),)
+SLACK = 2**24  # weights
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -36,6 +38,39 @@ def check_config(folder: Path) -> None:
         raise ModelError(f"{folder} is no model of transformers: it lacks {CONFIG}{ADVICE}")
     if not is_transformers(folder):
         raise ModelError(f'{path} is no configuration of transformers: it is not JSON with a "model_type"{ADVICE}')
+    _check_counts(path, COUNTS)
+    for name in PROCESSORS:
+        if (folder / name).is_file():
+            _check_counts(folder / name, PIXELS)
+
+
+def _check_counts(path: Path, limits: Sequence[tuple[re.Pattern[str], int]]) -> None:
+    """Raises ModelError for a number that is larger than what its name can stand for, before anything is made of it."""
+    waiting: list[tuple[str, Any]] = [("", json_files.read(path, ModelError))]
+    while waiting:
+        name, found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += [(str(key), value) for key, value in found.items()]
+        elif isinstance(found, list):
+            waiting += [(name, value) for value in found]
+        elif isinstance(found, int | float):
+            most = next(limit for pattern, limit in limits if pattern.search(name))
+            if abs(found) > most:
+                told = f"{name[:60]}={found:.4g} is more than any model has ({most})"
+                raise ModelError(f"{path}: {told}; copy or download it again")
+
+
+def check_size(folder: Path, weights: int) -> None:
+    """Raises ModelError where the folder's files are too small for a network of so many ``weights``, half a byte each.
+
+    A configuration can ask for any amount of memory; what the files hold is what it may take.
+    """
+    held = sum(path.stat().st_size for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending))
+    if weights > 2 * held + SLACK:
+        raise ModelError(
+            f"{folder / CONFIG} is of a network of {weights:.3g} weights, and the files have {held:.3g} bytes; copy "
+            "the files that belong together"
+        )
 
 
 def check_files(folder: Path, *, safetensors_only: bool, text: bool = True) -> None:

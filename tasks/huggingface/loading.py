@@ -13,8 +13,8 @@ from vlx.errors import InputError, ModelError
 from vlx.task import Task
 from vlx.tasks.classification.huggingface import adapter as classifier
 from vlx.tasks.classification.huggingface import classifies
-from vlx.tasks.huggingface.families import Family, find
-from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, revision_of
+from vlx.tasks.huggingface.families import Family, find, unfilled
+from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, check_size, revision_of
 from vlx.tasks.huggingface.matching import check_parts
 from vlx.tasks.huggingface.quiet import quiet
 from vlx.tasks.huggingface.refusals import explained
@@ -71,6 +71,8 @@ def load(
         whole = folder if local else _offline(source, revision)
         if whole is not None:
             check_files(whole, safetensors_only=safetensors_only, text=family.kind != "classification")
+        if local and (empty := unfilled(config, family.architecture)) is not None:
+            check_size(folder, sum(weight.numel() for weight in empty.parameters()))
         processor = _read("AutoImageProcessor", source, "its image processor", options)
         tokenizer = None
         if family.kind != "classification":

@@ -1,7 +1,6 @@
 """The CNN's two maps of every training picture, computed once and kept on disk: the CNN is not trained."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
+from vlx import json_files
 from vlx.errors import InputError
+from vlx.files import write_text
 from vlx.images import open_image
 from vlx.photos.captioned import Photograph
 from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
@@ -64,11 +65,11 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
     names = [row.name for row in rows]
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / "names.json"
-    if listed.is_file() and json.loads(listed.read_text(encoding="utf-8")) != names:
+    if listed.is_file() and json_files.read(listed) != names:
         raise InputError(f"{folder} holds the maps of other pictures; give another folder or delete it")
     shapes = {"middle": (MIDDLE, SIZE // 16, SIZE // 16), "last": (WIDE, SIZE // 32, SIZE // 32)}
     arrays = {name: _opened(folder / f"{name}.npy", (len(rows), *shape)) for name, shape in shapes.items()}
-    _written(listed, json.dumps(names))
+    write_text(listed, json.dumps(names))
     count = folder / "done.txt"
     done = int(count.read_text(encoding="ascii")) if count.is_file() else 0
     for first in track(range(done, len(rows), BATCH), "maps of the CNN", transient=True):
@@ -76,7 +77,7 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
         with torch.no_grad():
             for array, made in zip(arrays.values(), cnn.maps(pictures), strict=True):
                 array[first : first + len(pictures)] = made.numpy()
-        _written(count, str(first + len(pictures)))
+        write_text(count, str(first + len(pictures)))
     return Maps.of_arrays(names, arrays["middle"], arrays["last"])
 
 
@@ -86,9 +87,3 @@ def _opened(path: Path, shape: tuple[int, ...]) -> Array:
     if array.shape != shape:
         raise InputError(f"{path} is {list(array.shape)}, needed is {list(shape)}; delete the folder")
     return array
-
-
-def _written(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -5,7 +5,6 @@ captions are drawn of each photograph; those that are more like people's than th
 likelier (Rennie et al. 2017, 1612.00563, with the mean of the other captions for a baseline, Luo 2020, 2003.09971).
 """
 
-import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlx.files import replacing
 from vlx.tasks.photos.network import PhotoDecoder
 from vlx.tasks.photos.teaching import Detector, Forced, Lesson, detection, off_place
 from vlx.tasks.photos.vocabulary import END, START
@@ -114,6 +114,6 @@ class Course:
         if done % self.EVERY and done != self.steps:
             return False
         state = {"done": done, "networks": self.networks.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save({**state, "random": torch.get_rng_state()}, self.out / "rewarded.tmp")
-        os.replace(self.out / "rewarded.tmp", self.out / self.KEPT)
+        with replacing(self.out / self.KEPT) as partial:
+            torch.save({**state, "random": torch.get_rng_state()}, partial)
         return True

@@ -1,7 +1,6 @@
 """What every training run needs: pictures a little changed, checkpoints, the record of how it was made."""
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlx import json_files
 from vlx.errors import InputError
+from vlx.files import replacing, write_text
 from vlx.language import shortened
 
 RECIPE = "recipe.json"  # in the run and in its bundle: the commands that made it, first to last
@@ -42,8 +43,8 @@ def checkpoint(
         "schedule": schedule.state_dict(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(state, out / "checkpoint.tmp")
-    os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+    with replacing(out / "checkpoint.pt") as partial:
+        torch.save(state, partial)
 
 
 def resume(
@@ -66,7 +67,7 @@ def agreed(out: Path, recipe: Any, free: Collection[str]) -> None:
     path = out / RECIPE
     if not (path.is_file() and (out / "checkpoint.pt").is_file()):
         return
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(recipe)))
+    before, now = json_files.read(path), json.loads(json.dumps(asdict(recipe)))
     other = [name for name in now if name not in free and before.get(name) != now[name]]
     if other:
         told = shortened("; ".join(f"{name} {before.get(name)!r}, now {now[name]!r}" for name in other), 140)
@@ -75,10 +76,10 @@ def agreed(out: Path, recipe: Any, free: Collection[str]) -> None:
 
 def record(out: Path, module: str, recipe: Any, start_from: Path | None) -> None:
     """Write the recipe (a dataclass) and the commands that lead to it, those of ``start_from`` first."""
-    before = [] if start_from is None else json.loads((start_from / RECIPE).read_text(encoding="utf-8"))["commands"]
+    before = [] if start_from is None else json_files.read(start_from / RECIPE)["commands"]
     written = {"commands": [*before, _command(out, module, recipe, start_from)], **asdict(recipe)}
     out.mkdir(parents=True, exist_ok=True)
-    (out / RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    write_text(out / RECIPE, json.dumps(written, indent=1) + "\n")
 
 
 def _command(out: Path, module: str, recipe: Any, start_from: Path | None) -> str:

@@ -1,11 +1,12 @@
 """Data sets of captioned photographs by name: ``flickr8k:DIR`` and ``coco:DIR``."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vlx import json_files
 from vlx.errors import InputError
+from vlx.files import read_bytes
 from vlx.language import shortened
 from vlx.photos import captioned, objects
 from vlx.photos.captioned import Photographs
@@ -78,9 +79,9 @@ def listed(path: Path) -> Sequence[str]:
     Raises InputError for a file that is missing, empty, or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith("[") else text.split("\n")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = read_bytes(path).decode("utf-8-sig")
+        names = json_files.parsed(text, path.name) if text.lstrip().startswith("[") else text.split("\n")
+    except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: no list of names ({shortened(str(error), 120)})") from None
     if not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: not all of its entries are names; needed is a JSON list of file names, or lines")

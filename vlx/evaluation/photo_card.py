@@ -1,7 +1,6 @@
 """What the card of a captioner of photographs says; its text is in photo_card.md."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from vlx import json_files
 from vlx.errors import InputError
 from vlx.evaluation import datasets, knowledge, photo_baselines, photo_captions, sheet
 from vlx.evaluation.caption_scores import METRICS
@@ -122,7 +122,7 @@ def _written(rows: Sequence[Photograph]) -> list[str]:
 def read_result(path: Path) -> Result:
     """A result as ``vlx evaluate --json`` printed it; raises InputError for what is none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json_files.read(path, nan=True)
         rows = tuple(Figure(**{key: _figure(value) for key, value in row.items()}) for row in raw["rows"])
         notes = tuple(raw.get("notes", ()))
         return Result(raw["model"], raw["n"], rows, raw["command"], raw.get("of", "photographs"), notes)

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlx import json_files
 from vlx.errors import InputError
 from vlx.folder.inputs import Item
 from vlx.language import close_matches, shortened
@@ -98,9 +98,10 @@ def _read(path: Path) -> str:
 
 def _object(path: Path, line: int, text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}, line {line}: no JSON ({shortened(str(error), 80)}); one object a line") from None
+        found = json_files.parsed(text, "it", nan=True)
+    except InputError as error:
+        told = shortened(str(error.__cause__), 80)
+        raise InputError(f"{path}, line {line}: no JSON ({told}); one object a line") from None
     if not isinstance(found, dict):
         raise InputError(f'{path}, line {line}: no object; write {{"path": "a.jpg"}}')
     return {name: value for name, value in found.items() if value not in (None, "")}

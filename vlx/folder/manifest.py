@@ -9,22 +9,21 @@ A line "started" is written before a page is, so that after a kill a page that n
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from vlx import json_files
 from vlx.errors import InputError, OutputError
+from vlx.files import sweep
 from vlx.folder.inputs import Item
 from vlx.folder.records import Record
 from vlx.language import shortened
 
 NAME = "manifest.jsonl"
 SCHEMA = 1
-LITTER = re.compile(r"\.vlx-[0-9a-f]{12}(\.\w+)?")
 OTHERS = 1000  # folders that `free` tries
 
 
@@ -88,7 +87,7 @@ class Manifest:
             raise OutputError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
         try:
             _lock(file, folder)
-            _sweep(folder)
+            sweep(folder)
             head, states, end = _readable(file, path) if overwrite else _loaded(file, path)
             if head is not None and not overwrite:
                 _refuse(folder, job, head, states, resume)
@@ -112,7 +111,7 @@ class Manifest:
         """The last line of each item, in this order."""
         for key in keys:
             self._file.seek(self.states[key].offset)
-            yield json.loads(self._file.readline())
+            yield json_files.parsed(self._file.readline(), str(self.folder / NAME))
 
     def ordered(self, items: Sequence[Item]) -> list[str]:
         """The keys of all that is done or failed: earlier runs' as they stand there, then ``items`` in their order."""
@@ -185,12 +184,12 @@ def _loaded(file: BinaryIO, path: Path) -> tuple[Record | None, dict[str, State]
         if not raw.endswith(b"\n"):
             break
         try:
-            record = json.loads(raw)
+            record = json_files.parsed(raw, str(path))
             if number == 1:
                 head = _checked(record)
             else:
                 states[record["key"]] = _state(record, end)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{path}, line {number} is damaged, or no manifest's: remove it, give another --out, or --overwrite"
             ) from None
@@ -219,14 +218,6 @@ def _state(record: Mapping[str, Any], offset: int) -> State:
 
 def _told(value: Any) -> str:
     return "not given" if value is None else shortened(str(value), 60)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run was writing; nobody else writes here now."""
-    for path in folder.iterdir():
-        if LITTER.fullmatch(path.name):
-            with suppress(OSError):
-                path.unlink()
 
 
 def _lock(file: BinaryIO, folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from vlx import json_files
 from vlx.errors import ImageError, InputError
 from vlx.images import open_image
 
@@ -161,13 +161,13 @@ def _flickr(path: Path) -> list[tuple[str, str]]:
 def _coco(paths: Iterable[Path]) -> list[tuple[str, str]]:
     told = []
     for path in paths:
+        raw = json_files.parsed(_text(path), str(path))
         try:
-            raw: Any = json.loads(_text(path))
             files = _files(path, raw["images"])
             for one in raw["annotations"]:
                 number, caption = one["image_id"], one["caption"]
                 told.append((files.get(number, f"id {number}"), caption.strip() if isinstance(caption, str) else ""))
-        except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not COCO captions ({type(error).__name__}: {str(error)[:80]})") from None
     return told
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from vlx import json_files
+from vlx.files import replacing, write_text
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask
 from vlx.scenes.questions import Question
@@ -57,7 +59,7 @@ def corpus(first: int, count: int, cache: Path | None = None, size: int = 128) -
     if not texts.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         _write(_drawn(first, count, size), cache, stem)
-    told = json.loads(texts.read_text(encoding="utf-8"))
+    told = json_files.read(texts)
     questions = tuple(tuple(Asked(*one) for one in about) for about in told["questions"])
     arrays = (np.load(cache / f"{stem}-{name}.npy") for name in ("pictures", "grounds", "focus"))
     pictures, grounds, focus = arrays
@@ -67,11 +69,10 @@ def corpus(first: int, count: int, cache: Path | None = None, size: int = 128) -
 def _write(made: Corpus, cache: Path, stem: str) -> None:
     """The texts come last: they say that the rest is whole."""
     for name in ("pictures", "grounds", "focus"):
-        np.save(cache / f"{stem}-{name}.npy", getattr(made, name))
-    (cache / "partial").write_text(
-        json.dumps({"captions": made.captions, "questions": made.questions}), encoding="utf-8"
-    )
-    os.replace(cache / "partial", cache / f"{stem}.json")
+        array = getattr(made, name)
+        with replacing(cache / f"{stem}-{name}.npy", array.nbytes) as partial:
+            np.save(partial, array)
+    write_text(cache / f"{stem}.json", json.dumps({"captions": made.captions, "questions": made.questions}))
 
 
 def _drawn(first: int, count: int, size: int) -> Corpus:

@@ -1,7 +1,6 @@
 """Scenes on disk: PNG pictures and one COCO-style JSON with captions, instances, parts, colours and textures."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlx.errors import InputError, OutputError
+from vlx.files import write_text
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask, painted_with
 from vlx.scenes.scene import Scene, SceneObject
@@ -100,7 +100,5 @@ def _annotation(thing: SceneObject, number: int, scene: Scene) -> dict[str, Any]
 
 
 def _write(path: Path, content: dict[str, Any]) -> Path:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content))
     return path
