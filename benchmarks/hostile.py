@@ -41,9 +41,17 @@ from rich.table import Table
 import vlx
 from vlx import neuron_names
 from vlx.errors import VlxError
+from vlx.folder import Job, manifest
 
 OUTCOMES = ("fine", "refused", "foreign", "hung", "over memory", "silently wrong")
 CAPTIONER = "scenes/captioner-pooled"
+TRANSFORMERS = (
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "model.safetensors",
+)
 SECONDS, MEMORY = 20.0, 2**30
 WAITED = 6  # times as long by the clock, for what sleeps
 ODD: tuple[Any, ...] = (
@@ -142,13 +150,47 @@ def _labelled(path: Path) -> object:
     return [labels.find(name, len(names)) for name in names]
 
 
-def _transformers(path: Path) -> object:
-    """Opens a folder of transformers of which one file is the damaged one."""
-    folder = path.parent / "transformers"
-    if not folder.exists():
+def _transformers(name: str) -> Callable[[Path], object]:
+    """Opens a folder of transformers of which one file is the damaged one, and explains a picture by it."""
+
+    def use(path: Path) -> object:
+        folder = path.parent / "transformers"
+        shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(_tiny(), folder)
-    (folder / "config.json").write_bytes(path.read_bytes())
-    return vlx.load(folder)
+        (folder / name).write_bytes(path.read_bytes())
+        task = vlx.load(folder)
+        return vlx.explain(task, Image.new("RGB", (64, 64), "red"), seen=False, check=False)
+
+    return use
+
+
+def _list(path: Path) -> object:
+    """Reads a list of pictures and questions."""
+    from vlx.folder import lists
+
+    return lists.read(path, lists.TEXTS)
+
+
+def _manifest(path: Path) -> object:
+    """Goes on with a folder of results."""
+    from vlx import folder
+
+    place = path.parent / "results"
+    place.mkdir(exist_ok=True)
+    (place / "manifest.jsonl").write_bytes(path.read_bytes())
+    with folder.Manifest.opened(place, JOB) as held:
+        return list(held.records(list(held.states)))
+
+
+def _captions(path: Path) -> object:
+    """Opens captioned photographs."""
+    from vlx.photos import captioned
+
+    place = path.parent / "photographs"
+    place.mkdir(exist_ok=True)
+    Image.new("RGB", (16, 16)).save(place / "a.jpg")
+    (place / f"captions_val{path.suffix}").write_bytes(path.read_bytes())
+    return captioned.read(place)
 
 
 @cache
@@ -167,6 +209,7 @@ def _checkpoint(path: Path) -> object:
 # Good inputs
 
 SETTINGS = {"model": "tiny", "images": 3}
+JOB = Job("caption", "tiny", "0123", {"method": "gradcam"})
 
 
 def _written(save: Callable[[Path], object], ending: str) -> bytes:
@@ -210,11 +253,35 @@ def kinds(*, transformers: bool = True) -> list[Kind]:
         Kind("label map", "png", tuple(_encoded(grey, ("PNG", "TIFF"))), _labels),
         Kind("caption", "txt", captions, _said(CAPTIONER, "caption")),
         Kind("question", "txt", (b"what color is the star?", b"is there a house?"), _said("scenes/vqa", "question")),
+        Kind("list .jsonl", "jsonl", (_lines(), b"\n".join(_lines().splitlines()[::-1])), _list),
+        Kind("list .csv", "csv", (b'path,question,answer\na.jpg,what?,red\n"b,c.jpg","who, then?",\n',), _list),
+        Kind("manifest", "jsonl", (_results(),), _manifest),
+        Kind("captions .json", "json", (_coco(),), _captions),
         Kind("labels", "txt", (b"dog\ncat, house cat\ntree", b"a\nb"), _labelled),
     ]
-    if transformers:
-        made.append(Kind("transformers config", "json", ((_tiny() / "config.json").read_bytes(),), _transformers))
+    for name in TRANSFORMERS if transformers else ():
+        ending = name.rpartition(".")[2]
+        made.append(Kind(f"transformers {name}", ending, ((_tiny() / name).read_bytes(),), _transformers(name)))
     return made
+
+
+def _lines() -> bytes:
+    rows = (
+        {"path": "a.jpg", "question": "what?", "answer": ["red", "blue"]},
+        {"path": "b.jpg", "instead_of": {"a": "b"}},
+    )
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def _results() -> bytes:
+    done = {"key": "1", "status": "done", "path": "a.jpg", "page": "a.html", "digest": "12", "words": [{"word": "dog"}]}
+    rows = (manifest.header(JOB), done, {"key": "2", "status": "failed", "path": "b.jpg", "error": "no such file"})
+    return "".join(map(manifest.line, rows)).encode()
+
+
+def _coco() -> bytes:
+    images, told = {"id": 1, "file_name": "a.jpg"}, {"id": 5, "image_id": 1, "caption": "a dog"}
+    return json.dumps({"images": [images], "annotations": [told, {**told, "id": 6}]}).encode()
 
 
 def _reports() -> Iterator[bytes]:
@@ -417,13 +484,14 @@ def main(n: int, seed: int, only: str, keep: Path | None) -> None:
         for number, outcome, told in tried(kind, made):
             counts[outcome] += 1
             if outcome not in OUTCOMES[:2]:
-                print(f"{kind.name} {number}: {outcome}: {told}", file=sys.stderr)
+                print(f"{kind.name} {number}: {outcome}: {told}", file=sys.stderr, flush=True)
                 if keep is not None:
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{kind.name.replace(' ', '-')}-{number}.{kind.ending}").write_bytes(made[number][1])
         total += counts
         seconds = f"{time.monotonic() - begun:.0f}"
         table.add_row(kind.name, str(len(made)), *(str(counts[name]) for name in OUTCOMES), seconds)
+        print(f"{kind.name}: {dict(counts)}, {seconds} s", file=sys.stderr, flush=True)
     table.add_row("all", str(total.total()), *(str(total[name]) for name in OUTCOMES), "")
     Console(width=110).print(table)
     sys.exit(any(total[name] for name in OUTCOMES[2:]))

@@ -16,7 +16,8 @@ from vlx.errors import InputError
 
 NAMES = (
     *("explanation .h5", "explanation .json", "table .h5", "table .json", "table .csv", "checkpoint"),
-    *("bundle config", "bundle weights", "picture", "label map", "caption", "question", "labels"),
+    *("bundle config", "bundle weights", "picture", "label map", "caption", "question"),
+    *("list .jsonl", "list .csv", "manifest", "captions .json", "labels"),
 )
 BAD = hostile.OUTCOMES[2:]
 
