@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gallery import Browser
+from benchmarks.browser import Browser
 from benchmarks.gallery import records as made_up
 from tests.explanations import answer_explanation, caption_explanation, contrast_explanation, reasoned
 from vlx import Explanation, schema, storage
