@@ -107,12 +107,13 @@ def demo(out: Path, seed: int) -> None:
     writable(out)
     import vlx
     from vlx import photos, scenes
+    from vlx.images import save_png
     from vlx.report import brief
 
     scene = scenes.draw(seed, size=512)
-    photos.example("cat").save(out / "photo.png")
+    save_png(photos.example("cat"), out / "photo.png")
     photo = vlx.explain(vlx.load("photos/captioner"), out / "photo.png", names="shipped")
-    scene.image.save(out / "scene.png")
+    save_png(scene.image, out / "scene.png")
     why = vlx.explain(vlx.load("scenes/captioner"), out / "scene.png", names="shipped")
     asked = next((asked for asked in scene.questions if asked.kind == "color"), scene.questions[-1])
     answered = vlx.explain(vlx.load("scenes/vqa"), out / "scene.png", question=asked.text, looks=True, names="shipped")

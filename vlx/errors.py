@@ -97,7 +97,8 @@ def in_own_words(
 
     Foreign is what a library raises that vlx called, and whatever exceeds what a machine has. What code of the user's
     raises passes, and so do ``passing``, what vlx raises on purpose, and bugs: what goes wrong in its own lines. With
-    ``bugs`` these are turned too: a damaged file may make any line stumble. The cause stays chained.
+    ``bugs`` these are turned too: a damaged file may make any line stumble; and a message that its texts have made long
+    is cut. The cause stays chained.
 
         >>> with in_own_words(str(path), remedy="save it again", bugs=True):
         ...     read(path)
@@ -105,6 +106,8 @@ def in_own_words(
     try:
         yield
     except Exception as error:
+        if isinstance(error, VlxError) and bugs:
+            error.args = (_middle_left_out(str(error)),)
         if isinstance(error, (VlxError, *passing)) or not (bugs or _foreign(error)):
             raise
         told = " ".join(str(error).split())[:120]
@@ -112,6 +115,12 @@ def in_own_words(
         raise kind(f"{what[:120]}: {name}{f' ({told})' * bool(told)}{f'; {remedy}' * bool(remedy)}") from error
 
 
+def _middle_left_out(text: str) -> str:
+    """A message with beginning and end alone where it is too long: the input, and the remedy."""
+    return text if len(text) < LONGEST else f"{text[: LONGEST - 103]} … {text[-95:]}"
+
+
+LONGEST = 300  # characters of a message
 LIMITS = (RecursionError, MemoryError, OverflowError)
 COMPILED = (RuntimeError, OSError)  # how torch and others tell of what their compiled parts, which have no frames, met
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlx.errors import ImageError, MissingImage
-from vlx.files import read_bytes
+from vlx.files import read_bytes, write_bytes
 from vlx.silence import ignoring
 
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
@@ -117,6 +117,13 @@ def from_bytes(data: bytes, where: str) -> Picture:
     if not data:
         raise ImageError(f"{where} is empty (0 bytes); copy or download it again")
     return _from_file(io.BytesIO(data), Path(where))
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all; raises OutputError as `vlx.files.write_bytes`."""
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    write_bytes(path, held.getvalue())
 
 
 def in_memory(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:

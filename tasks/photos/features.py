@@ -1,6 +1,8 @@
 """The CNN's two maps of every training picture, computed once and kept on disk: the CNN is not trained."""
 
 import json
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from vlx import json_files
-from vlx.errors import InputError
+from vlx.errors import InputError, OutputError
 from vlx.files import write_text
 from vlx.images import open_image
 from vlx.photos.captioned import Photograph
@@ -83,7 +85,16 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
 
 def _opened(path: Path, shape: tuple[int, ...]) -> Array:
     mode = "r+" if path.is_file() else "w+"
+    if mode == "w+":
+        _room(path.parent, 2 * math.prod(shape))
     array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=None if mode == "r+" else shape)
     if array.shape != shape:
         raise InputError(f"{path} is {list(array.shape)}, needed is {list(shape)}; delete the folder")
     return array
+
+
+def _room(folder: Path, size: int) -> None:
+    """Raises OutputError where the disk is too full: writing to a map of a file would end the process."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OutputError(f"{folder}: the maps take {size:,} bytes, and {free:,} are free; choose another place")

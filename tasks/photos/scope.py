@@ -17,6 +17,7 @@ from torch import Tensor
 from vlx import json_files
 from vlx.errors import ModelError
 from vlx.files import write_text
+from vlx.language import shortened
 from vlx.photos.captioned import words_of
 from vlx.task import Features
 from vlx.tasks.photos.features import Maps
@@ -164,7 +165,8 @@ def read(folder: Path) -> Met | None:
         found = json_files.read(path, ModelError)
         made = Met(int(found["captions"]), int(found["photographs"]), tuple(map(int, found["classes"])))
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{path}: not readable ({type(error).__name__}: {error}); train again or delete it") from None
+        told = shortened(f"{type(error).__name__}: {error}", 150)
+        raise ModelError(f"{path}: not readable ({told}); train again or delete it") from None
     if len(made.classes) != len(imagenet().classes):
         raise ModelError(f"{path}: {len(made.classes)} classes, ImageNet has 1000; train again or delete it")
     return made

@@ -252,7 +252,7 @@ def small() -> Iterator[Path]:
     folder.rmdir()
 
 
-@pytest.mark.parametrize("ending", ["h5", "json", "html", "png", "md"])
+@pytest.mark.parametrize("ending", ["h5", "json", "html", "png", "md", "pdf", "svg", "csv"])
 def test_a_full_disk_is_told_with_the_bytes_needed(small: Path, ending: str) -> None:
     (small / f"why.{ending}").write_bytes(b"before")
     (small / "fill").write_bytes(b"x" * (64 - 8) * 1024)

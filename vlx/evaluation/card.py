@@ -8,6 +8,7 @@ import click
 from vlx.errors import InputError, VlxError
 from vlx.evaluation import answer_card, caption_card, photo_card
 from vlx.evaluation.photo_card import Sources
+from vlx.files import write_text
 from vlx.tasks.photos.bundle import TASK as PHOTOGRAPHS
 from vlx.tasks.shared.folder import task_of
 
@@ -28,9 +29,9 @@ def write_card(folder: Path, n: int | None, pointing_n: int, sources: Sources | 
     else:
         measure = answer_card.measure if task == "vqa" else caption_card.measure
         text, measured = measure(folder, n or SCENES, pointing_n)
-    (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
     card = folder / "card.md"
-    card.write_text(text, encoding="utf-8")
+    write_text(card, text)
     return card
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vlx.errors import InputError, OutputError
 from vlx.files import write_text
+from vlx.images import save_png
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask, painted_with
 from vlx.scenes.scene import Scene, SceneObject
@@ -34,7 +35,7 @@ def export(
         for seed in progress(range(first, first + count)):
             scene = draw(seed, size)
             name = f"images/{seed:08d}.png"
-            scene.image.save(out / name)
+            save_png(scene.image, out / name)
             pictures.append(
                 {
                     "id": seed,
@@ -48,6 +49,8 @@ def export(
             notes += [_annotation(thing, number, scene) for number, thing in enumerate(scene.objects)]
         return _write(out / MANIFEST, _coco(pictures, notes))
     except OSError as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(
             f"{out}: cannot be written ({error.strerror or error}); give another folder with --out"
         ) from None
