@@ -255,7 +255,7 @@ def small() -> Iterator[Path]:
 @pytest.mark.parametrize("ending", ["h5", "json", "html", "png", "md", "pdf", "svg", "csv"])
 def test_a_full_disk_is_told_with_the_bytes_needed(small: Path, ending: str) -> None:
     (small / f"why.{ending}").write_bytes(b"before")
-    (small / "fill").write_bytes(b"x" * (64 - 8) * 1024)
+    (small / "fill").write_bytes(b"x" * (64 - 4) * 1024)
     with pytest.raises(OutputError, match=r"No space left on device\); choose another place, it takes [\d,]+ bytes"):
         caption_explanation().save(small / f"why.{ending}")
     assert sorted(path.name for path in small.iterdir()) == ["fill", f"why.{ending}"]

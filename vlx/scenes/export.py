@@ -49,8 +49,6 @@ def export(
             notes += [_annotation(thing, number, scene) for number, thing in enumerate(scene.objects)]
         return _write(out / MANIFEST, _coco(pictures, notes))
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
         raise OutputError(
             f"{out}: cannot be written ({error.strerror or error}); give another folder with --out"
         ) from None
