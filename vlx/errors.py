@@ -17,8 +17,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from traceback import walk_tb
-from types import FrameType
+from types import FrameType, TracebackType
 
 
 class VlxError(Exception):
@@ -131,11 +130,17 @@ def _foreign(error: Exception) -> bool:
     """Whether a library raised it that vlx called, and not a line of vlx or of its user."""
     if isinstance(error, LIMITS):
         return True
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    frames = list(_frames(error.__traceback__))
     called = next((place for place, frame in enumerate(reversed(frames)) if not _of_library(frame)), 0)
     ours = _of_vlx(frames[-1 - called])
     compiled = isinstance(error, COMPILED) and not isinstance(error, NotImplementedError)
     return ours and (called > 0 or compiled or type(error).__module__ != "builtins")
+
+
+def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
 
 
 def _of_vlx(frame: FrameType) -> bool:
