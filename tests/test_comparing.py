@@ -62,6 +62,11 @@ def test_words_are_paired_by_their_texts(a: str, b: str, places: list[tuple[int 
     assert found == places
 
 
+def test_frequent_words_of_long_texts_are_paired() -> None:
+    a = ["a", "b"] * 150
+    assert list(words.aligned(a, a[1:])) == [(0, None), *((n, n - 1) for n in range(1, 300))]
+
+
 def test_every_word_of_both_texts_is_there_once_and_in_order() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -121,6 +126,13 @@ def test_a_word_that_only_one_says_is_ranked_first() -> None:
         assert after.count(True) == 3  # house, in, snow
 
 
+def test_means_leave_out_what_stands_after_other_words() -> None:
+    b = changed(changed(changed(why(), 0, logprob=-1.01), 1, label="blue"), 4, logprob=-9.0)
+    told = dict(vlx.compare(why(), b).summary)
+    assert told["said by both"] == "4 of 5"
+    assert told["log p, B − A"] == "mean −1.00 nats (in size 1.00)"  # of the first word, before the one that differs
+
+
 def test_one_weight_changed_is_seen_and_the_same_model_twice_is_not(tmp_path: Path) -> None:
     task = vlx.load(tiny_bundle(tmp_path / "tiny"))
     other = copy.deepcopy(task)
@@ -151,6 +163,16 @@ def test_maps_on_one_grid_are_compared_by_the_obvious_formulas() -> None:
 def on_grid(cells: int, values: Any, frame: Frame | None = None) -> vlx.WordExplanation:
     placement = Placement(Grid.half_pixel((cells, cells), (32, 32)), frame or Frame.whole((60, 90), (32, 32)))
     return replace(why()[0], signed=np.asarray(values, np.float32), placement=placement)
+
+
+def test_what_differs_below_zero_is_a_difference_too() -> None:
+    a = why()[0]
+    turned = np.where(a.signed < 0, -np.abs(a.signed[::-1]), a.signed)
+    found = maps.between(a, replace(a, signed=turned))
+    assert found.elsewhere is not None
+    assert found.elsewhere < 0.01
+    assert found.size == pytest.approx((1 - (found.correlation or 0.0)) / 2)
+    assert found.size > 0.01
 
 
 def test_grids_of_different_size_are_compared_on_the_picture() -> None:

@@ -246,6 +246,14 @@ def test_a_word_lies_where_its_own_frame_has_it_at_any_size() -> None:
     assert np.abs(np.asarray(on_pixels)[middle].astype(int) - np.asarray(given)[middle]).max() <= 1
 
 
+def test_what_the_model_never_saw_is_hatched() -> None:
+    why = caption_explanation()  # of the middle 60 of 90 columns
+    laid = np.asarray(vlx.overlay(np.full((60, 90, 3), 120, np.uint8), why["red"], alpha=0.0))
+    seen = np.abs(laid.astype(int) - colour.muted(GREY)[0, 0]).sum(2) == 0
+    assert seen[:, 20:70].all()
+    assert not seen[:, :10].any()
+
+
 def test_negative_numbers_are_blue_and_nan_is_nothing() -> None:
     heat = np.array([[1.0, -1.0], [np.nan, 0.0]])
     pixels = np.asarray(vlx.overlay(GREY, heat)).astype(int)
