@@ -422,6 +422,7 @@ def test_a_model_and_itself_have_no_difference_and_json_says_so(model: Path, pho
     assert {word["difference"] for line in lines for word in line["words"]} == {0.0}
     assert "nothing differs" in told.stderr
     assert run(model, model, photos, "-o", "out", "--json").stdout == told.stdout  # done before
+    assert len(run(model, model, photos, "-o", "out", "--json", "--overwrite").stdout.splitlines()) == 2
     assert run(model, model, photos, "-o", "out2", "--quiet").stdout == ""
 
 

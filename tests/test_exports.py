@@ -90,7 +90,7 @@ def test_columns_dpi_and_titles_are_those_that_were_asked_for() -> None:
     assert drawn.dpi == 50
     places = {axis.get_subplotspec().get_geometry()[:2] for axis in drawn.axes if axis.images}
     assert places == {(3, 2)}
-    assert panels(why, titles=False) == [""] * 5
+    assert {axis.get_title() for axis in drawn.axes} == {""}  # the picture's own, too
     with (
         Image.open(io.BytesIO(figure.rendered(drawn))) as small,
         Image.open(io.BytesIO(figure.rendered(why.plot(2)))) as usual,

@@ -101,7 +101,8 @@ def compare(
 
     told = _printer(as_json, quiet)
     with folder.Manifest.opened(out, made, resume=resume, overwrite=overwrite) as held:
-        for record in held.records([one.key for one in found.items if _is_done(held, one.key)] if as_json else []):
+        again = as_json and not overwrite
+        for record in held.records([one.key for one in found.items if again and _is_done(held, one.key)]):
             told(record)
         found_all, left = many.run(held, found.items, compared, names, told=told, overwrite=overwrite)
     _summed(found_all, out, left, len(found.items), quiet, as_json)

@@ -60,7 +60,9 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     for axis in axes:
         axis.set_axis_off()
     axes[0].imshow(drawn.plain)
-    axes[0].set_title("the picture\n" + ("" if why.visible.all() else "(hatched: not seen)"), fontsize=9, color="0.35")
+    if wished.titles is None or any(wished.titles):
+        hatched = "" if why.visible.all() else "(hatched: not seen)"
+        axes[0].set_title(f"the picture\n{hatched}", fontsize=9, color="0.35")
     titles = [_title(why, word) for word in words] if wished.titles is None else wished.titles
     ramps = choices.ramps(wished.cmap, why.instead_of is not None)
     for axis, word, text, title in zip(axes[1:], words, told, titles, strict=False):
