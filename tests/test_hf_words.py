@@ -131,7 +131,7 @@ def test_a_words_numbers_are_its_pieces_joined(tiny_models: Tiny, family: str) -
 def test_phrases_are_cut_alike_from_said_and_given_text(
     tiny_models: Tiny, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vlx.language, "_parser", lambda models: None)
+    monkeypatch.setattr(vlx.language, "_parser", lambda models, without=(): None)
     task = tiny_models.task(family)
     said = vlx.explain(task, picture(3))
     forced = vlx.explain(task, picture(3), caption=said.text)
