@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vlx import map_check
 from vlx.report import pictures
 from vlx.tasks.captioning import Attention
 
@@ -30,3 +31,13 @@ def test_a_picture_of_few_colours_is_embedded_as_png(colours: int, kind: str) ->
     levels = np.random.default_rng(0).integers(0, colours, (64, 64))
     pixels = np.stack([levels % 16 * 16, levels // 16 % 16 * 16, levels // 256 * 16], 2).astype(np.uint8)
     assert pictures.address(pixels).startswith(f"data:image/{kind};base64,")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 19, 20, 41])
+def test_the_percentile_of_the_random_falls_is_numpys(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).tolist()
+    found = map_check.judged(9.0, values)
+    limit = float(np.percentile(values, map_check.QUANTILE))
+    assert map_check._percentile(values) == limit
+    assert found.verdict == "confirmed"
+    assert map_check.judged(limit, values, least=-9.0).verdict == "not confirmed"  # above it, not at it

@@ -116,7 +116,7 @@ def judged(
     """
     if not np.isfinite([own, *random]).all():
         return untested("scores without some cells are not finite", rises=rises)
-    mean, limit = float(np.mean(random)), float(np.percentile(random, QUANTILE))
+    mean, limit = float(np.mean(random)), _percentile(random)
     reach = max(own, *random, most) - mean
     share = (own - mean) / reach if reach > 0 else math.nan
     verdict: Verdict = "not confirmed"
@@ -134,6 +134,15 @@ def judged(
 def untested(reason: str, *, rises: bool = False) -> MapCheck:
     """The check of a map that cannot be tried at all."""
     return MapCheck(math.nan, (), math.nan, "cannot be tested", rises=rises, reason=reason)
+
+
+def _percentile(values: Sequence[float]) -> float:
+    """The 95th percentile, as `numpy.percentile` has it, which takes a hundred times as long for a few numbers."""
+    ordered, place = sorted(map(float, values)), (len(values) - 1) * (QUANTILE / 100)
+    low = min(int(place), len(ordered) - 2) if len(ordered) > 1 else 0
+    first, second = ordered[low], ordered[min(low + 1, len(ordered) - 1)]
+    part, gap = place - low, second - first
+    return first + gap * part if part < 0.5 else second - gap * (1 - part)
 
 
 def _cells(chosen: NDArray[np.integer], shape: tuple[int, ...]) -> Cells:

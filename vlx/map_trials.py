@@ -144,10 +144,12 @@ def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) 
         dict(zip(asked, row.tolist(), strict=True)) for asked, row in zip(theirs, scores[len(shared) :], strict=True)
     ]
 
-    def check(one: Trial, cells: Cells, target: Target, without: float) -> MapCheck:
+    flat = random.reshape(len(random), -1)
+    unlike = [(flat != cells).any(1) for cells in own.reshape(len(own), -1)]  # a random set may happen to be its own
+
+    def check(one: Trial, other: NDArray[np.bool_], target: Target, without: float) -> MapCheck:
         before, sign = float(table[target][0]), -1 if one.rises else 1
         others = sign * (before - table[target][1:])
-        other = (random != cells).any((1, 2))  # a random set may happen to be this one
         unit = unit_of(target, one.number)
         return judged(
             sign * (before - without),
@@ -160,7 +162,7 @@ def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) 
         )
 
     return [
-        [check(one, own[n], target, gone[n][target]) for target in one.asked]
+        [check(one, unlike[n], target, gone[n][target]) for target in one.asked]
         for one, n in zip(maps, place.tolist(), strict=True)
     ]
 

@@ -53,22 +53,37 @@ def replay(
 
 def _parts(asked: Sequence[Sequence[Target]]) -> tuple[list[Target], list[list[list[tuple[int, float]]]]]:
     """The distinct terms of all rows' targets as targets of their own, and each target as (number, weight) of them."""
+    known: dict[int, tuple[list[Target], list[list[tuple[int, float]]]]] = {}  # rows often share one list of targets
+    parts: list[Target] = []
+    sums: list[list[list[tuple[int, float]]]] = []
+    for row, own in enumerate(asked):
+        if id(own) not in known:
+            known[id(own)] = _of_row(own)
+        singles, terms = known[id(own)]
+        first = len(parts)
+        parts += [Target(row, one.label, one.terms, one.kind, one.tokens) for one in singles]
+        sums.append([[(first + number, weight) for number, weight in target] for target in terms])
+    return parts, sums
+
+
+def _of_row(asked: Sequence[Target]) -> tuple[list[Target], list[list[tuple[int, float]]]]:
+    """The same of one row; its parts are counted from 0."""
     numbers: dict[Any, int] = {}
     parts: list[Target] = []
 
-    def number(row: int, target: Target, terms: tuple[Term, ...]) -> int:
-        key = (row, target.kind, target.tokens, terms)
+    def number(target: Target, terms: tuple[Term, ...]) -> int:
+        key = (target.kind, target.tokens, terms)
         if key not in numbers:
             numbers[key] = len(parts)
-            parts.append(replace(target, row=row, terms=terms))
+            parts.append(replace(target, terms=terms))
         return numbers[key]
 
-    def cut(row: int, target: Target) -> list[tuple[int, float]]:
+    def cut(target: Target) -> list[tuple[int, float]]:
         if any(term.weight < 0 for term in target.terms):  # what a difference is read from is for the task to say
-            return [(number(row, target, target.terms), 1.0)]
-        return [(number(row, target, (replace(term, weight=1.0),)), term.weight) for term in target.terms]
+            return [(number(target, target.terms), 1.0)]
+        return [(number(target, (replace(term, weight=1.0),)), term.weight) for term in target.terms]
 
-    return parts, [[cut(row, target) for target in own] for row, own in enumerate(asked)]
+    return parts, [cut(target) for target in asked]
 
 
 @torch.no_grad()

@@ -392,8 +392,8 @@ class Reads:
         for way in dict.fromkeys(ways):
             table = (read or softmax_read)(logits, *way)
             asked = [(n, t) for n, target in enumerate(self.targets) if ways[n] == way for t in target.terms]
-            owners = torch.tensor([n for n, _ in asked], device=logits.device)
+            places = [[n, place[self.runs[n], term.step], term.token] for n, term in asked]
+            owners, rows, tokens = torch.tensor(places, device=logits.device).unbind(1)  # lists as indices are slow
             weights = torch.tensor([term.weight for _, term in asked], device=logits.device, dtype=table.dtype)
-            terms = table[[place[self.runs[n], term.step] for n, term in asked], [term.token for _, term in asked]]
-            total = total.index_add(0, owners, terms * weights)
+            total = total.index_add(0, owners, table[rows, tokens] * weights)
         return total
