@@ -35,7 +35,7 @@ ROWS = (
     "report",
     "folder",
     "cluster",
-    "models options own_models probing recommending pipeline",
+    "models options own_models probing recommending explaining pipeline",
     "comparing",
     "",
     "cli cli_compare cli_dissect cli_evaluate cli_explain cli_loading cli_models cli_names cli_options cli_running "

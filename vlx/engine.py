@@ -7,7 +7,7 @@ threads that share a model cannot meet.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ class Attribution:
     opposed: Tensor
     depends: Tensor
 
+    def rows(self, first: int, stop: int) -> "Attribution":
+        """What is known of some targets, in order."""
+        return Attribution(*(getattr(self, each.name)[first:stop] for each in fields(self)))
+
 
 def attribute(
     task: Task,
@@ -57,8 +61,7 @@ def attribute(
         scores, gradient = gradients(task, A, chunk, rest, way=way)
         with torch.autocast(A.device.type, enabled=False):
             parts.append(_weighed(method, _rows(A, chunk), scores, gradient))
-    fields = ("scores", "weights", "signed", "opposed", "depends")
-    return Attribution(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
 
 
 def _weighed(method: Method, rows: Tensor, scores: Tensor, gradient: Tensor) -> Attribution:

@@ -1,7 +1,7 @@
 """The trials behind `vlx.map_check`: cells of A at their mean, the model asked again, all words of a text at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from vlx.asked import Asked, lead
 from vlx.explanation import Array
 from vlx.geometry import Grid
 from vlx.map_check import FEWEST, MOVED, NATS, RELATIVE, Cells, MapCheck, count, judged, random_sets, top, untested
-from vlx.replay import without_cells
+from vlx.replay import Changed, cells_gone, replays, without_cells
 from vlx.task import Features, Prediction, Target, Task
 
 Scores = NDArray[np.float64]
@@ -73,13 +73,17 @@ def tried(task: Task, features: Features, maps: Sequence[Trial], *, singly: bool
     ``singly``: each cell alone is tried, too, so that "the most of anything tried" is nearly the most that there is.
     No run of the vision part; random state is left alone.
     """
-    shape = (features.A.shape[2], features.A.shape[3])
-    reasons = [one.why_not(shape) for one in maps]
-    able = [one for one, reason in zip(maps, reasons, strict=True) if not reason]
-    found = iter(_tried(task, features, able, singly))
-    return [
-        untested(reason, rises=one.rises) if reason else next(found) for one, reason in zip(maps, reasons, strict=True)
-    ]
+    return tried_all(task, [(features, maps)], singly=singly)[0]
+
+
+def tried_all(
+    task: Task, pictures: Sequence[tuple[Features, Sequence[Trial]]], *, singly: bool = False
+) -> list[list[MapCheck]]:
+    """As `tried`, for several pictures whose A have one shape, in as few runs as there can be."""
+    plans = [_Plan.of(features, maps, singly) for features, maps in pictures]
+    asked = [plan for plan in plans if plan.able]
+    scores = iter(replays(task, [plan.changed for plan in asked]) if asked else ())
+    return [plan.checks(next(scores) if plan.able else []) for plan in plans]
 
 
 def cell_falls(task: Task, features: Features, targets: Sequence[Target]) -> Scores:
@@ -109,14 +113,64 @@ def _overlaps(parts: Grid, grid: Grid, axis: int) -> Scores:
     return np.asarray(shared / np.maximum(shared.sum(1, keepdims=True), np.finfo(np.float64).tiny))
 
 
-def _tried(task: Task, features: Features, maps: Sequence[Trial], singly: bool) -> list[MapCheck]:
-    """Log p; where it is too sure to lose or gain, the lead over the runner-up."""
-    if not maps:
-        return []
-    found = _asked(task, features, maps, singly)
-    return [
-        own[-1] if len(own) > 1 and _saturated(one, own[0]) else own[0] for one, own in zip(maps, found, strict=True)
-    ]
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is asked to try the maps of one picture: ``shared`` sets of cells for all maps, the first of them empty, and
+    each map's ``own``; ``place`` says which of these is whose, ``theirs`` what is asked at each. Equal sets are tried
+    once.
+    """
+
+    maps: Sequence[Trial]
+    reasons: list[str]
+    able: list[Trial]
+    random: Cells
+    own: Cells
+    place: list[int]
+    theirs: list[list[Target]]
+    distinct: list[Target]
+    changed: Changed
+
+    @classmethod
+    def of(cls, features: Features, maps: Sequence[Trial], singly: bool) -> "_Plan":
+        shape = (features.A.shape[2], features.A.shape[3])
+        reasons, size = [one.why_not(shape) for one in maps], count(shape)
+        able = [one for one, reason in zip(maps, reasons, strict=True) if not reason]
+        random = random_sets(shape, size) if able else np.zeros((0, *shape), bool)
+        single = np.eye(math.prod(shape), dtype=bool).reshape(-1, *shape)[: math.prod(shape) if singly else 0]
+        chosen = np.array([one.cells(size) for one in able], bool).reshape(-1, *shape)
+        own, place = np.unique(chosen, axis=0, return_inverse=True)
+        distinct = list(dict.fromkeys(target for one in able for target in one.asked))
+        theirs: list[dict[Target, None]] = [{} for _ in own]
+        for one, n in zip(able, place.ravel().tolist(), strict=True):
+            theirs[n] |= dict.fromkeys(one.asked)
+        shared = np.concatenate([np.zeros((1, *shape), bool), random, single])
+        asked = [*([distinct] * len(shared)), *map(list, theirs)]
+        changed = cells_gone(features, np.concatenate([shared, own]), asked)
+        return cls(maps, reasons, able, random, own, place.ravel().tolist(), asked[len(shared) :], distinct, changed)
+
+    def checks(self, scores: Sequence[Scores]) -> list[MapCheck]:
+        """The checks from the scores at all sets; log p, or where it is too sure the lead over the runner-up."""
+        found = iter(self._judged(scores) if self.able else ())
+        return [
+            untested(reason, rises=one.rises) if reason else _chosen(one, next(found))
+            for one, reason in zip(self.maps, self.reasons, strict=True)
+        ]
+
+    def _judged(self, scores: Sequence[Scores]) -> Iterator[list[MapCheck]]:
+        """Each map's checks, in the unit of each target that is asked for it."""
+        shared = len(scores) - len(self.own)
+        table = {target: np.array([row[n] for row in scores[:shared]]) for n, target in enumerate(self.distinct)}
+        pairs = zip(self.theirs, scores[shared:], strict=True)
+        gone = [dict(zip(targets, row.tolist(), strict=True)) for targets, row in pairs]
+        flat = self.random.reshape(len(self.random), -1)
+        unlike = [(flat != cells).any(1) for cells in self.own.reshape(len(self.own), -1)]  # it may be its own set
+        for one, n in zip(self.able, self.place, strict=True):
+            size = int(self.own[n].sum())
+            yield [_check(one, target, table[target], gone[n][target], unlike[n], size) for target in one.asked]
+
+
+def _chosen(one: Trial, own: list[MapCheck]) -> MapCheck:
+    return own[-1] if len(own) > 1 and _saturated(one, own[0]) else own[0]
 
 
 def _saturated(one: Trial, check: MapCheck) -> bool:
@@ -124,47 +178,19 @@ def _saturated(one: Trial, check: MapCheck) -> bool:
     return check.verdict == "cannot be tested" or (one.rises and one.sure)
 
 
-def _asked(task: Task, features: Features, maps: Sequence[Trial], singly: bool) -> list[list[MapCheck]]:
-    """Each map's checks, in the unit of each target that is asked for it; equal sets of cells are tried once."""
-    shape = (features.A.shape[2], features.A.shape[3])
-    size = count(shape)
-    nothing, random = np.zeros((1, *shape), bool), random_sets(shape, size)
-    single = np.eye(math.prod(shape), dtype=bool).reshape(-1, *shape)[: math.prod(shape) if singly else 0]
-    own, place = np.unique(np.stack([one.cells(size) for one in maps]), axis=0, return_inverse=True)
-    shared = np.concatenate([nothing, random, single])
-    distinct = list(dict.fromkeys(target for one in maps for target in one.asked))
-    theirs: list[dict[Target, None]] = [{} for _ in own]
-    for one, n in zip(maps, place.tolist(), strict=True):
-        theirs[n] |= dict.fromkeys(one.asked)
-    scores = without_cells(
-        task, features, np.concatenate([shared, own]), [*([distinct] * len(shared)), *map(list, theirs)]
+def _check(one: Trial, target: Target, shared: Scores, without: float, other: NDArray[np.bool_], size: int) -> MapCheck:
+    """The check of a map by its score without its cells and those at the ``shared`` sets, of which ``other`` count."""
+    before, sign = float(shared[0]), -1 if one.rises else 1
+    others, unit = sign * (before - shared[1:]), unit_of(target, one.number)
+    return judged(
+        sign * (before - without),
+        others[: len(other)][other].tolist(),
+        unit=unit,
+        least=MOVED if unit in NATS else RELATIVE * abs(before),
+        cells=size,
+        rises=one.rises,
+        most=float(others[len(other) :].max(initial=-math.inf)),
     )
-    table = {target: np.array([row[n] for row in scores[: len(shared)]]) for n, target in enumerate(distinct)}
-    gone = [
-        dict(zip(asked, row.tolist(), strict=True)) for asked, row in zip(theirs, scores[len(shared) :], strict=True)
-    ]
-
-    flat = random.reshape(len(random), -1)
-    unlike = [(flat != cells).any(1) for cells in own.reshape(len(own), -1)]  # a random set may happen to be its own
-
-    def check(one: Trial, other: NDArray[np.bool_], target: Target, without: float) -> MapCheck:
-        before, sign = float(table[target][0]), -1 if one.rises else 1
-        others = sign * (before - table[target][1:])
-        unit = unit_of(target, one.number)
-        return judged(
-            sign * (before - without),
-            others[: len(random)][other].tolist(),
-            unit=unit,
-            least=MOVED if unit in NATS else RELATIVE * abs(before),
-            cells=size,
-            rises=one.rises,
-            most=float(others[len(random) :].max(initial=-math.inf)),
-        )
-
-    return [
-        [check(one, unlike[n], target, gone[n][target]) for target in one.asked]
-        for one, n in zip(maps, place.tolist(), strict=True)
-    ]
 
 
 def unit_of(target: Target, number: bool = False) -> str:

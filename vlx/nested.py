@@ -33,5 +33,7 @@ def tensors(value: Any) -> list[Tensor]:
 
 def joined(parts: Sequence[Any]) -> Any:
     """Several nested tensors of one shape of nest as one: their rows one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     columns = iter(list(zip(*(tensors(part) for part in parts), strict=True)))
     return nested(lambda _: torch.cat(next(columns)), parts[0])

@@ -40,17 +40,17 @@ def owing(
     asked: Sequence[Asked],
     there: Sequence[float],
     shown: Elsewhere,
+    gone: Table,
 ) -> list[Owed]:
     """One record a question; ``there`` are the targets' log-probabilities with the picture, ``features`` its own.
 
-    All targets meet all references in one `scores` batch. Both sides of a contrast are bounded by themselves, and its
-    figure is their difference; a whole text's is the sum of its words'.
+    ``gone`` are those of what `meets` names, with the references. Both sides of a contrast are bounded by themselves,
+    and its figure is their difference; a whole text's is the sum of its words'.
     """
-    single = [one for one in asked if one.role != "whole"]
+    single = _single(asked)
     words = [prediction.words[n if one.role == "word" else 0] for n, one in enumerate(single)]
     sides = [_sides(one.likely) for one in single]
     parts = [part for own in sides for part in own]
-    gone = table(task, shown.features, parts)
     here = (
         there if len(parts) == len(single) else engine.scores(task, features.A, parts, features.rest).double().tolist()
     )
@@ -63,12 +63,35 @@ def owing(
     return [*found, *(_summed(found, sum(there[: len(found)])) for _ in whole)]
 
 
+def meets(asked: Sequence[Asked]) -> list[Target]:
+    """The targets that meet the references: of a contrast both sides, of a whole text its words alone."""
+    return [side for one in _single(asked) for side in _sides(one.likely)]
+
+
 def table(task: Task, features: Features, targets: Sequence[Target]) -> Table:
     """log p of N targets on each of R pictures, float64 [N, R]."""
-    count = len(features.A)
-    rows = [replace(target, row=row, kind="logprob") for target in targets for row in range(count)]
-    scores: Table = engine.ask(task, features, rows).double().view(len(targets), count).cpu().numpy()
-    return scores
+    return tables(task, [(features, targets)])[0]
+
+
+def tables(task: Task, asked: Sequence[tuple[Features, Sequence[Target]]]) -> list[Table]:
+    """As `table`, for several pictures and the references of each, in one `scores` batch."""
+    rows: list[Target] = []
+    first = 0
+    for features, targets in asked:
+        own = range(first, first + len(features.A))
+        rows += [replace(target, row=row, kind="logprob") for target in targets for row in own]
+        first += len(features.A)
+    scores = engine.ask(task, references.joined([features for features, _ in asked]), rows).double().cpu()
+    found, first = [], 0
+    for features, targets in asked:
+        values = scores[first : first + len(targets) * len(features.A)]
+        found.append(values.view(len(targets), len(features.A)).numpy())
+        first += len(values)
+    return found
+
+
+def _single(asked: Sequence[Asked]) -> list[Asked]:
+    return [one for one in asked if one.role != "whole"]
 
 
 def _sides(target: Target) -> list[Target]:

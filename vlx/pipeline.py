@@ -1,8 +1,7 @@
 """From a picture to its explanation: open, prepare, features, predict, attribute, probe, assemble."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from inspect import ismethod
 from itertools import count, groupby, islice
 from os import PathLike
@@ -12,28 +11,18 @@ from weakref import WeakMethod
 
 import torch
 
-from vlx import __version__, assembly, attention, engine, forks, methods, recommending, references, subwords
-from vlx.asked import Asked, measured, questions
+from vlx import forks, methods, recommending
 from vlx.assembly import Shown
-from vlx.contrast import contrasted
-from vlx.errors import Failure, InputError, ModelError, in_own_words
+from vlx.errors import Failure, InputError, in_own_words
+from vlx.explaining import attempt, explained, rows
 from vlx.explanation import Explanation
-from vlx.geometry import Frame, Grid, Placement
+from vlx.geometry import Frame
 from vlx.images import Picture, open_image
 from vlx.kept import Kept
-from vlx.nested import nested
-from vlx.occlusion import hidden_parts, parts
 from vlx.options import SINGLE, Options, OptionsDict, each, shown
-from vlx.outputs import settled
 from vlx.preparing import prepared
-from vlx.probing import Context, probed, stacked
-from vlx.question import question_words
-from vlx.references import MADE
-from vlx.resting import tried
-from vlx.scoping import Scoped
-from vlx.task import Features, Hears, Mixes, Prediction, Query, Target, TargetKind, Task, joined
+from vlx.task import Features, Prediction, Query, Task, joined
 from vlx.tracing import measure_frame, refuse_on_its_side
-from vlx.weighting import Method
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 T = TypeVar("T")
@@ -168,7 +157,7 @@ def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Op
     """Every picture by name; a source that fails again and again, without a picture between, is not asked for ever."""
     failed = 0
     for number in count():
-        taken = _tried(f"picture {number}", lambda: next(source, None))
+        taken = attempt(f"picture {number}", lambda: next(source, None))
         if taken is None:
             return
         failed = failed + 1 if isinstance(taken, Failure) else 0
@@ -184,23 +173,14 @@ def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Op
         yield str(image) if isinstance(image, str | PathLike) else f"picture {number}", image, options
 
 
-def _tried(name: str, act: Callable[[], T]) -> "T | Failure":
-    """What a function returns, or its failure; its frames are done by then, and can let go of their tensors."""
-    try:
-        with in_own_words(f"{name} cannot be explained", ModelError):
-            return act()
-    except Exception as error:
-        return Failure(name, error)
-
-
 def _opened(task: Task, name: str, image: Any, options: Options) -> "tuple[str, Shown, Options] | Failure":
-    return _tried(name, lambda: (name, _show(task, open_image(image)), options))
+    return attempt(name, lambda: (name, _show(task, open_image(image)), options))
 
 
 def _in_turn(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
     """Explanations of pictures that could be opened; where they cannot be taken together, of each alone."""
     names = [name for name, _, _ in batch]
-    ready = _tried(names[0], lambda: _settled(task, [(one, options) for _, one, options in batch]))
+    ready = attempt(names[0], lambda: _settled(task, [(one, options) for _, one, options in batch]))
     if isinstance(ready, Failure):
         yield from [ready] if len(batch) == 1 else _each_alone(task, batch)
         return
@@ -265,17 +245,14 @@ def _explain_batch(
     task: Task, names: Sequence[str], pictures: Sequence[Shown], options: Sequence[Options]
 ) -> Iterator[Explanation | Failure]:
     """Explanations of pictures of one size; where the model fails on all together, of each alone."""
-    ran = _tried(names[0], lambda: _ran(task, pictures, options))
+    ran = attempt(names[0], lambda: _ran(task, pictures, options))
     if isinstance(ran, Failure):
         each_alone = zip(names, pictures, options, strict=True) if len(names) > 1 else ()
         yield from [ran] if len(names) == 1 else ()
         for name, one, wish in each_alone:
             yield from _explain_batch(task, [name], [one], [wish])
         return
-    features, predictions = ran
-    for row, (name, one, wish) in enumerate(zip(names, pictures, options, strict=True)):
-        said = partial(_explain_one, task, one, _rows(features, [row]), predictions[row], wish)
-        yield _tried(name, said)
+    yield from explained(task, names, ran[0], pictures, ran[1], options)
 
 
 def _ran(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> tuple[Features, list[Prediction]]:
@@ -285,107 +262,7 @@ def _ran(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> t
 
 def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:
     """What the model says of each picture to its queries, all in one call; several of one picture are joined."""
-    rows = [row for row, own in enumerate(queries) for _ in own]
-    seen = features if len(rows) == len(queries) else _rows(features, rows)
+    numbers = [row for row, own in enumerate(queries) for _ in own]
+    seen = features if len(numbers) == len(queries) else rows(features, numbers)
     made = iter(task.predict(seen, [query for own in queries for query in own]))
     return [joined(list(islice(made, len(own)))) for own in queries]
-
-
-def _rows(features: Features, rows: list[int]) -> Features:
-    """The features of some pictures of a batch."""
-    own = slice(rows[0], rows[0] + 1) if len(rows) == 1 else rows  # a slice is not copied
-    maps = {layer: A[own] for layer, A in features.maps.items()}
-    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[own], features.rest))
-
-
-def _explain_one(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Explanation:
-    """Explain the words of one prediction, and beside an answer the other likely ones, in one attribution."""
-    features = _mixed(task, seen, prediction)
-    prediction = contrasted(task, features, prediction, options.contrast)
-    placement = Placement(_grid(features, one, options), one.frame)
-    kind = _kind(prediction, options)
-    provenance = _provenance(task, features, one, options, prediction, kind)
-    asked = questions(task, prediction, kind)
-    scope = task.scope(seen, one.picture.image, prediction.text) if isinstance(task, Scoped) else ()
-    if not asked:
-        return replace(assembly.nothing(task, one, features, prediction, placement, provenance), scope=scope)
-    needs = not isinstance(options.method, methods.Hiding) or options.naming is not None
-    found = measured(_attributed(task, one, features, asked, options))
-    found = tried(task, features, asked, found, needs_gradient=needs)
-    context = Context(task, one, features, prediction, asked, *stacked(found), placement.grid, options)
-    found = probed(context, found)
-    why = assembly.explanation(task, one, features, prediction, asked, found, placement, provenance)
-    why = replace(why, scope=scope, others=tuple(replace(other, scope=scope) for other in why.others))
-    if isinstance(task, Hears) and options.query.text is not None:
-        first = asked[0]
-        heard = question_words(task, seen, options.query.text, first.target, first.likely)
-        why = replace(why, question_words=heard)
-    return why
-
-
-def _kind(prediction: Prediction, options: Options) -> TargetKind:
-    """The kind of target that is meant, by what the model's output means."""
-    for word in prediction.words[:1]:
-        return settled(word.outputs, options.kind, options.told, word.is_contrast)
-    return options.kind
-
-
-def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
-    """The features at which a single-stream model is explained: those that have met the text."""
-    return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
-
-
-def _grid(features: Features, one: Shown, options: Options) -> Grid:
-    """The grid that the maps are on: A's, or the parts of the prepared picture that are hidden."""
-    hides = isinstance(options.method, methods.Hiding)
-    return parts((one.inputs.shape[1], one.inputs.shape[2])) if hides else features.grid
-
-
-def _attributed(
-    task: Task, one: Shown, features: Features, asked: Sequence[Asked], options: Options
-) -> engine.Attribution:
-    """Maps of all targets by the method wished for."""
-    method = options.method
-
-    def explained(targets: Sequence[Target]) -> engine.Attribution:
-        if isinstance(method, methods.Hiding):
-            filling = task.prepare(references.filling(one.picture.image, options.references))
-            grid = _grid(features, one, options)
-            return hidden_parts(task, one.inputs, filling, features, targets, grid)
-        if isinstance(method, Method):
-            return engine.attribute(task, features.A, targets, method, features.rest)
-        return attention.attribute(task, features.A, targets, method, features.rest)
-
-    words = sum(one.role != "whole" for one in asked) if task.kind == "captioning" else 0  # answers are one score
-    return subwords.attribute([one.target for one in asked], words, options.subwords, explained)
-
-
-def _provenance(
-    task: Task, features: Features, one: Shown, options: Options, prediction: Prediction, kind: TargetKind
-) -> dict[str, Any]:
-    outputs = prediction.words[0].outputs if prediction.words else "softmax"
-    return {
-        "model": task.name,
-        **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
-        "layer": features.layer,
-        "method": options.method.name,
-        "target": "value" if outputs == "value" else kind,
-        **({} if outputs == "softmax" else {"outputs": outputs}),
-        **({"chosen": options.chosen} if options.chosen else {}),
-        "gradients": task.defaults.gradients,
-        "feature_map": list(features.A.shape[1:]),
-        "prepared": list(one.inputs.shape),
-        "geometry": features.grid.source,
-        "image": one.picture.name,
-        **({} if task.kind != "vqa" or options.query.text is None else {"question": options.query.text}),
-        "beams": options.query.beams,
-        **({} if not options.seen else {"references": _named(options)}),
-        **({} if options.query.prompt is None else {"prompt": options.query.prompt}),
-        **({} if options.naming is None else {"names": options.naming.origin}),
-        "versions": {"vlx": __version__, "torch": torch.__version__},
-    }
-
-
-def _named(options: Options) -> str:
-    own = options.references
-    return f"made of the picture: {', '.join(MADE)}" if own is None else f"{len(own.names)} pictures of the user's own"

@@ -1,7 +1,8 @@
 """What is measured of every target besides its map: one entry a probe, each for all targets of a picture at once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,7 @@ from vlx.errors import InputError
 from vlx.explanation import Array
 from vlx.geometry import Grid
 from vlx.map_check import MapCheck
-from vlx.map_trials import on_cells, trials, tried
+from vlx.map_trials import Trial, on_cells, trials, tried_all
 from vlx.occlusion import occlude
 from vlx.options import Options
 from vlx.owing import Owed
@@ -44,6 +45,7 @@ class Context:
     opposed: Array
     grid: Grid
     options: Options
+    company: "Company" = field(default_factory=lambda: Company())
 
     @property
     def targets(self) -> list[Target]:
@@ -63,14 +65,60 @@ class Context:
     @cached_property
     def elsewhere(self) -> Elsewhere:
         """The references as the model sees them."""
-        shown = self.shown
-        own, image = self.options.references, shown.picture.image
-        return references.elsewhere(self.task, image, shown.inputs, own, asked=self.likely)
+        found: Elsewhere = self.company.asked(self, _elsewhere)
+        return found
 
     @cached_property
     def owed(self) -> list[Owed]:
         """What the targets owe to the picture."""
-        return owing.owing(self.task, self.features, self.prediction, self.asked, self.logprobs, self.elsewhere)
+        gone = self.company.asked(self, _gone)
+        return owing.owing(self.task, self.features, self.prediction, self.asked, self.logprobs, self.elsewhere, gone)
+
+
+class Company:
+    """Pictures of one batch that are asked about together: what one of them needs first is found for all.
+
+    Where that fails each is asked about alone, so that a broken one costs itself alone. ``members`` have one task, A of
+    one shape, and the same options but for their texts.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Context] = []
+        self._known: dict[Any, dict[int, Any]] = {}
+
+    @classmethod
+    def of(cls, contexts: "Sequence[Context]") -> "list[Context]":
+        """The contexts, which are members of one company from now on."""
+        company = cls()
+        company.members = [replace(one, company=company) for one in contexts]
+        return company.members
+
+    def asked(self, context: Context, find: "Callable[[Sequence[Context]], Sequence[Any]]") -> Any:
+        """What ``find`` says of one of the pictures, when it is given all of them."""
+        if find not in self._known:
+            self._known[find] = {}
+            if len(self.members) > 1:
+                with suppress(Exception):  # of one of them; each meets its own when its turn comes
+                    self._known[find] = dict(zip(map(id, self.members), find(self.members), strict=True))
+        known = self._known[find]
+        return known.pop(id(context)) if id(context) in known else find([context])[0]
+
+
+def _elsewhere(contexts: Sequence[Context]) -> Sequence[Elsewhere]:
+    """The references of each as the model sees them."""
+    task, asked = contexts[0].task, contexts[0].likely
+    if contexts[0].options.references is None:
+        return references.made_elsewhere(task, [one.shown.picture.image for one in contexts], asked=asked)
+    return [
+        references.elsewhere(task, one.shown.picture.image, one.shown.inputs, one.options.references)
+        for one in contexts
+    ]
+
+
+def _gone(contexts: Sequence[Context]) -> Sequence[owing.Table]:
+    """The log-probabilities of each one's words with its references."""
+    asked = [(one.elsewhere.features, owing.meets(one.asked)) for one in contexts]
+    return owing.tables(contexts[0].task, asked)
 
 
 @dataclass(frozen=True)
@@ -142,6 +190,17 @@ def _guided(context: Context) -> Sequence[Array]:
 
 def _checks(context: Context) -> Sequence[tuple[MapCheck | None, MapCheck | None]]:
     """What the scores lose by the cells that the maps rank highest, and gain by those that speak against them."""
+    found = context.company.asked(context, _tried)
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _tried(contexts: Sequence[Context]) -> Sequence[Sequence[MapCheck]]:
+    singly = contexts[0].options.check == "cells"
+    return tried_all(contexts[0].task, [(one.features, _trials(one)) for one in contexts], singly=singly)
+
+
+def _trials(context: Context) -> list[Trial]:
+    """For each target two trials: of its map, and of what speaks against it."""
     own = context.grid == context.features.grid
 
     def placed(values: Array) -> Array:
@@ -153,9 +212,7 @@ def _checks(context: Context) -> Sequence[tuple[MapCheck | None, MapCheck | None
             context.asked, context.logprobs, context.maps, context.opposed, strict=True
         )
     ]
-    flat = [trial for pair in pairs for trial in pair]
-    found = tried(context.task, context.features, flat, singly=context.options.check == "cells")
-    return list(zip(found[::2], found[1::2], strict=True))
+    return [trial for pair in pairs for trial in pair]
 
 
 def _because(context: Context) -> Sequence[Any]:

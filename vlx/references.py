@@ -165,8 +165,7 @@ def elsewhere(
     Raises InputError when none remains.
     """
     if own is None:
-        made = made_of(picture)
-        return Elsewhere(tuple(made), False, (False,) * len(made), _made_seen(task, list(made.values()), asked))
+        return made_elsewhere(task, [picture], asked=asked)[0]
     chosen = [n for n, one in enumerate(own.pictures) if not _same(one, picture)]
     if not chosen:
         raise InputError("references hold nothing but the picture itself; give other pictures of your own")
@@ -175,6 +174,18 @@ def elsewhere(
         features = rows(features, chosen)
     flat = tuple(_is_flat(own.pictures[n]) for n in chosen)
     return Elsewhere(tuple(own.names[n] for n in chosen), True, flat, features)
+
+
+def made_elsewhere(task: Task, pictures: Sequence[Image.Image], *, asked: Sequence[Target] = ()) -> list[Elsewhere]:
+    """As `elsewhere`, for several pictures that ``prepare`` gives one shape: those made of each, seen together."""
+    made = [made_of(picture) for picture in pictures]
+    features = _made_seen(task, [one for own in made for one in own.values()], asked)
+    found, first = [], 0
+    for own in made:
+        seen = features if len(made) == 1 else rows(features, range(first, first + len(own)))
+        found.append(Elsewhere(tuple(own), False, (False,) * len(own), seen))
+        first += len(own)
+    return found
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:
@@ -206,10 +217,13 @@ def _prepared(task: Task, one: Image.Image, picture: Image.Image, inputs: Tensor
 
 
 def _made_seen(task: Task, pictures: Sequence[Image.Image], asked: Sequence[Target]) -> Features:
-    shown = torch.stack([task.prepare(picture) for picture in pictures])
-    with torch.no_grad():
-        small = _halved(task, shown, asked) if asked else None
-        return task.features(task.place(shown)) if small is None else small
+    parts = []
+    for first in range(0, len(pictures), BATCH):
+        shown = torch.stack([task.prepare(picture) for picture in pictures[first : first + BATCH]])
+        with torch.no_grad():
+            small = _halved(task, shown, asked) if asked else None
+            parts.append(task.features(task.place(shown)) if small is None else small)
+    return joined(parts)
 
 
 def _halved(task: Task, shown: Tensor, asked: Sequence[Target]) -> Features | None:
@@ -217,7 +231,7 @@ def _halved(task: Task, shown: Tensor, asked: Sequence[Target]) -> Features | No
 
     Whether it does is tried once for each shape. What has more features than a map (class tokens) keeps its size.
     """
-    known, key = _half.of(task), (tuple(shown.shape), task.version())
+    known, key = _half.of(task), (tuple(shown.shape[1:]), task.version())
     if min(shown.shape[2:]) < 2 * LEAST or not shown.is_floating_point() or not known.get(key, True):
         return None
     try:

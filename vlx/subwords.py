@@ -31,16 +31,24 @@ def attribute(
     visually grounded; "sum": the map of the word's log-probability as one score, which drowns a telling piece in the
     others (xmed-lab/TAM#11). Scores and importance weights are sums in any case.
     """
-    pieces = [_pieces(target, rule if n < words else "sum") for n, target in enumerate(targets)]
-    found = explain([piece for own in pieces for piece in own])
-    if len(pieces) == sum(map(len, pieces)):
+    parts = pieces(targets, words, rule)
+    return merged(explain([piece for own in parts for piece in own]), parts, rule)
+
+
+def pieces(targets: Sequence[Target], words: int, rule: str) -> list[list[Target]]:
+    """What each target is explained by: itself, or a target for each of its sub-words."""
+    return [_pieces(target, rule if n < words else "sum") for n, target in enumerate(targets)]
+
+
+def merged(found: Attribution, parts: Sequence[Sequence[Target]], rule: str) -> Attribution:
+    """The attribution of the targets from that of their pieces, in order."""
+    if len(parts) == sum(map(len, parts)):
         return found
-    merged, first = [], 0
-    for own in pieces:
-        part = Attribution(*(getattr(found, each.name)[first : first + len(own)] for each in fields(Attribution)))
-        merged.append(_merged(part, rule))
+    made, first = [], 0
+    for own in parts:
+        made.append(_merged(found.rows(first, first + len(own)), rule))
         first += len(own)
-    return Attribution(*(torch.cat([getattr(one, each.name) for one in merged]) for each in fields(Attribution)))
+    return Attribution(*(torch.cat([getattr(one, each.name) for one in made]) for each in fields(Attribution)))
 
 
 def _pieces(target: Target, rule: str) -> list[Target]:
