@@ -1,8 +1,8 @@
 """What ``import vlx`` costs and gives."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -37,12 +37,18 @@ def test_the_check_sees_a_heavy_import() -> None:
     assert "numpy" in imported_by("-c", "import vlx, numpy")
 
 
+def spent() -> float:
+    """Seconds of the processor that processes started here have taken."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_help_answers_at_once() -> None:
     times = []
-    for _ in range(6):  # the machine may be busy with something else
-        start = time.perf_counter()
+    for _ in range(6):  # in the processor's time: the machine may be busy with something else
+        start = spent()
         out = python("-m", "vlx", "--help").stdout
-        times.append(time.perf_counter() - start)
+        times.append(spent() - start)
         if times[-1] < HELP_SECONDS:
             break
     assert min(times) < HELP_SECONDS
