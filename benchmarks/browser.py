@@ -70,9 +70,13 @@ class Browser:
 
     def picture(self, path: Path, whole: bool = False) -> Path:
         """Write what is on the screen, or the whole page, as PNG."""
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
+        path.write_bytes(self.screenshot(whole))
         return path
+
+    def screenshot(self, whole: bool = False) -> bytes:
+        """The same as the bytes of a PNG."""
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        return base64.b64decode(data)
 
     def close(self) -> None:
         """End the browser."""

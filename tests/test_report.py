@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -323,11 +324,28 @@ def test_large_pictures_are_shrunk_and_keep_their_shape() -> None:
 
 def test_the_notebook_frame_is_escaped_whole() -> None:
     why = nasty()
-    frame = why._repr_html_()
-    tags = Page(frame).tags
-    assert [tag for tag, _ in tags] == ["iframe"]
-    assert tags[0][1]["srcdoc"] == html.page(why, html.FRAME_SIDE)
-    assert tags[0][1]["sandbox"] == "allow-scripts"
+    tags = Page(why._repr_html_()).tags
+    assert [tag for tag, _ in tags] == ["div", "style", "iframe", "img"]
+    frame, picture = tags[2][1], tags[3][1]
+    assert frame["srcdoc"] == html.page(why, html.FRAME_SIDE)
+    assert frame["sandbox"] == "allow-scripts"
+    assert picture["alt"] == f"Maps of {NASTY}"
+
+
+def test_a_notebook_shows_a_picture_where_frames_and_scripts_are_dropped() -> None:
+    why = caption_explanation()
+    shown = why._repr_mimebundle_()
+    assert list(shown) == ["text/html", "image/png", "text/plain"]
+    data, page = shown["image/png"], shown["text/html"]
+    assert isinstance(data, bytes)
+    assert isinstance(page, str)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.width > 300
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 40
+    dropped = re.sub(r"<style>.*?</style>|<iframe.*?</iframe>", "", page, flags=re.S)  # as GitHub does
+    assert [tag for tag, _ in Page(dropped).tags] == ["div", "img"]
+    assert Page(dropped).tags[1][1]["src"] == pictures.png_address(data)
+    assert "iframe + img { display: none }" in page  # and not twice where frames are shown
 
 
 def test_an_empty_caption_makes_a_page_a_figure_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,6 +272,13 @@ def test_every_term_leads_to_its_meaning_and_none_stands_there_unused() -> None:
         assert len(linked) > 5
 
 
+def test_a_page_without_its_picture_says_so() -> None:
+    why = caption_explanation()
+    told = "the picture was not kept with this explanation"
+    assert told in html.page(replace(why, missing="0" * 64))
+    assert told not in html.page(why)
+
+
 def test_without_a_script_picture_words_sentence_and_a_map_are_there() -> None:
     why = reasoned(weighed())
     page = re.sub(r"<script\b.*?</script>", "", html.page(why), flags=re.S)

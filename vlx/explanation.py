@@ -289,3 +289,8 @@ class Explanation:
         from vlx import report
 
         return report.fragment(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str | bytes]:
+        from vlx import report
+
+        return report.bundle(self)

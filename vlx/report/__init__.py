@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-__all__ = ["dataframe", "fragment", "plot", "save"]
+__all__ = ["bundle", "dataframe", "fragment", "plot", "save"]
 
 FIGURES = (".png", ".pdf", ".svg")
 KEPT = (".json", ".h5")  # that are loaded again
@@ -65,11 +65,19 @@ def dataframe(why: Explanation) -> "pandas.DataFrame":
 
 
 def fragment(why: Explanation) -> str:
-    """The page as a frame for Jupyter, escaped whole."""
-    from vlx.report import html
+    """The page as a frame for Jupyter, escaped whole, and a picture for viewers that drop frames."""
+    from vlx.report import notebook
 
     with in_own_words("the page cannot be made"):
-        return html.frame(why)
+        return notebook.beside(why, notebook.picture(why))
+
+
+def bundle(why: Explanation) -> dict[str, str | bytes]:
+    """What Jupyter may show, by MIME type; drawn once."""
+    from vlx.report import notebook
+
+    with in_own_words("the page cannot be made"):
+        return notebook.bundle(why)
 
 
 def _save_html(why: Explanation, path: Path) -> None:

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
@@ -33,6 +34,7 @@ PANEL = 2.3  # inches
 WIDE = 42  # characters of a reason under a panel
 LINES = 6
 LINE = 0.125  # inches
+HEADING = 0.21  # inches a line
 
 
 class Drawing(Figure):
@@ -54,8 +56,11 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     tall = min(max(height / width, 0.3), 3.0)
     told = [_told(word, _rival(why, word)) for word in words]
     under = LINE * max((text.count("\n") + 1 for text in told if text), default=0)
-    size = (max(PANEL * columns, 4.5), (PANEL * tall + 0.45 + under) * rows + 1.1)
-    figure = Drawing(figsize=size, dpi=wished.dpi, layout="constrained", facecolor="white")
+    wide = max(PANEL * columns, 4.5)
+    heading = _heading(why, max(round(9.5 * wide), 30))
+    room = HEADING * (heading.count("\n") + 1) + 0.05
+    size = (wide, (PANEL * tall + 0.45 + under) * rows + 1.05 + room)
+    figure = Drawing(figsize=size, dpi=wished.dpi, facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -75,7 +80,9 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
         _asked(axes[1 + len(words)], why)
     if words and colour.scale(why) > 0:
         _bar(figure, list(axes), why, wished, ramps)
-    figure.suptitle(_heading(why, max(round(9.5 * size[0]), 30)), fontsize=12, parse_math=False)
+    told_over = figure.suptitle(heading, y=1 - 0.06 / size[1], va="top", fontsize=12, parse_math=False)
+    told_over.set_in_layout(False)  # long ones would take the panels' room, and lie over their titles
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - room / size[1])))
     return figure
 
 
@@ -145,9 +152,7 @@ def _heading(why: Explanation, width: int) -> str:
     told = answers.marked(why) or "(nothing)"
     verdicts = [wording.verdict(word, why.instead_of) for word in why.words if answers.single(why)]
     lines = [why.question, told, *map(wording.sentence, (*why.scope, *verdicts))]
-    return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line) + "\n" * (
-        answers.single(why)
-    )
+    return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line)
 
 
 def _asked(axis: Axes, why: Explanation) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 TERMS: dict[str, tuple[str, str]] = {
     "p": (
@@ -125,8 +125,8 @@ class Terms:
     def link(self, name: str, text: str, title: str = "") -> Markup:
         """The text as a link to what it means; ``title`` is told on hover."""
         self._used.add(name)
-        hover = Markup(' title="{}"').format(title) if title else ""
-        return Markup('<a class="term" href="#term-{}"{}>{}</a>').format(name, hover, text)
+        hover = f' title="{escape(title)}"' if title else ""
+        return Markup(f'<a class="term" href="#term-{name}"{hover}>{escape(text)}</a>')
 
     @property
     def used(self) -> Iterator[tuple[str, str, str]]:

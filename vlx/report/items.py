@@ -143,6 +143,11 @@ class Item:
         return {view: wording.meaning(self.word, view, self.instead_of) for view in VIEWS}
 
     @property
+    def brief(self) -> str:
+        """What the map of the view "for" shows, in few words; the rest is told on hover."""
+        return f"Warm: raises {wording.scored(self.word)}." if self.instead_of is None else self.meanings["for"]
+
+    @property
     def part(self) -> str:
         """What the map of one of its reasons shows, after the reason's name."""
         return f"the part that its units have in this map. {wording.meaning(self.word, 'signed', self.instead_of)}"

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from vlx.report import cells, colour
 
 STILL = 112  # longest side of a still, in pixels; browsers draw it larger, smoothly
 STEPS = {"i1": 127, "i2": 32767}
+_RISING = np.linspace(0, 1, colour.STEPS) ** colour.RISE * colour.OPACITY * 255
 
 
 def grid(values: Array, kind: str = "i2") -> dict[str, Any]:
@@ -21,7 +23,7 @@ def grid(values: Array, kind: str = "i2") -> dict[str, Any]:
 
     ``kind``: "i2", 16 bits a cell, or "i1", 8 bits.
     """
-    finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    finite = _finite(values)
     most = float(np.abs(finite).max(initial=0.0))
     step = float(f"{most / STEPS[kind]:.6g}")
     whole = np.clip(np.rint(finite / (step or 1.0)), -STEPS[kind], STEPS[kind]).astype(f"<{kind}")
@@ -46,8 +48,7 @@ class Painter:
 
     def still(self, values: Array, top: float, fade: float = 1.0) -> str:
         """The map alone, both signs, as a data: address of a PNG that is transparent where the value is 0."""
-        finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        painted = self._rows @ finite @ self._columns
+        painted = self._rows @ _finite(values) @ self._columns
         share = np.clip(painted / top if top > 0 else 0 * painted, -1, 1) * (colour.STEPS - 1)
         level = np.rint(share).astype(np.int16)
         index = np.where(level < 0, colour.STEPS - 1 - level, level).astype(np.uint8)
@@ -58,11 +59,17 @@ class Painter:
         return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
 
 
+def _finite(values: Array) -> NDArray[np.float64]:
+    own: NDArray[np.float64] = np.asarray(values, np.float64)
+    return np.where(np.isfinite(own), own, 0.0)
+
+
+@cache
 def _palette() -> bytes:
     """What speaks for it from no effect to the strongest, then what speaks against it."""
     return bytes(np.array([*colour.ramp("for"), *colour.ramp("against")[1:]], np.uint8).ravel())
 
 
 def _alpha(fade: float) -> bytes:
-    rising = np.linspace(0, 1, colour.STEPS) ** colour.RISE * colour.OPACITY * fade * 255
+    rising = _RISING * fade
     return bytes(np.concatenate([rising, rising[1:]]).round().astype(np.uint8))

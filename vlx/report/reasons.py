@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from vlx.explanation import Array, WordExplanation
 from vlx.reasons import Because, Check, Kind, Reason
@@ -50,6 +51,14 @@ class Row:
     def width(self) -> float:
         """Length of its bar, in percent."""
         return round(100 * min(max(self.portion, 0.0), 1.0), 1) if math.isfinite(self.portion) else 0.0
+
+    @property
+    def meter(self) -> Markup:
+        """The portion as a bar with its figure; nothing for absences."""
+        told = self.evidence
+        cold = ' class="cold"' if self.cold else ""
+        bar = f'<span class="meter" aria-hidden="true"><i{cold} style="width:{self.width}%"></i></span>'
+        return Markup(f"{bar}<b>{escape(told)}</b>" if told else "")
 
     @property
     def evidence(self) -> str:
@@ -199,7 +208,7 @@ class Told:
         """What tells how well names fit: IoU, or AUC where captions gave them."""
         return next((row.measure for row in self.rows if row.reason is not None), "IoU")
 
-    @property
+    @cached_property
     def strip(self) -> Strip | None:
         """The check as dots; None without one."""
         return None if self.because.check is None else Strip.of(self.because.check)

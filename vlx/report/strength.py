@@ -73,7 +73,7 @@ def measured(why: Explanation) -> str:
     words = [word for word in (*why.words, *why.phrases) if of(word) is not None]
     if not words:
         return ""
-    what = "it" if words[0].outputs == "value" else "p"
+    what = "it" if words[0].outputs == "value" else "p" if why.instead_of is None else "odds"
     if any(word.check is not None for word in words):
         return f"{what} lost without its map"
     return f"{what} lost with other pictures"

@@ -128,7 +128,8 @@ function start(root, data, shared, hash) {
     canvas.hidden = false;
     if (still) still.remove();
     pane.querySelector(".picture svg").setAttribute("aria-label", "The picture under the map: " + meaning);
-    pane.querySelector(".meaning").textContent = meaning;
+    pane.querySelector(".meaning").textContent = part || view !== "for" ? meaning : dataset.brief;
+    pane.querySelector(".meaning").title = meaning;
     pane.querySelector(".fading").hidden = part || fadeOf(n, view) === 1 || !told[n].classList.contains("faded");
     if (agreement) agreement.textContent = part ? "" : dataset.agreement;
     label(pane, n, top, view);
