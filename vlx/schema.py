@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from vlx.images import MAX_PIXELS
 from vlx.map_check import Verdict
 from vlx.reasons import Kind
 
@@ -16,7 +17,6 @@ TARGETS = ("logprob", "logit", "prob", "margin", "value")
 MEANINGS = ("softmax", "sigmoid", "probabilities", "value")
 
 SIDE = 2**20  # pixels or cells along one axis
-AREA = 2**28
 SCALES = (1e-6, 1e6)
 OTHERS = 3  # explanations in explanations
 KINDS = "fiu"
@@ -172,7 +172,7 @@ def _pair(low: float, high: float) -> Rule:
 
 def _sides(value: Any, what: str) -> None:
     several(whole, 2)(value, what)
-    _need(all(1 <= one <= SIDE for one in value) and math.prod(value) <= AREA, what, "the size of a picture")
+    _need(all(1 <= one <= SIDE for one in value) and math.prod(value) <= MAX_PIXELS, what, "the size of a picture")
 
 
 GRID = parts(

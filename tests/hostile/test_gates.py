@@ -286,3 +286,12 @@ def test_what_others_raise_becomes_our_own_with_its_cause() -> None:
     with pytest.raises(OutputError, match=r"^mine$"), in_own_words("a.h5"):
         raise OutputError("mine")
     assert issubclass(OutputError, VlxError)
+
+
+def test_a_record_of_a_picture_larger_than_any_is_refused(tmp_path: Path) -> None:
+    path = caption_explanation(cropped=False).save(tmp_path / "why.json", picture=False)
+    record = json.loads(path.read_text("utf-8"))
+    record["placement"]["frame"]["size"] = [2**14, 2**14]  # a map of it takes 1 GB
+    path.write_text(json.dumps(record), "utf-8")
+    with pytest.raises(InputError, match=r"placement\.frame\.size is not the size of a picture"):
+        vlx.Explanation.load(path)
