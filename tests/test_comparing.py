@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,6 +98,7 @@ MIRRORED = why()[4].signed[:, ::-1]
     ("changes", "by"),
     [
         ({"logprob": -3.0}, "log p"),
+        ({"logprob": -math.inf}, "log p"),
         ({"seen": -2.0}, "seen"),
         ({"signed": MIRRORED}, "map"),
         ({"label": "elephant"}, "words"),
@@ -124,6 +126,26 @@ def test_a_word_that_only_one_says_is_ranked_first() -> None:
         assert found.ranked[0].pair.maps is None
         after = [pair.pair.after_others for pair in sorted(found.ranked, key=lambda each: each.rank)]
         assert after.count(True) == 3  # house, in, snow
+
+
+def test_numbers_are_compared_by_their_change() -> None:
+    def number(score: float) -> Explanation:
+        told = why()
+        word = replace(
+            told[0], label="age", outputs="value", target="value", logprob=float("nan"), score=score, seen=None
+        )
+        return replace(told, words=(word,), text="age", task="classification")
+
+    found = vlx.compare(number(20.0), number(30.0))
+    first = found.ranked[0].pair
+    assert first.by == "value"
+    assert first.difference == pytest.approx(1 / 3)
+    assert "“age”: 20 → 30" in str(found)
+    assert dict(found.summary)["value, B − A"] == "mean +10.00 (in size 10.00)"
+    row = dict(zip(COLUMNS, next(found.rows()), strict=True))
+    assert (row["score_a"], row["score_b"], row["logprob_a"]) == (20.0, 30.0, None)
+    assert "20" in found._page()
+    assert vlx.compare(number(0.0), number(0.0)).same
 
 
 def test_means_leave_out_what_stands_after_other_words() -> None:

@@ -26,7 +26,7 @@ QUALITY = 80
 COLUMNS = (
     *("rank", "picture", "question", "word_a", "word_b", "position_a", "position_b", "difference", "by"),
     *("logprob_a", "logprob_b", "logprob_change", "seen_a", "seen_b", "seen_change", "check_a", "check_b"),
-    *("logprob_a_of_word_b", "logprob_b_of_word_a"),
+    *("logprob_a_of_word_b", "logprob_b_of_word_a", "score_a", "score_b"),
     *("correlation", "elsewhere", "peak_a", "peak_b", "unit_a", "unit_b"),
     *("after_other_words", "note", "text_a", "text_b"),
 )
@@ -119,6 +119,7 @@ class Comparison:
             ("pictures", f"{len(self.pictures)}" + f", {len(self.failures)} failed" * bool(self.failures)),
             ("said by both", f"{len(both)} of {len(pairs)}"),
             ("log p, B − A", _changes([pair.logprob_change for pair in fair], " nats")),
+            ("value, B − A", _changes([pair.score_change for pair in fair if pair.is_number], "")),
             ("seen, B − A", _changes([pair.seen_change for pair in fair], " nats")),
             ("heat that lies elsewhere", _middle([pair.maps.elsewhere for pair in both if pair.maps], _percent)),
             ("rank correlation of maps", _middle([pair.maps.correlation for pair in both if pair.maps], _signed)),
@@ -142,6 +143,7 @@ class Comparison:
                 *(*_each(a, b, "logprob"), pair.logprob_change, *_each(a, b, "seen"), pair.seen_change),
                 *_each(a, b, "check"),
                 *(None if side is None or side.rival is None else side.rival[1] for side in (a, b)),
+                *_each(a, b, "score"),
                 *((None, None) if maps is None else (maps.correlation, maps.elsewhere)),
                 *(*_each(a, b, "top"), *_each(a, b, "unit")),
                 *(pair.after_others, "; ".join(filter(None, notes)) or None),

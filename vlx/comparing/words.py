@@ -120,6 +120,12 @@ class WordPair:
         return self._change("score")
 
     @property
+    def is_number(self) -> bool:
+        """Whether both are the same number's, which has no probability."""
+        sides = [side for side in (self.a, self.b) if side is not None]
+        return self.said_by_both and all(side.logprob is None and side.score is not None for side in sides)
+
+    @property
     def parts(self) -> dict[str, float]:
         """How much they differ by kind, each 0 to 1.
 
@@ -128,10 +134,12 @@ class WordPair:
         """
         if not self.said_by_both:
             return {"words": 1.0}
-        found = {"log p": _lost(self.logprob_change), "seen": _lost(self.seen_change)}
-        if self.a is not None and self.b is not None and self.a.logprob is None and self.score_change is not None:
-            largest = max(abs(self.a.score or 0.0), abs(self.b.score or 0.0))
-            found = {"value": min(abs(self.score_change) / largest, 1.0) if largest else 0.0}
+        known = [side.logprob is not None for side in (self.a, self.b) if side is not None]
+        gone = any(known) and not all(known)  # impossible with one of them: log p is −∞
+        found = {"log p": 1.0 if gone else _lost(self.logprob_change), "seen": _lost(self.seen_change)}
+        if self.is_number:
+            largest = max(abs(side.score or 0.0) for side in (self.a, self.b) if side is not None)
+            found = {"value": min(abs(self.score_change or 0.0) / largest, 1.0) if largest else 0.0}
         return {**found, "map": 0.0 if self.maps is None else self.maps.size}
 
     @property
