@@ -10,8 +10,9 @@ from vlx.errors import Failure, InputError, VlxError
 from vlx.folder import manifest
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
-from vlx.folder.run import _is_done, _stoppable
+from vlx.folder.run import is_done
 from vlx.folder.sources import digest
+from vlx.interrupts import stoppable
 
 PAGE, TABLE = "index.html", "differences.csv"
 Compared = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]
@@ -34,10 +35,10 @@ def run(
     Returns the comparison of all items, and how many were not reached. Raises InputError where a picture has changed
     since it was compared, OutputError where the folder is full.
     """
-    done = set() if overwrite else {item.key for item in items if _is_done(held, item)}
+    done = set() if overwrite else {item.key for item in items if is_done(held, item)}
     todo = [item for item in items if item.key not in done]
     reached = 0
-    with _stoppable() as stop:
+    with stoppable() as stop:
         found = iter(compared(todo))
         for item in todo:
             if stop.is_set():

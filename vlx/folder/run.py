@@ -1,12 +1,8 @@
 """A run over many pictures: pages and lines as results come, tables and gallery at the end; it can be cut off."""
 
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from vlx import files
 from vlx.errors import InputError
@@ -16,6 +12,7 @@ from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
 from vlx.folder.results import Result, Results
+from vlx.interrupts import stoppable
 from vlx.report import table
 
 Explained = Callable[[Sequence[Item]], Results]
@@ -64,10 +61,10 @@ def run(
     Raises InputError where a picture has changed since it was explained, OutputError where the folder is full.
     """
     stems = names.stems(items, held, overwrite)
-    done = set() if overwrite else {item.key for item in items if _is_done(held, item)}
+    done = set() if overwrite else {item.key for item in items if is_done(held, item)}
     todo = [item for item in items if item.key not in done]
     reached = 0
-    with _stoppable() as stop:
+    with stoppable() as stop:
         made = results.here(todo, explained, stems, command) if elsewhere is None else elsewhere(todo, stems, command)
         for item, result in made:
             _write(held, stems[item.key], result)
@@ -90,7 +87,7 @@ def finish(held: Manifest, items: Sequence[Item]) -> None:
         file.writelines(map(manifest.line, held.records(keys)))
 
 
-def _is_done(held: Manifest, item: Item) -> bool:
+def is_done(held: Manifest, item: Item) -> bool:
     """Whether an item is done. Raises InputError when its picture is another one by now."""
     state = held.states.get(item.key)
     if state is None or state.status != "done":
@@ -129,23 +126,3 @@ def _summary(held: Manifest, items: Sequence[Item], again: int, left: int) -> Su
 
 
 _NONE = manifest.State("", "", None, 0)
-
-
-@contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """An event that the first SIGINT sets; the second one interrupts at once. Outside the main thread: never set."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def asked(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, asked)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
