@@ -46,10 +46,19 @@ def test_a_caption_has_a_row_a_word_with_what_it_owes_and_its_reasons() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nats", "told"), [(0.0, "0 %"), (0.6931, "50 %"), (3.0, "95 %"), (9.0, "> 99 %"), (-0.0, "0 %")]
+    ("nats", "told"),
+    [
+        (0.0, "0 %"),
+        (-0.0, "0 %"),
+        (0.001, "< 1 %"),
+        (0.6931, "50 %"),
+        (3.0, "95 %"),
+        (9.0, "> 99 %"),
+        (-1, "against it"),
+    ],
 )
-def test_what_is_lost_of_p(nats: float, told: str) -> None:
-    assert brief.lost(nats) == told
+def test_what_is_owed_is_told_in_percent_of_p_as_the_page_has_it(nats: float, told: str) -> None:
+    assert brief.owed(replace(caption_explanation()[0], seen=nats)) == told
 
 
 def test_not_more_than_three_reasons_and_perhaps_where_they_were_not_shown_to_matter() -> None:
@@ -79,7 +88,7 @@ def test_an_answer_a_contrast_and_an_empty_text() -> None:
     assert lines[4].startswith("otherwise: white 3.0 %, blue ")
     lines = printed(brief.brief(contrast_explanation(), 80), 80)
     assert "asked to explain: red rather than white" in lines
-    assert any(re.search(r"red − white +95\.1 % +\+4\.30 nats of lead", line) for line in lines)
+    assert any(re.search(r"red − white +95\.1 % +74 × likelier", line) for line in lines)
     assert not any("otherwise" in line for line in lines)
     nothing = replace(caption_explanation(), text="", words=(), phrases=())
     assert "(nothing)" in printed(brief.brief(nothing, 80), 80)[0]
@@ -174,7 +183,13 @@ def test_json_is_whole_in_every_encoding(there: Path) -> None:
         done = vlx(there, *asked, PYTHONIOENCODING=encoding, LC_ALL="C.UTF-8")
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout.decode(encoding))
+        assert list(told)[:4] == ["path", "caption", "text", "words"]
         assert told["path"] == "größe 漢.png"
+        assert [(word["word"], 0 < word["p"] < 1) for word in told["words"]] == [
+            ("a", True),
+            ("red", True),
+            ("house", True),
+        ]
 
 
 # The commands

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vlx.cli_options import LOADING, console, progress
+from vlx.cli_options import LOADING, Spelled, console, progress
 
 if TYPE_CHECKING:
     from vlx.evaluation import Result
@@ -29,7 +29,7 @@ METRICS = tuple(dict.fromkeys((*OF_SCENES, *OF_PHOTOGRAPHS)))
 @click.option("--occlusion", is_flag=True, help="Also hide the picture at each map's peak (slower).")
 @click.option(
     "--metrics",
-    type=click.Choice(METRICS),
+    type=Spelled(METRICS, "metrics"),
     help="Do maps point at the right things? Does occlusion agree? Does a VQA model look at all? Are reasons true? Are "
     "captions good?  Default: pointing on scenes, captions on photographs.",
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlx.cli_options import DEVICE
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -57,6 +59,7 @@ def names() -> None:
 @click.option("--categories", help="Only names of these categories, as in object,part.")
 @click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected.")
 @click.option("--model", help="The model, where the table does not name it.")
+@DEVICE
 @click.option("-o", "--out", type=FILE, help="Where to draw them, .png; default: unit-N.png.")
 def show(
     table: Path,
@@ -66,6 +69,7 @@ def show(
     categories: str | None,
     data: str | None,
     model: str | None,
+    device: str | None,
     out: Path | None,
 ) -> None:
     """Print the detectors of a TABLE (.h5, or any that `vlx names import` reads), or all names of one unit.
@@ -95,7 +99,7 @@ def show(
             raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(found) - 1}")
         console.print(_rows(found, found.candidates(unit)))
         if data is not None:
-            click.echo(_drawn(found, unit, data, model, out or Path(f"unit-{unit}.png")))
+            click.echo(_drawn(found, unit, data, model, device, out or Path(f"unit-{unit}.png")))
         return
     measured = found.metric == "iou" or any(name.auc == name.auc for name in found)
     listed = list(found.detectors(iou, auc).values()) if measured else [name for name in found if name.concept]
@@ -145,7 +149,10 @@ def export(table: Path, out: Path) -> None:
 @click.option("--data", help="Pictures on which it says the words; default: drawn scenes, where names are of them.")
 @click.option("--question", help="What a model that answers questions is asked.")
 @click.option("--n", "count", type=click.IntRange(min=1), default=40, show_default=True, help="How many pictures.")
-def check(table: Path, model: str | None, data: str | None, question: str | None, count: int) -> None:
+@DEVICE
+def check(
+    table: Path, model: str | None, data: str | None, question: str | None, count: int, device: str | None
+) -> None:
     """Look for swapped labels in a TABLE: units named red should add more to "red" than to "blue".
 
     Exit code 1 where labels are seen to be swapped, or none could be tested.
@@ -161,7 +168,7 @@ def check(table: Path, model: str | None, data: str | None, question: str | None
         if found.metric == "auc" and "scenes:" not in str(found.about.get("dataset", "")):
             raise click.ClickException("its names are of photographs: say which to look at, as --data captions:DIR")
         data = SCENES
-    task = _model_of(found, model)
+    task = _model_of(found, model, device)
     from vlx.neuron_names import witness
 
     told = witness(found, task, data, question=question, pictures=count)
@@ -189,7 +196,7 @@ def _testimonies(told: "Witness") -> "Table":
     return shown
 
 
-def _model_of(found: "NeuronNames", model: str | None) -> Any:
+def _model_of(found: "NeuronNames", model: str | None, device: str | None) -> Any:
     """The model given, or that of the table."""
     import vlx
 
@@ -197,7 +204,7 @@ def _model_of(found: "NeuronNames", model: str | None) -> Any:
     if not name:
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     try:
-        return vlx.load(name)
+        return vlx.load(name, **({} if device is None else {"device": device}))
     except vlx.VlxError as error:
         asked = "" if model else "; the table names it so: give --model, a name or a bundle folder"
         raise click.ClickException(f"{error}{asked}") from None
@@ -225,7 +232,7 @@ def _listed(categories: str) -> list[str]:
     return found
 
 
-def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: Path) -> Path:
+def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, device: str | None, out: Path) -> Path:
     """Draw the top pictures of a unit and say where."""
     from vlx.files import require_place
     from vlx.neuron_names import open_data
@@ -237,7 +244,7 @@ def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, out: P
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     pictures = open_data(data)
     units.require_data(found, pictures)
-    task = _model_of(found, model)
+    task = _model_of(found, model, device)
     for note in units.save(task, found, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out

@@ -72,8 +72,9 @@ MEANINGS = ("softmax", "sigmoid", "probabilities", "value")
 OUTPUTS = click.option(
     "--outputs", type=click.Choice(MEANINGS), help="What a classifier's output means; default: found by trying."
 )
+DEVICE = click.option("--device", help="Where to run: cpu, cuda, cuda:1, mps; default: cpu.")
 _LOADING = (
-    click.option("--device", help="Where to run: cpu, cuda, cuda:1, mps; default: cpu."),
+    DEVICE,
     click.option("--dtype", help="Numbers to run in: float32, bfloat16, float16; default: float32."),
     click.option("--revision", help="For hf: models, the commit, branch or tag on the hub."),
 )

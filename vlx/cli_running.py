@@ -1,6 +1,7 @@
 """What the commands over many pictures share: their options, the run, and what is printed of it."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT = Path("vlx-report")
 INTERRUPTED = 130
+ANSWER = ("path", "caption", "question", "answer", "instead_of", "text", "words", "page", "status", "error")
 LISTED = 20  # failures that the summary names
 _OPTIONS = (
     click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them."),
@@ -266,8 +268,17 @@ def _again(record: Mapping[str, Any], out: Path, running: Running, count: int) -
 
 
 def _json(record: Mapping[str, Any]) -> str:
+    """One line, the answer first: what was asked and said, each word with its p, the page; then all else."""
     plain = "utf" not in str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    return json.dumps({name: value for name, value in record.items() if name != "thumbnail"}, ensure_ascii=plain)
+    told = {name: record[name] for name in (*ANSWER, *record) if name in record and name != "thumbnail"}
+    if "words" in told:
+        told["words"] = [_with_p(word) for word in told["words"]]
+    return json.dumps(told, ensure_ascii=plain)
+
+
+def _with_p(word: Mapping[str, Any]) -> dict[str, Any]:
+    logprob = word["logprob"]
+    return {"word": word["word"], "p": None if logprob is None else float(f"{math.exp(logprob):.6g}"), **word}
 
 
 def _line(progress: "Progress | None", text: str, error: bool = False) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vlx.explanation import Explanation, WordExplanation
 from vlx.language import are_words, is_content
-from vlx.report import answers, chances, reasons, text, wording
+from vlx.report import answers, chances, reasons, sentences, strength, text, wording
 
 REASONS = 3  # at most, a word
 OTHERS = 3  # other answers that are named
@@ -63,25 +63,16 @@ def legend(*shown: Explanation) -> list[Text]:
 def owed(word: WordExplanation, instead_of: str | None = None) -> str:
     """What the word owes to the picture: the share of its p that is lost without it, in percent.
 
-    Of a contrast it is what the lead loses, in nats; of a number its own unit. Empty when it was not asked for.
+    Of a contrast it is how many times likelier the picture makes it; of a number its own unit. Empty when it was not
+    asked for.
     """
     if word.seen is None or math.isnan(word.seen):
         return ""
     if chances.is_number(word):
         return wording.difference(word.seen)
     if instead_of is not None:
-        return f"{wording.difference(word.seen)} nats of lead"
-    return "against it" if word.seen <= -0.005 else lost(word.seen)
-
-
-def lost(nats: float) -> str:
-    """The share of p that a fall of log p by so many nats takes away.
-
-    >>> lost(0.6931)
-    '50 %'
-    """
-    part = -math.expm1(-max(nats, 0.0))
-    return "> 99 %" if 0.995 <= part < 1 else f"{100 * part + 0.0:.0f} %"
+        return f"{sentences.times(abs(word.seen))} {'likelier' if word.seen >= 0 else 'less likely'}"
+    return "against it" if word.seen <= -0.005 else sentences.part(strength.share(word.seen))
 
 
 def _parted(why: Explanation) -> tuple[Sequence[WordExplanation], Sequence[WordExplanation]]:

@@ -47,7 +47,7 @@ def of(word: WordExplanation) -> float | None:
 
 def share(nats: float) -> float:
     """What share of p a fall of log p by so many nats takes away, 0 to 1."""
-    return -math.expm1(-max(nats, 0.0))
+    return -math.expm1(-max(nats, 0.0)) + 0.0
 
 
 def carried(word: WordExplanation) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from vlx.errors import InputError
 from vlx.explanation import Explanation, WordExplanation
 from vlx.language import is_content
+from vlx.reasons import Because
 from vlx.report import wording
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def words(why: Explanation) -> list[Record]:
 
     ``logprob`` and ``seen`` in nats (``logprob`` None of numbers), ``owed``: whether the picture carries the word (None
     where nobody asked), ``check`` and ``share`` of `vlx.map_check`, ``peak``: see `peak_box`, ``content``: whether the
-    word says something of its own.
+    word says something of its own, ``because``: the concepts that its sentence names (None where nobody asked).
     """
     return [_word(why, word) for word in why.words]
 
@@ -130,7 +131,14 @@ def _word(why: Explanation, word: WordExplanation) -> Record:
         "share": None if check is None else rounded(check.share),
         "peak": peak_box(word),
         "content": says_something(why, word),
+        "because": None if word.because is None else _because(word.because),
     }
+
+
+def _because(because: Because) -> Record:
+    """The concepts that the sentence names, with what the trials of their units say."""
+    matters = None if because.check is None else because.check.matters
+    return {"matters": matters, "names": [{"concept": one.concept, "named": one.named} for one in because.said]}
 
 
 def says_something(why: Explanation, word: WordExplanation) -> bool:
