@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.language import close_matches, shortened
 from vlx.spelling import method_name
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ class Spelled(click.Choice[str]):
         plain = method_name(value)
         if plain in self.choices:
             return plain
+        from vlx.language import close_matches, shortened
+
         near = close_matches(plain, self.choices)
         hint = f"; close: {', '.join(near)}" if near else ""
         self.fail(f"no {self.noun} {shortened(str(value))!r}{hint}. Known: {', '.join(self.choices)}", param, ctx)
