@@ -8,6 +8,7 @@ from typing import Any
 
 from vlx import json_files
 from vlx.errors import ModelError
+from vlx.tasks.shared.folder import require_inside
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -19,6 +20,8 @@ LAYERS = re.compile(r"(layers?|depths?|blocks|stages)$")  # each takes time to b
 COUNTS = ((LAYERS, 2**10), (re.compile(r"labels$"), 2**20), (re.compile(""), 2**31 - 1))
 PIXELS = ((re.compile(""), 2**14),)
 SLACK = 2**24  # weights
+ADAPTER = "adapter_config.json"
+READ = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -76,9 +79,12 @@ def check_size(folder: Path, weights: int) -> None:
 def check_files(folder: Path, *, safetensors_only: bool, text: bool = True) -> None:
     """Raises ModelError that names each missing file; for weights that are only there as a pickle, says what to do.
 
+    Also for a folder that has its weights, or anything else that is read, from outside of it.
+
     ``text``: whether the model needs a tokenizer.
     """
     there = {path.name for path in folder.iterdir()}
+    _check_inside(folder)
     weights, pickles = bool(there & set(WEIGHTS)), sorted(there & set(PICKLES))
     wanted: list[tuple[str, ...]] = [] if weights or pickles else [WEIGHTS]
     wanted += [PROCESSORS, TOKENIZERS] if text else [PROCESSORS]
@@ -98,10 +104,29 @@ def _missing_shards(folder: Path, safetensors: bool) -> list[str]:
         names = sorted(set(json_files.read(index, ModelError)["weight_map"].values()))
     except (ModelError, ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(f"{index}: not readable as an index of weights; copy or download it again") from None
-    outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-    if outside:
-        raise ModelError(f"{index} names weights outside of its folder ({str(outside[0])[:80]}); do not trust it")
+    for name in names:
+        _check_name(index, name)
     return [name for name in names if not (folder / name).is_file()]
+
+
+def _check_inside(folder: Path) -> None:
+    """Raises ModelError for what leads out of a folder: names in its configuration, adapters of PEFT, links."""
+    config = json_files.read(folder / CONFIG, ModelError)
+    if isinstance(config, dict) and config.get("transformers_weights") is not None:
+        _check_name(folder / CONFIG, config["transformers_weights"])
+    if (folder / ADAPTER).exists():
+        raise ModelError(
+            f"{folder} has an adapter of PEFT ({ADAPTER}), which names a model elsewhere; merge the two "
+            "(merge_and_unload) and save the whole"
+        )
+    for path in sorted(folder.iterdir()):
+        if path.suffix in READ:
+            require_inside(path)
+
+
+def _check_name(where: Path, name: Any) -> None:
+    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\:\0]", name):
+        raise ModelError(f"{where} names weights outside of its folder ({str(name)[:80]}); do not trust it")
 
 
 def pickled(file: str = PICKLES[0]) -> str:

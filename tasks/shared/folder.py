@@ -77,6 +77,7 @@ def read_config(folder: Path, made: type[C], task: str, rules: dict[str, Rule]) 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    require_inside(path)
     if not path.exists():
         raise ModelError(f"{folder}: no config.json; a vlx bundle holds config.json and weights.safetensors")
     if path.is_dir():
@@ -138,6 +139,7 @@ def read_weights(folder: Path, made: Callable[[], nn.ModuleDict]) -> nn.ModuleDi
     weights, and for a configuration that no network can be made of.
     """
     path = folder / "weights.safetensors"
+    require_inside(path)
     if not path.is_file():
         raise ModelError(f"{folder}: no weights.safetensors here" + _pickle_advice(folder))
     try:
@@ -157,6 +159,16 @@ def read_weights(folder: Path, made: Callable[[], nn.ModuleDict]) -> nn.ModuleDi
     networks = made()
     networks.load_state_dict(weights)
     return networks.eval()
+
+
+def require_inside(path: Path) -> None:
+    """Raises ModelError for a link that leads out of its folder; not for those of the hub's cache to its own blobs."""
+    if not path.is_symlink():
+        return
+    folder, target = path.parent.resolve(), path.resolve()
+    homes = [folder, folder.parent.parent / "blobs"] if folder.parent.name == "snapshots" else [folder]
+    if not any(target.is_relative_to(home) for home in homes):
+        raise ModelError(f"{path} is a link out of its folder ({str(target)[-120:]}); put a copy of the file there")
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
