@@ -116,7 +116,7 @@ def test_lists_give_every_picture_its_texts(photos: Path, tmp_path: Path, monkey
         ("l.jsonl", "[" * 100_000, r"line 1: no JSON"),
         ("l.csv", "path,caption\na,b,c\n", r"line 2: more cells than the header has"),
         ("l.csv", "path,caption\na\n", r"line 2: fewer cells than the header has"),
-        ("l.csv", "path;caption\na;b\n", r"line 2: no path"),
+        ("l.csv", "file;caption\na;b\n", r"line 2: no path"),
         ("l.csv", b"path\n\xff.png\n", r"is not UTF-8 \(byte 5\)"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx.cli_options import LOADING
-from vlx.cli_running import INTERRUPTED
+from vlx.cli_running import INTERRUPTED, writable
 from vlx.interrupts import stoppable
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def dissect(
     if out.suffix.lower() != ".h5":
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
     require_place(out)
+    writable(out.parent)
     task, data = vlx.load(model, **loading), open_data(dataset)
     kept = out.with_name(out.name + ".part")
     with _interruptible(kept) as progress:

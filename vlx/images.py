@@ -96,6 +96,8 @@ def _from_path(source: str | os.PathLike[Any]) -> Picture:
         with path.open("rb") as file:
             return _from_file(file, path)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise MissingImage(f"{path} is a link to {path.readlink()}, which is not there") from None
         raise MissingImage(f"{path}: no such file; {_nearby(path)}") from None
     except PermissionError:
         raise ImageError(f"{path} cannot be read: permission denied; allow it with chmod +r") from None

@@ -54,8 +54,9 @@ def items(
     (.tar) and datasets (``hf-dataset:NAME:SPLIT``).
 
     Folders give the files in them that end like pictures, in order of their names, those of folders in them with
-    ``recursive``; hidden ones and the folder ``leave_out`` are passed by. A list is .jsonl or .csv with ``path`` and
-    any of the ``columns``. A path that leads nowhere is an item too: it fails when its turn comes, and alone.
+    ``recursive``; hidden ones, links to folders (with a note) and the folder ``leave_out`` are passed by. A list is
+    .jsonl or .csv with ``path`` and any of the ``columns``. A path that leads nowhere is an item too: it fails when its
+    turn comes, and alone.
 
     Raises InputError for a pattern or folder without a picture, and for lists that cannot be read.
     """
@@ -72,10 +73,13 @@ def items(
         elif sources.is_dataset(one):
             found += map(Item, sources.of_dataset(one))
         else:
-            found += map(Item, _taken_apart(_paths(one, recursive, leave_out)))
+            found += map(Item, _taken_apart(_paths(one, recursive, leave_out, notes)))
     once = tuple({item.key: item for item in found}.values())
     if not once:
-        raise InputError("no picture was named; give a path, a folder, a quoted pattern, a list, or - and paths")
+        named = {"-": "standard input is empty: "}.get(given[0], f"{given[0]} is empty: ") if given else ""
+        raise InputError(
+            f"{named}no picture was named; give a path, a folder, a quoted pattern, a list, or - and paths"
+        )
     twice = len(found) - len(once)
     return Found(once, (*dict.fromkeys(notes), *([f"named more than once, explained once: {twice}"] if twice else [])))
 
@@ -90,15 +94,22 @@ def _is_list(given: str) -> bool:
     return given.lower().endswith(LISTS) and not os.path.isdir(given)
 
 
-def _paths(given: str, recursive: bool, leave_out: Path | None) -> list[str]:
+def _paths(given: str, recursive: bool, leave_out: Path | None, notes: list[str]) -> list[str]:
     if _exists(given, os.path.isdir):
-        return _of_folder(given, recursive, leave_out)
+        return _of_folder(given, recursive, leave_out, notes)
     if _exists(given, os.path.lexists) or not glob.has_magic(given) or re.match(r"https?://", given):
         return [given]
     found = sorted(path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
     if not found:
         raise InputError(f"{given}: no file has a name like it; is the pattern right, and quoted?")
-    return found
+    pictures = [path for path in found if _is_picture(path) or sources.is_shard(path)]
+    if pictures and len(pictures) < len(found):
+        notes.append(f"{given}: files of other kinds, passed by: {len(found) - len(pictures)}")
+    return pictures or found
+
+
+def _is_picture(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in ENDINGS
 
 
 def _taken_apart(paths: Iterable[str]) -> Iterator[str]:
@@ -114,10 +125,10 @@ def _exists(given: str, kind: Any) -> bool:
         return False
 
 
-def _of_folder(folder: str, recursive: bool, leave_out: Path | None) -> list[str]:
+def _of_folder(folder: str, recursive: bool, leave_out: Path | None, notes: list[str]) -> list[str]:
     out = None if leave_out is None else os.path.realpath(leave_out)
-    walk = list(_walked(folder, recursive, out))
-    found = [path for path in walk if os.path.splitext(path)[1].lower() in ENDINGS]
+    walk = list(_walked(folder, recursive, out, notes))
+    found = list(filter(_is_picture, walk))
     if found:
         return found
     deeper = not recursive and any(entry.is_dir() for entry in Path(folder).iterdir())
@@ -125,11 +136,15 @@ def _of_folder(folder: str, recursive: bool, leave_out: Path | None) -> list[str
     raise InputError(f"{folder}: no picture in this folder; {hint}")
 
 
-def _walked(folder: str, recursive: bool, out: str | None) -> Iterator[str]:
+def _walked(folder: str, recursive: bool, out: str | None, notes: list[str]) -> Iterator[str]:
     def refused(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); leave it out or allow it") from None
 
     for top, folders, files in os.walk(folder, onerror=refused):
         kept = sorted(name for name in folders if not name.startswith("."))
         folders[:] = [name for name in kept if os.path.realpath(os.path.join(top, name)) != out] if recursive else []
+        links = [os.path.join(top, name) for name in folders if os.path.islink(os.path.join(top, name))]
+        notes += [
+            f"{link} is a link to a folder and not followed; name it, too, for the pictures there" for link in links
+        ]
         yield from (os.path.join(top, name) for name in sorted(files) if not name.startswith("."))

@@ -69,16 +69,23 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield from ((number, _object(path, number, line)) for number, line in lines if line.strip())
         return
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=_parted_by(text))
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(
                     f"{path}, line {reader.line_num}: {'more' if None in row else 'fewer'} cells than the header has; "
                     "put texts with commas in double quotes"
                 )
-            yield reader.line_num, {name.strip(): cell for name, cell in row.items() if cell.strip()}
+            yield reader.line_num, {name.strip().lower(): cell for name, cell in row.items() if cell.strip()}
     except csv.Error as error:
         raise InputError(f"{path}: no CSV that can be read ({error}); separate cells by commas") from None
+
+
+def _parted_by(text: str) -> str:
+    """What parts the cells: a comma, or what spreadsheets write in its place, told by the header."""
+    header = text.lstrip().partition("\n")[0].lower()
+    cells = {mark: {cell.strip(' "\r') for cell in header.split(mark)} for mark in ",;\t"}
+    return next((mark for mark, own in cells.items() if own & {"path", "question"}), ",")
 
 
 def _read(path: Path) -> str:

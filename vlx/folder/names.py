@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from vlx.errors import OutputError
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 
-RESERVED = frozenset({"index"})  # stems that pages cannot have
+DEVICES = {f"{name}{n}" for name in ("com", "lpt") for n in range(10)} | {"con", "prn", "aux", "nul"}  # of Windows
+RESERVED = frozenset({"index", *DEVICES})  # stems that pages cannot have
 LONGEST = 80  # characters of a stem
 BYTES = 200  # of a stem
 _UNFIT = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|?*#%\ud800-\udfff]+")  # what a name, or a page's address, cannot have
@@ -21,11 +23,11 @@ def stems(items: Sequence[Item], held: Manifest, overwrite: bool = False) -> dic
 
     Items that the manifest knows keep theirs; what else lies in the folder is not written over unless ``overwrite``.
     """
-    counts = Counter(_plain(item.path).casefold() for item in items)
-    taken = {state.stem.casefold() for state in held.states.values() if state.stem} | RESERVED
+    counts = Counter(_folded(_plain(item.path)) for item in items)
+    taken = {_folded(state.stem) for state in held.states.values() if state.stem} | RESERVED
 
     def free(stem: str) -> bool:
-        return stem.casefold() not in taken and (overwrite or not (held.folder / f"{stem}.html").exists())
+        return _folded(stem) not in taken and (overwrite or not (held.folder / f"{stem}.html").exists())
 
     found = {}
     for item in items:
@@ -35,13 +37,18 @@ def stems(items: Sequence[Item], held: Manifest, overwrite: bool = False) -> dic
             continue
         digits = hashlib.sha256(f"{held.job.command} {item.key}".encode()).hexdigest()
         hashed = (f"{stem}-{digits[:count]}" for count in range(8, len(digits) + 1))
-        choices = [*([stem] if counts[stem.casefold()] == 1 else []), *hashed]
+        choices = [*([stem] if counts[_folded(stem)] == 1 else []), *hashed]
         chosen = next(filter(free, choices), None)
         if chosen is None:
             raise OutputError(f"{held.folder}: no name is left for the page of {item.path}; give another --out")
-        taken.add(chosen.casefold())
+        taken.add(_folded(chosen))
         found[item.key] = chosen
     return found
+
+
+def _folded(stem: str) -> str:
+    """What file systems that know no case, or one way alone to write an é, take for the same name."""
+    return unicodedata.normalize("NFC", stem).casefold()
 
 
 def _plain(path: str) -> str:
