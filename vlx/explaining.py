@@ -20,7 +20,7 @@ from vlx.contrast import contrasted
 from vlx.errors import Failure, ModelError, in_own_words
 from vlx.explanation import Explanation
 from vlx.geometry import Grid, Placement
-from vlx.kept import Kept
+from vlx.kept import Kept, Latest
 from vlx.nested import joined, nested
 from vlx.occlusion import hidden_parts, parts
 from vlx.options import Options
@@ -77,15 +77,21 @@ def explained(
     shown: Sequence[Shown],
     predictions: Sequence[Prediction],
     options: Sequence[Options],
+    latest: Latest,
 ) -> Iterator[Explanation | Failure]:
-    """An explanation of each picture of a batch, or a failure by its name, in order."""
+    """An explanation of each picture of a batch, or a failure by its name, in order.
+
+    ``latest`` knows what was seen of the picture before, should the next question be about the same one.
+    """
     begun = [
         attempt(name, partial(_begun, task, one, rows(features, [row]), prediction, wish))
         for row, (name, one, prediction, wish) in enumerate(zip(names, shown, predictions, options, strict=True))
     ]
     maps = _together(task, [one for one in begun if isinstance(one, Begun) and one.asked])
     contexts = [
-        attempt(name, partial(_context, task, one, maps.get(id(one)))) if isinstance(one, Begun) and one.asked else None
+        attempt(name, partial(_context, task, one, maps.get(id(one)), latest))
+        if isinstance(one, Begun) and one.asked
+        else None
         for name, one in zip(names, begun, strict=True)
     ]
     joint = iter(_companies([one for one in contexts if isinstance(one, Known)]))
@@ -124,13 +130,15 @@ def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, optio
     return Begun(one, seen, features, prediction, options, placement, asked, provenance, scope)
 
 
-def _context(task: Task, one: Begun, attribution: engine.Attribution | None) -> Known:
+def _context(task: Task, one: Begun, attribution: engine.Attribution | None, latest: Latest) -> Known:
     """The picture with its maps, which were taken together with others' or are taken now."""
     needs = not isinstance(one.options.method, methods.Hiding) or one.options.naming is not None
     found = measured(_attributed(task, one) if attribution is None else attribution)
     found = tried(task, one.features, one.asked, found, needs_gradient=needs)
     grid = one.placement.grid
-    context = Context(task, one.shown, one.features, one.prediction, one.asked, *stacked(found), grid, one.options)
+    context = Context(
+        task, one.shown, one.features, one.prediction, one.asked, *stacked(found), grid, one.options, latest=latest
+    )
     return Known(context, found, attribution is not None)
 
 

@@ -1,7 +1,10 @@
 """What is measured once for a task and kept while the task lives."""
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 from weakref import finalize
+
+T = TypeVar("T")
 
 
 class Kept:
@@ -20,3 +23,18 @@ class Kept:
                 return {}
             self._dicts[number] = {}
         return self._dicts[number]
+
+
+class Latest:
+    """What was made of the last thing at hand, for the next question about the very same one."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, Hashable, Any]] = {}
+
+    def of(self, source: Any, version: Hashable, what: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives; of the same ``source`` and ``version`` as last time what it gave then."""
+        known, then, made = self._made.get(what, (None, None, None))
+        if known is not source or then != version:
+            made = make()
+            self._made[what] = source, version, made
+        return cast(T, made)

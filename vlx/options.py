@@ -163,6 +163,7 @@ class Turns(Iterator[tuple[Any, Options]]):
     """
 
     def __init__(self, images: Iterable[Any], common: Options, own: Sequence[Options] = ()) -> None:
+        self.listed = isinstance(images, Sequence)  # its pictures may be taken ahead of their turn
         self._images, self._common, self._own = iter(images), common, own
         self._turn, self._lost = 0, False
 

@@ -1,31 +1,33 @@
 """From a picture to its explanation: open, prepare, features, predict, attribute, probe, assemble."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from inspect import ismethod
 from itertools import count, groupby, islice
 from os import PathLike
 from traceback import clear_frames
-from typing import Any, Literal, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, Unpack, cast, overload
 from weakref import WeakMethod
 
 import torch
 
-from vlx import forks, methods, recommending
+from vlx import forks, methods, recommending, references
 from vlx.assembly import Shown
 from vlx.errors import Failure, InputError, in_own_words
 from vlx.explaining import attempt, explained, rows
 from vlx.explanation import Explanation
 from vlx.geometry import Frame
 from vlx.images import Picture, open_image
-from vlx.kept import Kept
-from vlx.options import SINGLE, Options, OptionsDict, each, shown
+from vlx.kept import Kept, Latest
+from vlx.options import SINGLE, Options, OptionsDict, Turns, each, shown
 from vlx.preparing import prepared
 from vlx.task import Features, Prediction, Query, Task, joined
 from vlx.tracing import measure_frame, refuse_on_its_side
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
-T = TypeVar("T")
+Opened = tuple[str, Shown, Options]
 PATIENCE = 100  # failures of an iterator of pictures in a row, before it is given up
 UNUSABLE = "the options cannot be used"
 BATCH = 16  # pictures that explain_many takes through the vision part at once
@@ -145,12 +147,34 @@ def _forgetting(found: Iterator[Explanation | Failure]) -> Iterator[Explanation 
 
 def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation | Failure]:
     """Explanations of the pictures, each with its own options, in order; a failure in the place of a broken one."""
-    drawn = _drawn(source)
-    while batch := list(islice(drawn, batch_size)):
-        opened = [one if isinstance(one, Failure) else _opened(task, *one) for one in batch]
+    latest = Latest()
+    for opened in _ahead(task, source, batch_size):
         for readable, group in groupby(opened, key=lambda one: not isinstance(one, Failure)):
             members = list(group)
-            yield from _in_turn(task, cast(Any, members)) if readable else cast("list[Failure]", members)
+            yield from _in_turn(task, cast(Any, members), latest) if readable else cast("list[Failure]", members)
+
+
+def _ahead(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[list[Opened | Failure]]:
+    """The pictures, opened and prepared, ``batch_size`` at a time; those of lists in a thread, one batch ahead.
+
+    What an iterator gives is taken in the caller's thread, when its turn comes: it may be a camera, or a database.
+    """
+    drawn, last = _drawn(source), _Last()
+
+    def batch() -> list[Opened | Failure]:
+        return [one if isinstance(one, Failure) else _opened(task, *one, last) for one in islice(drawn, batch_size)]
+
+    opened = batch()
+    if not (isinstance(source, Turns) and source.listed):
+        while opened:
+            yield opened
+            opened = batch()
+        return
+    with ThreadPoolExecutor(1, "vlx-open") as pool:
+        while opened:
+            following = pool.submit(copy_context().run, batch)
+            yield opened
+            opened = following.result()
 
 
 def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Options] | Failure]:
@@ -173,26 +197,41 @@ def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Op
         yield str(image) if isinstance(image, str | PathLike) else f"picture {number}", image, options
 
 
-def _opened(task: Task, name: str, image: Any, options: Options) -> "tuple[str, Shown, Options] | Failure":
-    return attempt(name, lambda: (name, _show(task, open_image(image)), options))
+class _Last:
+    """The last picture that was opened: the same one again is the very same `Shown`, so that it is seen once."""
+
+    def __init__(self) -> None:
+        self.shown: Shown | None = None
+
+    def of(self, task: Task, picture: Picture) -> Shown:
+        """The picture as the model gets it."""
+        known = self.shown
+        same = known is not None and (known.picture.name, known.picture.notes) == (picture.name, picture.notes)
+        if known is None or not same or not references.same(known.picture.image, picture.image):
+            self.shown = known = _show(task, picture)
+        return known
 
 
-def _in_turn(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
+def _opened(task: Task, name: str, image: Any, options: Options, last: _Last) -> "Opened | Failure":
+    return attempt(name, lambda: (name, last.of(task, open_image(image)), options))
+
+
+def _in_turn(task: Task, batch: list[Opened], latest: Latest) -> Iterator[Explanation | Failure]:
     """Explanations of pictures that could be opened; where they cannot be taken together, of each alone."""
     names = [name for name, _, _ in batch]
     ready = attempt(names[0], lambda: _settled(task, [(one, options) for _, one, options in batch]))
     if isinstance(ready, Failure):
-        yield from [ready] if len(batch) == 1 else _each_alone(task, batch)
+        yield from [ready] if len(batch) == 1 else _each_alone(task, batch, latest)
         return
     left = iter(names)
     for _, same in groupby(ready, key=lambda one: one[0].inputs.shape):
         group = list(same)
-        yield from _explain_batch(task, list(islice(left, len(group))), *zip(*group, strict=True))
+        yield from _explain_batch(task, list(islice(left, len(group))), *zip(*group, strict=True), latest=latest)
 
 
-def _each_alone(task: Task, batch: "list[tuple[str, Shown, Options]]") -> Iterator[Explanation | Failure]:
+def _each_alone(task: Task, batch: list[Opened], latest: Latest) -> Iterator[Explanation | Failure]:
     for one in batch:
-        yield from _in_turn(task, [one])
+        yield from _in_turn(task, [one], latest)
 
 
 def _settled(task: Task, pictures: list[tuple[Shown, Options]]) -> list[tuple[Shown, Options]]:
@@ -242,21 +281,26 @@ def _frame(task: Task, size: tuple[int, int]) -> Frame:
 
 
 def _explain_batch(
-    task: Task, names: Sequence[str], pictures: Sequence[Shown], options: Sequence[Options]
+    task: Task, names: Sequence[str], pictures: Sequence[Shown], options: Sequence[Options], *, latest: Latest
 ) -> Iterator[Explanation | Failure]:
     """Explanations of pictures of one size; where the model fails on all together, of each alone."""
-    ran = attempt(names[0], lambda: _ran(task, pictures, options))
+    ran = attempt(names[0], lambda: _ran(task, pictures, options, latest))
     if isinstance(ran, Failure):
         each_alone = zip(names, pictures, options, strict=True) if len(names) > 1 else ()
         yield from [ran] if len(names) == 1 else ()
         for name, one, wish in each_alone:
-            yield from _explain_batch(task, [name], [one], [wish])
+            yield from _explain_batch(task, [name], [one], [wish], latest=latest)
         return
-    yield from explained(task, names, ran[0], pictures, ran[1], options)
+    yield from explained(task, names, ran[0], pictures, ran[1], options, latest)
 
 
-def _ran(task: Task, pictures: Sequence[Shown], options: Sequence[Options]) -> tuple[Features, list[Prediction]]:
-    features = task.features(task.place(torch.stack([one.inputs for one in pictures])))
+def _ran(
+    task: Task, pictures: Sequence[Shown], options: Sequence[Options], latest: Latest
+) -> tuple[Features, list[Prediction]]:
+    def see() -> Features:
+        return task.features(task.place(torch.stack([one.inputs for one in pictures])))
+
+    features = latest.of(pictures[0], task.version(), "features", see) if len(pictures) == 1 else see()
     return features, _predicted(task, features, [wish.queries for wish in options])
 
 

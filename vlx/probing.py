@@ -17,6 +17,7 @@ from vlx.because import becauses
 from vlx.errors import InputError
 from vlx.explanation import Array
 from vlx.geometry import Grid
+from vlx.kept import Latest
 from vlx.map_check import MapCheck
 from vlx.map_trials import Trial, on_cells, trials, tried_all
 from vlx.occlusion import occlude
@@ -46,6 +47,7 @@ class Context:
     grid: Grid
     options: Options
     company: "Company" = field(default_factory=lambda: Company())
+    latest: Latest = field(default_factory=Latest)
 
     @property
     def targets(self) -> list[Target]:
@@ -106,9 +108,14 @@ class Company:
 
 def _elsewhere(contexts: Sequence[Context]) -> Sequence[Elsewhere]:
     """The references of each as the model sees them."""
-    task, asked = contexts[0].task, contexts[0].likely
-    if contexts[0].options.references is None:
-        return references.made_elsewhere(task, [one.shown.picture.image for one in contexts], asked=asked)
+    task, first = contexts[0].task, contexts[0]
+    if first.options.references is None:
+        pictures = [one.shown.picture.image for one in contexts]
+
+        def see() -> list[Elsewhere]:
+            return references.made_elsewhere(task, pictures, asked=first.likely)
+
+        return see() if len(contexts) > 1 else first.latest.of(first.shown, task.version(), "references", see)
     return [
         references.elsewhere(task, one.shown.picture.image, one.shown.inputs, one.options.references)
         for one in contexts

@@ -166,7 +166,7 @@ def elsewhere(
     """
     if own is None:
         return made_elsewhere(task, [picture], asked=asked)[0]
-    chosen = [n for n, one in enumerate(own.pictures) if not _same(one, picture)]
+    chosen = [n for n, one in enumerate(own.pictures) if not same(one, picture)]
     if not chosen:
         raise InputError("references hold nothing but the picture itself; give other pictures of your own")
     features = _own_features(task, own, picture, inputs)
@@ -188,7 +188,8 @@ def made_elsewhere(task: Task, pictures: Sequence[Image.Image], *, asked: Sequen
     return found
 
 
-def _same(one: Image.Image, other: Image.Image) -> bool:
+def same(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two pictures have the same pixels."""
     return one.size == other.size and one.mode == other.mode and one.tobytes() == other.tobytes()
 
 

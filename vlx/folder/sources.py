@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from vlx.errors import ImageError, InputError, in_own_words
 from vlx.files import read_bytes
@@ -57,6 +57,25 @@ def picture(path: str) -> str | Picture:
     """What `vlx.explain` takes: a file's path as it is, anything else opened."""
     data = content(path)
     return path if data is None else from_bytes(data, path)
+
+
+class Pictures(Sequence[str | Picture]):
+    """What `vlx.explain_many` takes, for paths in order; each is opened when it is asked for."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, place: int) -> str | Picture: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Pictures": ...
+
+    def __getitem__(self, place: int | slice) -> "str | Picture | Pictures":
+        return Pictures(self._paths[place]) if isinstance(place, slice) else picture(self._paths[place])
 
 
 def digest(path: str) -> str | None:
