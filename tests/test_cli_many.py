@@ -150,7 +150,9 @@ def test_every_picture_is_asked_every_question(photos: Path) -> None:
     Path("asked.jsonl").write_text(
         '{"question": "what?", "answer": "red"}\n{"question": "color what?", "instead_of": "blue"}'
     )
-    assert run("answer", photos, "--questions", "asked.jsonl", *options).exit_code == 0
+    asked = run("answer", photos, "--questions", "asked.jsonl", *options)
+    assert asked.exit_code == 0
+    assert " of 4 answers" in asked.stdout
     assert [(line["path"], line["question"]) for line in lines(Path("out"))[2:]] == [
         (f"photos/{name}.png", question) for name in "ab" for question in ("what?", "color what?")
     ]

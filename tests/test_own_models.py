@@ -186,11 +186,13 @@ def test_the_commands_take_it_and_the_manifest_knows_its_weights(here: Path) -> 
 
 def test_outputs_go_to_the_function_that_names_them(here: Path) -> None:
     write(
-        "def make(outputs=None):\n    return task(network(), outputs=outputs)\n"
+        "def make(outputs=None):\n    print('loading')\n    return task(network(), outputs=outputs)\n"
         "def plain():\n    return task(network())\n"
     )
     result = run("classify", "p.png", "--model", "mine.py:make", "--outputs", "sigmoid", "-o", "out", "--json")
     assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["status"] == "done", "what the file prints is no result"
+    assert "loading" in result.stderr
     assert "label" in run("classify", "p.png", "--model", "mine.py:make", "--outputs", "sigmoid", "-o", "b").stdout
     refused = run("classify", "p.png", "--model", "mine.py:plain", "--outputs", "sigmoid", "-o", "c")
     assert "mine.py:plain has no argument outputs; add it to the function" in refused.stderr

@@ -1,6 +1,8 @@
 """How commands open a model: of the right kind, told before anything is downloaded."""
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ def opened(kind: str, name: str, loading: Mapping[str, Any]) -> "tuple[Task, Cal
     told = kind_of(name, **loading)
     if told is not None:
         _refuse_other(told, kind, name)
-    task = vlx.load(name, **loading)
+    with redirect_stdout(sys.stderr):  # what a user's own file prints is no result
+        task = vlx.load(name, **loading)
     _refuse_other(task.kind, kind, name)
     own = own_models.parted(name)
     return task, partial(vlx.load, f"{own[0].resolve()}:{own[1]}" if own else name, **loading)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT = Path("vlx-report")
 INTERRUPTED = 130
 ANSWER = ("path", "caption", "question", "answer", "instead_of", "text", "words", "page", "status", "error")
+WHAT = {"answer": "answers", "classify": "classes"}  # that are explained, by command; else words
 LISTED = 20  # failures that the summary names
 _OPTIONS = (
     click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them."),
@@ -184,7 +185,7 @@ def run(job: "Job", found: "Found", explain: Explaining, command: "Callable[[Ite
         summary = folder.run(
             held, items, here, command=command, told=told, overwrite=running.overwrite, elsewhere=elsewhere
         )
-    _summed(summary, out, running, len(items))
+    _summed(summary, out, running, len(items), WHAT.get(job.command, "words"))
 
 
 @contextmanager
@@ -302,9 +303,9 @@ def show(why: "Explanation", verbose: bool = False) -> None:
             screen.print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
-def _summed(summary: "Summary", out: Path, running: Running, count: int) -> None:
+def _summed(summary: "Summary", out: Path, running: Running, count: int, what: str) -> None:
     if count > 1 and not running.quiet:
-        for line in _summary(summary, out):
+        for line in _summary(summary, out, what):
             click.echo(line.encode("utf-8", "replace").decode(), err=running.as_json)
     if summary.stopped:
         done = count - summary.left
@@ -314,7 +315,7 @@ def _summed(summary: "Summary", out: Path, running: Running, count: int) -> None
         sys.exit(1)
 
 
-def _summary(summary: "Summary", out: Path) -> Iterator[str]:
+def _summary(summary: "Summary", out: Path, what: str) -> Iterator[str]:
     """What was done, what failed and why, and how many words are not owed to the picture."""
     before = f" ({summary.again} of them before)" if summary.again else ""
     failed = f", failed: {len(summary.failed)}" if summary.failed else ""
@@ -325,7 +326,7 @@ def _summary(summary: "Summary", out: Path) -> Iterator[str]:
         yield f"  and {len(summary.failed) - LISTED} more, in {out / 'manifest.jsonl'}"
     if summary.words:
         checked = f", {summary.unchecked} failed their check" if summary.unchecked else ""
-        yield f"not owed to the picture: {summary.not_owed} of {summary.words} words{checked}"
+        yield f"not owed to the picture: {summary.not_owed} of {summary.words} {what}{checked}"
     yield str(out / "index.html")
 
 
