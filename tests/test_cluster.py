@@ -116,6 +116,13 @@ def test_two_workers_write_what_one_process_writes(photos: Path, model: Path) ->
     assert files_of(Path("alone")) == files_of(Path("shared"))
 
 
+@pytest.mark.usefixtures("two")
+def test_two_workers_dissect_to_the_same_table(model: Path, tmp_path: Path) -> None:
+    for given in (("alone.h5",), ("shared.h5", "--ray")):
+        assert run("dissect", model, "scenes:40", "--folds", 2, "-o", tmp_path / given[0], *given[1:]).exit_code == 0
+    assert (tmp_path / "alone.h5").read_bytes() == (tmp_path / "shared.h5").read_bytes()
+
+
 def planned(model: Path, **options: Any) -> cluster.Plan:
     load = partial(vlx.load, str(model))
     return cluster.Plan(load, task_digest, task_digest(load()), partial(deadly, **options))

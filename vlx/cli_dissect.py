@@ -3,18 +3,21 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli_options import LOADING
+from vlx.cli_options import LOADING, RAY
 from vlx.cli_running import INTERRUPTED, writable
 from vlx.interrupts import stoppable
 
 if TYPE_CHECKING:
-    from vlx.neuron_names.dissection.run import Progress
+    from vlx.neuron_names.dissection.passes import Progress
+    from vlx.neuron_names.dissection.shares import Elsewhere
     from vlx.neuron_names.table import NeuronNames
+    from vlx.task import Task
 
 SEVERAL = (0.005, 0.01, 0.02, 0.05)
 
@@ -38,6 +41,8 @@ SEVERAL = (0.005, 0.01, 0.02, 0.05)
 @click.option("--least", type=click.IntRange(min=1), help="Pictures that have a caption's word, and lack it: 20.")
 @click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice.")
 @LOADING
+@RAY[0]
+@RAY[1]
 def dissect(
     model: str,
     dataset: str,
@@ -50,6 +55,8 @@ def dissect(
     least: int | None,
     spill: Path | None,
     loading: dict[str, str],
+    ray: str | None,
+    workers: int | None,
 ) -> None:
     """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
 
@@ -66,25 +73,34 @@ def dissect(
     Example:  vlx dissect scenes/captioner scenes:2000 -o names.h5
               vlx dissect torchvision:resnet50 broden1_224 --quantile 0.005 -o resnet50.h5
               vlx dissect photos/captioner captions:flickr8k:train -o words.h5
+              vlx dissect torchvision:resnet50 /shared/broden1_224 -o resnet50.h5 --ray auto
     """
     import vlx
     from vlx.files import require_place
     from vlx.neuron_names import open_data
     from vlx.neuron_names.datasets import Told
     from vlx.neuron_names.dissection.run import QUANTILE, dissect_layers
+    from vlx.neuron_names.dissection.words import LEAST
 
     if out.suffix.lower() != ".h5":
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
     require_place(out)
     writable(out.parent)
-    task, data = vlx.load(model, **loading), open_data(dataset)
+    load = partial(vlx.load, model, **loading)
+    task, data = load(), open_data(dataset)
+    told = isinstance(data, Told)
+    deciding: dict[str, Any] = {"folds": folds}
+    if told:
+        deciding |= {"least": least or LEAST}
+    else:
+        deciding |= {"batch_size": batch_size, "quantile": quantiles or SEVERAL, "labels": None, "compat": compat}
     kept = out.with_name(out.name + ".part")
-    with _interruptible(kept) as progress:
+    with _shared(load, layers, dataset, deciding, workers, ray) as elsewhere, _interruptible(kept) as progress:
         found = dissect_layers(
             task,
             data,
-            {name: _module(task, name) for name in layers} or None,
-            quantile=quantiles or (QUANTILE if isinstance(data, Told) else SEVERAL),
+            _modules(task, layers),
+            quantile=quantiles or (QUANTILE if told else SEVERAL),
             folds=folds,
             batch_size=batch_size,
             compat=compat,
@@ -92,6 +108,7 @@ def dissect(
             checkpoint=kept,
             spill=spill,
             progress=progress,
+            elsewhere=elsewhere,
         )
     for name, names in found.items():
         path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
@@ -99,6 +116,31 @@ def dissect(
     kept.unlink(missing_ok=True)  # not before: who is killed here has lost nothing
     for note in next(iter(found.values())).about.get("left_out", ()):
         click.echo(f"left out: {note}", err=True)
+
+
+@contextmanager
+def _shared(
+    load: "partial[Task]",
+    layers: tuple[str, ...],
+    dataset: str,
+    deciding: dict[str, Any],
+    workers: int | None,
+    address: str | None,
+) -> "Iterator[Elsewhere | None]":
+    """Where --ray asks for it, what dissects on its workers."""
+    if address is None:
+        yield None
+        return
+    from vlx import cluster
+
+    gpu = str(load.keywords.get("device", "")).startswith("cuda")
+    plan = cluster.Dissection(load, partial(_modules, layers=layers), dataset, deciding)
+    with cluster.connected(address):
+        yield cluster.Dissecting(plan, cluster.Pool(cluster.workers(workers, gpu), gpu))
+
+
+def _modules(task: Any, layers: tuple[str, ...]) -> dict[str, Any] | None:
+    return {name: _module(task, name) for name in layers} or None
 
 
 def _told(names: "NeuronNames") -> str:

@@ -29,7 +29,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
-        self.path, self._settings = path, json.dumps(settings, sort_keys=True)
+        self.path, self.settings = path, json.dumps(settings, sort_keys=True)
         self._saved = monotonic()
         if self.path is not None:
             require_place(self.path)
@@ -46,7 +46,7 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} is no dissection to go on with; delete it to start anew ({error})"[:290]
             ) from error
-        if settings != self._settings:
+        if settings != self.settings:
             raise InputError(
                 f"{self.path} was begun with another model, other pictures or other settings; delete it to start anew"
             )
@@ -77,7 +77,7 @@ class Checkpoint:
         if self.path is None:
             return
         made = state()
-        hdf5.write(self.path, lambda file: _fill(file, {"settings": self._settings, **made}))
+        hdf5.write(self.path, lambda file: _fill(file, {"settings": self.settings, **made}))
         self._saved = monotonic()
 
     @contextmanager

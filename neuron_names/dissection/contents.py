@@ -12,6 +12,8 @@ from vlx.errors import InputError
 from vlx.files import read_bytes
 from vlx.neuron_names.datasets.data import ConceptData, Filed, Labelled
 
+REMEDY = "; put back what it was, or dissect anew"
+
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -26,11 +28,15 @@ class Contents:
 
     def note(self, number: int, picture: Labelled | None) -> None:
         """Picture ``number`` was read, or could not be; raises InputError when it held something else before."""
-        remedy = "; put back what it was, or dissect anew"
         if isinstance(self.data, Filed):
-            self._take(number, _of_files(self.data.files(number)), remedy)
+            self._take(number, _of_files(self.data.files(number)), REMEDY)
         elif picture is not None:
-            self._take(number, _of_pixels(picture), remedy)
+            self._take(number, _of_pixels(picture), REMEDY)
+
+    def gather(self, numbers: Sequence[int], hashes: NDArray[np.uint64]) -> None:
+        """What another process noted of pictures; raises as `note`."""
+        for number, own in zip(numbers, hashes, strict=True):
+            self._take(number, own, REMEDY)
 
     def restore(self, hashes: NDArray[np.uint64], progress: Progress) -> None:
         """Take up what was kept; raises InputError when a file that was read then holds something else now."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from vlx.errors import InputError, ModelError
 from vlx.geometry import Grid
 from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.dissection.alignment import Quads, quads
+from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.counting import Counter
 from vlx.neuron_names.dissection.labels import Labels
@@ -28,6 +28,11 @@ ALIKE = 1e-3  # share by which the same model's features may differ between mach
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Counts = NDArray[np.int64]
+
+
+def silently(items: Iterable[Any], _label: str) -> Iterable[Any]:
+    """A progress that shows nothing."""
+    return items
 
 
 @dataclass(eq=False)
@@ -47,10 +52,14 @@ class Layer:
     def note(self, A: Tensor, peaks: Tensor, numbers: Sequence[int]) -> None:
         """Take in feature maps [B, K, h, w] of the pictures ``numbers``; ``peaks`` [B, K] are their maxima."""
         self.top.add(A, peaks)
-        for sums in A.float().sum((2, 3)).double():  # one by one: the same however the pictures are batched
-            self.sums += sums
+        self.rank(A.float().sum((2, 3)).double(), peaks, numbers)
+
+    def rank(self, sums: Tensor, peaks: Tensor, numbers: Sequence[int]) -> None:
+        """Take in the sums [B, K] over the cells of pictures, and their maxima [B, K]."""
+        for own in sums:  # one by one: the same however the pictures are batched
+            self.sums += own
         every = torch.cat([self.peaks, peaks.T], 1)
-        seen = torch.tensor(numbers, device=A.device).expand(len(self.sums), -1)
+        seen = torch.tensor(numbers, device=peaks.device).expand(len(self.sums), -1)
         order = every.sort(dim=1, descending=True, stable=True).indices[:, :EXAMPLES]
         self.peaks = every.gather(1, order)
         self.examples = torch.cat([self.examples, seen], 1).gather(1, order)
@@ -120,7 +129,7 @@ class Passes:
         """Both passes, from the beginning or from where a checkpoint left them."""
         state, phase, done = kept.load(), "thresholds", 0
         if state is not None:
-            phase, done = self._restore(state, kept)
+            phase, done = self.restore(state, kept)
         if phase == "thresholds":
             self._find_thresholds(done, kept)
             done = 0
@@ -156,7 +165,7 @@ class Passes:
             "offset": list(grid.offset),
         }
 
-    def _maps(self, pictures: Sequence[Labelled]) -> dict[str, Tensor]:
+    def maps(self, pictures: Sequence[Labelled]) -> dict[str, Tensor]:
         """Each layer's maps [B, K, h, w], from the model; a layer is known from the first time on."""
         found: dict[str, list[Tensor]] = {}
         for inputs, count in self.pictures.blocks(pictures):
@@ -167,49 +176,58 @@ class Passes:
         return {name: torch.cat(blocks) if len(blocks) > 1 else blocks[0] for name, blocks in found.items()}
 
     def _layer(self, A: Tensor, grid: Grid) -> Layer:
-        cells = len(self.pictures.data) * A.shape[2] * A.shape[3]
         if self.lite:
             grid = Grid.half_pixel(grid.shape, grid.size, "half-pixel (as NetDissect-Lite)")
         none = torch.zeros(A.shape[1], 0, device=A.device)
-        top, sums = TopValues(self.quantiles, cells), torch.zeros(A.shape[1], dtype=torch.double, device=A.device)
+        top, sums = self.top(A), torch.zeros(A.shape[1], dtype=torch.double, device=A.device)
         return Layer(grid, A.float().amax((2, 3)), top, sums, none, none.long())
+
+    def top(self, A: Tensor) -> TopValues:
+        """What finds the thresholds of a layer with maps like A, over all pictures."""
+        return TopValues(self.quantiles, len(self.pictures.data) * A.shape[2] * A.shape[3])
 
     def _find_thresholds(self, done: int, kept: Checkpoint) -> None:
         batches = self.pictures.batches
         numbers = self.progress(range(done, len(batches)), "thresholds")
-        for number in kept.over(numbers, lambda number: self._state("thresholds", number + 1)):
-            maps = self._maps(self.pictures.read(batches[number]))
+        for number in kept.over(numbers, lambda number: self.state("thresholds", number + 1)):
+            maps = self.maps(self.pictures.read(batches[number]))
             for place, (name, A) in enumerate(maps.items()):
                 self._note(place, name, number, A)
+        self.settle(kept)
+
+    def settle(self, kept: Checkpoint) -> None:
+        """The first pass is done."""
         for layer in self.layers.values():
             layer.settle()
-        kept.save(lambda: self._state("masks", 0))
+        kept.save(lambda: self.state("masks", 0))
 
     def _note(self, place: int, name: str, number: int, A: Tensor) -> None:
         layer, peaks = self.layers[name], A.float().amax((2, 3))
         layer.note(A, peaks, self.pictures.batches[number].numbers)
-        if not torch.isfinite(layer.sums).all():
-            raise ModelError(f"{self.see.task.name}, layer {name}: nan or infinite features; check its weights")
+        refuse_nan(self.see.task.name, name, layer.sums)
         self.spill.add(place, number, A, peaks > layer.top.floor[None])
 
     def _count(self, done: int, kept: Checkpoint) -> None:
-        batches, grid = self.pictures.batches, self.pictures.grid
-        found = {name: quads(layer.grid, grid, layer.peaks.device) for name, layer in self.layers.items()}
-        counting = _Counting(self.pictures, self.layers)
+        batches, counting = self.pictures.batches, Counting(self)
 
         def state(number: int) -> State:
             counting.gather()
-            return self._state("masks", number + 1)
+            return self.state("masks", number + 1)
 
         for number in kept.over(self.progress(range(done, len(batches)), "masks"), state):
-            pictures = self.pictures.read(batches[number])
-            maps, labels = self._again(number, pictures), self.pictures.labels(pictures, batches[number])
-            for fold, first, stop in batches[number].parts:
-                own = labels.part(first, stop)
-                self._add_labels(fold, own)
-                counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, found, own)
+            self.count(number, counting)
         kept.save(lambda: state(len(batches) - 1))
         counting.gather()
+
+    def count(self, number: int, counting: "Counting") -> None:
+        """Count a batch."""
+        batch = self.pictures.batches[number]
+        pictures = self.pictures.read(batch)
+        maps, labels = self._again(number, pictures), self.pictures.labels(pictures, batch)
+        for fold, first, stop in batch.parts:
+            own = labels.part(first, stop)
+            self._add_labels(fold, own)
+            counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, own)
 
     def _add_labels(self, fold: int, labels: Labels) -> None:
         truth, area = labels.truth()
@@ -225,16 +243,17 @@ class Passes:
         }
         if all(A is not None for A in spilt.values()):
             return {name: A for name, A in spilt.items() if A is not None}
-        return self._maps(pictures)
+        return self.maps(pictures)
 
-    def _state(self, phase: str, done: int) -> State:
+    def state(self, phase: str, done: int) -> State:
+        """What a checkpoint keeps in a pass with ``done`` batches behind it."""
         state: State = {"phase": np.array(phase), "done": np.array(done)}
         state |= {name: getattr(self, name) for name in TOTALS} | {"hashes": self.pictures.contents.hashes}
         for n, layer in enumerate(self.layers.values()):
             state |= {f"{n}/{name}": value for name, value in layer.state(phase == "thresholds").items()}
         return state
 
-    def _restore(self, state: State, kept: Checkpoint) -> tuple[str, int]:
+    def restore(self, state: State, kept: Checkpoint) -> tuple[str, int]:
         """Take up a saved state: the pass it is in, and its batches that are done."""
         with kept.taken_up():
             if str(state["phase"]) not in ("thresholds", "masks") or not 0 <= int(state["done"]) <= len(
@@ -242,7 +261,7 @@ class Passes:
             ):
                 raise InputError("it tells of no pass, or of more batches than there are")
             self.pictures.contents.restore(state["hashes"], self.progress)
-        self._maps(self.pictures.read(self.pictures.batches[0]))
+        self.maps(self.pictures.read(self.pictures.batches[0]))
         phase, sizes = str(state["phase"]), (len(self.quantiles), *self.truth.shape, len(self.area[0]))
         with kept.taken_up():
             for n, layer in enumerate(self.layers.values()):
@@ -254,14 +273,22 @@ class Passes:
         return phase, int(state["done"])
 
 
-class _Counting:
+def refuse_nan(task: str, layer: str, sums: Tensor) -> None:
+    """Raises ModelError for features that are no numbers; ``sums`` are over all their cells."""
+    if not torch.isfinite(sums).all():
+        raise ModelError(f"{task}, layer {layer}: nan or infinite features; check its weights")
+
+
+class Counting:
     """The counters of the layers, for one fold after the other."""
 
-    def __init__(self, pictures: Pictures, layers: dict[str, Layer]) -> None:
-        self.pictures, self.layers = pictures, layers
+    def __init__(self, passes: Passes) -> None:
+        self.pictures, self.layers = passes.pictures, passes.layers
+        grid = self.pictures.grid
+        self.quads = {name: quads(layer.grid, grid, layer.peaks.device) for name, layer in self.layers.items()}
         self.fold, self.counters = -1, dict[str, Counter]()
 
-    def add(self, fold: int, maps: dict[str, Tensor], found: dict[str, Quads], labels: Labels) -> None:
+    def add(self, fold: int, maps: dict[str, Tensor], labels: Labels) -> None:
         """Count the masks of maps [B, K, h, w] of pictures of one fold."""
         if fold != self.fold:
             self.gather()
@@ -270,7 +297,7 @@ class _Counting:
             self.counters = {name: self._counter(layer) for name, layer in self.layers.items()}
         batches = {device: labels.batch(device) for device in {A.device for A in maps.values()}}
         for name, A in maps.items():
-            self.counters[name].add(A, found[name], batches[A.device])
+            self.counters[name].add(A, self.quads[name], batches[A.device])
 
     def gather(self) -> None:
         """Hand over what was counted, and start from zero."""

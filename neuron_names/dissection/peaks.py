@@ -38,13 +38,11 @@ class Peaks:
         """The whole pass, from the beginning or from where a checkpoint left it."""
         state, first = kept.load(), 0
         if state is not None:
-            first = self._restore(state, kept)
+            first = self.restore(state, kept)
         starts = self.progress(range(first, len(self.data), BLOCK), "peaks")
-        for start in kept.over(starts, lambda start: self._state(start + BLOCK)):
+        for start in kept.over(starts, lambda start: self.state(start + BLOCK)):
             self._take(start)
-        if not self.values:
-            raise InputError(f"{self.data.name}: none of {len(self.data)} pictures can be read")
-        kept.save(lambda: self._state(len(self.data)))
+        self.end(kept)
 
     def activity(self, layer: str) -> Activity:
         """The pictures in which units of a layer are most active, most active first, and their mean activations."""
@@ -53,27 +51,54 @@ class Peaks:
         order[np.isneginf(values[order, np.arange(len(order))[:, None]])] = -1  # as fewer pictures could be read
         return Activity(order.astype(np.int32), (self._sums[layer] / self._cells[layer]).astype(np.float32))
 
-    def _take(self, start: int) -> None:
-        """Run the model on the pictures of one block that can be read."""
-        numbers, made = [], []
-        for number in range(start, min(start + BLOCK, len(self.data))):
+    def find(self, start: int) -> State:
+        """Run the model on the pictures of one block that can be read: what `add` takes in."""
+        numbers, made, unread = [], [], []
+        block = range(start, min(start + BLOCK, len(self.data)))
+        for number in block:
             try:
                 picture = self.data[number]
             except ImageError:
                 self.contents.note(number, None)
-                self.unread.append(number)
+                unread.append(number)
                 continue
             self.contents.note(number, picture)
             numbers.append(number)
             made.append(self.see.task.prepare(picture.image))
-        for name, A in self._maps(made) if made else ():
+        found: State = {"numbers": np.array(numbers, np.int64), "unread": np.array(unread, np.int64)}
+        found |= {"block": np.array(block), "hashes": self.contents.hashes[block.start : block.stop]}
+        layers = dict(self._maps(made)) if made else {}
+        found["layers"] = np.array(list(layers))
+        for n, (name, A) in enumerate(layers.items()):
+            found[f"{n}/values"] = A.amax((2, 3)).cpu().numpy()
+            found[f"{n}/sums"] = A.double().sum((0, 2, 3)).cpu().numpy()
+            found[f"{n}/cells"] = np.array(len(A) * A.shape[2] * A.shape[3])
+            found[f"{n}/grid"], found[f"{n}/source"] = map(np.array, self.grids[name])
+        return found
+
+    def add(self, found: State) -> None:
+        """Take in what `find` found of a block; blocks come in order, as sums of floating point depend on it."""
+        self.contents.gather(found["block"].tolist(), found["hashes"])
+        self.unread += found["unread"].tolist()
+        for n, name in enumerate(map(str, found["layers"])):
+            values = found[f"{n}/values"]
             if name not in self.values:
-                self._begin(name, A.shape[1])
-            self.values[name][numbers] = A.amax((2, 3)).cpu().numpy()
-            self._sums[name] += A.double().sum((0, 2, 3)).cpu().numpy()
-            self._cells[name] += len(A) * A.shape[2] * A.shape[3]
+                self._begin(name, values.shape[1])
+            self.grids[name] = (found[f"{n}/grid"].tolist(), str(found[f"{n}/source"]))
+            self.values[name][found["numbers"]] = values
+            self._sums[name] += found[f"{n}/sums"]
+            self._cells[name] += int(found[f"{n}/cells"])
             if not np.isfinite(self._sums[name]).all():
                 raise ModelError(f"{self.see.task.name}, layer {name}: nan or infinite features; check its weights")
+
+    def end(self, kept: Checkpoint) -> None:
+        """All blocks were seen. Raises InputError where none of their pictures can be read."""
+        if not self.values:
+            raise InputError(f"{self.data.name}: none of {len(self.data)} pictures can be read")
+        kept.save(lambda: self.state(len(self.data)))
+
+    def _take(self, start: int) -> None:
+        self.add(self.find(start))
 
     def _begin(self, name: str, units: int) -> None:
         self.values[name] = np.full((len(self.data), units), np.nan, np.float32)
@@ -91,7 +116,8 @@ class Peaks:
             self.grids[name] = (list(grid.shape), grid.source)
             yield name, A[: len(made)].float()
 
-    def _state(self, done: int) -> State:
+    def state(self, done: int) -> State:
+        """What a checkpoint keeps with ``done`` pictures behind it."""
         state: State = {"done": np.array(done), "unread": np.array(self.unread, np.int64)}
         state["hashes"] = self.contents.hashes
         state["layers"] = np.array(list(self.values))
@@ -99,7 +125,7 @@ class Peaks:
             state |= {f"{n}/values": self.values[name], f"{n}/sums": self._sums[name], f"{n}/cells": self._cells[name]}
         return state
 
-    def _restore(self, state: dict[str, Any], kept: Checkpoint) -> int:
+    def restore(self, state: dict[str, Any], kept: Checkpoint) -> int:
         """Take up a saved state, once the model gives what it gave for its first pictures; returns where to go on."""
         with kept.taken_up():
             self.contents.restore(state["hashes"], self.progress)

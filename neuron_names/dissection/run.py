@@ -1,6 +1,6 @@
 """`dissect`: names for the units of a feature map, from pictures whose every pixel is labelled."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.passes import Passes
+from vlx.neuron_names.dissection.passes import Passes, Progress, silently
 from vlx.neuron_names.dissection.pictures import Pictures
+from vlx.neuron_names.dissection.shares import Elsewhere, share
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.words import LEAST, name_by_captions
 from vlx.neuron_names.table import NeuronNames
@@ -20,12 +21,6 @@ from vlx.task import Task
 
 QUANTILE = 0.005  # Network Dissection, section 3.2
 FOLDS = 4
-
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-
-
-def _silently(items: Iterable[Any], _label: str) -> Iterable[Any]:
-    return items
 
 
 @in_own_words("the dissection cannot be made", ModelError)
@@ -70,11 +65,17 @@ def dissect_layers(
     checkpoint: str | Path | None = None,
     spill: str | Path | None = None,
     least: int | None = None,
-    progress: Progress = _silently,
+    progress: Progress = silently,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, NeuronNames]:
-    """As `dissect`, for several layers of the vision part (modules by name) in the same passes."""
+    """As `dissect`, for several layers of the vision part (modules by name) in the same passes.
+
+    ``elsewhere``: other processes that run the model and count (`vlx.cluster`); the table is the same to the bit.
+    """
     if compat not in (None, "lite"):
         raise InputError(f"compat={compat!r}; known is 'lite', or leave it out")
+    if spill is not None and elsewhere is not None:
+        raise InputError("spill: maps are set aside by one process alone; leave it out where several work")
     data = open_data(data)
     forks.settle()
     if isinstance(data, Told):
@@ -86,23 +87,64 @@ def dissect_layers(
         }
         _refuse(data, {name for name, value in given.items() if value is not None}, "for pictures with masks")
         least = LEAST if least is None else least
-        return name_by_captions(task, data, layers, folds=folds, least=least, checkpoint=checkpoint, progress=progress)
+        return name_by_captions(
+            task,
+            data,
+            layers,
+            folds=folds,
+            least=least,
+            checkpoint=checkpoint,
+            progress=progress,
+            elsewhere=elsewhere,
+        )
     _refuse(data, {"least"} if least is not None else set(), "for captioned pictures")
-    shares = _quantiles(quantile)
-    pictures = Pictures(task, data, folds, batch_size, labels)
-    settings = _settings(task, data, shares, pictures, layers, compat)
-    passes = Passes(pictures, Layers(task, layers), shares, compat == "lite", Spill(spill, settings), progress)
+    passes, settings = begun(
+        task,
+        data,
+        layers,
+        quantile=quantile,
+        folds=folds,
+        labels=labels,
+        compat=compat,
+        batch_size=batch_size,
+        spill=spill,
+        progress=progress,
+    )
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
-    passes.go(kept)
-    single = shares[0] if len(shares) == 1 else None
+    if elsewhere is None:
+        passes.go(kept)
+    else:
+        share(passes, kept, elsewhere)
+    single = passes.quantiles[0] if len(passes.quantiles) == 1 else None
     denominator = "lite" if compat == "lite" else "paper"
     found = {}
     for name in passes.layers:
-        own = passes.about(name) | {"contents_hash": pictures.contents.digest()}
+        own = passes.about(name) | {"contents_hash": passes.pictures.contents.digest()}
         names = NeuronNames(about=settings | own, tally=passes.tally(name))
         found[name] = names.choose(quantile=single, denominator=denominator)
     passes.spill.remove()  # all is counted and, if it is to be kept, kept
     return found
+
+
+def begun(
+    task: Task,
+    data: ConceptData,
+    layers: Mapping[str, nn.Module] | None,
+    *,
+    quantile: float | Sequence[float],
+    folds: int,
+    labels: tuple[int, int] | None,
+    compat: str | None,
+    batch_size: int,
+    spill: str | Path | None = None,
+    progress: Progress = silently,
+) -> tuple[Passes, dict[str, Any]]:
+    """The passes over labelled pictures, and the settings of the dissection that they are."""
+    quantiles = _quantiles(quantile)
+    pictures = Pictures(task, data, folds, batch_size, labels)
+    settings = _settings(task, data, quantiles, pictures, layers, compat)
+    spilt = Spill(spill, settings)
+    return Passes(pictures, Layers(task, layers), quantiles, compat == "lite", spilt, progress), settings
 
 
 def _refuse(data: ConceptData, given: set[str], why: str) -> None:

@@ -56,6 +56,17 @@ class TopValues:
         self._select()
         return self._buffer[:, : int(self._filled.max())]
 
+    def merge(self, kept: Tensor) -> None:
+        """Take in what `kept` gave for other pictures: the largest of all are among the largest of each part."""
+        K, more = kept.shape
+        if self._buffer.shape[-1] < self.keep + more:
+            self._grow(K, self.keep + more, kept.device)
+        self._select()
+        filled = int(self._filled[0])
+        self._buffer[:, filled : filled + more] = kept
+        self._filled += more
+        self._select()
+
     def restore(self, kept: Tensor) -> None:
         """Go on from what `kept` gave."""
         self._grow(len(kept), kept.shape[1], kept.device)

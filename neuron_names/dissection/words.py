@@ -15,8 +15,9 @@ from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.passes import Progress
+from vlx.neuron_names.dissection.passes import Progress, silently
 from vlx.neuron_names.dissection.peaks import Peaks
+from vlx.neuron_names.dissection.shares import Elsewhere, share_peaks
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.auc import PERMUTATIONS, named
 from vlx.neuron_names.table.tally import Concept
@@ -56,19 +57,20 @@ def name_by_captions(
     least: int = LEAST,
     checkpoint: str | Path | None = None,
     progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, NeuronNames]:
     """Names for the units of each layer from captions; see `vlx.neuron_names.dissect`.
 
     Raises InputError where no word has enough pictures, and for pictures none of which can be read.
     """
-    if folds < 1 or least < 1:
-        raise InputError(f"folds={folds} and least={least} must be 1 or more")
+    peaks, settings = begun(task, data, layers, folds=folds, least=least, progress=progress)
     told = data.told()
     _enough(data, words(told, least), least)
-    settings = _settings(task, data, layers, folds, least)
-    peaks = Peaks(data, Layers(task, layers), progress)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
-    peaks.go(kept)
+    if elsewhere is None:
+        peaks.go(kept)
+    else:
+        share_peaks(peaks, kept, elsewhere)
     read = np.setdiff1d(np.arange(len(data)), peaks.unread)
     known = words([told[n] for n in read], least)
     _enough(data, known, least)
@@ -81,6 +83,21 @@ def name_by_captions(
         own = about | {"layer": name, "feature_map": shape, "alignment": alignment}
         found[name] = NeuronNames(made.listed, own, activity=peaks.activity(name))
     return found
+
+
+def begun(
+    task: Task,
+    data: Told,
+    layers: Mapping[str, nn.Module] | None,
+    *,
+    folds: int,
+    least: int,
+    progress: Progress = silently,
+) -> tuple[Peaks, dict[str, Any]]:
+    """The pass over captioned pictures, and the settings of the dissection that it is a part of."""
+    if folds < 1 or least < 1:
+        raise InputError(f"folds={folds} and least={least} must be 1 or more")
+    return Peaks(data, Layers(task, layers), progress), _settings(task, data, layers, folds, least)
 
 
 def _enough(data: Told, known: Words, least: int) -> None:

@@ -8,8 +8,9 @@ writes what arrives, so that manifest, pages, table and gallery are those of one
 ...     told = folder.run(manifest, found.items, explained, elsewhere=elsewhere)
 """
 
+from vlx.cluster.dissecting import Dissecting, Dissection
 from vlx.cluster.explaining import Plan, explained
 from vlx.cluster.mapping import Pool
 from vlx.cluster.session import connected, workers
 
-__all__ = ["Plan", "Pool", "connected", "explained", "workers"]
+__all__ = ["Dissecting", "Dissection", "Plan", "Pool", "connected", "explained", "workers"]

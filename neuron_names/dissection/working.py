@@ -1,0 +1,40 @@
+"""What a process does that works on a dissection which another one began."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from vlx.neuron_names.datasets import Told, open_data
+from vlx.neuron_names.dissection import shares
+from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
+from vlx.neuron_names.dissection.pictures import BLOCK
+from vlx.neuron_names.dissection.run import begun
+from vlx.neuron_names.dissection.words import begun as begun_by_captions
+from vlx.task import Task
+
+
+def work(
+    task: Task,
+    dataset: str,
+    layers: Mapping[str, nn.Module] | None,
+    options: Mapping[str, Any],
+    phase: str,
+    settings: str,
+    state: State,
+) -> Callable[[range], State]:
+    """A share → what is found of it; the arguments are those of `dissect_layers` and of `shares.Elsewhere`.
+
+    Raises InputError where the model, the pictures or an option are not those of ``settings``.
+    """
+    data = open_data(dataset)
+    if isinstance(data, Told):
+        peaks, own = begun_by_captions(task, data, layers, **options)
+        shares.same(own, settings)
+        return lambda share: peaks.find(share.start * BLOCK)
+    passes, own = begun(task, data, layers, **options)
+    shares.same(own, settings)
+    if phase == "masks":
+        passes.restore(state, Checkpoint(None, own))
+    return partial(shares.count if phase == "masks" else shares.find, passes)
