@@ -43,7 +43,7 @@ def picture(why: Explanation) -> bytes:
 def small(drawn: Image.Image) -> bytes:
     """A picture as PNG of at most ``COLORS`` colours."""
     held = io.BytesIO()
-    drawn.convert("RGB").quantize(COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+    drawn.convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         held, "PNG", optimize=True
     )
     return held.getvalue()
