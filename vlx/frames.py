@@ -95,7 +95,8 @@ def _mean_colour(prepare: Prepare, size: tuple[int, int]) -> tuple[float, float,
         black, *primaries = (_prepared(prepare, shade) for shade in shades)
     if any(primary.shape != black.shape for primary in primaries):
         return IMAGENET_MEAN
-    gains = [primary - black for primary in primaries]
+    with np.errstate(invalid="ignore"):
+        gains = [primary - black for primary in primaries]
     seen = sum(np.abs(gain).sum(0) for gain in gains)
     if not np.isfinite(seen).all() or seen.max() == 0:
         return IMAGENET_MEAN

@@ -99,7 +99,7 @@ def digest_of(lists: Iterable[Path], pictures: Iterable[Path]) -> str:
     """A hash of the contents of index files, and of names and sizes of pictures and label maps."""
     made = hashlib.sha256()
     for path in lists:
-        made.update(path.name.encode() + b"\0" + path.read_bytes())
+        made.update(path.name.encode() + b"\0" + read_bytes(path))
     for path in pictures:
         size = path.stat().st_size if path.is_file() else -1
         made.update(f"{path.name} {size}\n".encode())

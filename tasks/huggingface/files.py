@@ -85,6 +85,9 @@ def check_files(folder: Path, *, safetensors_only: bool, text: bool = True) -> N
     """
     there = {path.name for path in folder.iterdir()}
     _check_inside(folder)
+    odd = sorted(path.name for path in folder.iterdir() if path.exists() and not (path.is_file() or path.is_dir()))
+    if odd:
+        raise ModelError(f"{folder}: {odd[0][:60]} is no file but a pipe or a device; do not trust this folder")
     weights, pickles = bool(there & set(WEIGHTS)), sorted(there & set(PICKLES))
     wanted: list[tuple[str, ...]] = [] if weights or pickles else [WEIGHTS]
     wanted += [PROCESSORS, TOKENIZERS] if text else [PROCESSORS]

@@ -1,6 +1,7 @@
 """Folders of transformers that ask for more than there is: refused before a network is made, and without its memory."""
 
 import json
+import os
 import resource
 import shutil
 import time
@@ -77,3 +78,10 @@ def test_messages_are_short_whatever_a_configuration_holds(folder: Path, name: s
         vlx.load(folder)
     except ModelError as error:
         assert len(str(error)) < 300
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+    with pytest.raises(ModelError, match=r"tokenizer\.json is no file but a pipe or a device"):
+        vlx.load(folder)

@@ -1,6 +1,5 @@
 """What a caption scores that nobody made for the picture: one for all, and one of the nearest training photograph."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlx import json_files
 from vlx.errors import InputError
 from vlx.evaluation.caption_scores import LONGEST, bleu, most_grams
 from vlx.images import open_image
@@ -88,7 +88,7 @@ def kept_vectors(folder: Path) -> dict[str, NDArray[np.float32]]:
     Raises InputError naming what is missing or does not fit.
     """
     try:
-        names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+        names = json_files.read(folder / "names.json")
         last = np.load(folder / "last.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no maps of a training there ({str(error)[:120]})") from None

@@ -1,6 +1,5 @@
 """What all model cards have in common: where a model comes from, and the table of its maps."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import jinja2
 from torch import nn
 
+from vlx import json_files
 from vlx.evaluation.result import Figure, Result
 
 POINTING = """| method | target |{% for group in groups %} {{ group }} |{% endfor %}
@@ -49,7 +49,7 @@ def _interval(row: Figure) -> str:
 
 def origin(folder: Path, networks: nn.Module) -> dict[str, Any]:
     """What a card tells of a bundle: name, parameters, size in MB, the commands that made it."""
-    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe = json_files.read(folder / "recipe.json")
     return {
         "name": folder.name,
         "folder": folder,

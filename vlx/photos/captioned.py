@@ -10,6 +10,7 @@ from typing import Any
 
 from vlx import json_files
 from vlx.errors import ImageError, InputError
+from vlx.files import read_bytes
 from vlx.images import open_image
 
 LONGEST = 18  # words of a caption that are read
@@ -135,7 +136,7 @@ def split(folder: str | Path, name: str) -> frozenset[str]:
 
 
 def _text(path: Path) -> str:
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
         try:
