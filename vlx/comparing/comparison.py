@@ -14,7 +14,7 @@ from PIL import Image
 from vlx import files
 from vlx.comparing import words
 from vlx.comparing.words import Side, WordPair
-from vlx.errors import Failure, InputError
+from vlx.errors import Failure, InputError, OutputError, in_own_words
 from vlx.explanation import Explanation
 from vlx.report import answers, table, wording
 
@@ -162,7 +162,8 @@ class Comparison:
             known = " or ".join(writers)
             raise InputError(f"{path}: a comparison is saved as {known}, not {ending or 'without ending'}")
         files.require_place(path)
-        files.write_text(path, writers[ending]())
+        with in_own_words(f"{path} cannot be written", OutputError):
+            files.write_text(path, writers[ending]())
         return path
 
     def to_dataframe(self) -> "DataFrame":

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Literal, Unpack
 
 from vlx.comparing.comparison import Comparison, PicturePair
-from vlx.errors import Failure, InputError, VlxError
+from vlx.errors import Failure, InputError, ModelError, VlxError, in_own_words
 from vlx.explanation import Explanation
 from vlx.language import shortened
 from vlx.options import SINGLE, TEXTS, OptionsDict
@@ -19,6 +19,7 @@ Found = Explanation | Failure
 Both = tuple[Mapping[str, Any], Mapping[str, Any]]  # options of A and of B
 
 
+@in_own_words("the comparison cannot be made", ModelError)
 def compare(
     a: Task | Explanation,
     b: Task | Explanation,
