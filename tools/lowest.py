@@ -22,6 +22,11 @@ def lowest(requirement: str) -> str:
     return f"{found['name']}{found['extras'] or ''}=={found['version']}"
 
 
+def numbers(version: str) -> list[int]:
+    """A version as numbers, which can be compared: "2.10" is newer than "2.6"."""
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
 def main() -> None:
     """Print them."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,9 +36,13 @@ def main() -> None:
     given = asked.parse_args()
     project = tomllib.loads(Path(__file__).resolve().parents[1].joinpath("pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
+    wanted: dict[str, str] = {}
     for own in map(lowest, [*project["dependencies"], *(one for extra in given.extra for one in extras[extra])]):
-        if own.partition("==")[0] not in given.but:
-            print(own)
+        name, _, version = own.partition("==")
+        wanted[name] = max(wanted.get(name, ""), version, key=numbers)  # an extra may need a newer one
+    for name, version in wanted.items():
+        if name not in given.but:
+            print(f"{name}=={version}")
     for tool in extras["dev"]:
         if re.split("[=<>~]", tool)[0] in given.dev:
             print(tool)
