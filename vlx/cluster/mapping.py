@@ -61,6 +61,7 @@ def mapped(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, *, orde
     A unit whose worker dies is done again, `RETRIES` times, and then left out: the caller sees that it is missing.
     Raises what a worker raised, where it is a VlxError in its own class.
     """
+    imported()  # ray.data sets its loggers when it is imported
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():  # of Ray's own ways; see its bounds in pyproject.toml
