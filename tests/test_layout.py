@@ -23,7 +23,8 @@ MAX_LINES = 400
 # Lowest first; a module may import its own row and rows above it in this list. A package goes by its folder's name;
 # "" is vlx/__init__.py, the public names.
 ROWS = (
-    "_checkout chance digest errors files forks geometry hdf5 interrupts json_files kept logits nested silence",
+    "_checkout chance digest errors files forks geometry hdf5 interrupts json_files kept logits nested silence "
+    "templating",
     "fields following frames images language layout leaves outputs passing places preparing relu_rules scoping "
     "spelling task tracing weighting",
     "engine references dependence pixels ablation replay attention methods subwords verdict guests checks patches "

@@ -1,19 +1,15 @@
 """A comparison as one self-contained page: no network, everything from the user escaped."""
 
-import base64
-import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlx import templating
 from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
 from vlx.comparing.words import Side, WordPair
 from vlx.language import are_words, shortened
@@ -96,9 +92,9 @@ class Row:
 
 def page(found: Comparison) -> str:
     """The whole page as one string."""
-    ranked, script = found.ranked, _part("compare.js")
+    ranked, script = found.ranked, templating.text("vlx.comparing", "compare.js")
     drawn = [Row(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
-    return _template().render(
+    return templating.template("vlx.comparing", "compare.html.j2").render(
         found=found,
         rows=drawn,
         rest=[Row(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
@@ -108,9 +104,9 @@ def page(found: Comparison) -> str:
         few=FEW,
         wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
-        style=Markup(_part("compare.css")),
+        style=Markup(templating.text("vlx.comparing", "compare.css")),
         script=Markup(script),
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        digest=templating.script_digest(script),
         marks=wording.MARKS,
     )
 
@@ -158,20 +154,3 @@ def _share(logprob: float | None) -> str:
 
 def _correlation(value: float | None) -> str | None:
     return None if value is None else f"{value:.2f}".replace("-", "−")
-
-
-@cache
-def _part(name: str) -> str:
-    return (files("vlx.comparing") / "templates" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("compare.html.j2")

@@ -4,21 +4,17 @@ The first rows are written as HTML, so that they are there before the rest is re
 and, last and in chunks, the thumbnails, which are read when their row is drawn. Everything from outside is escaped.
 """
 
-import base64
-import hashlib
 import html
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
-from importlib.resources import files as resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vlx import files
+from vlx import files, templating
 from vlx.folder.manifest import Job
 from vlx.folder.records import Record
 
@@ -36,9 +32,9 @@ def write(path: Path, job: Job, records: Callable[[], Iterator[Record]]) -> None
 def parts(job: Job, records: Callable[[], Iterator[Record]]) -> Iterator[str]:
     """The page in pieces."""
     counts = _counted(records())
-    script, style = _part("gallery.js"), _part("gallery.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    head = _part("gallery.html")
+    script, style = templating.text("vlx.folder", "gallery.js"), templating.text("vlx.folder", "gallery.css")
+    digest = templating.script_digest(script)
+    head = templating.text("vlx.folder", "gallery.html")
     for name, value in {
         "digest": digest,
         "style": style,
@@ -123,8 +119,3 @@ def _json(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     plain = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-@cache
-def _part(name: str) -> str:
-    return (resources("vlx.folder") / "templates" / name).read_text(encoding="utf-8")

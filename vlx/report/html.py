@@ -5,16 +5,12 @@ and the script paints them by `cells.Axis`, so a map on the page lies where `Pla
 there once; small stills of the maps lie over it where no script runs, and in print.
 """
 
-import base64
-import hashlib
 import json
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 from markupsafe import Markup, escape
 
+from vlx import templating
 from vlx.explanation import Explanation
 from vlx.report import answers, chances, colour, glossary, wording
 from vlx.report.panels import Panel
@@ -27,13 +23,13 @@ FRAME_HEIGHT = 800
 def page(why: Explanation, side: int = SIDE) -> str:
     """The whole page as one string."""
     panels = [Panel.of(number, one, why, side) for number, one in enumerate([why, *answers.apart(why)])]
-    script = _part("page.js")
-    return _template().render(
+    script = templating.text("vlx.report", "page.js")
+    return templating.template("vlx.report", "page.html.j2").render(
         why=why,
         panels=panels,
-        style=Markup(_part("page.css")),
+        style=Markup(templating.text("vlx.report", "page.css")),
         script=Markup(script),
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        digest=templating.script_digest(script),
         data=_script({"panels": [panel.data for panel in panels], "ramps": _ramps(), "rise": colour.RISE}),
         gradient={view: Markup(_gradient(view)) for view in colour.RAMPS},
         answers=answers,
@@ -50,23 +46,6 @@ def frame(why: Explanation) -> str:
     style = f"width:100%;height:{FRAME_HEIGHT}px;border:0;border-radius:8px"
     content = escape(page(why, FRAME_SIDE))
     return f'<iframe title="vlx explanation" sandbox="allow-scripts" style="{style}" srcdoc="{content}"></iframe>'
-
-
-@cache
-def _part(name: str) -> str:
-    return (files("vlx.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
 
 
 def _ramps() -> dict[str, list[list[int]]]:
