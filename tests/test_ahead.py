@@ -138,3 +138,12 @@ def test_it_is_seen_again_where_the_weights_have_changed(tmp_path: Path) -> None
     assert np.array_equal(after[0].signed, alone[0].signed)
     assert after[0].seen_by == alone[0].seen_by
     assert not np.array_equal(after[0].signed, before[0].signed)
+
+
+def test_pictures_of_one_name_are_not_taken_for_each_other() -> None:
+    task, pictures = captioner("state"), [picture(0), picture(1), picture(1), picture(0)]
+    found = list(vlx.explain_many(task, pictures, batch_size=1, **QUICK))
+    for one, image in zip(found, pictures, strict=True):
+        assert np.array_equal(one.image, np.asarray(image))
+        assert np.array_equal(one[0].signed, vlx.explain(task, image, **QUICK)[0].signed)
+    assert not np.array_equal(found[0][0].signed, found[1][0].signed)
