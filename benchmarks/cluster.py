@@ -42,15 +42,21 @@ ENVIRONMENT = {
 
 @dataclass
 class Told:
-    """When results arrived, on the clock, and which processes they came from."""
+    """When results arrived, on the clock, and what this process had taken of a CPU by then."""
 
     began: float
     times: list[float]
+    took: list[float]
 
     @property
     def rate(self) -> float:
         """Results a second between the first and the last."""
         return (len(self.times) - 1) / (self.times[-1] - self.times[0])
+
+    @property
+    def driver(self) -> float:
+        """CPU seconds of this process a result, between the first and the last."""
+        return (self.took[-1] - self.took[0]) / (len(self.took) - 1)
 
 
 def timed(task: Task, marks: Path) -> Any:
@@ -79,11 +85,12 @@ def run(pictures: Path, out: Path, workers: int, kill: bool = False) -> tuple[To
     load = partial(vlx.load, MODEL)
     plan = cluster.Plan(load, task_digest, task_digest(load()), partial(timed, marks=marks))
     items = folder.items([str(pictures)]).items
-    told = Told(time.perf_counter(), [])
+    told = Told(time.perf_counter(), [], [])
     killed: list[int] = []
 
     def heard(_record: Any, _why: Any) -> None:
         told.times.append(time.perf_counter())
+        told.took.append(time.process_time())
         if kill and not killed and 3 * len(told.times) > len(items):
             killed.append(int(next(marks.iterdir()).name))
             os.kill(killed[0], signal.SIGKILL)
@@ -149,12 +156,10 @@ def _one(top: Path, workers: int, kill: bool) -> None:
     import ray
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    driver = time.process_time()
     told, took = run(top / "pictures", out, workers, kill)
-    driver = time.process_time() - driver
     ray.shutdown()
     cpu, count = sum(seconds for seconds, _ in took), sum(number for _, number in took)
-    worker, own = cpu / count, driver / len(told.times)
+    worker, own = cpu / count, told.driver
     figures = {
         "per_second": told.rate,
         "first_after_seconds": told.times[0] - told.began,
