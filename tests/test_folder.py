@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ def test_lists_give_every_picture_its_texts(photos: Path, tmp_path: Path, monkey
         ("l.csv", "path,caption\na,b,c\n", r"line 2: more cells than the header has"),
         ("l.csv", "path,caption\na\n", r"line 2: fewer cells than the header has"),
         ("l.csv", "file;caption\na;b\n", r"line 2: no path"),
-        ("l.csv", b"path\n\xff.png\n", r"is not UTF-8 \(byte 5\)"),
+        ("l.csv", b"path\n\xff.png\n", r"is not UTF-8 \(after line 0\)"),
+        ("l.csv", 'path\n"a.png\n' + "b.png\n" * 30_000, r"no CSV that can be read"),
+        ("l.jsonl", '{"path": "a"}\n' + "\0" * (1 << 21), r"line 2: over 1,048,576 characters"),
+        ("l.csv", "path\n" + "\0" * (1 << 21), r"line 2: over 1,048,576 characters"),
     ],
 )
 def test_lists_that_cannot_be_read_name_the_line(tmp_path: Path, name: str, text: Any, message: str) -> None:
@@ -125,6 +129,19 @@ def test_lists_that_cannot_be_read_name_the_line(tmp_path: Path, name: str, text
     with pytest.raises(InputError, match=message) as caught:
         items([str(tmp_path / name)], ("caption",))
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.jsonl"])
+def test_a_list_that_is_one_line_is_refused_before_it_is_in_memory(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1 << 28)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="line 1: over 1,048,576 characters"):
+            folder.questions(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
 
 
 def test_questions_are_asked_of_every_picture_or_of_their_own(photos: Path) -> None:

@@ -1,9 +1,9 @@
 """Lists of pictures and questions: .jsonl, an object a line, or .csv with a header."""
 
 import csv
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from vlx.folder.inputs import Item
 from vlx.language import close_matches, shortened
 
 LARGEST = 1 << 30  # bytes of a list
+LONGEST = 1 << 20  # characters of a line
 TEXTS = ("caption", "prompt", "question", "answer", "instead_of")
+Row = tuple[int, dict[str, Any]]  # number of the line, cells by column
 
 
 def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
@@ -22,7 +24,10 @@ def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
     Paths are taken from the list's own folder, and where there is no such file from where the program was started.
     Raises InputError naming the line for what cannot be read.
     """
-    rows = list(_rows(path))
+    return _items(path, list(_rows(path)), columns)
+
+
+def _items(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[list[Item], list[str]]:
     lacking = next((line for line, row in rows if not _text(row.get("path"))), None)
     if lacking is not None:
         known = ", ".join(map(str, rows[0][1]))
@@ -40,7 +45,7 @@ def questions(path: Path) -> tuple[list[Item] | list[Mapping[str, Any]], list[st
         where = f", line {unasked}" if rows else ""
         raise InputError(f"{path}{where}: no question; give lines with question and, for pictures of their own, path")
     if any(_text(row.get("path")) for _, row in rows):
-        return read(path, columns)
+        return _items(path, rows, columns)
     notes = _unused(path, rows, ("path", *columns))
     asked: list[Mapping[str, Any]] = [_texts(path, line, row, columns) for line, row in rows]
     return asked, notes
@@ -61,15 +66,15 @@ def of_lines(lines: Iterable[str], columns: Sequence[str]) -> list[Item]:
     return found
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number of the line, its cells by column); empty lines and empty cells are left out."""
-    text = _read(path)
+def _rows(path: Path) -> Iterator[Row]:
+    """The rows of a list; empty lines and empty cells are left out."""
+    lines = _lines(path)
     if path.suffix.lower() == ".jsonl":
-        lines = enumerate(text.split("\n"), 1)
-        yield from ((number, _object(path, number, line)) for number, line in lines if line.strip())
+        yield from ((number, _object(path, number, line)) for number, line in enumerate(lines, 1) if line.strip())
         return
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=_parted_by(text))
+        head = next((line for line in lines if line.strip()), "")
+        reader = csv.DictReader(chain([head], lines), strict=True, delimiter=_parted_by(head))
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(
@@ -81,22 +86,28 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}: no CSV that can be read ({error}); separate cells by commas") from None
 
 
-def _parted_by(text: str) -> str:
+def _parted_by(header: str) -> str:
     """What parts the cells: a comma, or what spreadsheets write in its place, told by the header."""
-    header = text.lstrip().partition("\n")[0].lower()
-    cells = {mark: {cell.strip(' "\r') for cell in header.split(mark)} for mark in ",;\t"}
+    cells = {mark: {cell.strip(' "\n') for cell in header.lower().split(mark)} for mark in ",;\t"}
     return next((mark for mark, own in cells.items() if own & {"path", "question"}), ",")
 
 
-def _read(path: Path) -> str:
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a list, one after the other: what is no list is refused before it is in memory."""
+    number = 0
     try:
         if not path.is_file():
             raise InputError(f"{path}: no such list; give a .jsonl or .csv file")
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path} has more than {LARGEST >> 20} MB; cut it into several lists")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        with path.open(encoding="utf-8-sig") as file:
+            while line := file.readline(LONGEST + 1):
+                number += 1
+                if len(line) > LONGEST:
+                    raise InputError(f"{path}, line {number}: over {LONGEST:,} characters; give a line a picture")
+                yield line
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 (after line {number}); save it as UTF-8") from None
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
