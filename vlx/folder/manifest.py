@@ -19,8 +19,9 @@ from vlx import json_files
 from vlx.errors import InputError, OutputError
 from vlx.files import sweep
 from vlx.folder.inputs import Item
-from vlx.folder.records import Record
+from vlx.folder.records import Record, checked
 from vlx.language import shortened
+from vlx.schema import Unfit
 
 NAME = "manifest.jsonl"
 SCHEMA = 1
@@ -188,10 +189,12 @@ def _loaded(file: BinaryIO, path: Path) -> tuple[Record | None, dict[str, State]
             if number == 1:
                 head = _checked(record)
             else:
-                states[record["key"]] = _state(record, end)
-        except (ValueError, KeyError, TypeError):
+                states[record["key"]] = _state(checked(record), end)
+        except (ValueError, KeyError, TypeError) as error:
+            told = f" ({error})" if isinstance(error, Unfit) else ""
             raise InputError(
-                f"{path}, line {number} is damaged, or no manifest's: remove it, give another --out, or --overwrite"
+                f"{path}, line {number} is damaged, or no manifest's{told}: "
+                "remove it, give another --out, or --overwrite"
             ) from None
         end += len(raw)
     return head, states, end
