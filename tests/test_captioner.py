@@ -296,7 +296,7 @@ def test_the_cnn_runs_once_for_caption_and_explanation() -> None:
     vlx.explain(task, picture(3), caption="a dog", target="prob")
     assert (own(3), len(runs)) == (1, 5)
     list(vlx.explain_many(task, [picture(seed) for seed in (4, 5, 6)], batch_size=2))
-    assert [len(batch) for batch in runs[5:]] == [2, 5, 5, 1, 5]
+    assert [len(batch) for batch in runs[5:]] == [2, 10, 1, 5]
 
 
 def test_pictures_of_ones_own_are_seen_once_until_the_weights_change() -> None:

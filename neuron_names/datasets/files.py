@@ -15,6 +15,7 @@ from vlx import json_files
 from vlx.errors import ImageError, InputError, MissingImage
 from vlx.files import read_bytes
 from vlx.images import open_image, stored
+from vlx.language import shortened
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -38,7 +39,8 @@ def label_map(path: Path, *, packed: bool = False) -> Labels:
     except MissingImage:
         raise InputError(f"{path}: no such label map; it is named in the index") from None
     except ImageError as error:
-        raise InputError(f"{path}: not a label map that can be read ({error})") from None
+        cause = shortened(str(error).removeprefix(f"{path} "), 150)
+        raise InputError(f"{path}: not a label map that can be read ({cause})") from None
     if packed and values.ndim == 3 and values.shape[2] >= 2:
         return values[:, :, 0].astype(np.int32) + 256 * values[:, :, 1].astype(np.int32)
     if values.ndim != 2 or values.dtype.kind not in "ui":

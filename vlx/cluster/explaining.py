@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,25 +44,30 @@ def explained(
     """Results of the items as they arrive, each once.
 
     Where a picture ends every worker that tries it, it alone fails: what is missing of the units is tried once more,
-    picture by picture.
+    picture by picture, and what is missing then, in a pool of its own, where no other picture can end its worker.
     """
     left = {item.key: item for item in items}
-    for size in (max(1, min(UNIT, len(items) // (SHARES * pool.workers))), 1):
-        units = [
-            _packed(list(left.values())[first : first + size], stems, command) for first in range(0, len(left), size)
-        ]
-        for made in mapped(units, partial(_work, plan), pool):
+    for units, used in _rounds(left, pool):
+        packed = [_packed(unit, stems, command) for unit in units]
+        for made in mapped(packed, partial(_work, plan), used):
             record, page = json.loads(made)
             if item := left.pop(record["key"], None):
                 yield item, Result(record, page)
-        if not left:
-            return
     for item in left.values():
         error = ModelError(f"{item.path}: {RETRIES + 1} workers died of it (out of memory?); explain it alone")
         yield (
             item,
             failed({"key": item.key, "path": item.path, **item.texts, "digest": None}, Failure(item.path, error)),
         )
+
+
+def _rounds(left: Mapping[str, Item], pool: Pool) -> Iterator[tuple[list[list[Item]], Pool]]:
+    """Units of what is left, and the workers for them: several pictures a unit, one, and at last one alone."""
+    for size in (max(1, min(UNIT, len(left) // (SHARES * pool.workers))), 1):
+        if items := list(left.values()):
+            yield [items[first : first + size] for first in range(0, len(items), size)], pool
+    for item in list(left.values()):
+        yield [[item]], replace(pool, workers=1)
 
 
 def _packed(items: Sequence[Item], stems: Mapping[str, str], command: Callable[[Item], str]) -> bytes:
