@@ -41,7 +41,7 @@ from rich.table import Table
 import vlx
 from vlx import neuron_names
 from vlx.errors import VlxError
-from vlx.folder import Job, manifest
+from vlx.folder import Job, manifest, records
 
 OUTCOMES = ("fine", "refused", "foreign", "hung", "over memory", "silently wrong")
 CAPTIONER = "scenes/captioner-pooled"
@@ -255,7 +255,7 @@ def kinds(*, transformers: bool = True) -> list[Kind]:
         Kind("question", "txt", (b"what color is the star?", b"is there a house?"), _said("scenes/vqa", "question")),
         Kind("list .jsonl", "jsonl", (_lines(), b"\n".join(_lines().splitlines()[::-1])), _list),
         Kind("list .csv", "csv", (b'path,question,answer\na.jpg,what?,red\n"b,c.jpg","who, then?",\n',), _list),
-        Kind("manifest", "jsonl", (_results(),), _manifest),
+        Kind("manifest", "jsonl", (_results(whys[0]),), _manifest),
         Kind("captions .json", "json", (_coco(),), _captions),
         Kind("labels", "txt", (b"dog\ncat, house cat\ntree", b"a\nb"), _labelled),
     ]
@@ -273,8 +273,9 @@ def _lines() -> bytes:
     return "\n".join(map(json.dumps, rows)).encode()
 
 
-def _results() -> bytes:
-    done = {"key": "1", "status": "done", "path": "a.jpg", "page": "a.html", "digest": "12", "words": [{"word": "dog"}]}
+def _results(why: vlx.Explanation) -> bytes:
+    base = {"key": "1", "path": "a.jpg", "digest": "12", "seconds": 0.5}
+    done = {**base, "status": "done", "page": "a.html", "error": None, **records.of(why)}
     rows = (manifest.header(JOB), done, {"key": "2", "status": "failed", "path": "b.jpg", "error": "no such file"})
     return "".join(map(manifest.line, rows)).encode()
 

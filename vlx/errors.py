@@ -123,7 +123,11 @@ LONGEST = 300  # characters of a message
 LIMITS = (RecursionError, MemoryError, OverflowError)
 COMPILED = (RuntimeError, OSError)  # how torch and others tell of what their compiled parts, which have no frames, met
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIBRARIES = tuple({os.path.abspath(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
+# In the path of a library's file: the standard one's, and those of any environment, of this one or of one it builds on.
+LIBRARIES = (
+    os.path.abspath(sysconfig.get_path("stdlib")) + os.sep,
+    *(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages")),
+)
 
 
 def _foreign(error: Exception) -> bool:
@@ -151,4 +155,4 @@ def _of_vlx(frame: FrameType) -> bool:
 def _of_library(frame: FrameType) -> bool:
     place, name = frame.f_code.co_filename, frame.f_globals.get("__name__")
     made = place.startswith("<") and name != "__main__"  # as templates are; what a user types is __main__
-    return not _of_vlx(frame) and (made or place.startswith(LIBRARIES))
+    return not _of_vlx(frame) and (made or any(part in place for part in LIBRARIES))

@@ -112,3 +112,13 @@ def test_the_command_line_tells_it_in_a_line_and_a_bug_with_its_traceback(
     assert ran.exit_code == 1
     assert ran.output == ("Error: vlx: LookupError (broken)\n" if foreign else "")
     assert isinstance(ran.exception, SystemExit if foreign else LookupError)
+
+
+def test_a_library_of_an_environment_that_this_one_builds_on_is_a_library(tmp_path: Path) -> None:
+    place = tmp_path / "base" / "lib" / "python3" / "site-packages" / "other.py"
+    library: dict[str, Any] = {"__name__": "other"}
+    exec(compile("def act(): raise KeyError('broken')", str(place), "exec"), library)
+    caller: dict[str, Any] = {"__name__": "vlx.caller"}
+    exec("def call(act): act()", caller)
+    with pytest.raises(InputError, match="KeyError"), errors.in_own_words("it"):
+        caller["call"](library["act"])
