@@ -1,7 +1,7 @@
 """What every test shares. Tests that need a file of ../shared skip with the reason when it is absent."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,3 +32,15 @@ def tiny_models(tiny_folder: Callable[[str], Path]) -> Any:
     from tests.hf import Tiny
 
     return Tiny(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium with a profile of its own (`benchmarks.browser.Browser`)."""
+    from benchmarks import browser as chromium
+
+    if chromium.found() is None:
+        pytest.skip("Chromium is not installed: no page is opened")
+    opened = chromium.Browser(str(tmp_path_factory.mktemp("profile")))
+    yield opened
+    opened.close()

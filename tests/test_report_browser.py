@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,6 @@ from vlx.geometry import Frame, Grid, Placement
 
 pytestmark = pytest.mark.skipif(chromium.found() is None, reason="Chromium is not installed: no page is opened")
 SAID = "a dotted orange car and a checkered white rocket in a desert"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    opened = Browser(str(tmp_path_factory.mktemp("profile")))
-    yield opened
-    opened.close()
 
 
 def twelve(size: tuple[int, int] = (480, 640)) -> Explanation:

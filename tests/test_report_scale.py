@@ -137,6 +137,9 @@ def test_a_map_fades_where_nothing_carries_its_word() -> None:
     assert [strength.fade(word, "shared") for word in why] == [1] * 5
     unproven = checked(why[0], 0.0, seen=0.1, looked=0.1)
     assert strength.fade(unproven) == strength.PALE  # and not a little more for its .1 nats
+    random = replace(unproven, check=judged(0.3, [0.0, 0.6] * 10, cells=2))  # random cells take as much
+    assert strength.of(random) == pytest.approx(1 - np.exp(-0.3))
+    assert strength.fade(random) == strength.PALE
 
 
 def change(still: str) -> float:

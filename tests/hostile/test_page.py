@@ -72,13 +72,6 @@ def outside() -> Iterator[Outside]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    made = Browser(str(tmp_path_factory.mktemp("profile")))
-    yield made
-    made.close()
-
-
 def payload(outside: Outside) -> str:
     """Breaks out of attributes, elements, scripts, comments, styles and templates, in one text."""
     parts = (
