@@ -1,5 +1,6 @@
 """Several processes: the same files as of one, also where a worker or the driver is killed on the way."""
 
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tests.clusters import deadly
 from tests.fakes import picture, tiny_bundle
 from vlx import cli_running, cluster, folder
 from vlx.cli import main
-from vlx.cluster import mapping
+from vlx.cluster import explaining, mapping
 from vlx.digest import task_digest
 from vlx.errors import InputError
 from vlx.folder.manifest import NAME, Job, Manifest
@@ -100,6 +101,26 @@ def test_a_picture_is_no_address(photos: Path) -> None:
     told = run("caption", "--ray", photos, "-o", "out")
     assert told.exit_code == 2
     assert "'photos' is no address: local, auto or HOST:PORT" in told.stderr.replace("\n", " ")
+
+
+def test_what_falls_with_another_picture_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue of units dies with the worker that holds it: here all that is asked in company."""
+    items = [folder.Item(f"{name}.png", {}) for name in "abc"]
+    asked: list[tuple[int, int]] = []
+
+    def mapped(units: list[bytes], _make: object, pool: cluster.Pool) -> Iterator[bytes]:
+        asked.append((len(units), pool.workers))
+        ((path, *_),) = json.loads(units[0])
+        if len(units) == 1 and path != "b.png":
+            yield json.dumps([{"key": next(item.key for item in items if item.path == path)}, ""]).encode()
+
+    monkeypatch.setattr(explaining, "mapped", mapped)
+    stems = {item.key: item.path for item in items}
+    plan: Any = None
+    found = list(cluster.explained(plan, cluster.Pool(2), items, stems, lambda item: ""))
+    assert [item.path for item, _ in found] == ["a.png", "c.png", "b.png"]
+    assert [result.record.get("status") for _, result in found] == [None, None, "failed"]
+    assert asked == [(3, 2), (3, 2), (1, 1), (1, 1), (1, 1)]
 
 
 # Two workers
