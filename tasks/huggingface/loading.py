@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -56,13 +56,8 @@ def load(
     """
     check_transformers()
     place, kind = device_of(device), dtype_of(dtype)
-    text, folder = str(name), Path(name).expanduser()
-    local = _is_folder(folder, text, revision)
-    source = str(folder) if local else text
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    text, folder, local, source, options, config = _looked_at(name, revision, trust_remote_code)
     with quiet():
-        options |= {} if local else _reach(source, revision)
-        config = _read("AutoConfig", source, "its config.json", options)
         family = find(config, config.architectures or [], text, task)
         if outputs is not None and family.kind != "classification":
             raise InputError(f"outputs={outputs!r} is for classifiers; {text} is a {family.architecture}")
@@ -94,6 +89,23 @@ def kind_of(
     Raises ModelError as `load` does.
     """
     check_transformers()
+    found = _looked_at(name, revision, trust_remote_code)
+    with quiet():
+        return find(found.config, found.config.architectures or [], found.text, task).kind
+
+
+class _Looked(NamedTuple):
+    """Where a model is, how its parts are read, and what its config.json says."""
+
+    text: str
+    folder: Path
+    local: bool
+    source: str
+    options: dict[str, Any]
+    config: Any
+
+
+def _looked_at(name: str | Path, revision: str | None, trust_remote_code: bool) -> _Looked:
     text, folder = str(name), Path(name).expanduser()
     local = _is_folder(folder, text, revision)
     source = str(folder) if local else text
@@ -101,7 +113,7 @@ def kind_of(
     with quiet():
         options |= {} if local else _reach(source, revision)
         config = _read("AutoConfig", source, "its config.json", options)
-        return find(config, config.architectures or [], text, task).kind
+    return _Looked(text, folder, local, source, options, config)
 
 
 def wrap(
