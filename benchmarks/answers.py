@@ -12,16 +12,16 @@ import torch
 from rich.table import Table
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
+from vlx.tasks.vqa import CnnLstmVqa, StackedAttention
 
 import vlx
 from benchmarks.clock import console_for_tables, restart_settled, round_robin
 from benchmarks.model import picture
-from vlx import engine
-from vlx.owing import table
-from vlx.references import elsewhere
-from vlx.task import Query, Target, Term
-from vlx.tasks.vqa import CnnLstmVqa, StackedAttention
-from vlx.weighting import METHODS
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.probes.owing import table
+from vlx.probes.references import elsewhere
+from vlx.protocol.targets import Query, Target, Term
 
 LIMIT = 1.5
 WORDS = 5_000

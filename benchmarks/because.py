@@ -11,14 +11,15 @@ import click
 import numpy as np
 import torch
 from rich.table import Table
+from vlx.neuron_names.table import NeuronNames, UnitName
 
 from benchmarks.clock import console_for_tables, restart_settled, round_robin
 from benchmarks.model import Subject, subject
-from vlx import engine
-from vlx.because import becauses
-from vlx.neuron_names.table import NeuronNames, UnitName
-from vlx.task import Features, Prediction, Query, Target, word_target
-from vlx.weighting import METHODS
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.probes.because import becauses
+from vlx.protocol.targets import Prediction, Query, Target, word_target
+from vlx.protocol.task import Features
 
 LIMIT = 1.5
 CONCEPTS = 300

@@ -13,16 +13,17 @@ import click
 import torch
 from rich.table import Table
 from torch import Tensor
+from vlx.tasks.captioning.blip import adapter
+from vlx.tasks.captioning.transformer import TransformerCaptioner
 
 import vlx
 from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
 from benchmarks.model import picture
-from vlx import attention, engine
-from vlx.attention import ATTENTION_METHODS
-from vlx.task import Features, GradientWay, Query, Target, word_target
-from vlx.tasks.captioning.blip import adapter
-from vlx.tasks.captioning.transformer import TransformerCaptioner
-from vlx.weighting import METHODS
+from vlx.methods import attention, engine
+from vlx.methods.attention import ATTENTION_METHODS
+from vlx.methods.cams import METHODS
+from vlx.protocol.targets import GradientWay, Query, Target, word_target
+from vlx.protocol.task import Features
 
 TOKENS = 12
 SIDE = 384

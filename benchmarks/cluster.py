@@ -25,10 +25,11 @@ import click
 
 import vlx
 from benchmarks.killed import files
-from vlx import cli_running, cluster, folder, scenes
-from vlx.digest import task_digest
+from vlx import cluster, folder, scenes
+from vlx.cli import running
 from vlx.folder.manifest import Job, Manifest
-from vlx.task import Task
+from vlx.protocol.identity import task_digest
+from vlx.protocol.task import Task
 
 MODEL = "scenes/captioner"
 CPUS = 2
@@ -61,7 +62,7 @@ class Told:
 
 def timed(task: Task, marks: Path) -> Any:
     """Explains, and keeps in ``marks`` how many CPU seconds this process took for how many pictures."""
-    plain = cli_running.explained(task, (), {"names": "shipped"}, keep=True)
+    plain = running.explained(task, (), {"names": "shipped"}, keep=True)
     count = 0
     began = 0.0
 
@@ -109,7 +110,7 @@ def alone(pictures: Path, out: Path) -> float:
     items = folder.items([str(pictures)]).items
     began = time.process_time()
     with Manifest.opened(out, Job("caption", MODEL)) as held:
-        folder.run(held, items, cli_running.explained(task, (), {"names": "shipped"}, keep=True))
+        folder.run(held, items, running.explained(task, (), {"names": "shipped"}, keep=True))
     return len(items) / (time.process_time() - began)
 
 

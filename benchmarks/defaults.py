@@ -22,14 +22,17 @@ from rich.table import Table
 import vlx
 from benchmarks import abroad
 from benchmarks.clock import console_for_tables
-from vlx import engine, recommending, scenes
+from vlx import scenes
 from vlx.errors import InputError
 from vlx.evaluation.pointing import peaks_of
-from vlx.geometry import Placement
-from vlx.recommending import KEPT, PICTURES, candidates, decided
-from vlx.task import Defaults, Prediction, Query, word_target
-from vlx.tracing import measure_frame
-from vlx.weighting import METHODS
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.pictures.placement import Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.pipeline import recommend
+from vlx.pipeline.recommend import KEPT, PICTURES, candidates, decided
+from vlx.protocol.targets import Prediction, Query, word_target
+from vlx.protocol.task import Defaults
 
 HOME = ("scenes/captioner", "scenes/captioner-pooled", "scenes/vqa")
 AWAY = ("easy-vqa", "white-captioner", "mobilenet")
@@ -70,7 +73,7 @@ def tried(task: Any, shown: Sequence[Shown]) -> tuple[NDArray[Any], NDArray[Any]
     for image, query, places in track(shown, task.name):
         features = task.features(task.place(task.prepare(image)[None]))
         prediction = task.predict(features, [query])[0]
-        fall = recommending.fall_of(task, features, prediction, names)
+        fall = recommend.fall_of(task, features, prediction, names)
         placement = Placement(features.grid, measure_frame(task.prepare, (image.height, image.width)))
         own = _hits(task, features, prediction, places, placement)
         if fall is not None and own:
@@ -83,7 +86,7 @@ def _hits(task: Any, features: Any, prediction: Prediction, places: Any, placeme
     """Whether the peak of each candidate's map lies on the right thing, by candidate."""
     found: dict[Any, list[bool]] = defaultdict(list)
     there = [n for n, mask in enumerate(places) if mask is not None and n < len(prediction.words)]
-    for kind in recommending.TARGETS if there else ():
+    for kind in recommend.TARGETS if there else ():
         targets = [word_target(prediction, n, 0, kind) for n in there]
         _, G = engine.gradients(task, features.A, targets, features.rest)
         for name, method in METHODS.items():

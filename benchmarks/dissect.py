@@ -22,9 +22,6 @@ from PIL import Image
 from rich.table import Table
 from torch import Tensor, nn
 from torchvision.models import resnet18
-
-from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
-from vlx.geometry import Grid
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.dissection.alignment import quads
@@ -33,6 +30,9 @@ from vlx.neuron_names.dissection.labels import Categories, Labels
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Concept
 from vlx.tasks.classification import Classifier
+
+from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
+from vlx.pictures.placement import Grid
 
 QUANTILE = 0.005
 GRID = (112, 112)

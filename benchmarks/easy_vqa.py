@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 from rich.table import Table
+from vlx.tasks.vqa.answers import accuracies
+from vlx.tasks.vqa.data import STRIDE, easy_kind, of_easy_vqa, shape_mask
 
 import vlx
 from benchmarks.clock import console_for_tables
-from vlx import engine
 from vlx.evaluation import wilson
 from vlx.evaluation.pointing import peaks_of
-from vlx.geometry import Placement
-from vlx.task import Query, Task, word_target
-from vlx.tasks.vqa.answers import accuracies
-from vlx.tasks.vqa.data import STRIDE, easy_kind, of_easy_vqa, shape_mask
-from vlx.tracing import measure_frame
-from vlx.weighting import METHODS
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.pictures.placement import Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.targets import Query, word_target
+from vlx.protocol.task import Task
 
 KINDS = ("shape", "color", "yes/no")
 WHAT = KINDS[:2]

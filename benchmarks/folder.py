@@ -23,9 +23,11 @@ import click
 import torch
 
 import vlx
-from vlx import cli_running, folder, scenes
-from vlx.images import open_image
-from vlx.task import Query, Task
+from vlx import folder, scenes
+from vlx.cli import running
+from vlx.pictures.opening import open_image
+from vlx.protocol.targets import Query
+from vlx.protocol.task import Task
 
 BATCH = 16
 CHUNK = 20  # pictures that every kind takes in turn
@@ -76,10 +78,10 @@ def whole(task: Task, name: str, out: Path, paths: Sequence[Path], asked: Sequen
     texts = [{} if question is None else {"question": question} for question in asked]
     items = [folder.Item(str(path), text) for path in paths for text in texts]
     columns = ("question",) if task.kind == "vqa" else ()
-    job = cli_running.job("benchmark", name, task, {})
+    job = running.job("benchmark", name, task, {})
     out.mkdir()
     with folder.Manifest.opened(out, job) as held:
-        folder.run(held, items, cli_running.explained(task, columns, {}, keep=True))
+        folder.run(held, items, running.explained(task, columns, {}, keep=True))
 
 
 def seconds(act: Callable[[], None]) -> float:

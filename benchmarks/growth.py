@@ -1,7 +1,7 @@
 """How the cost of explaining grows with the number of words and of units: ``python -m benchmarks.growth``.
 
-A is given, [1, K, 7, 7], and so is the text; timed is `vlx.engine.attribute` with T targets, one for each word, by
-each way of taking gradients, for an LSTM that reads the picture first and for a decoder that attends at every step.
+A is given, [1, K, 7, 7], and so is the text; timed is `vlx.methods.engine.attribute` with T targets, one for each word,
+by each way of taking gradients, for an LSTM that reads the picture first and for a decoder that attends at every step.
 """
 
 import json
@@ -13,13 +13,13 @@ import click
 import torch
 from rich.table import Table
 from torch import nn
+from vlx.tasks.captioning import Attention, CnnLstmCaptioner
 
 from benchmarks.clock import console_for_tables, restart_settled, round_robin, slope
 from benchmarks.model import START, VOCABULARY, WordLstm
-from vlx import engine
-from vlx.task import GradientWay, Target, Term
-from vlx.tasks.captioning import Attention, CnnLstmCaptioner
-from vlx.weighting import METHODS
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.protocol.targets import GradientWay, Target, Term
 
 CELLS = (7, 7)
 LENGTHS = (1, 4, 16, 64)

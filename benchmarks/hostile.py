@@ -95,7 +95,7 @@ def _table(path: Path) -> object:
 
 
 def _picture(path: Path) -> object:
-    from vlx.images import open_image
+    from vlx.pictures.opening import open_image
 
     return np.asarray(open_image(path).image)
 
@@ -221,8 +221,9 @@ def _written(save: Callable[[Path], object], ending: str) -> bytes:
 
 def kinds(*, transformers: bool = True) -> list[Kind]:
     """Every kind with its good inputs; those of ``transformers`` take a model that is made first."""
-    from tests.explanations import answer_explanation, caption_explanation, reasoned
     from vlx.neuron_names.dissection.checkpoint import Checkpoint
+
+    from tests.explanations import answer_explanation, caption_explanation, reasoned
 
     whys = (reasoned(caption_explanation()), answer_explanation())
     table = neuron_names.load(Path(str(files("vlx.neuron_names") / "tables" / "captioner.h5")))
@@ -365,7 +366,7 @@ def _value(data: bytearray, rng: random.Random) -> bytearray:
 
 def reseal(data: bytes) -> bytes:
     """An explanation in JSON with the digest that fits it, as one who means harm would make it."""
-    from vlx import storage
+    from vlx.explanation import storage
 
     try:
         record = json.loads(data)
@@ -407,7 +408,7 @@ def _same(kind: Kind, data: bytes) -> bool:
 def _content(data: bytes) -> str:
     import h5py
 
-    from vlx import hdf5
+    from vlx.files import hdf5
 
     with h5py.File(io.BytesIO(data)) as file:
         return hdf5.digest(file)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import click
 
-from vlx import hdf5, scenes
+from vlx import scenes
+from vlx.files import hdf5
 from vlx.folder.manifest import NAME
 
 MODEL = "scenes/captioner"

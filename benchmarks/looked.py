@@ -21,16 +21,17 @@ from rich.table import Table
 import vlx
 from benchmarks import abroad
 from benchmarks.clock import console_for_tables
-from vlx import probes, references
 from vlx.errors import InputError
 from vlx.evaluation.looking import roc_area
-from vlx.explanation import Look, WordExplanation
-from vlx.geometry import Frame, Grid, Placement
-from vlx.owing import table
-from vlx.references import References, elsewhere
+from vlx.explanation.records import Look, WordExplanation
+from vlx.pictures.placement import Frame, Grid, Placement
+from vlx.probes import other_pictures, references
+from vlx.probes.owing import table
+from vlx.probes.references import References, elsewhere
+from vlx.protocol.targets import Query, word_target
+from vlx.protocol.task import Features, Task
 from vlx.report import wording
 from vlx.scenes import HELD_OUT, draw
-from vlx.task import Features, Query, Task, word_target
 
 OURS = ("scenes/vqa-biased", "scenes/vqa", "scenes/captioner", "scenes/captioner-pooled")
 ABROAD = ("easy-vqa", "white-captioner", "sigmoid", "mobilenet")
@@ -86,7 +87,9 @@ def judged(task: Task, shown: Sequence[tuple[Image.Image, Sequence[Query]]], oth
             prediction = task.predict(features, [query])[0]
             targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
             made = elsewhere(task, image, inputs, asked=targets)
-            looks = probes.looks(task, image, query, prediction, targets, replace(real, own=False), others=False)
+            looks = other_pictures.looks(
+                task, image, query, prediction, targets, replace(real, own=False), others=False
+            )
             gone = {"made": table(task, made.features, targets), "blank": table(task, flat, targets)}
             gone["still"] = table(task, still, targets)
             for n, word in enumerate(prediction.words):
@@ -121,7 +124,7 @@ def _verdict(label: str, logprob: float, said: Sequence[str], logprobs: Sequence
     placement = Placement(Grid.half_pixel((1, 1), (8, 8)), Frame.whole((8, 8), (8, 8)))
     by = {str(n): references.owed(logprob, [p])[0] for n, p in enumerate(logprobs)}
     word = WordExplanation(label, logprob, logprob, (), none[0], none, none, placement, "logprob")
-    look = Look(probes.OWN, tuple(logprobs), tuple(said))
+    look = Look(other_pictures.OWN, tuple(logprobs), tuple(said))
     seen, looked = float(np.mean(list(by.values()))), references.looked(logprob, logprobs)
     return wording.verdict(replace(word, seen=seen, seen_by=by, looked=looked, looks=(look,)))
 

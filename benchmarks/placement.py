@@ -1,7 +1,7 @@
 """Where are the cells of trained networks? ``python -m benchmarks.placement [--coco DIR]``.
 
 Three placements are held against each other: by the layers (the middle of a cell's field), measured (where its weights
-look, `vlx.fields`) and half-pixel (the picture shared out evenly). For each of some networks:
+look, `vlx.pictures.pixel_fields`) and half-pixel (the picture shared out evenly). For each of some networks:
 
 *patches*, *hiding*: noise is painted on, or grey laid over, a photograph at a cell's place, as large as a cell: how
 often is that very cell changed most of all? *pointing* (with ``--coco``, photographs with outlines and captions, see
@@ -24,27 +24,30 @@ from PIL import Image
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
+from vlx.tasks.classification import Classifier
+from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
+from vlx.tasks.photos.features import prepared
 
 import vlx
 from benchmarks.clock import console_for_tables
 from benchmarks.photos import LAYER, SHARED, classes, network
-from vlx import engine, fields, scenes
+from vlx import scenes
 from vlx.errors import VlxError
 from vlx.evaluation.cases import cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import peaks_of
 from vlx.evaluation.resampling import over_pictures
-from vlx.following import Follower
-from vlx.geometry import Frame, Grid, Placement
+from vlx.methods import engine
 from vlx.photos import objects
 from vlx.photos.captioned import words_of
 from vlx.photos.categories import named
 from vlx.photos.objects import OutlinedData
-from vlx.task import Query, Target, Task, Term, word_target
-from vlx.tasks.classification import Classifier
-from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
-from vlx.tasks.photos.features import prepared
-from vlx.tracing import measure_frame
+from vlx.pictures import pixel_fields
+from vlx.pictures.layers import Follower
+from vlx.pictures.placement import Frame, Grid, Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.targets import Query, Target, Term, word_target
+from vlx.protocol.task import Task
 
 PLACEMENTS = ("layers", "measured", "half-pixel")
 METHOD = "hirescam"
@@ -75,7 +78,7 @@ class Net:
         layers = followed.grid((self.size, self.size))
         return {
             "layers": layers,
-            "measured": fields.measured(self.vision, picture, layers),
+            "measured": pixel_fields.measured(self.vision, picture, layers),
             "half-pixel": Grid.half_pixel(layers.shape, layers.size),
         }
 

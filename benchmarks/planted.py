@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 import vlx
 from vlx import scenes
-from vlx.geometry import Grid
-from vlx.selftest import SelfTest
-from vlx.task import Features, Query
+from vlx.pictures.placement import Grid
+from vlx.protocol.targets import Query
+from vlx.protocol.task import Features
+from vlx.selftest.run import SelfTest
 
 SOUND = ("scenes/captioner-pooled", "scenes/captioner", "scenes/vqa", "blip-captioning", "git", "vilt")
 CELLS = 9  # that the patch probe tries

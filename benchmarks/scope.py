@@ -18,22 +18,22 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.photos.kinds import forms
+from vlx.tasks.photos.scope import WELL, Scope, Thing
 
 import vlx
 from benchmarks import light_ground
 from vlx import scenes
 from vlx.evaluation import wilson
 from vlx.evaluation.datasets import outlined, photographs
-from vlx.images import open_image
 from vlx.language import is_content
 from vlx.photos.captioned import Photograph, words_of
 from vlx.photos.objects import Outlined
+from vlx.pictures.opening import open_image
+from vlx.protocol.targets import Query
 from vlx.report.wording import language
 from vlx.scenes.likeness import likeness
-from vlx.task import Query
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.photos.kinds import forms
-from vlx.tasks.photos.scope import WELL, Scope, Thing
 
 FIRST = scenes.HELD_OUT + 60_000
 SIZES = (128, 192, 256, 384, 512)

@@ -18,19 +18,20 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vlx.tasks.captioning import blip, git
+from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
 
 import vlx
 from benchmarks.clock import console_for_tables
-from vlx import attention, scenes
-from vlx.attention import AttentionMethod, Layers
+from vlx import scenes
 from vlx.evaluation.cases import Case, cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import hit, peaks_of
-from vlx.frames import measure_frame
-from vlx.geometry import Placement
-from vlx.task import Features
-from vlx.tasks.captioning import blip, git
-from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
+from vlx.methods import attention
+from vlx.methods.attention import AttentionMethod, Layers
+from vlx.pictures.placement import Placement
+from vlx.pictures.prepare import measure_frame
+from vlx.protocol.task import Features
 
 FAMILIES = {"blip": blip.FAMILY, "git": git.FAMILY}
 SIDE, CELLS, WIDTH, BATCH = 128, 16, 128, 64

@@ -24,14 +24,15 @@ import vlx
 from benchmarks.clock import Times, added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
 from benchmarks.model import VOCABULARY, WORDS, Forced, Subject, picture, subject
 from benchmarks.peers import PEERS, missing
-from vlx import engine
-from vlx.asked import questions
-from vlx.map_check import MapCheck
-from vlx.map_trials import trials, tried
-from vlx.owing import table
-from vlx.references import elsewhere
-from vlx.task import Features, Prediction, Query, sentence_target, word_target
-from vlx.weighting import METHODS
+from vlx.explanation.map_check import MapCheck
+from vlx.methods import engine
+from vlx.methods.cams import METHODS
+from vlx.probes.asked import questions
+from vlx.probes.map_trials import trials, tried
+from vlx.probes.owing import table
+from vlx.probes.references import elsewhere
+from vlx.protocol.targets import Prediction, Query, sentence_target, word_target
+from vlx.protocol.task import Features
 
 CAPTION = "caption alone"
 MAPS = "caption + 12 maps"

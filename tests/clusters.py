@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import vlx
-from vlx import cli_running
+from vlx.cli import running
 from vlx.errors import Failure
 from vlx.folder import Item
-from vlx.task import Task
+from vlx.protocol.task import Task
 
 Explained = Callable[[Sequence[Item]], Iterator[vlx.Explanation | Failure]]
 
 
 def deadly(task: Task, marks: Path, always: bool = False) -> Explained:
     """Explains; a picture named deadly kills the worker, once or ``always``. Every try leaves a file in ``marks``."""
-    plain = cli_running.explained(task, (), {}, keep=True)
+    plain = running.explained(task, (), {}, keep=True)
 
     def explained(items: Sequence[Item]) -> Iterator[vlx.Explanation | Failure]:
         for item in items:

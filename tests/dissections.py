@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
-
-from vlx.geometry import Grid
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.table import Concept, NeuronNames, Tally
-from vlx.task import Defaults, Features, Prediction, Query, Target
+
+from vlx.pictures.placement import Grid
+from vlx.protocol.targets import Prediction, Query, Target
+from vlx.protocol.task import Defaults, Features
 
 Floats = NDArray[Any]
 Upsample = Callable[[Floats, Grid, tuple[int, int]], Floats]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from vlx import Explanation, WordExplanation
-from vlx.explanation import Look, Occlusion, QuestionWord
-from vlx.geometry import Frame, Grid, Placement
-from vlx.reasons import Because, Check, Kind, Reason
+from vlx.explanation.reasons import Because, Check, Kind, Reason
+from vlx.explanation.records import Look, Occlusion, QuestionWord
+from vlx.pictures.placement import Frame, Grid, Placement
 
 LOOKS = (
     Look("median colour", (-2.75,), ("white",)),

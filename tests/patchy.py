@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx.geometry import Grid
-from vlx.task import Alternative, Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
+from vlx.pictures.placement import Grid
+from vlx.protocol.powers import Attention
+from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.task import Defaults, Features
 
 H, W, PATCH, UNITS = 24, 32, 8, 12
 SHAPE = (H // PATCH, W // PATCH)

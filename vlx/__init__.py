@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from vlx import evaluation, neuron_names, scenes, tasks
     from vlx.comparing import compare
     from vlx.errors import Failure, VlxError
-    from vlx.explanation import Explanation, WordExplanation
+    from vlx.explanation.records import Explanation, WordExplanation
     from vlx.models import load
-    from vlx.pipeline import explain, explain_many
-    from vlx.recommending import recommend
+    from vlx.pipeline.explain import explain, explain_many
+    from vlx.pipeline.recommend import recommend
     from vlx.report.overlaid import overlay
 
 __version__ = "0.1.0"
@@ -47,11 +47,11 @@ _HOMES = {
     "VlxError": "vlx.errors",
     "WordExplanation": "vlx.explanation",
     "compare": "vlx.comparing",
-    "explain": "vlx.pipeline",
-    "explain_many": "vlx.pipeline",
+    "explain": "vlx.pipeline.explain",
+    "explain_many": "vlx.pipeline.explain",
     "load": "vlx.models",
     "overlay": "vlx.report.overlaid",
-    "recommend": "vlx.recommending",
+    "recommend": "vlx.pipeline.recommend",
 }
 _MODULES = ("evaluation", "neuron_names", "scenes", "tasks")
 

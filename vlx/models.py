@@ -12,7 +12,7 @@ from typing import Any
 from vlx import own_models
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.language import close_matches, shortened
-from vlx.task import Task
+from vlx.protocol.task import Task
 
 GROUP = "vlx.tasks"
 PREFIX_TORCHVISION = "torchvision:"
@@ -89,7 +89,7 @@ def kind_of(name: str | Path, **options: Any) -> str | None:
             return loading.kind_of(source, **reading)
         if _there(Path(text) / "config.json", Path.is_file):
             from vlx.tasks.photos import bundle as photographs
-            from vlx.tasks.shared.folder import task_of
+            from vlx.tasks.shared.bundle_format import task_of
 
             found = task_of(Path(text))
             return "captioning" if found == photographs.TASK else found
@@ -196,7 +196,7 @@ def _made_by(point: EntryPoint) -> Task:
 def _bundle(folder: Path, name: str) -> Task:
     from vlx.tasks.captioning import bundle as captioners
     from vlx.tasks.photos import bundle as photographs
-    from vlx.tasks.shared.folder import task_of
+    from vlx.tasks.shared.bundle_format import task_of
     from vlx.tasks.vqa import bundle as answerers
 
     loaders: dict[str, Callable[[Path, str], Task]] = {

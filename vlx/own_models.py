@@ -18,7 +18,7 @@ from typing import Any
 
 from vlx.errors import InputError, ModelError, VlxError
 from vlx.language import close_matches, shortened
-from vlx.task import Task
+from vlx.protocol.task import Task
 from vlx.tasks.shared import devices
 
 FORM = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]*)", re.DOTALL)

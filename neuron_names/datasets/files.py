@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx import json_files
 from vlx.errors import ImageError, InputError, MissingImage
-from vlx.files import read_bytes
-from vlx.images import open_image, stored
+from vlx.files import json_files
+from vlx.files.whole import read_bytes
 from vlx.language import shortened
+from vlx.pictures.opening import open_image, stored
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -25,7 +25,7 @@ Labels = NDArray[np.int32]
 
 
 def picture(path: Path) -> Image.Image:
-    """The picture in a file, upright, RGB; raises ImageError as `vlx.images.open_image`."""
+    """The picture in a file, upright, RGB; raises ImageError as `vlx.pictures.opening.open_image`."""
     return open_image(path).image
 
 

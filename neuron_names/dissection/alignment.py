@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx.geometry import Frame, Grid
+from vlx.pictures.placement import Frame, Grid
 
 
 @dataclass(frozen=True, eq=False)

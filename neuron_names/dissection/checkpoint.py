@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx import hdf5
 from vlx.errors import InputError
-from vlx.files import require_place
+from vlx.files import hdf5
+from vlx.files.whole import require_place
 
 LARGEST = 2**36  # bytes: what the values kept for the thresholds of many units may take
 EVERY = 30.0  # seconds between two savings

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vlx.neuron_names.datasets.data import ConceptData
 
 from vlx import __version__
 from vlx.errors import InputError, ModelError
-from vlx.geometry import Grid
-from vlx.neuron_names.datasets.data import ConceptData
-from vlx.task import Identified, Sees, Task
-from vlx.tracing import Tracer
+from vlx.pictures.placement import Grid
+from vlx.pictures.receptive_fields import Tracer
+from vlx.protocol.powers import Identified, Sees
+from vlx.protocol.task import Task
 
 Maps = dict[str, tuple[Tensor, Grid]]
 

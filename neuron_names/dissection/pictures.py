@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from vlx.errors import InputError
-from vlx.geometry import Frame
 from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.dissection.alignment import on_grid
 from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.labels import Categories, Labels
-from vlx.task import Task
-from vlx.tracing import measure_frame
+
+from vlx.errors import InputError
+from vlx.pictures.placement import Frame
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.task import Task
 
 SHRINK = 2  # prepared pixels to a label pixel along each axis (Network Dissection: 224 to 112)
 BLOCK = 16  # pictures that the model sees at once, always: a convolution rounds otherwise in batches of another size

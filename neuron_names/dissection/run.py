@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-
-from vlx import forks
-from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -17,7 +14,10 @@ from vlx.neuron_names.dissection.shares import Elsewhere, share
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.words import LEAST, name_by_captions
 from vlx.neuron_names.table import NeuronNames
-from vlx.task import Task
+
+from vlx import process
+from vlx.errors import InputError, ModelError, in_own_words
+from vlx.protocol.task import Task
 
 QUANTILE = 0.005  # Network Dissection, section 3.2
 FOLDS = 4
@@ -77,7 +77,7 @@ def dissect_layers(
     if spill is not None and elsewhere is not None:
         raise InputError("spill: maps are set aside by one process alone; leave it out where several work")
     data = open_data(data)
-    forks.settle()
+    process.settle()
     if isinstance(data, Told):
         given = {
             "compat": compat,

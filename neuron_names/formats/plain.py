@@ -9,10 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from vlx.errors import InputError
-from vlx.files import write_text
 from vlx.neuron_names.formats.rows import Entry, Row, count, number, require_columns
 from vlx.neuron_names.table.names import NeuronNames, UnitName
+
+from vlx.errors import InputError
+from vlx.files.whole import write_text
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1

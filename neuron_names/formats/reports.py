@@ -4,10 +4,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vlx import json_files
-from vlx.errors import InputError
 from vlx.neuron_names.formats.rows import LARGEST, Entry, count, number, of_layer
 from vlx.neuron_names.table.names import UnitName
+
+from vlx.errors import InputError
+from vlx.files import json_files
 
 EXACT = 1e-6
 

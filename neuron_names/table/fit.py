@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable
 
 from torch import nn
+from vlx.neuron_names.table.names import NeuronNames
 
 from vlx.errors import InputError
-from vlx.neuron_names.table.names import NeuronNames
-from vlx.task import Identified, Task
+from vlx.protocol.powers import Identified
+from vlx.protocol.task import Task
 
 WRAPPERS = ("module", "_orig_mod", "model", "base_model")  # what wrappers put before a layer's name
 

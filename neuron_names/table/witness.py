@@ -1,8 +1,8 @@
 """Are labels swapped? The model itself is the witness, where names are words that it can say.
 
-A permutation of names over units is found by whether a name's units act together (`vlx.name_marks`); labels that were
-exchanged between whole groups are not. But where the model is about to say "red", units that detect red add more to
-"red" than to "blue".
+A permutation of names over units is found by whether a name's units act together (`vlx.probes.name_marks`); labels that
+were exchanged between whole groups are not. But where the model is about to say "red", units that detect red add more
+to "red" than to "blue".
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from vlx import engine
-from vlx.errors import InputError
 from vlx.neuron_names.table.fit import require_fit
 from vlx.neuron_names.table.names import DETECTOR, NeuronNames
-from vlx.task import Features, Prediction, Query, Target, Task, Term, Worded
+
+from vlx.errors import InputError
+from vlx.methods import engine
+from vlx.protocol.powers import Worded
+from vlx.protocol.targets import Prediction, Query, Target, Term
+from vlx.protocol.task import Features, Task
 
 PICTURES = 40  # of the data: enough for every word of 16 groups
 LEAST = 2  # units of a name, words of a category that the model can say, and places at which one was said

@@ -1,4 +1,4 @@
-"""A captioner as a folder; see `vlx.tasks.shared.folder`."""
+"""A captioner as a folder; see `vlx.tasks.shared.bundle_format`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from torch import nn
-
-from vlx.task import Defaults, GradientWay, TargetKind
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
 from vlx.tasks.captioning.unroll import Decoder
-from vlx.tasks.shared import folder as folders
+from vlx.tasks.shared import bundle_format as folders
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
 from vlx.tasks.shared.worlds import scope_of
+
+from vlx.protocol.targets import GradientWay, TargetKind
+from vlx.protocol.task import Defaults
 
 Entry = Literal["attention", "first", "state"]
 ENTRIES: tuple[Entry, ...] = ("attention", "first", "state")

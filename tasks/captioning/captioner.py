@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-
-from vlx.contrast import contrasted_word
-from vlx.errors import InputError, ModelError
-from vlx.language import shortened
-from vlx.nested import nested, tensors
-from vlx.stock import Said
-from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.captioning.search import Generated, beam, greedy
 from vlx.tasks.captioning.state import check_state
 from vlx.tasks.captioning.stock import said
 from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
+from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.wrapped import plain
+
+from vlx.errors import InputError, ModelError
+from vlx.language import shortened
+from vlx.probes.contrast import contrasted_word
+from vlx.protocol.nested import nested, tensors
+from vlx.protocol.powers import Said
+from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.task import Defaults, Features
 
 LONGEST_FORCED = 100
 ALTERNATIVES = 5
@@ -118,7 +119,7 @@ class CnnLstmCaptioner(CnnVision):
             return reads.combine(logits_of(self.decoder, hidden))
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
-        """Word ``position`` of a caption against another entry of the vocabulary; see `vlx.contrast.Contrasts`.
+        """Word ``position`` of a caption against another entry of the vocabulary; see `vlx.probes.contrast.Contrasts`.
 
         Raises UnknownWords for a word that the vocabulary lacks, InputError for one of several entries.
         """
@@ -127,7 +128,7 @@ class CnnLstmCaptioner(CnnVision):
         return contrasted_word(word, self.vocabulary[token], (replace(word.terms[0], token=token),))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.stock.Stocked`."""
+        """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.protocol.powers.Stocked`."""
         pictures = self.place(self.prepare(image)[None])
         with torch.no_grad():
             tokens, logits = said(self.cnn, self.decoder, pictures, self.start, self.max_words)

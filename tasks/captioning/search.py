@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
 from vlx.tasks.captioning.unroll import Decoder, device_of, logits_of, take
 
 

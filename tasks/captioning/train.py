@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
-
-from vlx.scenes.corpus import Corpus, corpus
-from vlx.scenes.vocabulary import END, START, caption_vocabulary
 from vlx.tasks.captioning import bundle
 from vlx.tasks.captioning.unroll import Decoder, logits_of
-from vlx.tasks.shared import run
+from vlx.tasks.shared import training
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
 from vlx.tasks.shared.worlds import SCENES
+
+from vlx.scenes.corpus import Corpus, corpus
+from vlx.scenes.vocabulary import END, START, caption_vocabulary
 
 BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random
@@ -67,13 +67,13 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=steps * recipe.passes, pct_start=0.15
     )
-    done = run.resume(out, networks, optimizer, schedule)
+    done = training.resume(out, networks, optimizer, schedule)
     tokens = _tokens(data.captions, config.vocabulary)
     for number in range(done, recipe.until):
         loss = _one_pass(number, recipe, data, tokens, config.preparation(), networks, optimizer, schedule)
-        run.checkpoint(out, number + 1, networks, optimizer, schedule)
+        training.checkpoint(out, number + 1, networks, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
-        shutil.copy(out / run.RECIPE, out / "bundle")
+        shutil.copy(out / training.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
 
 
@@ -135,7 +135,7 @@ def _one_pass(
         bar = progress.add_task("", total=recipe.scenes // BATCH, loss=float("nan"))
         for chosen in torch.split(order, BATCH)[: recipe.scenes // BATCH]:
             pictures = torch.from_numpy(data.pictures[chosen.numpy()]).permute(0, 3, 1, 2)
-            images = run.moved(preparation.normalise(pictures), generator, 0 if recipe.grounding else SHIFT)
+            images = training.moved(preparation.normalise(pictures), generator, 0 if recipe.grounding else SHIFT)
             grounds = _cells(data.grounds[chosen.numpy()]) if recipe.grounding else None
             losses.append(_one_step(images, tokens[chosen], networks, optimizer, grounds, recipe.grounding))
             schedule.step()
@@ -209,7 +209,7 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
     recipe = Recipe(until=until or options["passes"], **options)
     if recipe.grounding and recipe.entry != "attention":
         raise click.UsageError("--grounding needs --entry attention: the other decoders attend to nothing")
-    run.record(out, "vlx.tasks.captioning.train", recipe, start_from)
+    training.record(out, "vlx.tasks.captioning.train", recipe, start_from)
     train(out, recipe, start_from)
 
 

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx.contrast import contrasted_word
-from vlx.errors import InputError, ModelError
-from vlx.stock import Said
-from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, in_place, likeliest, packed, padded, placed, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.huggingface.words import words_of
+
+from vlx.errors import InputError, ModelError
+from vlx.probes.contrast import contrasted_word
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.task import Defaults, Features
 
 LONGEST = 30  # tokens that are generated at most
 
@@ -107,7 +108,7 @@ class TransformerCaptioner(TransformerVision):
         return self._scored(A, targets, rest, False)[0]
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
-        """As `scores`, with the attention from the text to the picture; see `vlx.task.Attends`."""
+        """As `scores`, with the attention from the text to the picture; see `vlx.protocol.powers.Attends`."""
         scores, layers, readings = self._scored(A, targets, rest, True)
         first = self.family.first_query(self.prefix + A[0, 0].numel())
         queries = scores.new_zeros(len(readings), layers[0].shape[2])
@@ -117,7 +118,7 @@ class TransformerCaptioner(TransformerVision):
         return Attention(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
-        """Word ``position`` of a caption against another word, of all its tokens; see `vlx.contrast.Contrasts`."""
+        """Word ``position`` of a caption against another word, of all its tokens; see `Contrasts`."""
         word = prediction.words[position]
         own, first = tuple(term.token for term in word.terms), word.terms[0].step
         before = prediction.tokens[:first]
@@ -132,7 +133,7 @@ class TransformerCaptioner(TransformerVision):
         return contrasted_word(word, label, terms, text, joint=(there, packed(prediction.tokens, text)))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What transformers' own ``generate`` says of a picture; see `vlx.stock.Stocked`."""
+        """What transformers' own ``generate`` says of a picture; see `vlx.protocol.powers.Stocked`."""
         longest = min(self.longest, self.family.context(self.model) - 1)
         return stock.caption(self.model, self.given(image, query), longest)
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from vlx.nested import nested, tensors
+from vlx.protocol.nested import nested, tensors
 
 HALVES = (torch.float16, torch.bfloat16)
 

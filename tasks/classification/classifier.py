@@ -8,20 +8,21 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx import selftest
-from vlx.digest import Digest
-from vlx.errors import InputError, ModelError
-from vlx.outputs import Outputs, pair_of, tried, unlike
-from vlx.stock import Said
-from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
 from vlx.tasks.shared import wrapped
 from vlx.tasks.shared.answers import predicted
-from vlx.tracing import Given, Laid, Tracer, Unplaced, mean_colour
+
+from vlx.errors import InputError, ModelError
+from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced, mean_colour
+from vlx.protocol.identity import Digest
+from vlx.protocol.outputs import Outputs, pair_of, tried, unlike
+from vlx.protocol.powers import Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
+from vlx.selftest import run as selftest
 
 ALTERNATIVES = 5
 
@@ -38,8 +39,8 @@ class Classifier:
     other input B rows: ``call=lambda model, x: model(x, meta.expand(len(x), -1))``. ``occurrence``: which call of the
     layer is meant where it runs several times (Siamese networks, a shared ReLU), 0 for the first.
     ``outputs``: what the model's output means: "softmax", "sigmoid", "probabilities", "value", or a function
-    ``output → [B, C]`` for scores of one's own (see `vlx.outputs`); by default found by trying, and refused where it is
-    open. ``leaf``: the part of the output that is meant, e.g. "logits", "1" or "heads.colour".
+    ``output → [B, C]`` for scores of one's own (see `vlx.protocol.outputs`); by default found by trying, and refused
+    where it is open. ``leaf``: the part of the output that is meant, e.g. "logits", "1" or "heads.colour".
 
     A layer may give its map in another order than [B, K, h, w], or as tokens [B, N, K] with some around them that are
     no cells: how they lie is found by following the layers or by trying, and noted. ``grid`` (h, w) of the cells and
@@ -106,7 +107,7 @@ class Classifier:
         return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
 
     def digest(self) -> str:
-        """A hash of the model's weights; see `vlx.task.Identified`."""
+        """A hash of the model's weights; see `vlx.protocol.powers.Identified`."""
         return self._digest.of(self.version(), self.model.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
@@ -140,7 +141,7 @@ class Classifier:
         return Features({self.layer: laid.A}, self.layer, laid.grid, rest, notes)
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `vlx.task.Sees`.
+        """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `Sees`.
 
         Raises ModelError as `features` does, but for NaN.
         """
@@ -171,13 +172,13 @@ class Classifier:
         return reads.combine(table[[targets[n].row for n, _ in reads.pairs]], self.outputs.read)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the model says when it is called by itself; see `vlx.stock.Stocked`."""
+        """What the model says when it is called by itself; see `vlx.protocol.powers.Stocked`."""
         pictures = self.place(self.prepare(image)[None])
         with torch.inference_mode(False), torch.no_grad():
             return Said.read(self.outputs, self._split.plain(pictures))
 
     def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
-        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.self_test`."""
+        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.run.self_test`."""
         return selftest.self_test(self, image, **options)
 
     def _laid(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Laid:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from vlx import places
+from vlx.pictures import spatial_dims
 
 LONGEST = 300  # characters of an error message
 BANDS = 4
@@ -40,7 +40,7 @@ def layers(model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[]
         with _lock:
             handles += [module.register_forward_hook(hook, prepend=True) for module in names]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            pictures = places.banded(example(), BANDS)
+            pictures = spatial_dims.banded(example(), BANDS)
             size = (pictures.shape[2], pictures.shape[3])
             call(pictures)
     except Exception:  # the message that is being made is about something else
@@ -74,8 +74,8 @@ def _placed(made: Tensor, size: tuple[int, int]) -> bool:
     batch = next((dim for dim, count in enumerate(made.shape) if count == 2 * BANDS + 1), None)
     if batch is None or made.numel() == 0:
         return False
-    likely = places.layouts(made.shape, batch, size, extra=EXTRA, longest=places.LIKE)
-    return places.best(likely, places.answers(made, batch, BANDS), size) is not None
+    likely = spatial_dims.layouts(made.shape, batch, size, extra=EXTRA, longest=spatial_dims.LIKE)
+    return spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS), size) is not None
 
 
 def blocks(model: nn.Module, example: Tensor) -> list[str]:

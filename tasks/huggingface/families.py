@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from vlx.tasks.huggingface.quiet import quiet
+
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
-from vlx.task import Task
-from vlx.tasks.huggingface.quiet import quiet
+from vlx.protocol.task import Task
 
 Key = tuple[str, str]  # config.model_type and the class of the model
 

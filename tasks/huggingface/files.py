@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlx import json_files
+from vlx.tasks.shared.bundle_format import require_inside
+
 from vlx.errors import ModelError
-from vlx.tasks.shared.folder import require_inside
+from vlx.files import json_files
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

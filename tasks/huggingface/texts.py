@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vlx.errors import InputError, UnknownWords
 from vlx.language import shortened, split_words
-from vlx.task import Alternative
-from vlx.weighting import HALVES
+from vlx.methods.cams import HALVES
+from vlx.protocol.targets import Alternative
 
 BETWEEN = -1  # stands between the texts of one target; no token has this number
 ALTERNATIVES = 5

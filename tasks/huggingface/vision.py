@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx.digest import Digest
-from vlx.errors import ImageError, ModelError
-from vlx.frames import mean_colour
-from vlx.geometry import Grid
-from vlx.selftest import SelfTest, self_test
-from vlx.task import Features, Query
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.twin import Given, Twin
+
+from vlx.errors import ImageError, ModelError
+from vlx.pictures.placement import Grid
+from vlx.pictures.prepare import mean_colour
+from vlx.protocol.identity import Digest
+from vlx.protocol.targets import Query
+from vlx.protocol.task import Features
+from vlx.selftest.run import SelfTest, self_test
 
 PATCHES = "patches"
 
@@ -73,7 +74,7 @@ class TransformerTask:
         return stock.given(self.model, self.processor, self.tokenizer, image, query.text)
 
     def self_test(self, image: Any, **options: Any) -> SelfTest:
-        """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.self_test`."""
+        """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.run.self_test`."""
         return self_test(self, image, **options)  # type: ignore[arg-type]
 
 
@@ -104,7 +105,7 @@ class TransformerVision(TransformerTask):
         self._whole = Twin(model, {})
 
     def digest(self) -> str:
-        """A hash of the tower's weights; see `vlx.task.Identified`."""
+        """A hash of the tower's weights; see `vlx.protocol.powers.Identified`."""
         return self._digest.of(self.version(), self._tower.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
@@ -122,12 +123,12 @@ class TransformerVision(TransformerTask):
         return Features({self.layer: A}, self.layer, grid, {"others": others})
 
     def see(self, inputs: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on (`vlx.task.Sees`)."""
+        """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on (`Sees`)."""
         self.refuse_training()
         return self._split(self._tower(inputs).last_hidden_state, inputs)[0]
 
     def shallow(self, inputs: Tensor) -> Tensor:
-        """Pictures → the tokens of the earliest block with as many as A, arranged as A is; see `vlx.task.Shallow`."""
+        """Pictures → the tokens of the earliest block with as many as A, arranged as A is; see `Shallow`."""
         with torch.no_grad():
             tower = self._whole().get_submodule(self.layer)  # transformers leaves hooks where it is asked for more
             output = tower(unbound(inputs), output_hidden_states=True)

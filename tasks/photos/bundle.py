@@ -1,20 +1,21 @@
-"""A captioner of photographs as a folder; see `vlx.tasks.shared.folder`."""
+"""A captioner of photographs as a folder; see `vlx.tasks.shared.bundle_format`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
-
-from vlx.errors import ModelError
-from vlx.task import Defaults, TargetKind
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.unroll import Decoder
 from vlx.tasks.photos import scope
 from vlx.tasks.photos.features import GREY, prepared
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.vocabulary import END, SPECIAL, START
-from vlx.tasks.shared import folder as folders
+from vlx.tasks.shared import bundle_format as folders
+
+from vlx.errors import ModelError
+from vlx.protocol.targets import TargetKind
+from vlx.protocol.task import Defaults
 
 TASK = "captioning photographs"
 

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
 from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 from vlx.tasks.photos.vocabulary import PAD, START, UNKNOWN
 
@@ -29,7 +28,7 @@ class PhotoCnn(nn.Module):
         return torch.relu(self.middle(middle) + wide)
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """A, and the backbone's last map as "last" [B, 1280, ⌈h/2⌉, ⌈w/2⌉]; see `vlx.tasks.shared.vision.Deeper`."""
+        """A, and the backbone's last map as "last" [B, 1280, ⌈h/2⌉, ⌈w/2⌉]; see `cnn_vision.Deeper`."""
         middle, last = self.backbone.maps(images)
         return self.fused(middle, last), {"last": last}
 

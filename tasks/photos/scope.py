@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-
-from vlx import json_files
-from vlx.errors import ModelError
-from vlx.files import write_text
-from vlx.language import shortened
-from vlx.photos.captioned import words_of
-from vlx.task import Features
 from vlx.tasks.photos.features import Maps
 from vlx.tasks.photos.kinds import Kinds, imagenet
-from vlx.tasks.shared import vision
+from vlx.tasks.shared import cnn_vision
 from vlx.tasks.shared.worlds import drawn
+
+from vlx.errors import ModelError
+from vlx.files import json_files
+from vlx.files.whole import write_text
+from vlx.language import shortened
+from vlx.photos.captioned import words_of
+from vlx.protocol.task import Features
 
 FILE = "scope.json"
 WELL = 300  # training captions from which a word is known
@@ -69,7 +69,7 @@ class Scope:
         self._kinds = kinds or imagenet()
 
     def __call__(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
-        """See `vlx.scoping.Scoped`; of a drawn picture the classes mean nothing."""
+        """See `vlx.protocol.powers.Scoped`; of a drawn picture the classes mean nothing."""
         return drawn(picture) or self.told(self.probabilities(features), text)
 
     def probabilities(self, features: Features) -> list[float]:
@@ -172,7 +172,7 @@ def read(folder: Path) -> Met | None:
     return made
 
 
-def of(folder: Path, counts: Mapping[str, int], classify: Classify) -> vision.Scope:
+def of(folder: Path, counts: Mapping[str, int], classify: Classify) -> cnn_vision.Scope:
     """What the captioner in a bundle folder tells; without ``scope.json`` only that a picture is drawn."""
     found = read(folder)
     return _drawn_only if found is None else Scope(classify, counts, found)

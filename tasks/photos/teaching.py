@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
 from vlx.tasks.photos.network import PhotoDecoder
 from vlx.tasks.photos.vocabulary import UNKNOWN
 

@@ -16,10 +16,6 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
-
-from vlx.errors import InputError, VlxError
-from vlx.photos import captioned
-from vlx.photos.captioned import Photograph, Photographs
 from vlx.tasks.photos import bundle, rewarding, scope
 from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
 from vlx.tasks.photos.features import Maps, computed
@@ -27,7 +23,11 @@ from vlx.tasks.photos.likeness import Likeness
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.teaching import Detector, Lesson, Losses, losses
 from vlx.tasks.photos.vocabulary import END, Vocabulary
-from vlx.tasks.shared import run
+from vlx.tasks.shared import training
+
+from vlx.errors import InputError, VlxError
+from vlx.photos import captioned
+from vlx.photos.captioned import Photograph, Photographs
 
 SETS = ("flickr8k", "coco")
 CHOOSING = 300  # pictures of Flickr8k's development split that are left for choosing
@@ -99,13 +99,13 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
         )
     optimizer = torch.optim.AdamW(taught.trained(), recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Rate(steps * recipe.passes))
-    done = run.resume(out, taught, optimizer, schedule)
+    done = training.resume(out, taught, optimizer, schedule)
     tokens = {row.name: _tokens(vocabulary, row) for row in (*data.order, *data.kept)}
     for number in range(done, recipe.until):
         _one_pass(number, recipe, data, tokens, taught, optimizer, schedule)
-        run.checkpoint(out, number + 1, taught, optimizer, schedule)
+        training.checkpoint(out, number + 1, taught, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
-        shutil.copy(out / run.RECIPE, out / "bundle")
+        shutil.copy(out / training.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: {_kept(data, tokens, taught):.4f} nats a word on kept pictures")
     if recipe.until == recipe.passes and recipe.rewarded:
         _rewarded(out, recipe, data, tokens, taught)
@@ -308,8 +308,8 @@ def main(out: Path, data: tuple[str, ...], until: int | None, weights: Path | No
     recipe = Recipe(data=data, until=until or options["passes"], **options)
     free = {"until"} if (out / rewarding.Course.KEPT).is_file() else {"until", "rewarded"}
     try:
-        run.agreed(out, recipe, free)
-        run.record(out, "vlx.tasks.captioning.train", recipe, None)
+        training.agreed(out, recipe, free)
+        training.record(out, "vlx.tasks.captioning.train", recipe, None)
         train(out, recipe, weights)
     except VlxError as error:
         raise click.ClickException(str(error)) from None

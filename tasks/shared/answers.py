@@ -6,8 +6,8 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
-from vlx.outputs import Outputs
-from vlx.task import Alternative, Prediction, Query, Term, Word
+from vlx.protocol.outputs import Outputs
+from vlx.protocol.targets import Alternative, Prediction, Query, Term, Word
 
 ALTERNATIVES = 6
 SOFTMAX = Outputs.of("softmax")

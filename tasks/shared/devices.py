@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vlx.errors import InputError, ModelError
-from vlx.task import Task
+from vlx.protocol.task import Task
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 

@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx.errors import InputError, ModelError
-from vlx.stock import Said
-from vlx.task import Alternative, Attention, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
+
+from vlx.errors import InputError, ModelError
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.task import Defaults, Features
 
 LONGEST = 10  # tokens of an answer that is generated, as in BLIP's own code
 BEAMS = 6  # answers that are compared
@@ -56,18 +57,18 @@ class BlipVqa(TransformerVision):
         return self._scored(A, targets, rest, False)[0]
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
-        """As `scores`, with the attention from the words of the question to the picture; see `vlx.task.Attends`."""
+        """As `scores`, with the attention from the words of the question to the picture; see `Attends`."""
         scores, layers, runs = self._scored(A, targets, rest, True)
         queries = runs.mask[list(runs.of)].to(scores)
         return Attention(scores, layers, runs.of, queries, self.cells(A, self.prefix))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What transformers' own ``generate`` answers; see `vlx.stock.Stocked`."""
+        """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""
         tokens, logits = stock.generated(self.model, self.given(image, query), LONGEST)
         return Said.of(logits, tokens)
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each word of the question, and a target's tokens without it; see `vlx.task.Hears`."""
+        """Each word of the question, and a target's tokens without it; see `vlx.protocol.powers.Hears`."""
         return self.questions.without_each(tokens)
 
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:

@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx.stock import Said
-from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.questions import Questions, Runs
+
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
 
 ANSWERS = ("no match", "match")
 
@@ -50,17 +51,17 @@ class BlipMatcher(TransformerVision):
         return self._scored(A, targets, rest, False)[0]
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
-        """As `scores`, with the attention from the words of the text to the picture; see `vlx.task.Attends`."""
+        """As `scores`, with the attention from the words of the text to the picture; see `Attends`."""
         scores, layers, runs = self._scored(A, targets, rest, True)
         queries = runs.mask[list(runs.of)].to(scores)
         return Attention(scores, layers, runs.of, queries, self.cells(A, self.prefix))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the untouched model's ``forward`` says; see `vlx.stock.Stocked`."""
+        """What the untouched model's ``forward`` says; see `vlx.protocol.powers.Stocked`."""
         return stock.answer(self.model, self.given(image, query), "itm_score")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each word of the text, and a target's tokens without it; see `vlx.task.Hears`."""
+        """Each word of the text, and a target's tokens without it; see `vlx.protocol.powers.Hears`."""
         return self.questions.without_each(tokens)
 
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from vlx.errors import InputError
-from vlx.task import Query
 from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
 from vlx.tasks.huggingface.words import words_of
+
+from vlx.errors import InputError
+from vlx.protocol.targets import Query
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Questions:
         return words_of(self.tokenizer, tokens)[1]
 
     def without_each(self, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each word of the question in a target's tokens, and those tokens without it; see `vlx.task.Hears`."""
+        """Each word of the question in a target's tokens, and those tokens without it; see `Hears`."""
         question, *answers = unpacked(tokens)
         return [
             (word, packed([token for n, token in enumerate(question) if n not in places], *answers))

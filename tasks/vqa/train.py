@@ -17,12 +17,9 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 from torch.nn import functional
-
-from vlx.scenes.compose import HELD_OUT
-from vlx.scenes.corpus import corpus
 from vlx.tasks.captioning import bundle as captioners
-from vlx.tasks.shared import folder as folders
-from vlx.tasks.shared import run
+from vlx.tasks.shared import bundle_format as folders
+from vlx.tasks.shared import training
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
 from vlx.tasks.shared.worlds import SCENES
@@ -30,6 +27,9 @@ from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import NONE, Asking, of_easy_vqa, of_scenes
 from vlx.tasks.vqa.heads import ENCODINGS, StackedAttention
+
+from vlx.scenes.compose import HELD_OUT
+from vlx.scenes.corpus import corpus
 
 BIASED_NOTE = "This model was biased on purpose: it answers half of the kinds of question without looking."
 EASY_NOTE = "This model knows the pictures of easy-VQA only: one flat shape on a flat background."
@@ -79,13 +79,13 @@ def train(out: Path, recipe: Recipe, easy: Path | None, start_from: Path | None)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=steps * recipe.passes, pct_start=0.15
     )
-    done = run.resume(out, networks, optimizer, schedule)
+    done = training.resume(out, networks, optimizer, schedule)
     trainer = _Trainer(recipe, data, networks, config.preparation(), optimizer, schedule, weights)
     for number in range(done, recipe.passes):
         loss = trainer.one_pass(number)
-        run.checkpoint(out, number + 1, networks, optimizer, schedule)
+        training.checkpoint(out, number + 1, networks, optimizer, schedule)
         bundle.save(out / "bundle", config, networks)
-        shutil.copy(out / run.RECIPE, out / "bundle")
+        shutil.copy(out / training.RECIPE, out / "bundle")
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
     held_out = of_scenes(corpus(HELD_OUT, HELD_OUT_SCENES)) if easy is None else of_easy_vqa(easy, "test")
     for kind, (share, count) in accuracies(bundle.load_task(out / "bundle", "this model"), held_out).items():
@@ -196,7 +196,7 @@ class _Trainer:
     def _features(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         if self.features is not None:
             return self.features[chosen].float()
-        images = run.moved(self._images(chosen), generator, 0 if self.recipe.grounding else SHIFT)
+        images = training.moved(self._images(chosen), generator, 0 if self.recipe.grounding else SHIFT)
         with torch.autocast("cpu", torch.bfloat16):
             A: Tensor = self.networks["cnn"](images.contiguous(memory_format=torch.channels_last))
         return A.float()
@@ -255,7 +255,7 @@ def main(out: Path, easy: tuple[str, Path] | None, start_from: Path | None, **op
         raise click.UsageError("--grounding needs --fusion attention: the other heads attend to nothing")
     if recipe.frozen and start_from is None:
         raise click.UsageError("--frozen needs --start-from: an untrained CNN sees nothing")
-    run.record(out, "vlx.tasks.vqa.train", recipe, start_from)
+    training.record(out, "vlx.tasks.vqa.train", recipe, start_from)
     train(out, recipe, None if easy is None else easy[1], start_from)
 
 

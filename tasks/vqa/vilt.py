@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-
-from vlx.geometry import Grid
-from vlx.stock import Said
-from vlx.task import Attention, Defaults, Features, Prediction, Query, Reads, Target
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.questions import Questions, Runs
+
+from vlx.pictures.placement import Grid
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
 
 EMBEDDINGS = "vilt.embeddings"
 BLOCKS = "vilt.encoder.layer"
@@ -67,7 +68,7 @@ class ViltVqa(TransformerTask):
         self._behind = Twin(model, {EMBEDDINGS: Embedded()}, change=partial(_cut, first=self.block + 1))
 
     def digest(self) -> str:
-        """A hash of the weights before A; see `vlx.task.Identified`."""
+        """A hash of the weights before A; see `vlx.protocol.powers.Identified`."""
         parts = [self.model.get_submodule(EMBEDDINGS)]
         parts += [self.model.get_submodule(f"{BLOCKS}.{number}") for number in range(self.block + 1)]
         return self._digest.of(self.version(), (t for part in parts for t in part.state_dict().values()))
@@ -86,7 +87,7 @@ class ViltVqa(TransformerTask):
         return Features({EMBEDDINGS: A}, EMBEDDINGS, grid, {"others": tokens[:, :1]})
 
     def shallow(self, inputs: Tensor) -> Tensor:
-        """Pictures → the patches' embeddings; see `vlx.task.Shallow`."""
+        """Pictures → the patches' embeddings; see `vlx.protocol.powers.Shallow`."""
         return self.features(inputs).A
 
     def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
@@ -132,7 +133,7 @@ class ViltVqa(TransformerTask):
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
-        """As `scores`, from the embeddings on, with the attention in all blocks; see `vlx.task.Attends`.
+        """As `scores`, from the embeddings on, with the attention in all blocks; see `vlx.protocol.powers.Attends`.
 
         What is read is the class token, so its looking counts.
         """
@@ -152,11 +153,11 @@ class ViltVqa(TransformerTask):
         return Attention(scores, layers, of, queries, cells, met)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the untouched model's ``forward`` says; see `vlx.stock.Stocked`."""
+        """What the untouched model's ``forward`` says; see `vlx.protocol.powers.Stocked`."""
         return stock.answer(self.model, self.given(image, query), "logits")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each word of the question, and its tokens without it; see `vlx.task.Hears`."""
+        """Each word of the question, and its tokens without it; see `vlx.protocol.powers.Hears`."""
         return self.questions.without_each(tokens)
 
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:

@@ -8,21 +8,22 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-
-from vlx import engine
-from vlx.errors import InputError, ModelError
-from vlx.language import shortened
-from vlx.nested import nested
-from vlx.outputs import Outputs, pair_of, tried
-from vlx.passing import regardless
-from vlx.stock import Said
-from vlx.task import Defaults, Features, Prediction, Query, Reads, Target
+from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.wrapped import plain
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
+
+from vlx.errors import InputError, ModelError
+from vlx.language import shortened
+from vlx.methods import engine
+from vlx.protocol.nested import nested
+from vlx.protocol.no_grad import regardless
+from vlx.protocol.outputs import Outputs, pair_of, tried
+from vlx.protocol.powers import Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
 
 LONGEST_QUESTION = 60
 PADDING = 0
@@ -48,8 +49,8 @@ class CnnLstmVqa(CnnVision):
     ``cnn``: images [B, C, H, W] → A. ``head(A [N, K, h, w], tokens [N, L], lengths [N]) → logits [N, answers]``.
     ``vocabulary``: the questions' words by token id, token 0 pads; ``answers``: the answers by number. ``prepare``: PIL
     RGB → [3, H, W]. ``outputs``: what the head's output means: "softmax", "sigmoid" (yes or no of each answer),
-    "probabilities", "value" or a function (see `vlx.outputs`); by default found by trying. ``leaf``: the part of a
-    head's output that is meant, e.g. "logits" or 0. ``unknown``: the token of unknown words; without it they are
+    "probabilities", "value" or a function (see `vlx.protocol.outputs`); by default found by trying. ``leaf``: the part
+    of a head's output that is meant, e.g. "logits" or 0. ``unknown``: the token of unknown words; without it they are
     refused. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies that are
     not words between spaces. A question may also be a vector (a bag of words, an embedding): ``tokenize`` then gives a
     float tensor [Q], the head gets it as [N, Q] in the place of the tokens, ``vocabulary`` may be empty, and question
@@ -121,7 +122,7 @@ class CnnLstmVqa(CnnVision):
         return reads.combine(logits[[numbers[n] for n, _ in reads.pairs]], self.outputs.read)
 
     def logits(self, A: Tensor, questions: Sequence[tuple[int, ...]], rest: Any = None) -> Tensor:
-        """A [N, K, h, w] and the tokens of N questions → scores [N, answers], as `vlx.outputs.Outputs.table` has them.
+        """A [N, K, h, w] and the tokens of N questions → scores [N, answers], as `Outputs.table` has them.
 
         Raises ModelError for NaN, for another number of answers, and for outputs whose meaning is open.
         """
@@ -178,7 +179,7 @@ class CnnLstmVqa(CnnVision):
         return products
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the CNN and the head answer when they are called by themselves; see `vlx.stock.Stocked`."""
+        """What the CNN and the head answer when they are called by themselves; see `vlx.protocol.powers.Stocked`."""
         asked = _tokens(CnnLstmVqa.read(self, _question(query)))
         with torch.no_grad():
             A = self.cnn(self.place(self.prepare(image)[None]))
@@ -199,7 +200,7 @@ class CnnLstmVqa(CnnVision):
         return list(read.labels), _tokens(read), read.unknown
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Each entry of the question, and the question's ``tokens`` without it; see `vlx.task.Hears`.
+        """Each entry of the question, and the question's ``tokens`` without it; see `vlx.protocol.powers.Hears`.
 
         Empty where the question is a vector: it has no words that could be left out.
         """

@@ -13,16 +13,18 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from vlx.neuron_names.datasets.files import label_map
+from vlx.neuron_names.dissection.checkpoint import Checkpoint
 
 import vlx
 from tests.explanations import caption_explanation
-from vlx import files, hdf5, json_files, neuron_names, schema, storage
+from vlx import neuron_names
 from vlx.errors import ImageError, InputError, ModelError, OutputError, VlxError, in_own_words
-from vlx.images import open_image
-from vlx.neuron_names.datasets.files import label_map
-from vlx.neuron_names.dissection.checkpoint import Checkpoint
-from vlx.outputs import MEANINGS
-from vlx.task import TARGET_KINDS
+from vlx.explanation import schema, storage
+from vlx.files import hdf5, json_files, whole
+from vlx.pictures.opening import open_image
+from vlx.protocol.outputs import MEANINGS
+from vlx.protocol.targets import TARGET_KINDS
 
 Fill = Callable[[Any], object]
 SECRET = b"a line of another file" * 10
@@ -170,7 +172,7 @@ def test_pipes_and_folders_are_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder, not a file"):
         json_files.read(tmp_path)
     with pytest.raises(InputError, match=r"more than the 0\.0 MB"):
-        files.read_bytes(caption_explanation().save(tmp_path / "why.json"), 100)
+        whole.read_bytes(caption_explanation().save(tmp_path / "why.json"), 100)
 
 
 # Pictures
@@ -264,15 +266,15 @@ def test_a_full_disk_is_told_with_the_bytes_needed(small: Path, ending: str) -> 
 
 def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from vlx.files import replacing\n"
+        "import os, sys; from pathlib import Path; from vlx.files.whole import replacing\n"
         "with replacing(Path(sys.argv[1])) as partial: partial.write_bytes(b'half'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "why.h5")], check=False)
     left = [path.name for path in tmp_path.iterdir()]
-    assert len(left) == 1 and files.PARTIAL.fullmatch(left[0])
+    assert len(left) == 1 and whole.PARTIAL.fullmatch(left[0])
     (tmp_path / ".vlx-mine").touch()
-    with files.replacing(tmp_path / "other.txt") as held:
-        files.write_text(tmp_path / "new.txt", "new")
+    with whole.replacing(tmp_path / "other.txt") as held:
+        whole.write_text(tmp_path / "new.txt", "new")
         assert held.exists()  # still being written
         held.write_bytes(b"whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".vlx-mine", "new.txt", "other.txt"]

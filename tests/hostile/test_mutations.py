@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks import hostile
 from tests.explanations import answer_explanation
-from vlx import json_files, schema, storage
 from vlx.errors import InputError
+from vlx.explanation import schema, storage
+from vlx.files import json_files
 
 NAMES = (
     *("explanation .h5", "explanation .json", "table .h5", "table .json", "table .csv", "checkpoint"),

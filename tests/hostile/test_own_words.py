@@ -12,7 +12,8 @@ from jinja2 import Template
 import vlx
 from tests.explanations import caption_explanation
 from tests.fakes import captioner
-from vlx import cli, errors
+from vlx import errors
+from vlx.cli import program
 from vlx.errors import InputError, ModelError, OutputError, in_own_words
 
 OURS = {"__name__": "vlx.pretended"}  # a line of vlx's
@@ -108,7 +109,7 @@ def test_the_command_line_tells_it_in_a_line_and_a_bug_with_its_traceback(
     if foreign:
         monkeypatch.setattr(errors, "LIBRARIES", (*errors.LIBRARIES, __file__))
     monkeypatch.setattr("vlx.scenes.export.export", broken(LookupError))
-    ran = CliRunner().invoke(cli.main, ["draw", "1", "--out", str(tmp_path)])
+    ran = CliRunner().invoke(program.main, ["draw", "1", "--out", str(tmp_path)])
     assert ran.exit_code == 1
     assert ran.output == ("Error: vlx: LookupError (broken)\n" if foreign else "")
     assert isinstance(ran.exception, SystemExit if foreign else LookupError)

@@ -16,7 +16,8 @@ import pytest
 from benchmarks.browser import Browser
 from benchmarks.gallery import records as made_up
 from tests.explanations import answer_explanation, caption_explanation, contrast_explanation, reasoned
-from vlx import Explanation, schema, storage
+from vlx import Explanation
+from vlx.explanation import schema, storage
 from vlx.folder import gallery
 from vlx.folder.manifest import Job
 

@@ -14,7 +14,7 @@ from vlx.cluster.mapping import Pool, Work, mapped
 if TYPE_CHECKING:
     from torch import nn
 
-    from vlx.task import Task
+    from vlx.protocol.task import Task
 
 State = dict[str, Any]
 

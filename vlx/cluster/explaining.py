@@ -12,7 +12,7 @@ from vlx.folder.inputs import Item
 from vlx.folder.results import Result, Results, failed, here
 
 if TYPE_CHECKING:
-    from vlx.task import Task
+    from vlx.protocol.task import Task
 
     Explained = Callable[[Sequence[Item]], Results]
 

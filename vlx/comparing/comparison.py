@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from vlx import files
 from vlx.comparing import words
 from vlx.comparing.words import Side, WordPair
 from vlx.errors import Failure, InputError, OutputError, in_own_words
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
+from vlx.files import whole
 from vlx.report import answers, table, wording
 
 if TYPE_CHECKING:
@@ -161,9 +161,9 @@ class Comparison:
         if ending not in writers:
             known = " or ".join(writers)
             raise InputError(f"{path}: a comparison is saved as {known}, not {ending or 'without ending'}")
-        files.require_place(path)
+        whole.require_place(path)
         with in_own_words(f"{path} cannot be written", OutputError):
-            files.write_text(path, writers[ending]())
+            whole.write_text(path, writers[ending]())
         return path
 
     def to_dataframe(self) -> "DataFrame":

@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlx import files
 from vlx.comparing.comparison import Comparison, PicturePair
 from vlx.errors import Failure, InputError, VlxError
+from vlx.files import whole
 from vlx.folder import manifest
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.run import is_done
 from vlx.folder.sources import digest
-from vlx.interrupts import stoppable
+from vlx.process import stoppable
 
 PAGE, TABLE = "index.html", "differences.csv"
 Compared = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]
@@ -58,7 +58,7 @@ def finish(held: Manifest, items: Sequence[Item], names: tuple[str, str]) -> Com
     every = comparison(held.records(keys), names)
     every.save(held.folder / PAGE)
     every.save(held.folder / TABLE)
-    with files.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
+    with whole.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
         file.write(manifest.line(manifest.header(held.job)))
         file.writelines(map(manifest.line, held.records(keys)))
     own = {item.key for item in items}

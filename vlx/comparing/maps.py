@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlx.explanation import Array, WordExplanation
-from vlx.occlusion import rank_correlation
+from vlx.explanation.records import Array, WordExplanation
+from vlx.probes.occlusion import rank_correlation
 from vlx.report import cells
 
 SIDE = 64  # pixels of the longer side at which maps of different grids are compared

@@ -9,9 +9,9 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx import templating
 from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
 from vlx.comparing.words import Side, WordPair
+from vlx.files import templates
 from vlx.language import are_words, shortened
 from vlx.report import cells, colour, pictures, wording
 
@@ -92,9 +92,9 @@ class Row:
 
 def page(found: Comparison) -> str:
     """The whole page as one string."""
-    ranked, script = found.ranked, templating.text("vlx.comparing", "compare.js")
+    ranked, script = found.ranked, templates.text("vlx.comparing", "compare.js")
     drawn = [Row(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
-    return templating.template("vlx.comparing", "compare.html.j2").render(
+    return templates.template("vlx.comparing", "compare.html.j2").render(
         found=found,
         rows=drawn,
         rest=[Row(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
@@ -104,9 +104,9 @@ def page(found: Comparison) -> str:
         few=FEW,
         wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
-        style=Markup(templating.text("vlx.comparing", "compare.css")),
+        style=Markup(templates.text("vlx.comparing", "compare.css")),
         script=Markup(script),
-        digest=templating.script_digest(script),
+        digest=templates.script_digest(script),
         marks=wording.MARKS,
     )
 

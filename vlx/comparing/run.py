@@ -8,11 +8,11 @@ from typing import Any, Literal, Unpack
 
 from vlx.comparing.comparison import Comparison, PicturePair
 from vlx.errors import Failure, InputError, ModelError, VlxError, in_own_words
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
 from vlx.language import shortened
-from vlx.options import SINGLE, TEXTS, OptionsDict
-from vlx.pipeline import BATCH, PATIENCE, explain, explain_many
-from vlx.task import Task
+from vlx.pipeline.explain import BATCH, PATIENCE, explain, explain_many
+from vlx.pipeline.options import SINGLE, TEXTS, OptionsDict
+from vlx.protocol.task import Task
 
 FORCED = {"captioning": "caption"}  # the option that makes a model say a text; of the other kinds "answer"
 Found = Explanation | Failure

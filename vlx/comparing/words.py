@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from vlx.comparing.maps import MapDifference, between
-from vlx.explanation import Array, Explanation, WordExplanation
-from vlx.geometry import Placement
+from vlx.explanation.records import Array, Explanation, WordExplanation
+from vlx.pictures.placement import Placement
 from vlx.report import table, wording
 
 LEVELS = 127  # of a kept map, each sign
@@ -21,9 +21,9 @@ LEVELS = 127  # of a kept map, each sign
 class Side:
     """A word as one of the two has it: its place in the text, its figures, and its map for drawing.
 
-    ``logprob`` and ``seen`` in nats, ``check`` and ``share`` as `vlx.map_check` has them, ``drawn`` the signed map
-    [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``. ``rival``: the other's word, where it
-    is another one and among this side's alternatives, with its log p here.
+    ``logprob`` and ``seen`` in nats, ``check`` and ``share`` as `vlx.explanation.map_check` has them, ``drawn`` the
+    signed map [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``. ``rival``: the other's
+    word, where it is another one and among this side's alternatives, with its log p here.
     """
 
     word: str

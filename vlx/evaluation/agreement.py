@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vlx import references
 from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import cases_of, check_scenes
 from vlx.evaluation.maps import maps_of, methods_of
 from vlx.evaluation.result import Figure, Result
-from vlx.occlusion import occlude, rank_correlation
+from vlx.probes import references
+from vlx.probes.occlusion import occlude, rank_correlation
+from vlx.protocol.task import Task
 from vlx.scenes import HELD_OUT, draw
-from vlx.task import Task
 
 METRIC = "rank correlation"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from vlx.protocol.targets import Query
+from vlx.protocol.task import Task
 from vlx.scenes import COLORS, HELD_OUT, KINDS, SCENES, TEXTURES, draw
-from vlx.task import Query, Task
 
 BATCH = 50
 WORLD: dict[str, Collection[str]] = {"object": KINDS, "color": COLORS, "texture": TEXTURES, "scene": SCENES}

@@ -8,9 +8,9 @@ import click
 from vlx.errors import InputError, VlxError
 from vlx.evaluation import answer_card, caption_card, photo_card
 from vlx.evaluation.photo_card import Sources
-from vlx.files import write_text
+from vlx.files.whole import write_text
 from vlx.tasks.photos.bundle import TASK as PHOTOGRAPHS
-from vlx.tasks.shared.folder import task_of
+from vlx.tasks.shared.bundle_format import task_of
 
 SCENES = 2000
 FILE = click.Path(path_type=Path, exists=True)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from vlx.errors import InputError
 from vlx.language import shortened
+from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
+from vlx.protocol.task import Features, Task
 from vlx.scenes import Scene
-from vlx.task import Features, Prediction, Query, Target, TargetKind, Task, sentence_target, word_target
 
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlx import json_files
 from vlx.errors import InputError
-from vlx.files import read_bytes
+from vlx.files import json_files
+from vlx.files.whole import read_bytes
 from vlx.language import shortened
 from vlx.photos import captioned, objects
 from vlx.photos.captioned import Photographs

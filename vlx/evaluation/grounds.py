@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx import engine
-from vlx.because import becauses, evidence, reasoned
 from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import check_scenes
 from vlx.evaluation.result import Figure, Result, wilson
-from vlx.grouping import name_units
+from vlx.explanation.reasons import Because
+from vlx.methods import engine
+from vlx.methods.cams import choose
 from vlx.neuron_names.datasets import SceneData
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.permuted import permuted
 from vlx.neuron_names.tables import shipped
-from vlx.reasons import Because
+from vlx.probes.because import becauses, evidence, reasoned
+from vlx.probes.grouping import name_units
+from vlx.protocol.targets import Prediction, Query, Target, word_target
+from vlx.protocol.task import Features, Task
 from vlx.scenes import HELD_OUT, Scene, draw
 from vlx.scenes.painter import union
-from vlx.task import Features, Prediction, Query, Target, Task, word_target
-from vlx.weighting import choose
 
 NAN = float("nan")
 TABLES = 20  # permuted ones: a single unlucky one marks up to .18 of words

@@ -1,8 +1,8 @@
 """Does a VQA model look at the picture? How far its answers are moved by other pictures, by kind of question.
 
-L is the mean of min(|log p − log p′|, 1 nat) over the references made of each picture (`vlx.references`), and over
-drawn scenes as pictures of something else. Where a model was misled on purpose (`vlx.scenes.bias`), the area under the
-ROC curve says how well each tells the questions that give away their answer from the honest ones.
+L is the mean of min(|log p − log p′|, 1 nat) over the references made of each picture (`vlx.probes.references`), and
+over drawn scenes as pictures of something else. Where a model was misled on purpose (`vlx.scenes.bias`), the area under
+the ROC curve says how well each tells the questions that give away their answer from the honest ones.
 """
 
 from collections import defaultdict
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx import probes, references
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.result import Figure, Result
-from vlx.owing import table
+from vlx.probes import other_pictures, references
+from vlx.probes.owing import table
+from vlx.protocol.targets import Query, word_target
+from vlx.protocol.task import Task
 from vlx.scenes import HELD_OUT, draw
 from vlx.scenes.bias import BIASED
-from vlx.task import Query, Task, word_target
 
 NAN = float("nan")
 MADE, SCENES = "looked, references of the picture", "looked, other scenes"
@@ -40,7 +41,7 @@ def looking(
     if task.kind != "vqa":
         raise InputError(f"{task.name} does {task.kind}; whether it looks is asked of VQA models")
     found: dict[str, dict[str, list[float]]] = {MADE: defaultdict(list), SCENES: defaultdict(list)}
-    other = probes.swapped_features(task, draw(first).image.size[::-1])
+    other = other_pictures.swapped_features(task, draw(first).image.size[::-1])
     for seed in progress(range(first, first + n)):
         scene = draw(seed)
         inputs = task.prepare(scene.image)

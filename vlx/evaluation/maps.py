@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from vlx import attention, engine, methods
-from vlx.attention import ATTENTION_METHODS, AttentionMethod
-from vlx.dependence import refuse_cut
-from vlx.engine import Attribution
 from vlx.errors import InputError
-from vlx.methods import AnyMethod
-from vlx.task import Attends, Features, Target, Task
-from vlx.weighting import METHODS, Method
+from vlx.methods import attention, engine, registry
+from vlx.methods.attention import ATTENTION_METHODS, AttentionMethod
+from vlx.methods.cams import METHODS, Method
+from vlx.methods.dependence import refuse_cut
+from vlx.methods.engine import Attribution
+from vlx.methods.registry import AnyMethod
+from vlx.protocol.powers import Attends
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Features, Task
 
 
 def methods_of(task: Task) -> list[Method | AttentionMethod]:
@@ -41,7 +43,7 @@ def maps_of(task: Task, features: Features, targets: Sequence[Target]) -> Iterat
 
 def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Attribution:
     """The attribution of the targets by the task's own method. Raises InputError where that is none of A's."""
-    method: AnyMethod = methods.choose(task.defaults.method)
+    method: AnyMethod = registry.choose(task.defaults.method)
     met, own = engine.met(task, features, targets)
     if isinstance(method, Method):
         found = engine.attribute(task, met.A, own, method, met.rest)

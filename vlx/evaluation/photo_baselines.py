@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlx import json_files
 from vlx.errors import InputError
 from vlx.evaluation.caption_scores import LONGEST, bleu, most_grams
-from vlx.images import open_image
+from vlx.files import json_files
 from vlx.photos.captioned import Photograph, words_of
-from vlx.task import Features, Task
+from vlx.pictures.opening import open_image
+from vlx.protocol.task import Features, Task
 
 BATCH = 32
 

@@ -13,9 +13,10 @@ from vlx.errors import ImageError, InputError
 from vlx.evaluation.caption_scores import METRICS, Score, scored
 from vlx.evaluation.photo_baselines import Vectors, looks
 from vlx.evaluation.result import Figure, Result
-from vlx.images import open_image
 from vlx.photos.captioned import UNREADABLE, Photograph, Photographs, omissions, words_of
-from vlx.task import Query, Task
+from vlx.pictures.opening import open_image
+from vlx.protocol.targets import Query
+from vlx.protocol.task import Task
 
 BATCH = 16
 BEAMS = (1, 3)

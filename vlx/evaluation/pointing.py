@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlx import engine
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.cases import Case, cases_of, check_scenes
 from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.result import Figure, Result, wilson
-from vlx.geometry import Placement
-from vlx.methods import NAMES
+from vlx.methods import engine
+from vlx.methods.registry import NAMES
+from vlx.pictures.placement import Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.targets import Target, TargetKind
+from vlx.protocol.task import Features, Task
 from vlx.scenes import HELD_OUT, Scene, draw
-from vlx.task import Features, Target, TargetKind, Task
-from vlx.tracing import measure_frame
 
 TARGETS: dict[str, tuple[TargetKind, ...]] = {"captioning": ("logprob", "logit"), "vqa": ("logprob", "logit", "margin")}
 ORDER = ("logprob", "logit", "margin")

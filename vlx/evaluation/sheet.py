@@ -7,8 +7,8 @@ from typing import Any
 import jinja2
 from torch import nn
 
-from vlx import json_files
 from vlx.evaluation.result import Figure, Result
+from vlx.files import json_files
 
 POINTING = """| method | target |{% for group in groups %} {{ group }} |{% endfor %}
 |---|---|{% for group in groups %}---|{% endfor %}

@@ -22,14 +22,16 @@ from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.pointing import hit, peaks_of
 from vlx.evaluation.resampling import over_pictures
 from vlx.evaluation.result import Figure, Result
-from vlx.geometry import Placement
 from vlx.photos.captioned import words_of
 from vlx.photos.categories import named
 from vlx.photos.objects import Outlined, OutlinedData
-from vlx.task import Features, Prediction, Query, Target, TargetKind, Task, Worded, sentence_target
+from vlx.pictures.placement import Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.powers import Worded
+from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target
+from vlx.protocol.task import Features, Task
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.captioning.looking import looked
-from vlx.tracing import measure_frame
 
 ALL, SMALL = "all objects", "under a quarter"
 QUARTER = 0.25  # of the picture, all objects of the word's category together

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vlx import files, templating
+from vlx.files import templates, whole
 from vlx.folder.manifest import Job
 from vlx.folder.records import Record
 
@@ -25,16 +25,16 @@ CHUNK = 250  # thumbnails that are read at once
 
 def write(path: Path, job: Job, records: Callable[[], Iterator[Record]]) -> None:
     """Write the gallery of all ``records``, which is asked for them anew for every part of the page."""
-    with files.replacing(path) as partial, partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+    with whole.replacing(path) as partial, partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         file.writelines(parts(job, records))
 
 
 def parts(job: Job, records: Callable[[], Iterator[Record]]) -> Iterator[str]:
     """The page in pieces."""
     counts = _counted(records())
-    script, style = templating.text("vlx.folder", "gallery.js"), templating.text("vlx.folder", "gallery.css")
-    digest = templating.script_digest(script)
-    head = templating.text("vlx.folder", "gallery.html")
+    script, style = templates.text("vlx.folder", "gallery.js"), templates.text("vlx.folder", "gallery.css")
+    digest = templates.script_digest(script)
+    head = templates.text("vlx.folder", "gallery.html")
     for name, value in {
         "digest": digest,
         "style": style,

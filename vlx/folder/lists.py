@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vlx import json_files
 from vlx.errors import InputError
+from vlx.files import json_files
 from vlx.folder.inputs import Item
 from vlx.language import close_matches, shortened
 

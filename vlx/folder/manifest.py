@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from vlx import json_files
 from vlx.errors import InputError, OutputError
-from vlx.files import sweep
+from vlx.explanation.schema import Unfit
+from vlx.files import json_files
+from vlx.files.whole import sweep
 from vlx.folder.inputs import Item
 from vlx.folder.records import Record, checked
 from vlx.language import shortened
-from vlx.schema import Unfit
 
 NAME = "manifest.jsonl"
 SCHEMA = 1

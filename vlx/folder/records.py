@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from PIL import Image
 
-from vlx.explanation import Explanation
-from vlx.map_check import Verdict
+from vlx.explanation.map_check import Verdict
+from vlx.explanation.records import Explanation
+from vlx.explanation.schema import Rule, Unfit, finite, flag, one_of, parts, perhaps, several, text, whole
 from vlx.report import table
 from vlx.report.table import COLUMNS, Record, peak_box, rows
-from vlx.schema import Rule, Unfit, finite, flag, one_of, parts, perhaps, several, text, whole
 
 __all__ = ["COLUMNS", "Record", "checked", "of", "peak_box", "rows"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vlx.errors import Failure, VlxError, in_own_words
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
 from vlx.folder import records
 from vlx.folder.inputs import Item
 from vlx.folder.records import Record

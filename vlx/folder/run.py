@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vlx import files
 from vlx.errors import InputError
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
+from vlx.files import whole
 from vlx.folder import gallery, manifest, names, records, results, sources
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
 from vlx.folder.results import Result, Results
-from vlx.interrupts import stoppable
+from vlx.process import stoppable
 from vlx.report import table
 
 Explained = Callable[[Sequence[Item]], Results]
@@ -80,9 +80,9 @@ def finish(held: Manifest, items: Sequence[Item]) -> None:
     """Write manifest, table and gallery in order; the same files however often the run was cut off."""
     keys = held.ordered(items)
     lines = (row for record in held.records(keys) for row in records.rows(record))
-    files.write_text(held.folder / "results.csv", table.written(records.COLUMNS, lines))
+    whole.write_text(held.folder / "results.csv", table.written(records.COLUMNS, lines))
     gallery.write(held.folder / "index.html", held.job, lambda: held.records(keys))
-    with files.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
+    with whole.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
         file.write(manifest.line(manifest.header(held.job)))
         file.writelines(map(manifest.line, held.records(keys)))
 
@@ -106,7 +106,7 @@ def _write(held: Manifest, stem: str, result: Result) -> None:
     if result.page is not None:
         base = {name: value for name, value in result.record.items() if name in kept}
         held.append({**base, "status": "started", "page": f"{stem}.html"})
-        files.write_text(held.folder / f"{stem}.html", result.page)
+        whole.write_text(held.folder / f"{stem}.html", result.page)
     held.append(result.record)
 
 

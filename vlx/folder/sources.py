@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, overload
 
 from vlx.errors import ImageError, InputError, in_own_words
-from vlx.files import read_bytes
-from vlx.images import Picture, from_bytes
+from vlx.files.whole import read_bytes
 from vlx.language import shortened
+from vlx.pictures.opening import Picture, from_bytes
 
 DATASET = "hf-dataset:"
 SHARD = ".tar"

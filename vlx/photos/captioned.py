@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from vlx import json_files
 from vlx.errors import ImageError, InputError
-from vlx.files import read_bytes
-from vlx.images import open_image
+from vlx.files import json_files
+from vlx.files.whole import read_bytes
+from vlx.pictures.opening import open_image
 
 LONGEST = 18  # words of a caption that are read
 PICTURES = ("Images", "images", "Flicker8k_Dataset", "val2017", "train2017", "val2014", "train2014", ".")

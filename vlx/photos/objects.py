@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.errors import ImageError, InputError
-from vlx.images import open_image
 from vlx.neuron_names.datasets.coco import mask_of
 from vlx.neuron_names.datasets.files import records
+from vlx.pictures.opening import open_image
 
 PICTURES = ("", "images", "Images", "val2017", "train2017", "val2014", "train2014", "all")
 SHOWN = 3  # names that a message lists

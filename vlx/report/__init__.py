@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from vlx import files, storage
 from vlx.errors import InputError, OutputError, in_own_words
-from vlx.explanation import Explanation, FigureDict
+from vlx.explanation import storage
+from vlx.explanation.records import Explanation, FigureDict
+from vlx.files import whole
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +42,7 @@ def save(why: Explanation, path: Path, picture: bool = True, **options: Unpack[F
     if not isinstance(picture, bool) or (not picture and ending not in KEPT):
         raise InputError(f"{path}: picture={picture!r}; False, for .json and .h5, leaves the picture out")
     given = {"picture": picture} if ending in KEPT else options
-    files.require_place(path)
+    whole.require_place(path)
     with in_own_words(f"{path} cannot be written", OutputError):
         writers[ending](why, path, **given)
     return path
@@ -83,7 +84,7 @@ def bundle(why: Explanation) -> dict[str, str | bytes]:
 def _save_html(why: Explanation, path: Path) -> None:
     from vlx.report import html
 
-    files.write_text(path, html.page(why))
+    whole.write_text(path, html.page(why))
 
 
 def _save_figure(why: Explanation, path: Path, **options: Unpack[FigureDict]) -> None:
@@ -95,10 +96,10 @@ def _save_figure(why: Explanation, path: Path, **options: Unpack[FigureDict]) ->
 def _save_table(why: Explanation, path: Path) -> None:
     from vlx.report import table
 
-    files.write_text(path, table.text(why))
+    whole.write_text(path, table.text(why))
 
 
 def _save_markdown(why: Explanation, path: Path) -> None:
     from vlx.report import text
 
-    files.write_text(path, text.markdown(why))
+    whole.write_text(path, text.markdown(why))

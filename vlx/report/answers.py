@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlx.explanation import Explanation, QuestionWord, WordExplanation
+from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
 from vlx.report import chances, wording
 
 LEAST = 0.5  # nats: words that change the answer by less never reach the end of the colours

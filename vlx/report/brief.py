@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation.records import Explanation, WordExplanation
 from vlx.language import are_words, is_content
 from vlx.report import answers, chances, reasons, sentences, strength, text, wording
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlx.geometry import Placement
+from vlx.pictures.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How sure the model is of a word, an answer or a class; of a number, the number: told in one place for both."""
 
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation.records import Explanation, WordExplanation
 from vlx.report import wording
 
 NUMBER = ("value",)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx.explanation import Array, Explanation, WordExplanation
+from vlx.explanation.records import Array, Explanation, WordExplanation
 from vlx.report import answers
 
 STEPS = 64

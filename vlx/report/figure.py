@@ -21,13 +21,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
-from vlx.explanation import Array, Explanation, FigureDict, WordExplanation
-from vlx.files import write_bytes
+from vlx.explanation.records import Array, Explanation, FigureDict, WordExplanation
+from vlx.files.whole import write_bytes
+from vlx.process import ignoring
 from vlx.report import answers, chances, colour, reasons, strength, wording
 from vlx.report import options as choices
 from vlx.report.options import FigureOptions
 from vlx.report.pictures import Drawn, Pixels
-from vlx.silence import ignoring
 
 SIDE = 480  # longest side of the picture as drawn, in pixels
 PANEL = 2.3  # inches

@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from vlx import templating
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
+from vlx.files import templates
 from vlx.report import answers, chances, colour, glossary, wording
 from vlx.report.panels import Panel
 
@@ -23,13 +23,13 @@ FRAME_HEIGHT = 800
 def page(why: Explanation, side: int = SIDE) -> str:
     """The whole page as one string."""
     panels = [Panel.of(number, one, why, side) for number, one in enumerate([why, *answers.apart(why)])]
-    script = templating.text("vlx.report", "page.js")
-    return templating.template("vlx.report", "page.html.j2").render(
+    script = templates.text("vlx.report", "page.js")
+    return templates.template("vlx.report", "page.html.j2").render(
         why=why,
         panels=panels,
-        style=Markup(templating.text("vlx.report", "page.css")),
+        style=Markup(templates.text("vlx.report", "page.css")),
         script=Markup(script),
-        digest=templating.script_digest(script),
+        digest=templates.script_digest(script),
         data=_script({"panels": [panel.data for panel in panels], "ramps": _ramps(), "rise": colour.RISE}),
         gradient={view: Markup(_gradient(view)) for view in colour.RAMPS},
         answers=answers,

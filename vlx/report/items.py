@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vlx.explanation import WordExplanation
+from vlx.explanation.records import WordExplanation
 from vlx.language import is_content
 from vlx.report import answers, chances, sentences, strength, wording
 from vlx.report.reasons import Told, bound

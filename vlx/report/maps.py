@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.explanation import Array
-from vlx.geometry import Placement
+from vlx.explanation.records import Array
+from vlx.pictures.placement import Placement
 from vlx.report import cells, colour
 
 STILL = 112  # longest side of a still, in pixels; browsers draw it larger, smoothly

@@ -9,7 +9,7 @@ import io
 from markupsafe import Markup
 from PIL import Image
 
-from vlx.explanation import Explanation
+from vlx.explanation.records import Explanation
 from vlx.language import is_content
 from vlx.report import figure, html, options, pictures
 

@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from vlx.errors import InputError
-from vlx.explanation import Choice, Explanation, FigureDict, Titles, WordExplanation
+from vlx.explanation.records import Choice, Explanation, FigureDict, Titles, WordExplanation
 from vlx.language import chosen, close_matches, shortened
 from vlx.report import answers, colour, strength
 

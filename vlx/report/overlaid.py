@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from vlx.errors import InputError, in_own_words
-from vlx.explanation import Array, WordExplanation
-from vlx.geometry import Frame, Grid, Placement
-from vlx.images import open_image
+from vlx.explanation.records import Array, WordExplanation
 from vlx.language import shortened
+from vlx.pictures.opening import open_image
+from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.report import cells, colour, options
 
 if TYPE_CHECKING:

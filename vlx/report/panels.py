@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation.records import Explanation, WordExplanation
 from vlx.report import answers, cells, colour, maps, pictures, sentences, strength, wording
 from vlx.report.items import Item, first
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.explanation import Array, Explanation, WordExplanation
-from vlx.geometry import Frame
+from vlx.explanation.records import Array, Explanation, WordExplanation
+from vlx.pictures.placement import Frame
 from vlx.report import cells, colour
 
 Pixels = NDArray[np.uint8]
@@ -80,7 +80,7 @@ def shown(why: Explanation, side: int) -> str:
 
 def guided(words: Sequence[WordExplanation], size: tuple[int, int], top: float) -> list[Pixels]:
     """Guided Grad-CAM of words that have it, on the picture at ``size`` (H, W): mid-grey is 0, black −``top``."""
-    from vlx import pixels  # which imports torch; nothing else here does
+    from vlx.methods import pixels
 
     maps = [pixels.on_picture(_finite(word.guided), _shrunk(word.placement.frame, size)) for word in words]
     return [

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from vlx.explanation import Array, WordExplanation
-from vlx.reasons import Because, Check, Kind, Reason
+from vlx.explanation.reasons import Because, Check, Kind, Reason
+from vlx.explanation.records import Array, WordExplanation
 from vlx.report import maps, wording
 
 SHOWN: dict[Kind, int] = {"because": 5, "despite": 3, "absence": 3}  # rows; only the first two kinds have maps

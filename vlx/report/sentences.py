@@ -2,8 +2,8 @@
 
 import math
 
-from vlx.explanation import WordExplanation
-from vlx.reasons import Because
+from vlx.explanation.reasons import Because
+from vlx.explanation.records import WordExplanation
 from vlx.report import strength, wording
 
 MOST = 1000.0  # times; beyond it only that it is more

@@ -8,8 +8,8 @@ import math
 from typing import Literal
 
 from vlx.errors import InputError
-from vlx.explanation import Explanation, WordExplanation
-from vlx.map_check import NATS
+from vlx.explanation.map_check import NATS
+from vlx.explanation.records import Explanation, WordExplanation
 from vlx.report import colour, wording
 
 Scale = Literal["own", "shared"]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlx.errors import InputError
-from vlx.explanation import Explanation, WordExplanation
+from vlx.explanation.reasons import Because
+from vlx.explanation.records import Explanation, WordExplanation
 from vlx.language import is_content
-from vlx.reasons import Because
 from vlx.report import wording
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def words(why: Explanation) -> list[Record]:
     """What is told of every word, as plain JSON.
 
     ``logprob`` and ``seen`` in nats (``logprob`` None of numbers), ``owed``: whether the picture carries the word (None
-    where nobody asked), ``check`` and ``share`` of `vlx.map_check`, ``peak``: see `peak_box`, ``content``: whether the
-    word says something of its own, ``because``: the concepts that its sentence names (None where nobody asked).
+    where nobody asked), ``check`` and ``share`` of `vlx.explanation.map_check`, ``peak``: see `peak_box`, ``content``:
+    whether the word says something of its own, ``because``: the concepts that its sentence names (None where nobody
+    asked).
     """
     return [_word(why, word) for word in why.words]
 

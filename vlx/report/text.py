@@ -8,7 +8,7 @@ from rich.control import strip_control_codes
 from rich.table import Table
 from rich.text import Text
 
-from vlx.explanation import Explanation, QuestionWord, WordExplanation
+from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
 from vlx.report import answers, chances, colour, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"

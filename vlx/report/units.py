@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from vlx.errors import InputError
-from vlx.files import write_bytes
-from vlx.geometry import Frame, Placement
+from vlx.files.whole import write_bytes
 from vlx.neuron_names.datasets import ConceptData
 from vlx.neuron_names.table import NeuronNames, UnitName, require_fit
+from vlx.pictures.placement import Frame, Placement
+from vlx.pictures.receptive_fields import measure_frame
+from vlx.protocol.task import Task
 from vlx.report import figure, options
-from vlx.task import Task
-from vlx.tracing import measure_frame
 
 COLUMNS = 4
 DIM = 0.35  # of the brightness outside the mask

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 
 from vlx.evaluation.result import wilson
-from vlx.explanation import Explanation, Look, WordExplanation
+from vlx.explanation.records import Explanation, Look, WordExplanation
 from vlx.language import are_words
-from vlx.references import MADE
+from vlx.probes.references import MADE
 
 UNITS = {
     "value": "units of the value",
@@ -25,7 +25,7 @@ GUIDED = (
 LITTLE = 0.1  # nats of `looked`: less is "hardly"
 ENOUGH = 16  # pictures of the user's own, before that is said
 SURE = 0.8  # of other pictures give the same, at 95 % confidence
-OWN = "your own"  # as `vlx.probes.looks` calls them
+OWN = "your own"  # as `vlx.probes.other_pictures.looks` calls them
 CARRIED = 0.3  # nats of `seen`: a word that owes less to the picture is language's; see benchmarks.scope
 RING = "°"
 RINGED = f"{RING} language’s: the picture hardly carries this word (seen below .3 nats)"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from vlx import json_files
-from vlx.files import replacing, write_text
+from vlx.files import json_files
+from vlx.files.whole import replacing, write_text
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask
 from vlx.scenes.questions import Question

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vlx.errors import InputError, OutputError
-from vlx.files import write_text
-from vlx.images import save_png
+from vlx.files.whole import write_text
+from vlx.pictures.opening import save_png
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask, painted_with
 from vlx.scenes.scene import Scene, SceneObject

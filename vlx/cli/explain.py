@@ -1,0 +1,281 @@
+"""``vlx caption``, ``answer``, ``classify``: every picture that is named, and what is asked of it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlx.cli import running as cli_running
+from vlx.cli.loading import MODEL, opened
+from vlx.cli.options import GUIDED, LOADING, METHOD, NAMES, OUTPUTS, TARGET
+from vlx.cli.running import RUNNING, Running
+from vlx.errors import InputError
+
+if TYPE_CHECKING:
+    from vlx.folder import Found, Item
+
+CAPTIONER = "photos/captioner"
+PICTURES = "PICTURE|FOLDER|PATTERN|LIST|-…"
+
+
+@click.command(short_help="Caption pictures, explain every word.")
+@click.argument("images", nargs=-1, required=True, metavar=PICTURES)
+@click.option("--model", default=CAPTIONER, show_default=True, help=MODEL)
+@click.option("--caption", "text", help="Explain this caption instead of the model's own.")
+@click.option("--prompt", help="How the caption begins (hf: models).")
+@click.option(
+    "--instead-of", metavar="WORD=OTHER", help="Why WORD of the caption (or its position, from 0) and not OTHER."
+)
+@click.option("--beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam width of the search.")
+@NAMES
+@METHOD
+@TARGET
+@GUIDED
+@LOADING
+@RUNNING
+def caption(
+    images: tuple[str, ...],
+    model: str,
+    text: str | None,
+    prompt: str | None,
+    instead_of: str | None,
+    beams: int,
+    names: str | None,
+    method: str | None,
+    target: str | None,
+    guided: bool,
+    loading: dict[str, str],
+    running: Running,
+) -> None:
+    """Caption pictures and explain every word.
+
+    Pictures are files, folders, quoted patterns, .tar shards, datasets (hf-dataset:NAME:SPLIT), a list (.jsonl or .csv
+    with path and, where a picture has its own, caption, prompt, instead_of) or - for paths on standard input. The
+    folder of results has a page each, index.html, results.csv and manifest.jsonl; the same command goes on where it was
+    cut off.
+
+    \b
+    Example:  vlx caption photo.jpg --out report
+              vlx caption photos --recursive --out report
+              vlx caption "photos/*.jpg" list.jsonl --out report
+              vlx caption "shards/*.tar" --out report --ray auto
+              vlx caption scene.png --caption "a red house at night"
+              vlx caption photo.jpg --instead-of dog=cat
+              vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
+              vlx caption photo.jpg --model mine.py:captioner
+    """
+    columns = ("caption", "prompt", "instead_of")
+    found = cli_running.found(images, columns, running)
+    found = _with(found, {"caption": text, "prompt": prompt, "instead_of": _pair(instead_of)}, pairs=True)
+    task, load = opened("captioning", model, loading)
+    plain = {"beams": beams, "method": method, "target": target, "names": _table(task, names), "guided": guided}
+    command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
+    job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
+    cli_running.run(job, found, cli_running.Explaining(task, load, columns, plain), command, running)
+
+
+FLAGS = ("caption", "prompt", "instead_of")
+
+
+@click.command(short_help="Ask about pictures, explain the answers.")
+@click.argument("given", nargs=-1, metavar="PICTURE… QUESTION")
+@click.option(
+    "--questions",
+    type=click.Path(path_type=Path),
+    help="List of questions, .jsonl or .csv: question and, if each has its picture, path; answer, instead_of.",
+)
+@click.option("--model", default="scenes/vqa", show_default=True, help=MODEL)
+@click.option("--answer", "texts", multiple=True, help="Explain this answer, or several, instead of the model's own.")
+@click.option("--instead-of", help="Why the answer and not this one.")
+@click.option(
+    "--probes/--no-probes",
+    default=True,
+    show_default=True,
+    help="Also show it blurred and other pictures, and hide parts of this one.",
+)
+@NAMES
+@METHOD
+@TARGET
+@GUIDED
+@LOADING
+@RUNNING
+def answer(
+    given: tuple[str, ...],
+    questions: Path | None,
+    model: str,
+    texts: tuple[str, ...],
+    instead_of: str | None,
+    probes: bool,
+    names: str | None,
+    method: str | None,
+    target: str | None,
+    guided: bool,
+    loading: dict[str, str],
+    running: Running,
+) -> None:
+    """Ask a QUESTION about pictures, or every one of a list of questions, and explain the answers.
+
+    Pictures are files, folders, quoted patterns, shards, datasets, lists or -, as for `vlx caption`.
+
+    \b
+    Example:  vlx answer scene.png "what color is the car?"
+              vlx answer photos "is there a dog?" --recursive --out report
+              vlx answer --questions asked.jsonl --out report
+              vlx answer scene.png "what color is the car?" --answer red --instead-of blue
+              vlx answer photo.jpg "how many dogs?" --model hf:dandelin/vilt-b32-finetuned-vqa
+    """
+    found = _asked_of(given, questions, running)
+    found = _with(found, {"answer": _given(texts), "instead_of": instead_of})
+    task, load = opened("vqa", model, loading)
+    plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
+    options = {**plain, "looks": probes, "occlusion": probes and method != "occlusion"}
+    flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
+    command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
+    job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
+    cli_running.run(job, found, cli_running.Explaining(task, load, tuple(flags), options), command, running)
+
+
+@click.command(short_help="Classify pictures, explain the class.")
+@click.argument("images", nargs=-1, required=True, metavar=PICTURES)
+@click.option("--model", default="torchvision:resnet50", show_default=True, help=MODEL)
+@OUTPUTS
+@click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
+@click.option("--instead-of", help="Why the class and not this one.")
+@NAMES
+@METHOD
+@TARGET
+@GUIDED
+@LOADING
+@RUNNING
+def classify(
+    images: tuple[str, ...],
+    model: str,
+    outputs: str | None,
+    classes: tuple[str, ...],
+    instead_of: str | None,
+    names: str | None,
+    method: str | None,
+    target: str | None,
+    guided: bool,
+    loading: dict[str, str],
+    running: Running,
+) -> None:
+    """Classify pictures and explain the class.
+
+    Pictures are files, folders, quoted patterns, a list (.jsonl or .csv with path and, where a picture has its own,
+    class, instead_of) or -, as for `vlx caption`.
+
+    \b
+    Example:  vlx classify photo.jpg --class "tabby" --instead-of "tiger cat"
+              vlx classify photos --out report
+              vlx classify photo.jpg --model mine.py:tagger --outputs sigmoid
+    """
+    found = _renamed(cli_running.found(images, ("class", "instead_of"), running))
+    found = _with(found, {"answer": _given(classes), "instead_of": instead_of})
+    loading |= {} if outputs is None else {"outputs": outputs}
+    task, load = opened("classification", model, loading)
+    plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
+    command = cli_running.asked(
+        "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
+    )
+    job = cli_running.job("classify", model, task, {**_deciding(loading), **plain})
+    cli_running.run(job, found, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
+
+
+def _asked_of(given: Sequence[str], questions: Path | None, running: Running) -> "Found":
+    """Pictures × questions, or the list's own pairs."""
+    from vlx import folder
+
+    if not given and questions is None:
+        raise click.UsageError("Missing argument 'PICTURE… QUESTION', or option '--questions'")
+    if questions is None:
+        *pictures, question = given
+        _refuse_swapped(pictures, question)
+        return folder.crossed(cli_running.found(pictures, ("answer", "instead_of"), running), [{"question": question}])
+    asked, notes = folder.questions(questions)
+    if asked and isinstance(asked[0], folder.Item):
+        if given:
+            raise InputError(f"{questions} has pictures of its own (path); leave out {given[0]}, or the column")
+        own = {item.key: item for item in asked if isinstance(item, folder.Item)}
+        return folder.Found(tuple(own.values()), tuple(notes))
+    if not given:
+        raise InputError(f"{questions} has no column path; add one, or name the pictures that are asked about")
+    texts = [one for one in asked if not isinstance(one, folder.Item)]
+    found = folder.crossed(cli_running.found(given, (), running), texts)
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _refuse_swapped(pictures: Sequence[str], question: str) -> None:
+    """Raises InputError where the question was forgotten, or stands before the picture."""
+    if not pictures and not _is_file(question):
+        raise click.UsageError("the picture is missing: vlx answer PICTURE… QUESTION, or --questions FILE")
+    if not _is_file(question):
+        return
+    if pictures and not _is_file(pictures[0]):
+        raise InputError(f"the question comes last: vlx answer {question} {pictures[0]!r}")
+    hint = f"--questions {question}" if question.lower().endswith((".csv", ".jsonl")) else "it comes last, quoted"
+    raise InputError(f"{question} is a file; the question is missing: {hint}")
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return os.path.exists(given)
+    except ValueError:  # with a zero byte
+        return False
+
+
+def _with(found: "Found", texts: Mapping[str, Any], pairs: bool = False) -> "Found":
+    """The items with texts that hold for all of them; an item's own are stronger. ``pairs``: WORD=OTHER is split."""
+    common = {name: text for name, text in texts.items() if text is not None}
+
+    def told(item: "Item") -> "Item":
+        own = dict(item.texts)
+        if pairs and isinstance(own.get("instead_of"), str):
+            own["instead_of"] = _pair(own["instead_of"], item.path)
+        return replace(item, texts={**common, **own})
+
+    return replace(found, items=tuple(map(told, found.items)))
+
+
+def _renamed(found: "Found") -> "Found":
+    """The items whose class is their answer."""
+
+    def told(item: "Item") -> "Item":
+        return replace(item, texts={"answer" if name == "class" else name: text for name, text in item.texts.items()})
+
+    return replace(found, items=tuple(map(told, found.items)))
+
+
+def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
+    """What of the options of loading decides the results: not the device."""
+    return {name: value for name, value in loading.items() if name != "device"}
+
+
+def _table(task: Any, names: str | None) -> str | None:
+    """The table of names to use: as given, else the one that came with the model."""
+    from vlx.neuron_names import tables
+
+    if names is None:
+        return "shipped" if tables.comes_with(task) else None
+    return None if names == "none" else names
+
+
+def _given(texts: tuple[str, ...]) -> str | list[str] | None:
+    """What an option that may be repeated was given: nothing, a text, or several."""
+    return list(texts) if len(texts) > 1 else texts[0] if texts else None
+
+
+def _pair(given: str | None, where: str = "") -> dict[str, str] | None:
+    """WORD=OTHER as the manifest holds it."""
+    if given is None:
+        return None
+    word, equals, other = (part.strip() for part in given.partition("="))
+    if not (word and equals and other):
+        told = f"{given!r}: write WORD=OTHER, for example dog=cat"
+        raise (
+            InputError(f"{where}: instead_of {told}") if where else click.BadParameter(told, param_hint="--instead-of")
+        )
+    return {word: other}

@@ -1,0 +1,57 @@
+"""How commands open a model: of the right kind, told before anything is downloaded."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from vlx.protocol.task import Task
+
+MODEL = "A name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run)."
+DOES = {
+    "captioning": ("captions pictures", "vlx caption", "photos/captioner"),
+    "vqa": ("answers questions", "vlx answer", "scenes/vqa"),
+    "classification": ("classifies pictures", "vlx classify", "torchvision:resnet50"),
+}
+
+
+def opened(kind: str, name: str, loading: Mapping[str, Any]) -> "tuple[Task, Callable[[], Task]]":
+    """The model, if it does what the command explains; and what loads it again, in another process or folder, too.
+
+    Raises ClickException where it does something else, before its weights are read.
+    """
+    import vlx
+    from vlx import own_models
+    from vlx.models import kind_of
+
+    told = kind_of(name, **loading)
+    if told is not None:
+        _refuse_other(told, kind, name)
+    with redirect_stdout(sys.stderr):  # what a user's own file prints is no result
+        task = vlx.load(name, **loading)
+    _refuse_other(task.kind, kind, name)
+    own = own_models.parted(name)
+    return task, partial(vlx.load, f"{own[0].resolve()}:{own[1]}" if own else name, **loading)
+
+
+def alike(first: "Task", second: "Task", names: tuple[str, str]) -> None:
+    """Raises ClickException for two models that do different things."""
+    if first.kind != second.kind:
+        told = " and ".join(f"{name} {_does(task.kind)}" for name, task in zip(names, (first, second), strict=True))
+        raise click.ClickException(f"{told}: compare two that do the same")
+
+
+def _does(kind: str) -> str:
+    return DOES[kind][0] if kind in DOES else f"does {kind}"
+
+
+def _refuse_other(found: str, wanted: str, name: str) -> None:
+    if found == wanted:
+        return
+    other = f": `{DOES[found][1]}` explains it" if found in DOES else ""
+    needs, own, example = DOES[wanted]
+    raise click.ClickException(f"{name} {_does(found)}{other}. `{own}` takes one that {needs}, such as {example}")

@@ -1,0 +1,15 @@
+"""Ways of making a map: from A and gradients, attention, hidden parts or pixels."""
+
+__all__ = [
+    "attention",
+    "cams",
+    "dependence",
+    "engine",
+    "hiding",
+    "names",
+    "pixels",
+    "registry",
+    "relu_rules",
+    "replay",
+    "subwords",
+]

@@ -1,0 +1,150 @@
+"""Maps from attention: its probabilities as a feature map of their own, weighted by their gradient.
+
+The gradient of every target is taken at all layers' attention probabilities and at A in one vectorised backward, so
+that importance weights α come with the maps at no cost of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.methods import engine
+from vlx.methods.cams import METHODS, importance_weights
+from vlx.methods.engine import BUDGET, Attribution
+from vlx.protocol.powers import Attends, Attention
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Task
+
+Layers = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class AttentionMethod:
+    """``map(layers, gradients, queries) → [N, keys]`` from probabilities and gradients [N, heads, queries, keys].
+
+    ``queries`` [N, queries] weighs the queries whose looking counts. ``linear`` says that the map of the negated score
+    is the negated map, ``rolled`` that keys and queries must be the same tokens. ``paper`` is an arXiv id. ``against``
+    names the weighting of A, taken at the same gradient, that shows what speaks against the score.
+    """
+
+    name: str
+    map: Callable[[Layers, Layers, Tensor], Tensor]
+    linear: bool
+    rolled: bool
+    paper: str
+    summary: str
+    against: str = "hirescam"
+
+
+def gradient_attention(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
+    """Σ over layers, heads and the target's queries of max(gradient, 0) × probability, [N, keys].
+
+    The gradient × cross-attention of ALBEF (arXiv 2107.07651, section 6.1), of all layers instead of one that is chosen
+    by hand. Gradients below 0 are dropped as there: that points better (`benchmarks.transformers_maps`).
+    """
+    parts = [
+        torch.einsum("nhqk,nhqk,nq->nk", p, g.clamp(min=0), queries) for p, g in zip(layers, gradients, strict=True)
+    ]
+    return torch.stack(parts).sum(0)
+
+
+def gradient_rollout(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
+    """Relevance of every key to the target's queries, rolled out through self-attention layers, [N, keys].
+
+    R ← R + Ā R with R = 1 at the start and Ā = mean over heads of max(gradient × probability, 0), first layer first
+    (Chefer et al. 2021, arXiv 2103.15679, eq. 5 and 6). Only rows of R that are read are followed, last layer first.
+    """
+    relevance = queries / queries.sum(1, keepdim=True)
+    for p, g in zip(reversed(layers), reversed(gradients), strict=True):
+        mixing = (p * g).clamp(min=0).mean(1)
+        relevance = relevance + torch.einsum("nq,nqk->nk", relevance, mixing)
+    return relevance
+
+
+ATTENTION_METHODS = {
+    method.name: method
+    for method in (
+        AttentionMethod(
+            "gradattention", gradient_attention, False, False, "2107.07651", "gradient × cross-attention of the word"
+        ),
+        AttentionMethod(
+            "gradrollout",
+            gradient_rollout,
+            False,
+            True,
+            "2103.15679",
+            "gradient × attention, rolled out through the layers",
+        ),
+    )
+}
+
+
+def attribute(
+    task: Task,
+    A: Tensor,
+    targets: Sequence[Target],
+    method: AttentionMethod,
+    rest: object = None,
+    *,
+    budget: int = BUDGET,
+) -> Attribution:
+    """Explain N targets at A [M, K, h, w] by the task's attention; as `engine.attribute`.
+
+    Targets are taken in chunks whose gradients of the attention probabilities fit ``budget`` bytes. Raises InputError
+    for a task without attention from text to picture, ModelError for a score that is NaN or infinite.
+    """
+    if not isinstance(task, Attends):
+        raise InputError(f"{task.name} shows no attention, which {method.name} needs; take gradcam or hirescam")
+    parts, first, size = [], 0, 1
+    while first < len(targets):
+        chunk = tuple(targets[first : first + size])
+        found, cost = _attributed(task, A, chunk, method, rest)
+        parts.append(found)
+        first, size = first + size, max(budget // cost, 1)
+    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
+
+
+def _attributed(
+    task: Task, A: Tensor, targets: tuple[Target, ...], method: AttentionMethod, rest: object
+) -> tuple[Attribution, int]:
+    """The attribution of a few targets, and the bytes of the gradients that one of them takes."""
+    assert isinstance(task, Attends)
+    with engine.differentiable():
+        leaf = A.detach().clone().requires_grad_()
+        seen = task.attend(leaf, targets, rest)
+        if method.rolled and seen.layers[0].shape[2] != seen.layers[0].shape[3]:
+            raise InputError(
+                f"{method.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
+            )
+        source = leaf if seen.A is None else seen.A
+        slots = engine.slots_of([target.row for target in targets])
+        pulled = engine.pull([seen.scores], [source, *seen.layers], [engine.one_hot(seen.scores, slots)])
+    engine.check_finite(task, "score", seen.scores, targets)
+    rows = [target.row for target in targets] if seen.A is None else list(seen.runs)
+    gradient = pulled[0][slots, rows]
+    weights = importance_weights(gradient)
+    engine.check_finite(task, "gradient", weights.sum(1), targets)
+    signed = _map(seen, slots, pulled[1:], method)
+    with torch.no_grad():
+        opposed = -METHODS[method.against].map(source.detach()[rows], gradient)
+    cost = sum(layer[0].numel() * 4 for layer in seen.layers)
+    depends = gradient.flatten(1).any(1)
+    return Attribution(seen.scores.detach(), weights.detach(), signed, opposed, depends), cost
+
+
+@torch.no_grad()
+def _map(seen: Attention, slots: Sequence[int], pulled: Layers, method: AttentionMethod) -> Tensor:
+    """The targets' maps [N, h, w], at least float32; of several runs added up."""
+    runs = list(seen.runs)
+    owners = list(range(len(slots))) if seen.owners is None else list(seen.owners)
+    layers = [_exact(layer[runs]) for layer in seen.layers]
+    gradients = [_exact(gradient[[slots[n] for n in owners], runs]) for gradient in pulled]
+    maps = method.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
+    return maps.new_zeros(len(slots), *maps.shape[1:]).index_add(0, torch.tensor(owners, device=maps.device), maps)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

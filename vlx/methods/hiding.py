@@ -1,0 +1,82 @@
+"""Hiding as a method: maps of what hiding a part of the picture costs the score, which need no gradient."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlx.methods import dependence, engine
+from vlx.methods.engine import Attribution
+from vlx.pictures.placement import Grid
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Features, Task
+
+PARTS = 8  # parts of the longer side when the map itself is made by hiding
+BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once; what the model makes of them is several times as much
+Box = tuple[int, int, int, int]
+
+
+def parts(size: tuple[int, int], most: int = PARTS) -> Grid:
+    """A picture of ``size`` (H, W) cut into nearly square parts, at most ``most`` along each side."""
+    rows, columns = (max(round(most * side / max(size)), 1) for side in size)
+    return Grid.half_pixel((rows, columns), size, "parts that are hidden")
+
+
+def hidden_parts(
+    task: Task,
+    inputs: Tensor,
+    blank: Tensor,
+    features: Features,
+    targets: Sequence[Target],
+    grid: Grid,
+    *,
+    budget: int = BUDGET,
+) -> Attribution:
+    """Maps [N, h, w] of how much each target's score falls when a part of the picture is hidden, in the target's unit.
+
+    ``inputs`` and ``blank`` are prepared pictures [C, H, W], ``features`` those of the first, ``grid`` the `parts`
+    (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3). The importance weights are those of A, NaN where the model
+    lets no gradient through: maps need none.
+    """
+    own = [replace(target, row=0) for target in targets]
+    scores = engine.scores(task, features.A, own, features.rest)
+    weights = torch.cat([dependence.weights(task, features, chunk) for chunk in engine.chunks(features.A, own)])
+    boxes = [box(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
+    left = scores_without(task, inputs, blank, boxes, own, budget)
+    falls = (scores - left).T.reshape(len(own), *grid.shape).float()
+    return Attribution(scores, weights, falls, -falls, falls.flatten(1).any(1))
+
+
+def scores_without(
+    task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target], budget: int
+) -> Tensor:
+    """Scores [boxes, targets] with each box hidden, in batches of ``budget`` bytes of pictures."""
+    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
+    chunks = [boxes[first : first + size] for first in range(0, len(boxes), size)]
+    return torch.cat([_scores_of_chunk(task, inputs, blank, chunk, targets) for chunk in chunks])
+
+
+def _scores_of_chunk(
+    task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target]
+) -> Tensor:
+    """Scores [boxes, targets] of the picture with each box in turn hidden."""
+    hidden = inputs.repeat(len(boxes), 1, 1, 1)
+    for picture, (top, bottom, left, right) in zip(hidden, boxes, strict=True):
+        square = np.s_[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        picture[square] = blank[square]
+    seen = task.features(task.place(hidden))
+    rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
+    return engine.ask(task, seen, rows).view(len(boxes), len(targets))
+
+
+def box(grid: Grid, cell: tuple[int, int], patch: float) -> Box:
+    """(top, bottom, left, right) of the patch around a cell, in pixels of the prepared picture, last ones not in it."""
+    top, bottom, left, right = (
+        round(grid.offset[axis] + grid.stride[axis] * (cell[axis] + sign * patch / 2) + 0.5)
+        for axis in (0, 1)
+        for sign in (-1, 1)
+    )
+    return top, bottom, left, right

@@ -1,0 +1,11 @@
+"""One picture from its file to its explanation."""
+
+__all__ = [
+    "assemble",
+    "batch",
+    "explain",
+    "naming",
+    "options",
+    "probing",
+    "recommend",
+]

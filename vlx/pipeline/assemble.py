@@ -1,0 +1,249 @@
+"""From arrays to an `Explanation`: every word, phrase and answer with its maps, figures and notes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from vlx import language
+from vlx.explanation.records import Explanation, WordExplanation
+from vlx.methods import registry
+from vlx.pictures.opening import Picture
+from vlx.pictures.placement import Frame, Placement
+from vlx.probes.asked import Asked, Measured
+from vlx.protocol.targets import Prediction, Word
+from vlx.protocol.task import Features, Task
+
+UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
+FLAT = (
+    "small changes of the feature map leave the score as it is, larger ones do not: its gradient, and so the map, is "
+    "zero everywhere here"
+)
+UNHIDDEN = "hiding any one part of the picture leaves the score as it is: the map is zero everywhere"
+NO_WEIGHTS = "no gradient comes through the model: importance weights are not known (NaN)"
+GATHERED = (UNUSED, FLAT, UNHIDDEN, NO_WEIGHTS)  # notes of words that the whole tells once, with the words' labels
+BALANCED = (
+    "evidence for and against cancel exactly: the score does not change when all features grow together (they are "
+    "normalised); look at the signed map"
+)
+EMPTY = "nothing in the map speaks for it: look at .against"
+NOWHERE = "nothing in the map speaks for it or against it: the feature map is zero where the gradient is not"
+BELOW = (
+    "nothing in the map speaks for it or against it: where the gradient would raise the score features are below 0; "
+    "method='hirescam' weighs both signs"
+)
+BARE = (EMPTY, NOWHERE, BELOW)
+SURE = -1e-4  # log p from which a map of log p is empty because nothing can raise it
+EXACT = 1e-4  # what is left of sums that cancel exactly, of the sum of their absolute values
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A picture as the user has it, as the model gets it, and how the two lie upon each other."""
+
+    picture: Picture
+    inputs: Tensor
+    frame: Frame
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the user's picture."""
+        return self.picture.image.height, self.picture.image.width
+
+
+def nothing(
+    task: Task,
+    shown: Shown,
+    features: Features,
+    prediction: Prediction,
+    placement: Placement,
+    provenance: dict[str, Any],
+) -> Explanation:
+    """The explanation of an empty text: no words, no score, no map."""
+    units, *cells = features.A.shape[1:]
+    empty = np.zeros(cells, np.float32)
+    whole = WordExplanation("", 0.0, 0.0, (), np.zeros(units, np.float32), empty, empty, placement, "logprob")
+    return _whole(task, shown, features, prediction, (), whole, placement, provenance)
+
+
+def explanation(
+    task: Task,
+    shown: Shown,
+    features: Features,
+    prediction: Prediction,
+    asked: Sequence[Asked],
+    found: Sequence[Measured],
+    placement: Placement,
+    provenance: dict[str, Any],
+) -> Explanation:
+    """The explanation of a prediction from what was asked about it and what was found, one record a question."""
+    made = [_maps(question, one, placement, provenance["method"]) for question, one in zip(asked, found, strict=True)]
+    told = zip(prediction.words, made[: len(prediction.words)], strict=True)
+    words = tuple(_word(word, known) for word, known in told)
+    roles = [question.role for question in asked]
+    sentence = _sentence(prediction, made[roles.index("whole")]) if "whole" in roles else words[0]
+    why = _whole(task, shown, features, prediction, words, sentence, placement, provenance)
+    rivals = [_rival(why, one) for one, role in zip(made, roles, strict=True) if role == "rival"]
+    strange = dict.fromkeys(note for one in found for note in one.strange)
+    return replace(why, others=tuple(rivals), notes=(*why.notes, *strange))
+
+
+def _whole(
+    task: Task,
+    shown: Shown,
+    features: Features,
+    prediction: Prediction,
+    words: tuple[WordExplanation, ...],
+    sentence: WordExplanation,
+    placement: Placement,
+    provenance: dict[str, Any],
+) -> Explanation:
+    sides = prediction.words[0].sides if prediction.words else ()
+    return Explanation(
+        text=prediction.text,
+        words=words,
+        sentence=sentence,
+        phrases=_phrases(words, prediction.text) if task.kind == "captioning" and not sides else (),
+        image=np.asarray(shown.picture.image),
+        task=task.kind,
+        method=provenance["method"],
+        placement=placement,
+        forced=prediction.forced,
+        question=provenance.get("question"),
+        instead_of=sides[1].label if sides else None,
+        notes=_notes(task, prediction, shown, features, words),
+        provenance=provenance,
+    )
+
+
+def _rival(why: Explanation, known: WordExplanation) -> Explanation:
+    """Another answer to the same question about the same picture."""
+    word = replace(known, alternatives=why.words[0].alternatives)
+    return replace(
+        why,
+        text=word.label,
+        words=(word,),
+        sentence=word,
+        forced=True,
+        instead_of=None,
+        notes=(*(note for note in why.notes if not note.startswith((*GATHERED, *BARE))), *_bare((word,))),
+    )
+
+
+def _maps(question: Asked, found: Measured, placement: Placement, method: str) -> WordExplanation:
+    """What is known of one target."""
+    return WordExplanation(
+        label=question.label,
+        score=found.score,
+        logprob=nan if question.outputs == "value" else found.logprob,
+        alternatives=(),
+        weights=found.weights,
+        signed=found.signed,
+        opposed=found.opposed,
+        placement=placement,
+        target="value" if question.outputs == "value" else question.target.kind,
+        outputs=question.outputs,
+        method=method,
+        seen=found.seen,
+        seen_by=found.seen_by,
+        looked=found.looked,
+        looks=found.looks,
+        occlusion=found.occlusion,
+        guided=found.guided,
+        because=found.because,
+        notes=_remarks(question, found, method),
+        check=found.checks[0],
+        against_method=registry.choose(method).against,
+        against_check=found.checks[1],
+    )
+
+
+def _remarks(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
+    """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
+    unknown = (NO_WEIGHTS,) if np.isnan(found.weights).any() else ()
+    return (*_of_map(question, found, method), *unknown)
+
+
+def _of_map(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
+    signed = found.signed
+    if not found.depends:
+        return (UNUSED,)
+    if found.flat:
+        return (UNHIDDEN if method == "occlusion" else FLAT,)
+    if signed.max() <= 0:
+        sure = question.target.kind in ("logprob", "prob") and found.logprob > SURE
+        bare = EMPTY if found.opposed.max() > 0 else BELOW if signed.any() else NOWHERE
+        return () if sure else (bare,)
+    cancels = abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64))
+    return (BALANCED,) if cancels else ()
+
+
+def _word(word: Word, known: WordExplanation) -> WordExplanation:
+    return replace(
+        known,
+        label=word.label,
+        logprob=word.logprob,
+        alternatives=tuple((other.label, other.logprob) for other in word.alternatives),
+        notes=(*word.notes, *known.notes),
+    )
+
+
+def _sentence(prediction: Prediction, known: WordExplanation) -> WordExplanation:
+    return replace(known, logprob=sum(word.logprob for word in prediction.words))
+
+
+def _phrases(words: Sequence[WordExplanation], text: str) -> tuple[WordExplanation, ...]:
+    """Noun phrases: their words' scores and signed maps summed; none where the text is made of pieces or characters."""
+    labels = [word.label for word in words]
+    spans = language.phrases(labels) if language.are_words(labels, text) else []
+    return tuple(_joined(words[first:stop]) for first, stop in spans)
+
+
+def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
+    return replace(
+        words[0],
+        label=" ".join(word.label for word in words),
+        score=sum(word.score for word in words),
+        logprob=sum(word.logprob for word in words),
+        alternatives=(),
+        weights=np.sum([word.weights for word in words], 0),
+        signed=np.sum([word.signed for word in words], 0),
+        opposed=np.sum([word.opposed for word in words], 0),
+        seen=None if words[0].seen is None else sum(cast(float, word.seen) for word in words),
+        seen_by={name: sum(word.seen_by[name] for word in words) for name in words[0].seen_by},
+        looked=None,
+        looks=(),
+        occlusion=None,
+        guided=None,
+        because=None,
+        check=None,
+        against_check=None,
+        notes=tuple(dict.fromkeys(note for word in words for note in word.notes)),
+    )
+
+
+def _bare(words: Sequence[WordExplanation]) -> list[str]:
+    """That the map of the only answer or class is empty."""
+    return [note for word in words for note in word.notes if note in BARE] if len(words) == 1 else []
+
+
+def _notes(
+    task: Task, prediction: Prediction, shown: Shown, features: Features, words: Sequence[WordExplanation]
+) -> tuple[str, ...]:
+    notes = [*task.notes, *features.notes, *shown.picture.notes, *prediction.notes]
+    if shown.frame.note:
+        notes.append(shown.frame.note)
+    if features.grid.source.startswith("half-pixel"):
+        notes.append("no receptive field was found; cells are placed by the half-pixel rule")
+    if features.grid.source.startswith("measured"):
+        notes.append("cells are placed where their weights look (measured), not at the middle of their fields")
+    notes += [note for word in words if word.because is not None for note in word.because.notes]
+    notes += _bare(words)
+    for note in GATHERED:
+        labels = [word.label for word in words if note in word.notes]
+        if labels:
+            notes.append(f"{note} ({', '.join(labels)})")
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,310 @@
+"""From what the model says of the pictures of a batch to their explanations: maps, probes, records.
+
+Rows of several pictures and words go through the model together where that is cheaper and changes nothing; whatever
+fails so is done again one picture at a time, so that a broken one costs itself alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import Any, TypeVar, cast
+
+import torch
+
+from vlx import __version__
+from vlx.errors import Failure, ModelError, in_own_words
+from vlx.explanation.records import Explanation
+from vlx.methods import attention, engine, registry, subwords
+from vlx.methods.cams import Method
+from vlx.methods.hiding import hidden_parts, parts
+from vlx.pictures.placement import Grid, Placement
+from vlx.pipeline import assemble
+from vlx.pipeline.assemble import Shown
+from vlx.pipeline.options import Options
+from vlx.pipeline.probing import Company, Context, probed, stacked
+from vlx.probes import references
+from vlx.probes.asked import Asked, Measured, measured, questions
+from vlx.probes.contrast import contrasted
+from vlx.probes.question_words import question_words
+from vlx.probes.references import MADE
+from vlx.probes.zero_maps import tried
+from vlx.protocol.identity import Kept, Latest
+from vlx.protocol.nested import joined, nested
+from vlx.protocol.outputs import settled
+from vlx.protocol.powers import Hears, Mixes, Scoped
+from vlx.protocol.targets import Prediction, Target, TargetKind
+from vlx.protocol.task import Features, Task
+
+T = TypeVar("T")
+CACHED = 4 * 2**20  # bytes of gradients of A that are taken in one backward on a CPU, whose caches they should fit
+HELD = 64 * 2**20  # bytes of A of pictures and their references that are held for a batch
+ROWS = 6  # of A that a picture has: its own and its references'
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """One picture and what is asked of it: ``seen`` is its row of the batch's features, ``features`` [1, …] those at
+    which it is explained (of a single-stream model, after the text).
+    """
+
+    shown: Shown
+    seen: Features
+    features: Features
+    prediction: Prediction
+    options: Options
+    placement: Placement
+    asked: Sequence[Asked]
+    provenance: dict[str, Any]
+    scope: tuple[str, ...]
+
+    @property
+    def targets(self) -> list[Target]:
+        """The targets that are explained."""
+        return [one.target for one in self.asked]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a picture once it has its maps; ``together``: they were taken together with others'."""
+
+    context: Context
+    found: Sequence[Measured]
+    together: bool = False
+
+
+def explained(
+    task: Task,
+    names: Sequence[str],
+    features: Features,
+    shown: Sequence[Shown],
+    predictions: Sequence[Prediction],
+    options: Sequence[Options],
+    latest: Latest,
+) -> Iterator[Explanation | Failure]:
+    """An explanation of each picture of a batch, or a failure by its name, in order.
+
+    ``latest`` knows what was seen of the picture before, should the next question be about the same one.
+    """
+    begun = [
+        attempt(name, partial(_begun, task, one, rows(features, [row]), prediction, wish))
+        for row, (name, one, prediction, wish) in enumerate(zip(names, shown, predictions, options, strict=True))
+    ]
+    maps = _together(task, [one for one in begun if isinstance(one, Begun) and one.asked])
+    contexts = [
+        attempt(name, partial(_context, task, one, maps.get(id(one)), latest))
+        if isinstance(one, Begun) and one.asked
+        else None
+        for name, one in zip(names, begun, strict=True)
+    ]
+    joint = iter(_companies([one for one in contexts if isinstance(one, Known)]))
+    for name, one, context in zip(names, begun, contexts, strict=True):
+        if isinstance(one, Failure) or isinstance(context, Failure):
+            yield context if isinstance(context, Failure) else cast(Failure, one)
+        else:
+            own = None if context is None else next(joint)
+            yield attempt(name, partial(_finished, task, one, own))
+
+
+def attempt(name: str, act: Callable[[], T]) -> "T | Failure":
+    """What a function returns, or its failure; its frames are done by then, and can let go of their tensors."""
+    try:
+        with in_own_words(f"{name} cannot be explained", ModelError):
+            return act()
+    except Exception as error:
+        return Failure(name, error)
+
+
+def rows(features: Features, numbers: list[int]) -> Features:
+    """The features of some pictures of a batch."""
+    own = slice(numbers[0], numbers[0] + 1) if len(numbers) == 1 else numbers  # a slice is not copied
+    maps = {layer: A[own] for layer, A in features.maps.items()}
+    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[own], features.rest))
+
+
+def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Begun:
+    features = _mixed(task, seen, prediction)
+    prediction = contrasted(task, features, prediction, options.contrast)
+    placement = Placement(_grid(features, one, options), one.frame)
+    kind = _kind(prediction, options)
+    provenance = _provenance(task, features, one, options, prediction, kind)
+    asked = questions(task, prediction, kind)
+    scope = task.scope(seen, one.picture.image, prediction.text) if isinstance(task, Scoped) else ()
+    return Begun(one, seen, features, prediction, options, placement, asked, provenance, scope)
+
+
+def _context(task: Task, one: Begun, attribution: engine.Attribution | None, latest: Latest) -> Known:
+    """The picture with its maps, which were taken together with others' or are taken now."""
+    needs = not isinstance(one.options.method, registry.Hiding) or one.options.naming is not None
+    found = measured(_attributed(task, one) if attribution is None else attribution)
+    found = tried(task, one.features, one.asked, found, needs_gradient=needs)
+    grid = one.placement.grid
+    context = Context(
+        task, one.shown, one.features, one.prediction, one.asked, *stacked(found), grid, one.options, latest=latest
+    )
+    return Known(context, found, attribution is not None)
+
+
+def _finished(task: Task, one: Begun, known: Known | None) -> Explanation:
+    """The explanation of one prediction, and beside an answer of the other likely ones."""
+    told = (task, one.shown, one.features, one.prediction)
+    if known is None:
+        return replace(assemble.nothing(*told, one.placement, one.provenance), scope=one.scope)
+    found = probed(known.context, known.found)
+    why = assemble.explanation(*told, one.asked, found, one.placement, one.provenance)
+    why = replace(why, scope=one.scope, others=tuple(replace(other, scope=one.scope) for other in why.others))
+    if isinstance(task, Hears) and one.options.query.text is not None:
+        first = one.asked[0]
+        heard = question_words(task, one.seen, one.options.query.text, first.target, first.likely)
+        why = replace(why, question_words=heard)
+    return why
+
+
+# Several pictures at once
+
+_crossing = Kept()
+
+
+def _together(task: Task, begun: Sequence[Begun]) -> dict[int, engine.Attribution]:
+    """Attributions of pictures whose rows share a backward, by the picture's id; those that are left out go alone."""
+    found: dict[int, engine.Attribution] = {}
+    for group in _groups(task, begun):
+        with suppress(Exception):  # of one of them: each meets its own when its turn comes
+            maps = _attributed_together(task, group)
+            if _crosses(task, group, maps):
+                found |= zip(map(id, group), maps, strict=True)
+    return found
+
+
+def _groups(task: Task, begun: Sequence[Begun]) -> Iterator[list[Begun]]:
+    """Runs of pictures, two or more, whose A have one shape and whose gradients fit what is taken in one backward."""
+    group: list[Begun] = []
+    held = 0
+    for one in begun:
+        A = one.features.A
+        cost = len(one.asked) * A[0].numel() * max(A.element_size(), 4)
+        same = not group or group[0].features.A.shape == A.shape
+        if group and (not same or held + cost > (CACHED if A.device.type == "cpu" else engine.BUDGET)):
+            yield from [group] if len(group) > 1 else []
+            group, held = [], 0
+        if isinstance(one.options.method, Method) and not isinstance(task, Mixes):
+            group, held = [*group, one], held + cost
+    yield from [group] if len(group) > 1 else []
+
+
+def _attributed_together(task: Task, group: Sequence[Begun]) -> list[engine.Attribution]:
+    """The attribution of each picture of a group, from one of all their targets."""
+    parts = [subwords.pieces(one.targets, _words(task, one.asked), one.options.subwords) for one in group]
+    targets = [replace(target, row=row) for row, own in enumerate(parts) for pieces in own for target in pieces]
+    A = torch.cat([one.features.A for one in group])
+    method = cast(Method, group[0].options.method)
+    found = engine.attribute(task, A, targets, method, joined([one.features.rest for one in group]))
+    made, first = [], 0
+    for one, own in zip(group, parts, strict=True):
+        stop = first + sum(map(len, own))
+        made.append(subwords.merged(found.rows(first, stop), own, one.options.subwords))
+        first = stop
+    return made
+
+
+def _crosses(task: Task, group: Sequence[Begun], maps: Sequence[engine.Attribution]) -> bool:
+    """Whether a picture's maps are the same in company as alone; tried on two, once for the weights of a task."""
+    known, version = _crossing.of(task), task.version()
+    if version not in known:
+        alone = [_attributed(task, one) for one in group[:2]]
+        same = all(_alike(one, other) for one, other in zip(alone, maps, strict=False))
+        known.clear()
+        known[version] = same
+    return bool(known[version])
+
+
+def _alike(one: engine.Attribution, other: engine.Attribution) -> bool:
+    """Whether two attributions differ by no more than rounding: half of the digits."""
+    limit = torch.finfo(one.scores.dtype).eps ** 0.5
+    pairs = [(one.scores[:, None], other.scores[:, None], 1.0), (one.signed, other.signed, 0.0)]
+    return all(bool((a - b).abs().amax() <= limit * max(float(a.abs().amax()), least)) for a, b, least in pairs)
+
+
+def _companies(known: Sequence[Known]) -> Iterator[Known]:
+    """The same pictures, those that may be asked about together in companies; in order."""
+    for crossing, run in groupby(known, key=lambda one: (one.together, one.context.features.A.shape)):
+        members = list(run)
+        A = members[0].context.features.A
+        size = max(HELD // (ROWS * A[0].numel() * A.element_size()), 1) if crossing[0] else 1
+        for first in range(0, len(members), size):
+            own = members[first : first + size]
+            contexts = Company.of([one.context for one in own])
+            yield from (replace(one, context=context) for one, context in zip(own, contexts, strict=True))
+
+
+# One picture
+
+
+def _words(task: Task, asked: Sequence[Asked]) -> int:
+    """How many of the targets are words; answers are one score."""
+    return sum(one.role != "whole" for one in asked) if task.kind == "captioning" else 0
+
+
+def _kind(prediction: Prediction, options: Options) -> TargetKind:
+    """The kind of target that is meant, by what the model's output means."""
+    for word in prediction.words[:1]:
+        return settled(word.outputs, options.kind, options.told, word.is_contrast)
+    return options.kind
+
+
+def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
+    """The features at which a single-stream model is explained: those that have met the text."""
+    return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
+
+
+def _grid(features: Features, one: Shown, options: Options) -> Grid:
+    """The grid that the maps are on: A's, or the parts of the prepared picture that are hidden."""
+    hides = isinstance(options.method, registry.Hiding)
+    return parts((one.inputs.shape[1], one.inputs.shape[2])) if hides else features.grid
+
+
+def _attributed(task: Task, one: Begun) -> engine.Attribution:
+    """Maps of all targets of one picture by the method wished for."""
+    method, features = one.options.method, one.features
+
+    def explained(targets: Sequence[Target]) -> engine.Attribution:
+        if isinstance(method, registry.Hiding):
+            filling = task.prepare(references.filling(one.shown.picture.image, one.options.references))
+            return hidden_parts(task, one.shown.inputs, filling, features, targets, one.placement.grid)
+        if isinstance(method, Method):
+            return engine.attribute(task, features.A, targets, method, features.rest)
+        return attention.attribute(task, features.A, targets, method, features.rest)
+
+    return subwords.attribute(one.targets, _words(task, one.asked), one.options.subwords, explained)
+
+
+def _provenance(
+    task: Task, features: Features, one: Shown, options: Options, prediction: Prediction, kind: TargetKind
+) -> dict[str, Any]:
+    outputs = prediction.words[0].outputs if prediction.words else "softmax"
+    return {
+        "model": task.name,
+        **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
+        "layer": features.layer,
+        "method": options.method.name,
+        "target": "value" if outputs == "value" else kind,
+        **({} if outputs == "softmax" else {"outputs": outputs}),
+        **({"chosen": options.chosen} if options.chosen else {}),
+        "gradients": task.defaults.gradients,
+        "feature_map": list(features.A.shape[1:]),
+        "prepared": list(one.inputs.shape),
+        "geometry": features.grid.source,
+        "image": one.picture.name,
+        **({} if task.kind != "vqa" or options.query.text is None else {"question": options.query.text}),
+        "beams": options.query.beams,
+        **({} if not options.seen else {"references": _named(options)}),
+        **({} if options.query.prompt is None else {"prompt": options.query.prompt}),
+        **({} if options.naming is None else {"names": options.naming.origin}),
+        "versions": {"vlx": __version__, "torch": torch.__version__},
+    }
+
+
+def _named(options: Options) -> str:
+    own = options.references
+    return f"made of the picture: {', '.join(MADE)}" if own is None else f"{len(own.names)} pictures of the user's own"

@@ -1,0 +1,309 @@
+"""Every option of `vlx.explain`, checked in one place before a model runs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
+from os import PathLike
+from typing import Any, TypedDict, cast
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.language import close_matches
+from vlx.methods import registry, subwords
+from vlx.methods.cams import Method
+from vlx.methods.registry import AnyMethod
+from vlx.neuron_names.table import NeuronNames
+from vlx.pictures.opening import open_image
+from vlx.pipeline.naming import Naming
+from vlx.probes.contrast import Contrast
+from vlx.probes.references import References
+from vlx.protocol.targets import TARGET_KINDS, Query, TargetKind
+from vlx.protocol.task import Task
+
+SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
+TEXTS = ("caption", "question", "answer", "instead_of", "prompt")
+Pair = Mapping[str, str] | Mapping[int, str]  # a word of the caption, or its position, and another one
+BEAMS = 1024
+AUTO = "auto"
+MEASURED = "measured on this model by those who made the adapter"
+ELSEWHERE = {
+    "layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "target_layer": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "target_layers": "the layer belongs to the adapter: Classifier(model, layer=…)",
+    "labels": "labels belong to the adapter: Classifier(model, labels=…)",
+    "prepare": "prepare belongs to the adapter: Classifier(model, prepare=…)",
+    "device": "the device is the model's own: vlx.load(…, device=…) or model.to(…)",
+}
+
+
+class OptionsDict(TypedDict, total=False):
+    """The options of `vlx.explain` as they are written; what each does is said there."""
+
+    caption: str | Sequence[str] | None  # lists of texts are one for each picture of explain_many
+    question: str | Sequence[str] | None
+    answer: str | Sequence[str | Sequence[str]] | None
+    instead_of: str | Pair | Sequence[str | Pair] | None
+    prompt: str | Sequence[str] | None
+    beams: int
+    method: str | None
+    target: str | None
+    subword_map: str
+    seen: bool
+    references: Iterable[Any] | str | PathLike[str] | None
+    looks: bool
+    swaps: Iterable[Any] | None
+    occlusion: bool
+    guided: bool
+    names: NeuronNames | str | PathLike[str] | None
+    check: bool | str
+    by: str
+    off: str
+    words: str | Sequence[str | int]
+
+
+DEFAULTS: dict[str, Any] = {
+    "caption": None,
+    "question": None,
+    "answer": None,
+    "instead_of": None,
+    "prompt": None,
+    "beams": 1,
+    "method": None,
+    "target": None,
+    "subword_map": "max",
+    "seen": True,
+    "references": None,
+    "looks": False,
+    "swaps": None,
+    "occlusion": False,
+    "guided": False,
+    "names": None,
+    "check": True,
+    "by": "contribution",
+    "off": "zero",
+    "words": "content",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the user asked for.
+
+    ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of a caption
+    that is compared with another one. ``told``: whether ``kind`` was asked
+    for, and is not the adapter's own. ``words`` says which words have reasons: "content", "all", or labels and
+    positions. ``auto``: the method is yet to be chosen by what the pictures at hand tell, ``chosen`` says how it was.
+    ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
+    """
+
+    query: Query
+    method: AnyMethod
+    kind: TargetKind
+    subwords: str
+    seen: bool
+    references: References | None
+    looks: bool
+    swaps: list[Image.Image] | None
+    occlusion: bool
+    guided: bool
+    check: bool | str
+    words: str | tuple[str | int, ...]
+    naming: Naming | None = None
+    answers: tuple[str, ...] = ()
+    contrast: Contrast | None = None
+    told: bool = False
+    auto: bool = False
+    chosen: str = ""
+
+    @property
+    def queries(self) -> list[Query]:
+        """What is asked about one picture: the query, or one for each of several answers."""
+        return [replace(self.query, answer=answer) for answer in self.answers] or [self.query]
+
+    @classmethod
+    def of(cls, task: Task, given: Mapping[str, Any], known: Mapping[str, Any] = DEFAULTS) -> "Options":
+        """The options given to `vlx.explain` for a task, those left out at their defaults.
+
+        Raises InputError for an unknown option, with close matches, and for values that cannot be.
+        """
+        _refuse_unknown(given, known)
+        option = {**DEFAULTS, **given}
+        wishes = _wishes(task, option)
+        options = cls(
+            **wishes,
+            method=_method(task, option["method"], wishes["contrast"]),
+            kind=_target_kind(option["target"] or task.defaults.target),
+            subwords=subwords.checked(option["subword_map"]),
+            seen=option["seen"],
+            references=References.of(option["references"]),
+            looks=option["looks"] or option["swaps"] is not None,
+            swaps=None if option["swaps"] is None else _swaps(option["swaps"]),
+            occlusion=option["occlusion"],
+            guided=option["guided"],
+            check=_check(option["check"]),
+            words=_words(option["words"]),
+            naming=Naming.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
+            told=option["target"] is not None,
+            auto=option["method"] == AUTO and not task.defaults.measured,
+            chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",
+        )
+        if isinstance(options.method, registry.Hiding) and (options.occlusion or options.guided):
+            raise InputError(
+                "method='occlusion' is that probe, and makes no guided map; leave occlusion and guided out"
+            )
+        return options
+
+
+class Turns(Iterator[tuple[Any, Options]]):
+    """Every picture in turn with its options; a picture that its iterator cannot give costs itself alone.
+
+    ``own`` holds the options of each picture where texts are lists, and is empty where all have the ``common`` ones.
+    """
+
+    def __init__(self, images: Iterable[Any], common: Options, own: Sequence[Options] = ()) -> None:
+        self.listed = isinstance(images, Sequence)  # its pictures may be taken ahead of their turn
+        self._images, self._common, self._own = iter(images), common, own
+        self._turn, self._lost = 0, False
+
+    def __next__(self) -> tuple[Any, Options]:
+        turn, self._turn = self._turn, self._turn + 1
+        try:
+            image = next(self._images)
+        except StopIteration:
+            if turn < len(self._own) and not self._lost:
+                self._lost = True
+                raise InputError(_lengths("a text option", len(self._own), turn)) from None
+            raise
+        except Exception:
+            self._lost = True
+            raise
+        if not self._own:
+            return image, self._common
+        if turn >= len(self._own):
+            raise InputError(_lengths("a text option", len(self._own), turn + 1))
+        return image, self._own[turn]
+
+
+def each(task: Task, images: Iterable[Any], given: Mapping[str, Any]) -> Turns:
+    """Every picture in turn with its options: the same for all, but for texts that are lists, one a picture.
+
+    Raises InputError as `Options.of`, and at once for lists of another length than the pictures'; where the pictures
+    come from an iterator, when it ends.
+    """
+    lists = {name: list(given[name]) for name in TEXTS if isinstance(given.get(name), list | tuple)}
+    common = Options.of(task, {name: value for name, value in given.items() if name not in lists})
+    if not lists:
+        return Turns(images, common)
+    count = len(images) if isinstance(images, Sized) else len(next(iter(lists.values())))
+    for name, entries in lists.items():
+        if len(entries) != count:
+            raise InputError(_lengths(name, len(entries), count))
+    texts = {name: given.get(name) for name in (*TEXTS, "beams") if given.get(name) is not None}
+    asked = [_asking(task, common, {**texts, **{name: lists[name][n] for name in lists}}) for n in range(count)]
+    return Turns(images, common, asked)
+
+
+def _lengths(name: str, entries: int, pictures: int) -> str:
+    return (
+        f"{name} is a list of {entries} for {pictures} pictures; give one for each picture, or one text for "
+        "all (several answers about one picture: explain(task, picture, answer=[…]))"
+    )
+
+
+def _asking(task: Task, common: Options, texts: Mapping[str, Any]) -> Options:
+    """The same options with other texts."""
+    return replace(common, **_wishes(task, {**DEFAULTS, **texts}))
+
+
+def _wishes(task: Task, option: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked about one picture: the query, several answers, and the contrast of a caption's word."""
+    answers = _several(option["answer"])
+    contrast = Contrast.of(task.kind, option["instead_of"])
+    own = {"answer": None if answers else option["answer"]}
+    own |= {} if contrast is None else {"instead_of": None}
+    return {"query": _query({**option, **own}), "answers": answers, "contrast": contrast}
+
+
+def _method(task: Task, given: Any, contrast: Contrast | None) -> AnyMethod:
+    """The method asked for, else the adapter's; a contrast nobody chose one for has one that knows both signs."""
+    method = registry.choose(task.defaults.method if given in (None, "", AUTO) else given)
+    rectified = contrast is not None and not given and isinstance(method, Method) and not method.linear
+    return registry.choose(method.against) if rectified else method
+
+
+def _several(answer: Any) -> tuple[str, ...]:
+    """The answers that are asked for at once; none where a single one is, or none."""
+    if not isinstance(answer, list | tuple):
+        return ()
+    if not answer or not all(isinstance(one, str) for one in answer):
+        raise InputError(f"answer={answer!r}: give a text, or a list of one text or more")
+    twice = next((one for n, one in enumerate(answer) if one in answer[:n]), None)
+    if twice is not None:
+        raise InputError(f"answer names {twice!r} twice; ask for each once")
+    return tuple(answer)
+
+
+def shown(function: Any, **more: Any) -> Any:
+    """The function with its options in its signature, where `inspect`, help() and editors look for them."""
+    own = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "image" if not more else "images")]
+    options = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in {**more, **DEFAULTS}.items()]
+    function.__signature__ = Signature([*own, *options])
+    return function
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in given:
+        if name in known:
+            continue
+        near = close_matches(name, known)
+        hint = ELSEWHERE.get(name) or (f"close: {', '.join(near)}" if near else f"known are {', '.join(known)}")
+        raise InputError(f"explain() has no option {name!r}; {hint}")
+
+
+def _query(option: Mapping[str, Any]) -> Query:
+    for name in TEXTS:
+        if option[name] is not None and not isinstance(option[name], str):
+            given = type(option[name]).__name__
+            several = "; one for each picture is for explain_many()" if given in ("list", "tuple") else ""
+            raise InputError(f"{name} must be a text, got {given}{several}")
+    beams = option["beams"]
+    if not isinstance(beams, int) or beams < 1:
+        raise InputError(f"beams={beams!r} must be 1 or more")
+    if beams > BEAMS:
+        raise InputError(f"beams={beams:.4g} are more sentences than can be held at once; give up to {BEAMS}")
+    return Query(option["caption"], option["question"], option["answer"], option["instead_of"], beams, option["prompt"])
+
+
+def _check(given: Any) -> bool | str:
+    if given not in (True, False, "cells"):
+        raise InputError(f'check={given!r}; give True, False, or "cells" to try each cell of A alone, too')
+    return cast("bool | str", given)
+
+
+def _words(given: Any) -> str | tuple[str | int, ...]:
+    if given in ("all", "content"):
+        return cast(str, given)
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(one, str | int) for one in given)
+    ):
+        raise InputError(f'words={given!r}; give "all", "content", or a list of labels and positions')
+    return tuple(given)
+
+
+def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
+    several = isinstance(pictures, Iterable) and not isinstance(pictures, SINGLE)
+    opened = [open_image(picture).image for picture in pictures] if several else []
+    if not opened:
+        raise InputError("swaps takes one or more pictures of something else, in a list; leave it out for drawn scenes")
+    return opened
+
+
+def _target_kind(name: str) -> TargetKind:
+    if name not in TARGET_KINDS:
+        raise InputError(f"target={name!r}; known are {', '.join(TARGET_KINDS)}")
+    return cast(TargetKind, name)

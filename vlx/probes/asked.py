@@ -1,0 +1,155 @@
+"""What is asked of the model about one prediction, one scalar a row, and what was measured of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from vlx.explanation.map_check import MapCheck
+from vlx.explanation.reasons import Because
+from vlx.explanation.records import Array, Look, Occlusion
+from vlx.methods import engine
+from vlx.protocol.targets import Alternative, Prediction, Target, TargetKind, Term, sentence_target, word_target
+from vlx.protocol.task import Features, Task
+
+RIVALS = 5  # other answers explained beside the one asked for
+
+Role = Literal["word", "rival", "whole"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about a picture: the ``target`` that is explained, and the same as a log-probability (``likely``).
+
+    ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text;
+    ``outputs`` what the model's output means. Of a number ``likely`` asks for the number.
+    """
+
+    target: Target
+    likely: Target
+    role: Role
+    label: str
+    outputs: str = "softmax"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of one question: its score, α ``weights`` [K], maps ``signed`` and ``opposed`` [h, w].
+
+    ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
+    trial (see `vlx.methods.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its
+    default where nobody asked for it (see `vlx.pipeline.probing.PROBES`); ``logprob`` and ``seen`` are in nats,
+    ``checks`` those of the map and of what speaks against it, ``strange`` notes on references.
+    """
+
+    score: float
+    weights: Array
+    signed: Array
+    opposed: Array
+    depends: bool
+    flat: bool = False
+    logprob: float = 0.0
+    seen: float | None = None
+    seen_by: dict[str, float] = field(default_factory=dict)
+    looked: float | None = None
+    strange: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    occlusion: Occlusion | None = None
+    guided: Array | None = None
+    because: Because | None = None
+    checks: tuple[MapCheck | None, MapCheck | None] = (None, None)
+
+
+def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
+    """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole.
+
+    Of a contrast in a caption, instead of the whole, both its words.
+    """
+    words = [
+        Asked(
+            word_target(prediction, n, 0, kind),
+            word_target(prediction, n, 0, "logprob"),
+            "word",
+            word.label,
+            word.outputs,
+        )
+        for n, word in enumerate(prediction.words)
+    ]
+    if task.kind == "vqa" or (task.kind == "captioning" and any(word.is_contrast for word in prediction.words)):
+        outputs = prediction.words[0].outputs
+        rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
+        return [
+            *words,
+            *(Asked(target, _as_logprob(target, outputs), "rival", label, outputs) for label, target in rivals),
+        ]
+    if task.kind == "captioning" and words:
+        whole = sentence_target(prediction, 0)
+        return [*words, Asked(whole, whole, "whole", prediction.text)]
+    return words
+
+
+def lead(prediction: Prediction, asked: Asked) -> Target | None:
+    """The target by its lead over the runner-up (of a rival: over the answer that was given), a difference of logits.
+
+    Yes or no of a label leads over its own no. None for a contrast, which is one already, for a whole caption, and
+    where a rival is a text of its own.
+    """
+    target = asked.likely
+    if target.kind != "logprob" or asked.role == "whole" or any(term.weight < 0 for term in target.terms):
+        return None
+    for position, word in enumerate(prediction.words):
+        own = word_target(prediction, position, target.row, "margin")
+        if word.terms == target.terms and own.tokens == target.tokens:
+            return own if len(own.terms) == 2 or word.outputs == "sigmoid" else None
+    given = prediction.words[0]
+    if given.is_contrast or prediction.tokens != target.tokens or len(target.terms) > 1 or len(given.terms) > 1:
+        return None
+    return replace(target, kind="margin", terms=(*target.terms, replace(given.terms[0], weight=-1.0)))
+
+
+def measured(found: engine.Attribution) -> list[Measured]:
+    """What the engine found, one record a target, as numpy arrays."""
+    arrays = (getattr(found, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
+    return [
+        Measured(score, weights, signed, opposed, bool(depends))
+        for score, weights, signed, opposed, depends in zip(found.scores.double().tolist(), *arrays, strict=True)
+    ]
+
+
+def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequence[Asked]) -> list[float]:
+    """The targets' log-probabilities (a contrast's difference) with the picture, in nats; of numbers the numbers."""
+    words = [word.standing for word in prediction.words]
+    if all(one.role == "word" for one in asked) and not any(word.is_contrast for word in prediction.words):
+        return words
+    if any(one.role == "whole" for one in asked):  # known from generation
+        return [*words, sum(words)]
+    return engine.scores(task, features.A, [one.likely for one in asked], features.rest).tolist()
+
+
+def _rivals(prediction: Prediction) -> list[Alternative]:
+    """Answers that are explained beside the one asked for: of a contrast its two sides, else the likeliest others."""
+    first = prediction.words[0]
+    if first.is_contrast:
+        return list({(side.asked, side.tokens): side for word in prediction.words for side in word.sides}.values())
+    asked = [
+        (word.terms, (None, prediction.tokens if word.tokens is None else word.tokens)) for word in prediction.words
+    ]
+    others = first.alternatives
+    return [o for o in others if not any(o.asked == terms and o.tokens in tokens for terms, tokens in asked)][:RIVALS]
+
+
+def _alone(prediction: Prediction, rival: Alternative, kind: TargetKind) -> Target:
+    """The target that asks for a rival answer: by itself, or as a margin its lead over the answer that was given."""
+    terms, tokens = rival.asked, prediction.tokens if rival.tokens is None else rival.tokens
+    if kind == "margin":
+        answer = prediction.words[0]
+        if answer.is_contrast or rival.terms or answer.outputs == "sigmoid":
+            kind = "logit"
+        else:
+            terms += (Term(0, answer.terms[0].token, -1.0),)
+    return Target(0, rival.label, terms, kind, tokens)
+
+
+def _as_logprob(target: Target, outputs: str) -> Target:
+    """A rival's log-probability (of a number the number), without what it is compared with."""
+    kind: TargetKind = "logit" if outputs == "value" else "logprob"
+    return replace(target, kind=kind, terms=tuple(term for term in target.terms if term.weight > 0))

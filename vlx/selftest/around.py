@@ -1,0 +1,104 @@
+"""Nothing goes round A: with another picture's A in its place, a model scores as it does of that picture.
+
+What a score reads beside A (a token that is no cell, a skip connection round the layer, a picture that the head kept)
+is in no map. An adapter whose model does so by design names it as `Besides`; then it is measured how much.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vlx.methods import engine
+from vlx.protocol.task import Features
+from vlx.selftest.checks import SILENT, Case
+from vlx.selftest.guests import Guest
+from vlx.selftest.result import Row, row, unproven
+
+MOST = 0.8  # of what tells two pictures apart may go round A by design
+FOLLOWING = "gradrollout"  # the method that follows attention from the picture on, whatever it goes through
+
+
+@runtime_checkable
+class Besides(Protocol):
+    """Optional: a task whose text by design reads something of the picture beside A.
+
+    ``besides``: keys of the `Features.rest` that is explained at, each with words for what it holds.
+    """
+
+    besides: Mapping[str, str]
+
+
+def _around(case: Case) -> Row:
+    name = "nothing goes round A"
+    own, targets = case.guests[0], case.guests[0].targets
+    if not targets:
+        return unproven(name, SILENT)
+    again = engine.ask(case.task, own.features, targets).double().cpu()
+    kept = float((again - own.scores).abs().max())
+    if not kept <= case.limits[0]:
+        told = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
+        return Row(name, kept, case.limits[0], False, told)
+    besides = _besides(case)
+    gaps, shares = [], []
+    for other in case.guests[1:4]:
+        gap, share = _exchanged(case, own, other, besides)
+        gaps.append(gap)
+        shares.append(share)
+    found = row(
+        name,
+        max(gaps),
+        case.limits[0],
+        "largest difference between a picture's scores and those of its A beside another's `rest`, in nats",
+        "with a picture's A and another picture's `rest` the score is not the picture's: a skip connection or a token "
+        "goes round A; explain a layer that all of it comes through, behind the addition",
+    )
+    if not besides:
+        return found
+    share, method = sum(shares) / len(shares), case.task.defaults.method
+    return _by_design(found, share, ", ".join(besides.values()), method)
+
+
+def _besides(case: Case) -> dict[str, str]:
+    """What passes A by design and is there, by its key in `rest`."""
+    told, rest = case.task.besides if isinstance(case.task, Besides) else {}, case.features.rest
+    held = rest if isinstance(rest, dict) else {}
+    return {key: what for key, what in told.items() if key in held}
+
+
+def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
+    """What another picture's `rest` changes without what passes by design, in nats; and the share of what does."""
+
+    def ask(A: Features, rest: Any) -> Tensor:
+        return engine.scores(case.task, A.A, targets, rest).double()
+
+    mine, targets = engine.met(case.task, own.features, own.targets)
+    theirs, _ = engine.met(case.task, other.features, own.targets)
+    whole = ask(theirs, theirs.rest)
+    gap = float((ask(theirs, _kept(mine.rest, theirs.rest, besides)) - whole).abs().max())
+    if not besides:
+        return gap, 0.0
+    round_it = float((ask(theirs, mine.rest) - whole).abs().mean())
+    through = float((ask(mine, theirs.rest) - whole).abs().mean())
+    return gap, round_it / max(round_it + through, torch.finfo(torch.double).tiny)
+
+
+def _kept(rest: Any, theirs: Any, besides: Mapping[str, str]) -> Any:
+    """A `rest` with what passes by design from another one."""
+    return {**rest, **{key: theirs[key] for key in besides}} if besides else rest
+
+
+def _by_design(found: Row, share: float, what: str, method: str) -> Row:
+    """The row of a model whose text reads more than A; a method that follows attention from the picture on shows it."""
+    if not found.passed:
+        return found
+    told = f"share of what tells pictures apart that goes round A in {what}, by design"
+    if method == FOLLOWING:
+        return Row(found.name, share, None, True, f"{told}; maps of A alone lack it, {method} follows it")
+    if share <= MOST:
+        return Row(found.name, share, MOST, True, f"{told}: no map shows it")
+    return Row(found.name, share, MOST, False, f"{told}: no map shows what nearly all rests on; explain another layer")
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {"nothing goes round A": _around}

@@ -1,0 +1,50 @@
+"""Axes are places: a band of the picture that changes moves its own row of A, or its own column, and nothing else.
+
+The same trial as `vlx.pictures.spatial_dims` decides by, on what the task hands on as A [B, K, h, w]; adapters of
+others are not asked what they decided.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vlx.pictures.spatial_dims import AGREES, BANDS, BETTER, agreement, answers, banded, layouts
+from vlx.pictures.tensor_layout import Layout
+from vlx.protocol.powers import Shallow
+from vlx.selftest.checks import Case
+from vlx.selftest.result import Row, idle
+
+SURE = 0.5  # agreement of a layout that is told in place of the task's own
+
+
+def _axes(case: Case) -> Row:
+    name, task = "axes are places", case.task
+
+    def look(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return task.shallow(inputs) if isinstance(task, Shallow) else task.features(inputs).A
+
+    bands = BANDS["map"]
+    found = answers(look(banded(case.inputs, bands)), 0, bands)
+    size = (case.inputs.shape[-2], case.inputs.shape[-1])
+    agreed = {layout: agreement(layout, found) for layout in layouts(found.shape, 0, size)}
+    own = next(layout for layout in agreed if layout.plain)
+    other = max((layout for layout in agreed if not layout.plain), key=lambda layout: min(agreed[layout]))
+    value, best = min(agreed[own]), min(agreed[other])
+    if best >= SURE and best > value + BETTER:
+        return Row(name, value, AGREES, False, _told(other), at_least=True)
+    if value < AGREES:
+        return idle(name, "bands of the picture move all cells alike, in any order of the axes; see patch probe")
+    told = "how well rows and columns of A follow bands of the picture that change"
+    return Row(name, value, AGREES, True, told, at_least=True)
+
+
+def _told(layout: Layout) -> str:
+    return (
+        f"A is taken for [B, K, h, w] and behaves as {layout.told()}: bands of the picture that change move its other "
+        "axes; permute it to [B, K, h, w] where it leaves the vision part"
+    )
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {"axes are places": _axes}

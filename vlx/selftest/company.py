@@ -1,0 +1,114 @@
+"""Alone = in company: what a model makes of a picture does not depend on the pictures beside it, nor on chance."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from vlx.methods import engine
+from vlx.protocol.targets import Prediction, Target
+from vlx.protocol.task import Features, Task
+from vlx.selftest.checks import SILENT, Case, apart
+from vlx.selftest.guests import Guest
+from vlx.selftest.result import Row, row, unproven
+
+BATCHES = ((1, 0), (0, 2, 1), (3, 1, 4, 0, 2))  # which of the five pictures are together, in this order
+TIMES = 8  # a picture is prepared
+
+
+def _steady(case: Case) -> Row:
+    """A picture is prepared the same way every time, whatever was drawn at random before."""
+    made = []
+    for seed in range(TIMES):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        made.append(case.task.prepare(case.picture).clone())
+    shapes = {tuple(one.shape) for one in made}
+    gap = float("inf") if len(shapes) > 1 else max(float((one - made[0]).abs().max()) for one in made)
+    return row(
+        "prepare is steady",
+        gap,
+        0,
+        f"largest difference between {TIMES} times the same picture, under other random states",
+        "`prepare` gives another tensor each time: a crop, a flip or a jitter for training is left on; give the "
+        "preparation that is used for testing",
+    )
+
+
+def _features(case: Case) -> Row:
+    """A of a picture is the same in batches of 2, 3 and 5 as alone, and not that of another picture."""
+    name, alone = "A in company", case.guests
+    if all(torch.equal(alone[0].features.A, guest.features.A) for guest in alone[1:]):
+        told = "every picture has the same A: `features` hands on what it kept of an earlier one, or reads no pixels"
+        return Row(name, None, None, False, told)
+    gaps = []
+    for batch in BATCHES:
+        A = _together(case, batch).A
+        if len(A) != len(batch):
+            return Row(name, None, None, False, f"A has {len(A)} rows for {len(batch)} pictures")
+        gaps += [apart(alone[n].features.A, A[r : r + 1]) for r, n in enumerate(batch)]
+    return row(
+        name,
+        max(gaps),
+        case.limits[1],
+        "largest relative difference of A alone and in batches of 2, 3 and 5 other pictures",
+        "A of a picture depends on the pictures beside it, or on its place among them: a norm or attention over the "
+        "batch, or rows in another order; explain pictures one at a time, or mend the vision part",
+    )
+
+
+def _scores(case: Case) -> Row:
+    """A picture's words and their scores are the same beside other pictures and texts."""
+    name, alone = "scores in company", case.guests
+    if not any(guest.targets for guest in alone):
+        return unproven(name, SILENT)
+    gaps = []
+    for batch in BATCHES:
+        seen = _together(case, batch)
+        asked = [pair for r, n in enumerate(batch) for pair in _asked(case.task, alone[n], r)]
+        found = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
+        gaps.append(float((found - torch.tensor([score for _, score in asked]).double()).abs().max()))
+        said = case.task.predict(seen, [alone[n].query for n in batch])
+        gaps += [_unlike(alone[n].prediction, one) for n, one in zip(batch, said, strict=True)]
+    return row(
+        name,
+        max(gaps),
+        case.limits[0],
+        "largest difference in log p of words alone and in batches of 2, 3 and 5, in nats",
+        "what is said of a picture depends on the pictures or texts beside it: a norm over the batch, rows that are "
+        "sorted and not put back, another picture's row of `rest`, or padding that is seen",
+    )
+
+
+def _together(case: Case, batch: Sequence[int]) -> Features:
+    return case.task.features(case.task.place(torch.stack([case.guests[n].inputs for n in batch])))
+
+
+def _asked(task: Task, guest: Guest, row: int) -> list[tuple[Target, float]]:
+    """The guest's words at its row and their scores alone; the first word also with what comes behind it cut off."""
+    wanted = guest.scores.tolist()
+    asked = [(replace(target, row=row), score) for target, score in zip(guest.targets, wanted, strict=True)]
+    if task.kind == "captioning" and len(asked) > 1:
+        first, score = asked[0]
+        asked.append((replace(first, tokens=first.tokens[: first.last_step + 1]), score))
+    return asked
+
+
+def _unlike(one: Prediction, other: Prediction) -> float:
+    """The largest difference in log p of the words that two predictions share, and of the first that they do not."""
+    gap = 0.0
+    for a, b in zip(one.words, other.words, strict=False):
+        gap = max(gap, abs(a.standing - b.standing))
+        if a.label != b.label:
+            return gap
+    return gap if len(one.words) == len(other.words) else float("inf")
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {
+    "prepare is steady": _steady,
+    "A in company": _features,
+    "scores in company": _scores,
+}

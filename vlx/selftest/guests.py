@@ -1,0 +1,71 @@
+"""Other pictures and texts for the self-test, made of the one that there is, and what the task makes of each alone.
+
+They are of the picture's size: soft noise, the picture turned, with other colours, mirrored and inverted. Where the
+model is asked, they are asked questions of other lengths.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.methods import engine
+from vlx.protocol.targets import Prediction, Query, Target, word_target
+from vlx.protocol.task import Features, Task
+
+GRAIN = 12  # pixels of a blotch of the noise
+
+
+@dataclass(frozen=True, eq=False)
+class Guest:
+    """A picture by itself: what is asked, what the task made of it, its words as targets and their scores [N]."""
+
+    inputs: Tensor
+    query: Query
+    features: Features
+    prediction: Prediction
+    targets: tuple[Target, ...]
+    scores: Tensor
+
+
+def guests(task: Task, picture: Image.Image, query: Query) -> tuple[Guest, ...]:
+    """The picture and four others of its size, each run by itself, one after the other."""
+    pictures = (picture, *others(picture))
+    first = _alone(task, picture, query)
+    queries = _queries(task, first.features, query)
+    found = [_alone(task, other, queries[n % len(queries)]) for n, other in enumerate(pictures[1:], 1)]
+    return (first, *found)
+
+
+def others(picture: Image.Image) -> tuple[Image.Image, ...]:
+    """Four pictures of the same size that a model should not take for this one; never drawn at random."""
+    noise = np.random.default_rng(0).integers(0, 256, (*(side // GRAIN + 1 for side in picture.size[::-1]), 3))
+    red, green, blue = picture.split()
+    soft = Image.fromarray(noise.astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
+    turned = picture.transpose(Image.Transpose.ROTATE_180)
+    return soft, turned, Image.merge("RGB", (blue, red, green)), ImageOps.mirror(ImageOps.invert(picture))
+
+
+def _queries(task: Task, features: Features, query: Query) -> list[Query]:
+    """The query and, where it is a question, the same question shorter and longer, if the task takes them."""
+    words, found = (query.question or "").split(), [query]
+    for text in (" ".join(words[:-1]), " ".join([*words, *words])):
+        asked = replace(query, question=text)
+        with suppress(InputError):
+            if text:
+                task.predict(features, [asked])
+                found.append(asked)
+    return found
+
+
+def _alone(task: Task, picture: Image.Image, query: Query) -> Guest:
+    inputs = task.prepare(picture)
+    features = task.features(task.place(inputs[None]))
+    prediction = task.predict(features, [query])[0]
+    targets = tuple(word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words)))
+    scores = engine.ask(task, features, targets).double().cpu() if targets else torch.zeros(0)
+    return Guest(inputs, query, features, prediction, targets, scores)

@@ -1,0 +1,163 @@
+"""The self-test: can what vlx explains of this model be trusted? Each check springs a trap that is silent otherwise.
+
+Log-probabilities are compared with what the model said by itself, maps with a second run of them, cells with a patch
+painted on the picture. In half precision only gross faults can be told from rounding: test a model in float32 once.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlx.errors import InputError, UnknownWords
+from vlx.pictures.opening import open_image
+from vlx.pictures.placement import Grid
+from vlx.process import random_state_kept
+from vlx.protocol.powers import Shallow, Worded
+from vlx.protocol.targets import Prediction, Query, word_target
+from vlx.protocol.task import Features, Task
+from vlx.selftest import around, axes, company, differences, patch_probe, stock, trusting
+from vlx.selftest.checks import CHECKS, Case, mixed
+from vlx.selftest.result import Row, SelfTest, unproven
+
+__all__ = ["Row", "SelfTest", "self_test"]
+
+QUESTION = "what is in the picture?"
+ALL = {
+    **CHECKS,
+    **differences.CHECKS,
+    **around.CHECKS,
+    **company.CHECKS,
+    **stock.CHECKS,
+    **axes.CHECKS,
+    **trusting.CHECKS,
+}
+WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
+
+
+def self_test(
+    task: Task,
+    image: Any,
+    *,
+    question: str | None = None,
+    caption: str | None = None,
+    cells: int = 64,
+    seed: int = 0,
+) -> SelfTest:
+    """Try on one picture whatever would make this task's explanations wrong without a word.
+
+    ``image``: as for `vlx.explain`. ``question``: for models that are asked, by default what is in the picture.
+    ``caption``: a text to test with instead of the model's own. ``cells``: the patch probe tries at most so many, drawn
+    by ``seed``, on each of two sizes of picture; it takes most of the time, one run of the vision part a cell.
+
+    An error inside a check is a failed row with its message. Raises ImageError for what is no picture, InputError for
+    a question or caption that the task refuses, or fewer than one cell.
+
+    >>> print(self_test(vlx.load("scenes/captioner"), "picture.png"))
+    """
+    if cells < 1:
+        raise InputError(f"cells={cells}: the patch probe needs at least one")
+    picture = open_image(image).image
+    try:
+        case = _case(task, picture, Query(caption=caption, question=question))
+    except InputError:
+        raise
+    except Exception as error:  # a model's code raises anything
+        return SelfTest(task.name, (Row("answers", None, None, False, _told(error)),))
+    probes = {"patch probe": (picture.height, picture.width), "patch probe 3:2": WIDE}
+    with random_state_kept():
+        rows = [_guarded(name, partial(check, case)) for name, check in ALL.items()]
+    rows += [_guarded(name, partial(_probe, case, name, size, cells, seed)) for name, size in probes.items()]
+    return SelfTest(task.name, tuple(map(_of_numbers, rows) if case.numbers else rows))
+
+
+def _case(task: Task, picture: Image.Image, query: Query) -> Case:
+    inputs = task.place(task.prepare(picture)[None])
+    seen = task.features(inputs)
+    query, prediction = _asked(task, seen, query)
+    targets = tuple(word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words)))
+    return Case(task, picture, inputs, query, seen, prediction, mixed(task, seen, prediction), targets)
+
+
+def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]:
+    """The question to test with, and what the task says."""
+    if task.kind != "vqa" or query.text is not None:
+        return query, task.predict(seen, [query])[0]
+    words = task.vocabulary if isinstance(task, Worded) else ()
+    for text in (QUESTION, *(word for word in words if word.isalpha())):
+        query = replace(query, question=text)
+        try:
+            return query, task.predict(seen, [query])[0]
+        except UnknownWords:
+            continue
+    raise InputError(f"{task.name} refuses {QUESTION!r}; give a question in its own words")
+
+
+def _of_numbers(one: Row) -> Row:
+    """A row as it is told of numbers: they have no log p, and no nats."""
+    told = one.remark
+    for words, instead in (
+        (", in nats", ", in its unit"),
+        ("log-probabilities", "values"),
+        ("another log p", "another value"),
+        ("earlier log p", "earlier value"),
+        ("log p", "the value"),
+    ):
+        told = told.replace(words, instead)
+    return replace(one, remark=told)
+
+
+def _guarded(name: str, check: Callable[[], Row]) -> Row:
+    try:
+        return check()
+    except Exception as error:  # a model's code raises anything
+        return Row(name, None, None, False, _told(error))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+# Where the cells are
+
+
+def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) -> Row:
+    """T3, T4, T8, T12, T16: a patch changes the cell on which it was painted."""
+    task = case.task
+
+    def look(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return task.shallow(inputs) if isinstance(task, Shallow) else task.features(inputs).A
+
+    def locate(inputs: Tensor) -> Grid:
+        return mixed(task, task.features(inputs), case.prediction).grid
+
+    found = patch_probe.probe(task.prepare, task.place, look, locate, size, cells, seed)
+    if found is None:
+        return unproven(
+            name,
+            "no cell is wholly in the part that the model sees, or cells are smaller than four pixels; give a larger "
+            "picture",
+        )
+    value, limit = found.judged
+    return Row(name, value, limit, found.passed, _found(found), at_least=True)
+
+
+def _found(found: patch_probe.Probe) -> str:
+    told = f"{found.count} cells painted; {found.hits:.0%} are changed most by their own patch"
+    if found.hits == 1:
+        return told
+    told += f", {found.near:.0%} it or one beside it"
+    if found.passed:
+        return f"{told}: enough where cells see parts of the same ({found.peak:.0%} of a patch's change is in one cell)"
+    if found.shift is not None and found.near >= patch_probe.NEAR:
+        y, x = found.shift
+        return f"{told}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
+    return (
+        f"{told}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
+        "cells that have mixed (then give the task `shallow`)"
+    )

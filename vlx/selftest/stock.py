@@ -1,0 +1,94 @@
+"""The stock model, untouched: what it says when it is called as its makers call it, and what its outputs are.
+
+The adapter offers the call (`Stocked`), with none of its own ways in it: no split, no twin, no kept features. A wrong
+prompt, token types that were dropped, another preparation, weights that were copied before they changed: all of them
+make the adapter say something else.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from vlx.protocol.powers import Said, Stocked
+from vlx.protocol.targets import Prediction, Word
+from vlx.selftest.checks import SILENT, Case
+from vlx.selftest.guests import others
+from vlx.selftest.result import Row, idle, row, unproven
+
+ONE = 1e-3  # how near to 1 the outputs of a row must add up to be probabilities
+UNLIKE = "another prompt, preparation or token types than its makers', or weights that were copied before they changed"
+
+
+def _same(case: Case) -> Row:
+    """Words and their log-probabilities are those of the stock model."""
+    name = "stock model"
+    if not isinstance(case.task, Stocked):
+        return idle(name, "the task has no `stock` call; compare what it says with the model's own code once")
+    own = case.guests[0].prediction
+    if not own.words:
+        return unproven(name, SILENT)
+    said, limit = case.task.stock(case.picture, case.guests[0].query), case.limits[0]
+    shared, other = _shared(own, said, limit)
+    if other is not None:
+        return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
+    if shared == len(own.words) and len(said.tokens) != _length(case, own):
+        return Row(name, None, None, False, f"the task's text ends where the model's own does not: {UNLIKE}")
+    gaps = [abs(word.standing - _logprob(word, said)) for word in own.words[:shared]]
+    worst = own.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
+    return row(
+        name,
+        max(gaps, default=0.0),
+        limit,
+        "largest difference in log p of a word from the model called by itself, in nats",
+        f"{worst!r} has another log p than the model gives it by itself: {UNLIKE}",
+    )
+
+
+def _shared(own: Prediction, said: Said, limit: float) -> tuple[int, str | None]:
+    """How many words the model says by itself, too, up to a tie of two tokens; and the first that it does not say."""
+    for number, word in enumerate(own.words):
+        for term in word.terms:
+            if term.step >= len(said.tokens):
+                return number, word.label
+            logprobs = said.logprobs[term.step]
+            if said.tokens[term.step] != term.token:
+                likelier = float(logprobs.max() - logprobs[term.token]) > limit
+                return number, word.label if likelier else None
+    return len(own.words), None
+
+
+def _length(case: Case, own: Prediction) -> int:
+    return len(own.tokens) if case.task.kind == "captioning" else sum(len(word.terms) for word in own.words)
+
+
+def _logprob(word: Word, said: Said) -> float:
+    return sum(float(said.logprobs[term.step, term.token]) for term in word.terms)
+
+
+def _outputs(case: Case) -> Row:
+    """What is put through a softmax is not already probabilities."""
+    name = "outputs"
+    if not isinstance(case.task, Stocked):
+        return idle(name, "the task has no `stock` call, which shows what the model gives")
+    pictures = (case.picture, *others(case.picture))
+    said = [case.task.stock(picture, case.guests[0].query) for picture in pictures[:3]]
+    rows = [one.outputs for one in said if one.outputs is not None]
+    if not rows:
+        return idle(name, "the model's outputs are not put through a softmax")
+    outputs = torch.cat(rows).double()
+    outside = float(torch.maximum(-outputs, outputs - 1).clamp(min=0).max())
+    gap = max(outside, float((outputs.sum(-1) - 1).abs().max()))
+    if gap > ONE:
+        return Row(name, gap, ONE, True, "how far the outputs are from being probabilities already", at_least=True)
+    return Row(
+        name,
+        gap,
+        ONE,
+        False,
+        "the outputs are probabilities already (each row adds up to 1) and are put through a softmax once more; say "
+        "outputs='probabilities', or take the softmax out of the model",
+        at_least=True,
+    )
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {"stock model": _same, "outputs": _outputs}

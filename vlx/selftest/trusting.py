@@ -1,0 +1,107 @@
+"""What is printed beside a map must be able to say something of this model: its references, and its default method."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlx.explanation.map_check import FEWEST, MOVED, QUANTILE, RELATIVE, count, random_sets, top
+from vlx.methods import attention, engine
+from vlx.methods.attention import AttentionMethod
+from vlx.methods.cams import Method
+from vlx.methods.registry import choose
+from vlx.methods.replay import without_cells
+from vlx.probes import references
+from vlx.protocol.targets import Target, word_target
+from vlx.selftest.checks import MOST, SILENT, Case
+from vlx.selftest.result import Row, idle, unproven
+
+WORDS = 3  # at least must be judged together for a method to be worse than chance
+CLEAR = 0.3  # nats that random cells must move the words by for that
+HALF = 0.5  # of the references made of a picture must be like pictures to the model
+
+
+def _references(case: Case) -> Row:
+    """The references made of the picture look to the model like pictures."""
+    name = "references plausible"
+    there = references.elsewhere(case.task, case.picture, case.guests[0].inputs)
+    ratios = references.ratio(there.features.A, case.seen.A)
+    odd = [one for one, ratio in zip(there.names, ratios, strict=True) if references.strange([one], [ratio])]
+    share = 1 - len(odd) / max(len(ratios), 1)
+    if not ratios or share < HALF:
+        return unproven(
+            name, "most references made of this picture are unlike pictures to it; give references= of your own"
+        )
+    but = f"; unlike pictures: {', '.join(odd)}" if odd else ""
+    return Row(
+        name, share, HALF, True, f"share of the references made of this picture that it takes for pictures{but}", True
+    )
+
+
+def _default(case: Case) -> Row:
+    """What the default method ranks highest matters more to the words than random cells do."""
+    name, features = "method beats chance", case.features
+    if not case.targets:
+        return unproven(name, SILENT)
+    shape = (features.A.shape[2], features.A.shape[3])
+    if shape[0] * shape[1] < FEWEST:
+        return idle(name, f"A has {shape[0] * shape[1]} cells: too few for random sets of them")
+    told = case.task.defaults
+    maps = _maps(case, tuple(_targets(case, told.target)))
+    if maps is None:
+        return idle(name, f"{told.method} hides parts of the picture itself; each map carries its own check")
+    own, others = _falls(case, maps, shape)
+    limit, mean = float(np.percentile(others, QUANTILE)), float(others.mean())
+    least = RELATIVE * float(case.scores(case.targets[:MOST]).double().abs().mean()) if case.numbers else MOVED
+    if max(abs(own), *np.abs(others)) < least or not any(others):
+        told_least = f"{least:.3g}" if case.numbers else f"{MOVED} nats"
+        return idle(name, f"no cells of A that were tried move the words by {told_least} here; see vlx.recommend")
+    if own > limit:
+        remark = f"fall of log p without a tenth of cells, by {told.method}; and the most by chance"
+        return Row(name, own, limit, True, remark, at_least=True)
+    form = ".3g" if case.numbers else ".2f"
+    found = (
+        f"without what {told.method} ranks highest log p falls by {own:{form}}, without random cells by {mean:{form}} "
+        f"(up to {limit:{form}})"
+    )
+    if own > mean or len(maps) < WORDS or limit < least * CLEAR / MOVED:
+        return idle(name, f"{found}: that is too little to tell it from chance; see vlx.recommend")
+    return unproven(
+        name, f"{found}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
+    )
+
+
+def _targets(case: Case, kind: str) -> list[Target]:
+    return [word_target(case.prediction, n, 0, kind) for n in range(len(case.targets[:MOST]))]  # type: ignore[arg-type]
+
+
+def _maps(case: Case, targets: tuple[Target, ...]) -> NDArray[np.float64] | None:
+    """Signed maps [N, h, w] of the words by the default method; None where it is no map of A."""
+    method, A, rest = choose(case.task.defaults.method), case.features.A, case.features.rest
+    if isinstance(method, Method):
+        found = engine.attribute(case.task, A, targets, method, rest)
+    elif isinstance(method, AttentionMethod):
+        found = attention.attribute(case.task, A, targets, method, rest)
+    else:
+        return None
+    return found.signed.double().cpu().numpy()
+
+
+def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:
+    """Mean fall of the words, of their lead where log p is all but 0: without their own cells, and each random set."""
+    size = count(shape)
+    random = random_sets(shape, size)
+    own = np.stack([top(one, size) for one in maps])
+    sure = [not case.numbers and float(score) > -MOVED for score in case.scores(case.targets[:MOST])]
+    leads = _targets(case, "margin")
+    asked = [leads[n] if sure[n] else case.targets[n] for n in range(len(maps))]
+    sets = np.concatenate([np.zeros((1, *shape), bool), random, own])
+    rows = [*([asked] * (1 + len(random))), *([target] for target in asked)]
+    scores = without_cells(case.task, case.features, sets, rows)
+    whole = scores[0]
+    gone = np.array([whole - row for row in scores[1 : 1 + len(random)]]).mean(1)
+    mine = np.mean([whole[n] - float(row[0]) for n, row in enumerate(scores[1 + len(random) :])])
+    return float(mine), gone
+
+
+CHECKS: dict[str, Callable[[Case], Row]] = {"references plausible": _references, "method beats chance": _default}
