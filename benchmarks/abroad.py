@@ -28,10 +28,6 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
-from vlx.tasks.vqa.data import shape_mask
 
 from benchmarks import abroad_nets as nets
 from benchmarks import light_ground, photos
@@ -40,6 +36,10 @@ from vlx.errors import InputError
 from vlx.files.whole import replacing
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Task
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
+from vlx.tasks.vqa.data import shape_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "real"

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from vlx.tasks.captioning.decoders import Attention
-from vlx.tasks.vqa.vqa import padded
 
 from benchmarks.light_ground import COLORS, SHAPES, SIZE, Drawn
 from vlx.language import split_words
+from vlx.tasks.captioning.decoders import Attention
+from vlx.tasks.vqa.vqa import padded
 
 WORDS = ("<end>", "<start>", "a", "small", "large", *COLORS, *SHAPES, "left", "of")
 END, START = 0, 1

@@ -12,7 +12,6 @@ import torch
 from rich.table import Table
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
-from vlx.tasks.vqa import CnnLstmVqa, StackedAttention
 
 import vlx
 from benchmarks.clock import console_for_tables, restart_settled, round_robin
@@ -22,6 +21,7 @@ from vlx.methods.cams import METHODS
 from vlx.probes.owing import table
 from vlx.probes.references import elsewhere
 from vlx.protocol.targets import Query, Target, Term
+from vlx.tasks.vqa import CnnLstmVqa, StackedAttention
 
 LIMIT = 1.5
 WORDS = 5_000

@@ -11,12 +11,12 @@ import click
 import numpy as np
 import torch
 from rich.table import Table
-from vlx.neuron_names.table import NeuronNames, UnitName
 
 from benchmarks.clock import console_for_tables, restart_settled, round_robin
 from benchmarks.model import Subject, subject
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
+from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.probes.because import becauses
 from vlx.protocol.targets import Prediction, Query, Target, word_target
 from vlx.protocol.task import Features

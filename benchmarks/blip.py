@@ -13,8 +13,6 @@ import click
 import torch
 from rich.table import Table
 from torch import Tensor
-from vlx.tasks.captioning.blip import adapter
-from vlx.tasks.captioning.transformer import TransformerCaptioner
 
 import vlx
 from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
@@ -24,6 +22,8 @@ from vlx.methods.attention import ATTENTION_METHODS
 from vlx.methods.cams import METHODS
 from vlx.protocol.targets import GradientWay, Query, Target, word_target
 from vlx.protocol.task import Features
+from vlx.tasks.captioning.blip import adapter
+from vlx.tasks.captioning.transformer import TransformerCaptioner
 
 TOKENS = 12
 SIDE = 384

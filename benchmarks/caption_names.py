@@ -14,6 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
+import vlx
+from vlx import neuron_names
+from vlx.neuron_names import NeuronNames
 from vlx.neuron_names.datasets import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
@@ -21,10 +25,6 @@ from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.words import words
 from vlx.neuron_names.table.auc import areas, spread
 from vlx.neuron_names.table.names import DETECTOR_AUC
-
-import vlx
-from vlx import neuron_names
-from vlx.neuron_names import NeuronNames
 
 COMMON = ("object", "color", "texture", "scene")  # categories of both: captions say no parts, masks have no kinds
 SURE = 2.33  # standard deviations: p ≤ .01 for the one name that is asked for

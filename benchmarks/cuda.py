@@ -20,14 +20,14 @@ import torchvision
 from rich.progress import track
 from rich.table import Table
 from torch import nn
-from vlx.tasks.classification import Classifier
-from vlx.tasks.huggingface import tiny
 
 import vlx
 from benchmarks.clock import console_for_tables
 from vlx import scenes
 from vlx.explanation.records import Explanation
 from vlx.protocol.task import Task
+from vlx.tasks.classification import Classifier
+from vlx.tasks.huggingface import tiny
 
 EMBEDDED = ("scenes/captioner", "scenes/captioner-pooled", "scenes/vqa", "scenes/vqa-biased")
 EQUAL = (

@@ -22,6 +22,8 @@ from PIL import Image
 from rich.table import Table
 from torch import Tensor, nn
 from torchvision.models import resnet18
+
+from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.dissection.alignment import quads
@@ -29,10 +31,8 @@ from vlx.neuron_names.dissection.counting import Counter
 from vlx.neuron_names.dissection.labels import Categories, Labels
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Concept
-from vlx.tasks.classification import Classifier
-
-from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
 from vlx.pictures.placement import Grid
+from vlx.tasks.classification import Classifier
 
 QUANTILE = 0.005
 GRID = (112, 112)

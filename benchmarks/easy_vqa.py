@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 from rich.table import Table
-from vlx.tasks.vqa.answers import accuracies
-from vlx.tasks.vqa.data import STRIDE, easy_kind, of_easy_vqa, shape_mask
 
 import vlx
 from benchmarks.clock import console_for_tables
@@ -30,6 +28,8 @@ from vlx.pictures.placement import Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.targets import Query, word_target
 from vlx.protocol.task import Task
+from vlx.tasks.vqa.answers import accuracies
+from vlx.tasks.vqa.data import STRIDE, easy_kind, of_easy_vqa, shape_mask
 
 KINDS = ("shape", "color", "yes/no")
 WHAT = KINDS[:2]

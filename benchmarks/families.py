@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-from vlx.tasks.huggingface import tiny
 
 import vlx
 from vlx import scenes
 from vlx.protocol.task import Task
 from vlx.selftest.result import TOLD
 from vlx.selftest.run import SelfTest
+from vlx.tasks.huggingface import tiny
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 HEAD = """# Families of Hugging Face models

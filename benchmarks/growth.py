@@ -13,13 +13,13 @@ import click
 import torch
 from rich.table import Table
 from torch import nn
-from vlx.tasks.captioning import Attention, CnnLstmCaptioner
 
 from benchmarks.clock import console_for_tables, restart_settled, round_robin, slope
 from benchmarks.model import START, VOCABULARY, WordLstm
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.protocol.targets import GradientWay, Target, Term
+from vlx.tasks.captioning import Attention, CnnLstmCaptioner
 
 CELLS = (7, 7)
 LENGTHS = (1, 4, 16, 64)

@@ -221,9 +221,8 @@ def _written(save: Callable[[Path], object], ending: str) -> bytes:
 
 def kinds(*, transformers: bool = True) -> list[Kind]:
     """Every kind with its good inputs; those of ``transformers`` take a model that is made first."""
-    from vlx.neuron_names.dissection.checkpoint import Checkpoint
-
     from tests.explanations import answer_explanation, caption_explanation, reasoned
+    from vlx.neuron_names.dissection.checkpoint import Checkpoint
 
     whys = (reasoned(caption_explanation()), answer_explanation())
     table = neuron_names.load(Path(str(files("vlx.neuron_names") / "tables" / "captioner.h5")))

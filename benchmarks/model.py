@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.transforms import v2
+
 from vlx.tasks.captioning import CnnLstmCaptioner, lstm_step
 
 WORDS = 12

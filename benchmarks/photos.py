@@ -20,7 +20,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 from vlx.evaluation import wilson
 from vlx.methods import engine
@@ -28,6 +27,7 @@ from vlx.methods.cams import METHODS
 from vlx.pictures.placement import Grid, Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.targets import Query, Target, Term, word_target
+from vlx.tasks.classification import Classifier
 
 LAYER = "features.18"
 SMALLEST = 0.05  # things whose boxes cover less of the seen picture are left out: the native cell is 2 % of it

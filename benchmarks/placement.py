@@ -24,9 +24,6 @@ from PIL import Image
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from vlx.tasks.classification import Classifier
-from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
-from vlx.tasks.photos.features import prepared
 
 import vlx
 from benchmarks.clock import console_for_tables
@@ -48,6 +45,9 @@ from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.targets import Query, Target, Term, word_target
 from vlx.protocol.task import Task
+from vlx.tasks.classification import Classifier
+from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
+from vlx.tasks.photos.features import prepared
 
 PLACEMENTS = ("layers", "measured", "half-pixel")
 METHOD = "hirescam"

@@ -18,9 +18,6 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.photos.kinds import forms
-from vlx.tasks.photos.scope import WELL, Scope, Thing
 
 import vlx
 from benchmarks import light_ground
@@ -34,6 +31,9 @@ from vlx.pictures.opening import open_image
 from vlx.protocol.targets import Query
 from vlx.report.wording import language
 from vlx.scenes.likeness import likeness
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.photos.kinds import forms
+from vlx.tasks.photos.scope import WELL, Scope, Thing
 
 FIRST = scenes.HELD_OUT + 60_000
 SIZES = (128, 192, 256, 384, 512)

@@ -18,8 +18,6 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vlx.tasks.captioning import blip, git
-from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
 
 import vlx
 from benchmarks.clock import console_for_tables
@@ -32,6 +30,8 @@ from vlx.methods.attention import AttentionMethod, Layers
 from vlx.pictures.placement import Placement
 from vlx.pictures.prepare import measure_frame
 from vlx.protocol.task import Features
+from vlx.tasks.captioning import blip, git
+from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
 
 FAMILIES = {"blip": blip.FAMILY, "git": git.FAMILY}
 SIDE, CELLS, WIDTH, BATCH = 128, 16, 128, 64

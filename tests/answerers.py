@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from vlx.tasks.vqa import CnnLstmVqa, Concatenation, Product, StackedAttention
 
 from tests.fakes import CELLS, UNITS, TinyCnn, prepare
+from vlx.tasks.vqa import CnnLstmVqa, Concatenation, Product, StackedAttention
 
 WORDS = ["<pad>", "<unk>", "what", "color", "is", "the", "dog", "there", "a"]
 ANSWERS = ["yes", "no", "red", "blue", "<b>bold</b>"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
+
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.table import Concept, NeuronNames, Tally
-
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Prediction, Query, Target
 from vlx.protocol.task import Defaults, Features

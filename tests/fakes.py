@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning import Attention, CnnLstmCaptioner, PictureAsState, PictureFirst, bundle, lstm_step
 
 import vlx
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features
 from vlx.scenes.vocabulary import caption_vocabulary
+from vlx.tasks.captioning import Attention, CnnLstmCaptioner, PictureAsState, PictureFirst, bundle, lstm_step
 
 VOCABULARY = ["<start>", "<end>", "<unk>", "a", "red", "blue", "dog", "house", "on", "grass"]
 KINDS = ("first", "state", "attention")

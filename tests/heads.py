@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+
 from vlx.tasks.classification import Classifier
 from vlx.tasks.vqa import CnnLstmVqa
 

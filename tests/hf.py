@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.huggingface.loading import load, wrap
 
 from vlx.protocol.targets import Target
+from vlx.tasks.huggingface.loading import load, wrap
 
 CAPTIONERS = ("blip-captioning", "vit-gpt2", "swin-bert", "git")
 ASKED = ("blip-vqa", "blip-itm", "vilt")

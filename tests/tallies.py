@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vlx.neuron_names.table import Concept, NeuronNames, Tally
 
 CONCEPTS = (

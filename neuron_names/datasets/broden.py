@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.datasets.files import digest_of, label_map, number, picture, rows
 from vlx.neuron_names.table.tally import Concept
-
-from vlx.errors import InputError
 
 SUFFIXES = {"color": "-c", "scene": "-s"}
 

@@ -6,13 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
+from vlx import scenes
+from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.datasets.lexicon import Lexicon
 from vlx.neuron_names.datasets.scenes import FIRST, SceneData
 from vlx.neuron_names.table.tally import Concept
-
-from vlx import scenes
-from vlx.errors import InputError
 from vlx.photos import captioned
 from vlx.pictures.opening import open_image
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.files import Labels, digest_of, picture, records
-from vlx.neuron_names.table.tally import Concept
 
 from vlx.errors import InputError
 from vlx.language import shortened
+from vlx.neuron_names.datasets.data import Labelled
+from vlx.neuron_names.datasets.files import Labels, digest_of, picture, records
+from vlx.neuron_names.table.tally import Concept
 
 Mask = NDArray[np.bool_]
 

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from vlx.neuron_names.table.tally import Concept
 
 

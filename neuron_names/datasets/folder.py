@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.datasets.files import ENDINGS, Labels, digest_of, label_map, lines, number, picture, records, rows
 from vlx.neuron_names.table.tally import Concept
-
-from vlx.errors import InputError
 
 LISTS = ("labels.csv", "labels.json", "labels.txt")
 CATEGORY = "object"

@@ -5,10 +5,9 @@ from functools import cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from vlx.language import FUNCTION_WORDS, THINGS_IN_ING, cut_phrases, split_words, tagger
 from vlx.neuron_names.datasets import lists
 from vlx.neuron_names.table.tally import Concept
-
-from vlx.language import FUNCTION_WORDS, THINGS_IN_ING, cut_phrases, split_words, tagger
 from vlx.process import random_state_kept
 
 AT_ONCE = 4096  # captions that are tagged at once

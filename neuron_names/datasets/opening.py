@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vlx.errors import InputError, in_own_words
 from vlx.neuron_names.datasets.broden import BrodenData
 from vlx.neuron_names.datasets.captions import PREFIX as CAPTIONS
 from vlx.neuron_names.datasets.captions import open_captions
@@ -9,8 +10,6 @@ from vlx.neuron_names.datasets.coco import CocoData
 from vlx.neuron_names.datasets.data import ConceptData
 from vlx.neuron_names.datasets.folder import LISTS, LabelledFolder
 from vlx.neuron_names.datasets.scenes import SceneData
-
-from vlx.errors import InputError, in_own_words
 
 PREFIX = "scenes:"
 UNDERSTOOD = (

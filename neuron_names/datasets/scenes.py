@@ -3,11 +3,11 @@
 import hashlib
 
 import numpy as np
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.table.tally import Concept
 
 from vlx import scenes
 from vlx.errors import InputError
+from vlx.neuron_names.datasets.data import Labelled
+from vlx.neuron_names.table.tally import Concept
 from vlx.scenes.painter import Mask, paint_names
 from vlx.scenes.scene import Scene, category_of
 from vlx.scenes.world import KINDS, PAINTS

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
 from vlx.neuron_names.dissection.alignment import Quads
 from vlx.neuron_names.dissection.labels import BITS, Categories, LabelBatch
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from vlx.neuron_names.table.tally import Concept
 
 from vlx.errors import InputError
+from vlx.neuron_names.table.tally import Concept
 
 Counts = NDArray[np.int64]
 BITS = 8  # categories in one byte

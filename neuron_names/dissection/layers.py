@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vlx.neuron_names.datasets.data import ConceptData
 
 from vlx import __version__
 from vlx.errors import InputError, ModelError
+from vlx.neuron_names.datasets.data import ConceptData
 from vlx.pictures.placement import Grid
 from vlx.pictures.receptive_fields import Tracer
 from vlx.protocol.powers import Identified, Sees

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vlx.errors import InputError, ModelError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
@@ -18,8 +20,6 @@ from vlx.neuron_names.dissection.pictures import Pictures
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Tally
-
-from vlx.errors import InputError, ModelError
 from vlx.pictures.placement import Grid
 
 EXAMPLES = 8  # pictures kept for each unit

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vlx.errors import ImageError, InputError, ModelError
 from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.contents import Contents
@@ -14,8 +16,6 @@ from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.passes import ALIKE, EXAMPLES, Progress
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.table import Activity
-
-from vlx.errors import ImageError, InputError, ModelError
 
 
 class Peaks:

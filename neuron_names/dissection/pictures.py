@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.dissection.alignment import on_grid
 from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.labels import Categories, Labels
-
-from vlx.errors import InputError
 from vlx.pictures.placement import Frame
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.task import Task

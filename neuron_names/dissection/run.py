@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from vlx import process
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -14,9 +17,6 @@ from vlx.neuron_names.dissection.shares import Elsewhere, share
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.words import LEAST, name_by_captions
 from vlx.neuron_names.table import NeuronNames
-
-from vlx import process
-from vlx.errors import InputError, ModelError, in_own_words
 from vlx.protocol.task import Task
 
 QUANTILE = 0.005  # Network Dissection, section 3.2

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+
+from vlx.errors import InputError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
 from vlx.neuron_names.dissection.passes import TOTALS, Counting, Passes, refuse_nan
 from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.dissection.thresholds import TopValues
-
-from vlx.errors import InputError
 
 SHARES = 4  # of every worker and pass, at least: the last ones should end together
 LARGEST = 1 << 27  # bytes of the maps of a share's pictures: what a share of the first pass can send

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from vlx.neuron_names.dissection.checkpoint import LARGEST
 
 from vlx.errors import InputError, OutputError
 from vlx.files import hdf5
+from vlx.neuron_names.dissection.checkpoint import LARGEST
 
 
 class Spill:

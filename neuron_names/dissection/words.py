@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
+
+from vlx import __version__
+from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -18,9 +21,6 @@ from vlx.neuron_names.dissection.shares import Elsewhere, share_peaks
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.auc import PERMUTATIONS, named
 from vlx.neuron_names.table.tally import Concept
-
-from vlx import __version__
-from vlx.errors import InputError
 from vlx.protocol.task import Task
 
 LEAST = 20  # pictures that have a word, and that lack it, before it can be a name

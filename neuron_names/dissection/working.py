@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 from torch import nn
+
 from vlx.neuron_names.datasets import Told, open_data
 from vlx.neuron_names.dissection import shares
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.dissection.run import begun
 from vlx.neuron_names.dissection.words import begun as begun_by_captions
-
 from vlx.protocol.task import Task
 
 

@@ -7,12 +7,11 @@ file does. Nothing is unpickled or evaluated.
 
 from pathlib import Path
 
+from vlx.errors import InputError, OutputError, in_own_words
 from vlx.neuron_names.formats.hdf5 import load, save_hdf5
 from vlx.neuron_names.formats.plain import save_csv, save_json
 from vlx.neuron_names.formats.reading import FORMATS, read
 from vlx.neuron_names.table.names import NeuronNames
-
-from vlx.errors import InputError, OutputError, in_own_words
 
 __all__ = ["FORMATS", "load", "read", "save"]
 

@@ -1,9 +1,9 @@
 """What must hold of every tally, whoever counted it."""
 
 import numpy as np
-from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 from vlx.errors import InputError
+from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 
 def check(tally: Tally, where: str) -> None:

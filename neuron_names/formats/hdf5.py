@@ -17,14 +17,14 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from vlx.errors import InputError
+from vlx.files import hdf5
 from vlx.neuron_names.formats.check import check
 from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE, as_plain
 from vlx.neuron_names.formats.rows import MOST
 from vlx.neuron_names.table.names import Activity, NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Tally
-
-from vlx.errors import InputError
-from vlx.files import hdf5
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1

@@ -10,11 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vlx.neuron_names.formats.rows import Entry, Row, require_columns
-from vlx.neuron_names.table.names import UnitName
-
 from vlx.errors import InputError
 from vlx.language import shortened
+from vlx.neuron_names.formats.rows import Entry, Row, require_columns
+from vlx.neuron_names.table.names import UnitName
 from vlx.process import ignoring
 
 COLUMNS = ("unit", "category", "label", "score")

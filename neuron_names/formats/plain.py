@@ -9,11 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from vlx.neuron_names.formats.rows import Entry, Row, count, number, require_columns
-from vlx.neuron_names.table.names import NeuronNames, UnitName
-
 from vlx.errors import InputError
 from vlx.files.whole import write_text
+from vlx.neuron_names.formats.rows import Entry, Row, count, number, require_columns
+from vlx.neuron_names.table.names import NeuronNames, UnitName
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlx.errors import InputError, in_own_words
+from vlx.language import close_matches, shortened
 from vlx.neuron_names.formats import netdissect, plain, reports, texts
 from vlx.neuron_names.formats.hdf5 import load
 from vlx.neuron_names.formats.rows import Entry, Numbering, Row, arrange, table
 from vlx.neuron_names.table.names import NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS
-
-from vlx.errors import InputError, in_own_words
-from vlx.language import close_matches, shortened
 
 CSV_COLUMNS = {
     "netdissect": netdissect.COLUMNS,

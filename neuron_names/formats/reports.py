@@ -4,11 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vlx.neuron_names.formats.rows import LARGEST, Entry, count, number, of_layer
-from vlx.neuron_names.table.names import UnitName
-
 from vlx.errors import InputError
 from vlx.files import json_files
+from vlx.neuron_names.formats.rows import LARGEST, Entry, count, number, of_layer
+from vlx.neuron_names.table.names import UnitName
 
 EXACT = 1e-6
 

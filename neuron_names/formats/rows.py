@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlx.neuron_names.table.names import UnitName
-
 from vlx.errors import InputError
 from vlx.files.whole import read_bytes
 from vlx.language import close_matches, shortened
+from vlx.neuron_names.table.names import UnitName
 
 MOST = 2**20  # units
 LARGEST = 2**28  # bytes of a table in text

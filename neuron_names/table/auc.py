@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vlx.neuron_names.table.names import UnitName
 from vlx.neuron_names.table.tally import Concept
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 
 from torch import nn
-from vlx.neuron_names.table.names import NeuronNames
 
 from vlx.errors import InputError
+from vlx.neuron_names.table.names import NeuronNames
 from vlx.protocol.powers import Identified
 from vlx.protocol.task import Task
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 from vlx.errors import InputError
 from vlx.language import close_matches
+from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
 DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; see benchmarks/caption_names.py

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from vlx.neuron_names.table.names import NeuronNames
 
 from vlx.errors import InputError
+from vlx.neuron_names.table.names import NeuronNames
 
 
 def permuted(table: NeuronNames, order: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int_]]) -> NeuronNames:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from vlx.neuron_names.table.fit import require_fit
-from vlx.neuron_names.table.names import DETECTOR, NeuronNames
 
 from vlx.errors import InputError
 from vlx.methods import engine
+from vlx.neuron_names.table.fit import require_fit
+from vlx.neuron_names.table.names import DETECTOR, NeuronNames
 from vlx.protocol.powers import Worded
 from vlx.protocol.targets import Prediction, Query, Target, Term
 from vlx.protocol.task import Features, Task

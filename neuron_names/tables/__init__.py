@@ -3,10 +3,9 @@
 from functools import cache
 from importlib.resources import as_file, files
 
+from vlx.errors import InputError
 from vlx.neuron_names.formats import load
 from vlx.neuron_names.table import NeuronNames
-
-from vlx.errors import InputError
 from vlx.protocol.powers import Identified
 from vlx.protocol.task import Task
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
 
 from vlx.protocol.task import Defaults
+from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
 
 
 def _logits(twin: Any, tokens: Tensor, ids: Tensor, attentions: bool) -> tuple[Tensor, Layers]:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from torch import nn
+
+from vlx.protocol.targets import GradientWay, TargetKind
+from vlx.protocol.task import Defaults
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
 from vlx.tasks.captioning.unroll import Decoder
@@ -13,9 +16,6 @@ from vlx.tasks.shared import bundle_format as folders
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
 from vlx.tasks.shared.worlds import scope_of
-
-from vlx.protocol.targets import GradientWay, TargetKind
-from vlx.protocol.task import Defaults
 
 Entry = Literal["attention", "first", "state"]
 ENTRIES: tuple[Entry, ...] = ("attention", "first", "state")

@@ -7,13 +7,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.captioning.search import Generated, beam, greedy
-from vlx.tasks.captioning.state import check_state
-from vlx.tasks.captioning.stock import said
-from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
-from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
-from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.wrapped import plain
 
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
@@ -22,6 +15,13 @@ from vlx.protocol.nested import nested, tensors
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
+from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.state import check_state
+from vlx.tasks.captioning.stock import said
+from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
+from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
+from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
+from vlx.tasks.shared.wrapped import plain
 
 LONGEST_FORCED = 100
 ALTERNATIVES = 5

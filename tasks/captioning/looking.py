@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from vlx.tasks.captioning.captioner import CnnLstmCaptioner
-from vlx.tasks.captioning.unroll import device_of
 
 from vlx.protocol.task import Features
+from vlx.tasks.captioning.captioner import CnnLstmCaptioner
+from vlx.tasks.captioning.unroll import device_of
 
 TOLERANCE = 1e-3
 

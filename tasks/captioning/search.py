@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
 from vlx.tasks.captioning.unroll import Decoder, device_of, logits_of, take
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.texts import check_length, exact, in_place, likeliest, packed, padded, placed, written
-from vlx.tasks.huggingface.vision import TransformerVision
-from vlx.tasks.huggingface.words import words_of
 
 from vlx.errors import InputError, ModelError
 from vlx.probes.contrast import contrasted_word
 from vlx.protocol.powers import Attention, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
+from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.texts import check_length, exact, in_place, likeliest, packed, padded, placed, written
+from vlx.tasks.huggingface.vision import TransformerVision
+from vlx.tasks.huggingface.words import words_of
 
 LONGEST = 30  # tokens that are generated at most
 

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
-from vlx.tasks.huggingface.vision import prepared
 
 from vlx.errors import ModelError
 from vlx.pictures.receptive_fields import Tracer
 from vlx.protocol.task import Defaults
+from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+from vlx.tasks.huggingface.vision import prepared
 
 # Tokens before the patches, registers (config.num_register_tokens) not counted; others are found by trying.
 CLASS_TOKENS = {"swin": 0, "swinv2": 0, "donut-swin": 0, "vit": 1, "deit": 2, "beit": 1, "dinov2": 1}

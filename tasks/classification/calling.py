@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
-from vlx.tasks.shared.wrapped import devices, passes, short
 
 from vlx.errors import ModelError
+from vlx.tasks.shared.wrapped import devices, passes, short
 
 Call = Callable[[nn.Module, Tensor], Any]
 

@@ -8,12 +8,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification.calling import Call
-from vlx.tasks.classification.labels import Labels
-from vlx.tasks.classification.preparation import imagenet_prepare
-from vlx.tasks.classification.split import Split
-from vlx.tasks.shared import wrapped
-from vlx.tasks.shared.answers import predicted
 
 from vlx.errors import InputError, ModelError
 from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced, mean_colour
@@ -23,6 +17,12 @@ from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.selftest import run as selftest
+from vlx.tasks.classification.calling import Call
+from vlx.tasks.classification.labels import Labels
+from vlx.tasks.classification.preparation import imagenet_prepare
+from vlx.tasks.classification.split import Split
+from vlx.tasks.shared import wrapped
+from vlx.tasks.shared.answers import predicted
 
 ALTERNATIVES = 5
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification.classifier import Classifier
-from vlx.tasks.classification.layers import blocks
-from vlx.tasks.huggingface.vision import prepared
 
 from vlx.errors import ModelError
 from vlx.methods import engine
 from vlx.protocol.targets import Target, Term
+from vlx.tasks.classification.classifier import Classifier
+from vlx.tasks.classification.layers import blocks
+from vlx.tasks.huggingface.vision import prepared
 
 KIND = "ForImageClassification"
 MEANINGS = {  # of a configuration's problem_type

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from vlx.tasks.classification.calling import Call, Calling
-from vlx.tasks.classification.layers import layers, listed, may_be_map
-from vlx.tasks.shared.wrapped import refuse_script, unquantised
 
 from vlx.errors import ModelError
 from vlx.language import close_matches, shortened
 from vlx.protocol.outputs import Outputs
+from vlx.tasks.classification.calling import Call, Calling
+from vlx.tasks.classification.layers import layers, listed, may_be_map
+from vlx.tasks.shared.wrapped import refuse_script, unquantised
 
 CANCELLED = 1e-3  # a lone score under this may be what is left of larger numbers
 MASKED = 1e4  # a logit so far under the highest is a class that is ruled out

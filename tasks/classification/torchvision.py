@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import EncoderBlock
-from vlx.tasks.classification.classifier import Classifier
 
 from vlx.errors import ModelError
 from vlx.language import close_matches, shortened
+from vlx.tasks.classification.classifier import Classifier
 
 # The layer of each family's last feature map, by the beginning of the model's name. Where it ends in pooling, the ReLU
 # before that is taken. Of a ViT the patches behind the last block reach no class: the tokens before it are taken, [B,

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from vlx.tasks.huggingface.quiet import quiet
-
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.protocol.task import Task
+from vlx.tasks.huggingface.quiet import quiet
 
 Key = tuple[str, str]  # config.model_type and the class of the model
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlx.tasks.shared.bundle_format import require_inside
-
 from vlx.errors import ModelError
 from vlx.files import json_files
+from vlx.tasks.shared.bundle_format import require_inside
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from vlx.errors import InputError, ModelError
+from vlx.protocol.task import Task
 from vlx.tasks.classification.huggingface import adapter as classifier
 from vlx.tasks.classification.huggingface import classifies
 from vlx.tasks.huggingface.families import Family, find, unfilled
@@ -17,9 +20,6 @@ from vlx.tasks.huggingface.quiet import quiet
 from vlx.tasks.huggingface.refusals import explained
 from vlx.tasks.huggingface.wrappers import unwrapped
 from vlx.tasks.shared.devices import device_of, dtype_of, moved
-
-from vlx.errors import InputError, ModelError
-from vlx.protocol.task import Task
 
 OLDEST = 5  # major version of transformers
 OF_CONFIG = ("revision", "task", "trust_remote_code")  # options that its configuration is read by

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from vlx.tasks.huggingface.files import pickled
 
 from vlx.errors import ModelError
+from vlx.tasks.huggingface.files import pickled
 
 LONGEST = 150  # characters of another library's message
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.huggingface.quiet import quiet
 
 from vlx.protocol.powers import Said
+from vlx.tasks.huggingface.quiet import quiet
 
 
 def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: str | None) -> dict[str, Tensor]:

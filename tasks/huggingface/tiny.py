@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from vlx.errors import InputError
+from vlx.language import close_matches
 from vlx.tasks.huggingface.quiet import quiet
 from vlx.tasks.huggingface.tiny_fit import COUNT, STEPS, Logits, fit, saying
 from vlx.tasks.huggingface.tiny_fit import questions as table
 from vlx.tasks.huggingface.tiny_words import byte_pairs, captions, questions, word_pieces
-
-from vlx.errors import InputError
-from vlx.language import close_matches
 
 SEED = 5
 PATCH = 8

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.twin import Given, Twin
 
 from vlx.errors import ImageError, ModelError
 from vlx.pictures.placement import Grid
@@ -17,6 +15,8 @@ from vlx.protocol.identity import Digest
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Features
 from vlx.selftest.run import SelfTest, self_test
+from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.twin import Given, Twin
 
 PATCHES = "patches"
 

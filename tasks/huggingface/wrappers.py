@@ -3,9 +3,9 @@
 from typing import Any
 
 from torch import nn
-from vlx.tasks.shared.wrapped import plain
 
 from vlx.errors import ModelError
+from vlx.tasks.shared.wrapped import plain
 
 DEPTH = 3  # wrappers in wrappers
 

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
+
+from vlx.errors import ModelError
+from vlx.protocol.targets import TargetKind
+from vlx.protocol.task import Defaults
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.unroll import Decoder
 from vlx.tasks.photos import scope
@@ -12,10 +16,6 @@ from vlx.tasks.photos.features import GREY, prepared
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.vocabulary import END, SPECIAL, START
 from vlx.tasks.shared import bundle_format as folders
-
-from vlx.errors import ModelError
-from vlx.protocol.targets import TargetKind
-from vlx.protocol.task import Defaults
 
 TASK = "captioning photographs"
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 from torch import Tensor
-from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 
 from vlx.errors import InputError, OutputError
 from vlx.files import json_files
 from vlx.files.whole import write_text
 from vlx.photos.captioned import Photograph
 from vlx.pictures.opening import open_image
+from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 
 SIZE = 224
 BATCH = 32

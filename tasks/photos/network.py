@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
 from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 from vlx.tasks.photos.vocabulary import PAD, START, UNKNOWN
 

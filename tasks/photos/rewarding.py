@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vlx.files.whole import replacing
 from vlx.tasks.photos.network import PhotoDecoder
 from vlx.tasks.photos.teaching import Detector, Forced, Lesson, detection, off_place
 from vlx.tasks.photos.vocabulary import END, START
-
-from vlx.files.whole import replacing
 
 DRAWN = 5  # captions of a photograph
 LONGEST = 18  # words of one

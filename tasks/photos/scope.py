@@ -13,10 +13,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.photos.features import Maps
-from vlx.tasks.photos.kinds import Kinds, imagenet
-from vlx.tasks.shared import cnn_vision
-from vlx.tasks.shared.worlds import drawn
 
 from vlx.errors import ModelError
 from vlx.files import json_files
@@ -24,6 +20,10 @@ from vlx.files.whole import write_text
 from vlx.language import shortened
 from vlx.photos.captioned import words_of
 from vlx.protocol.task import Features
+from vlx.tasks.photos.features import Maps
+from vlx.tasks.photos.kinds import Kinds, imagenet
+from vlx.tasks.shared import cnn_vision
+from vlx.tasks.shared.worlds import drawn
 
 FILE = "scope.json"
 WELL = 300  # training captions from which a word is known

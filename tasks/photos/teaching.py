@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
 from vlx.tasks.photos.network import PhotoDecoder
 from vlx.tasks.photos.vocabulary import UNKNOWN
 

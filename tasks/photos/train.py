@@ -16,6 +16,10 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
+
+from vlx.errors import InputError, VlxError
+from vlx.photos import captioned
+from vlx.photos.captioned import Photograph, Photographs
 from vlx.tasks.photos import bundle, rewarding, scope
 from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
 from vlx.tasks.photos.features import Maps, computed
@@ -24,10 +28,6 @@ from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.teaching import Detector, Lesson, Losses, losses
 from vlx.tasks.photos.vocabulary import END, Vocabulary
 from vlx.tasks.shared import training
-
-from vlx.errors import InputError, VlxError
-from vlx.photos import captioned
-from vlx.photos.captioned import Photograph, Photographs
 
 SETS = ("flickr8k", "coco")
 CHOOSING = 300  # pictures of Flickr8k's development split that are left for choosing

@@ -9,13 +9,13 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
 
 from vlx.errors import ModelError
 from vlx.pictures.receptive_fields import Tracer, mean_colour
 from vlx.protocol.identity import Digest
 from vlx.protocol.task import Features, Task
 from vlx.selftest import run
+from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
 
 LAYER = "cnn"
 OTHERS = "others"  # tokens that are no cells

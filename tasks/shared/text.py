@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from vlx.errors import InputError, UnknownWords
+from vlx.language import close_matches, shortened, unknown_words
 from vlx.tasks.shared.entries import (
     UNSPACED,
     Cut,
@@ -19,9 +22,6 @@ from vlx.tasks.shared.entries import (
     is_special,
     units_of_longest,
 )
-
-from vlx.errors import InputError, UnknownWords
-from vlx.language import close_matches, shortened, unknown_words
 
 LONGEST_ENTRIES = 512  # of a text that is cut into characters or by the owner's own function
 

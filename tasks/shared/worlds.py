@@ -1,10 +1,10 @@
 """What a model that knows one world of pictures says of a picture of another."""
 
 from PIL import Image
-from vlx.tasks.shared.cnn_vision import Scope
 
 from vlx.protocol.task import Features
 from vlx.scenes.likeness import likeness
+from vlx.tasks.shared.cnn_vision import Scope
 
 SCENES = "scenes"
 STRANGE = (

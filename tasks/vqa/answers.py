@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
 from vlx.tasks.vqa.data import NONE, Asking
 from vlx.tasks.vqa.vqa import CnnLstmVqa
 

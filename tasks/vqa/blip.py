@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
-from vlx.tasks.huggingface.vision import TransformerVision
-from vlx.tasks.vqa.questions import Questions, Runs
 
 from vlx.errors import InputError, ModelError
 from vlx.protocol.powers import Attention, Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
+from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
+from vlx.tasks.huggingface.vision import TransformerVision
+from vlx.tasks.vqa.questions import Questions, Runs
 
 LONGEST = 10  # tokens of an answer that is generated, as in BLIP's own code
 BEAMS = 6  # answers that are compared

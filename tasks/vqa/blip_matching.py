@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.questions import Questions, Runs
-
-from vlx.protocol.powers import Attention, Said
-from vlx.protocol.targets import Prediction, Query, Reads, Target
-from vlx.protocol.task import Defaults, Features
 
 ANSWERS = ("no match", "match")
 

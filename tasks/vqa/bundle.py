@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from torch import nn
+
+from vlx.protocol.targets import TargetKind
+from vlx.protocol.task import Defaults
 from vlx.tasks.shared import bundle_format as folders
 from vlx.tasks.shared.networks import SceneCnn
 from vlx.tasks.shared.preparation import Preparation
 from vlx.tasks.shared.worlds import scope_of
 from vlx.tasks.vqa.heads import ENCODINGS, Concatenation, Encoding, Product, StackedAttention
 from vlx.tasks.vqa.vqa import CnnLstmVqa, Head
-
-from vlx.protocol.targets import TargetKind
-from vlx.protocol.task import Defaults
 
 Fusion = Literal["attention", "product", "concatenation"]
 FUSIONS: tuple[Fusion, ...] = ("attention", "product", "concatenation")

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
 from vlx.errors import InputError
 from vlx.language import split_words
 from vlx.scenes.bias import usual_answer
 from vlx.scenes.corpus import Asked, Corpus, covered
 from vlx.scenes.vocabulary import answer_vocabulary, question_vocabulary
+from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
 NONE = -1  # no question here
 STRIDE = 8  # pixels from cell to cell of A

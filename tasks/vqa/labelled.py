@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor
-from vlx.tasks.shared import answers
 
 from vlx.protocol.outputs import Outputs
 from vlx.protocol.targets import Prediction, Query
+from vlx.tasks.shared import answers
 
 
 def predicted(

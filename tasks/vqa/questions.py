@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
-from vlx.tasks.huggingface.words import words_of
 
 from vlx.errors import InputError
 from vlx.protocol.targets import Query
+from vlx.tasks.huggingface.texts import check_length, packed, padded, unpacked, written
+from vlx.tasks.huggingface.words import words_of
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vlx.scenes.compose import HELD_OUT
+from vlx.scenes.corpus import corpus
 from vlx.tasks.captioning import bundle as captioners
 from vlx.tasks.shared import bundle_format as folders
 from vlx.tasks.shared import training
@@ -27,9 +30,6 @@ from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import NONE, Asking, of_easy_vqa, of_scenes
 from vlx.tasks.vqa.heads import ENCODINGS, StackedAttention
-
-from vlx.scenes.compose import HELD_OUT
-from vlx.scenes.corpus import corpus
 
 BIASED_NOTE = "This model was biased on purpose: it answers half of the kinds of question without looking."
 EASY_NOTE = "This model knows the pictures of easy-VQA only: one flat shape on a flat background."

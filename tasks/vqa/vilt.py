@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from vlx.pictures.placement import Grid
+from vlx.protocol.powers import Attention, Said
+from vlx.protocol.targets import Prediction, Query, Reads, Target
+from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
 from vlx.tasks.vqa.labelled import predicted
 from vlx.tasks.vqa.questions import Questions, Runs
-
-from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Attention, Said
-from vlx.protocol.targets import Prediction, Query, Reads, Target
-from vlx.protocol.task import Defaults, Features
 
 EMBEDDINGS = "vilt.embeddings"
 BLOCKS = "vilt.encoder.layer"

@@ -8,12 +8,6 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
-from vlx.tasks.shared.entries import is_special
-from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
-from vlx.tasks.shared.wrapped import plain
-from vlx.tasks.vqa.labelled import predicted
-from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
 
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
@@ -24,6 +18,12 @@ from vlx.protocol.outputs import Outputs, pair_of, tried
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
+from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
+from vlx.tasks.shared.entries import is_special
+from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
+from vlx.tasks.shared.wrapped import plain
+from vlx.tasks.vqa.labelled import predicted
+from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
 
 LONGEST_QUESTION = 60
 PADDING = 0

@@ -12,7 +12,6 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from torch import nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests.fakes import TinyCnn, picture, prepare, tiny_bundle
@@ -23,6 +22,7 @@ from vlx.methods import registry
 from vlx.methods.cams import METHODS as KNOWN_METHODS
 from vlx.protocol.targets import TARGET_KINDS
 from vlx.scenes import draw
+from vlx.tasks.classification import Classifier
 
 
 def run(*arguments: object) -> Result:

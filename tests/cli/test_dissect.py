@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from vlx.neuron_names.table import require_fit
 
 import vlx
 import vlx.models
 from vlx import neuron_names
 from vlx.cli.program import main
 from vlx.neuron_names import tables
+from vlx.neuron_names.table import require_fit
 
 
 def run(*arguments: str) -> Result:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from torch import nn
-from vlx.tasks.classification import Classifier
 
 from tests.fakes import TinyCnn, picture, prepare, tiny_bundle
 from tests.heads import vqa
 from vlx import models
 from vlx.cli.program import main
+from vlx.tasks.classification import Classifier
 
 
 def run(*arguments: object, stdin: str = "") -> Result:

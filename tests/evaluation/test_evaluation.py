@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from vlx.tasks.captioning import CnnLstmCaptioner, bundle
 
 from tests.heads import classifier, vqa
 from vlx import scenes
@@ -18,6 +17,7 @@ from vlx.evaluation.pointing import hit, peaks_of
 from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.protocol.targets import Prediction, Target, Term, Word
 from vlx.scenes.vocabulary import caption_vocabulary
+from vlx.tasks.captioning import CnnLstmCaptioner, bundle
 
 
 def random_captioner(tmp_path: Path) -> CnnLstmCaptioner:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vlx.neuron_names.datasets import SceneData
 
 import vlx
 from tests.explanations import CHECK, because, caption_explanation, reason
@@ -14,6 +13,7 @@ from vlx import evaluation, neuron_names, scenes
 from vlx.errors import InputError
 from vlx.evaluation.grounds import METRICS, counted
 from vlx.explanation.reasons import Because
+from vlx.neuron_names.datasets import SceneData
 
 LEFT = np.tile(np.array([True, False]), (4, 2))
 THERE = {"sky": LEFT, "sea": ~LEFT, "dog": LEFT}

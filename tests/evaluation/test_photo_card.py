@@ -10,9 +10,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from vlx.tasks.photos import bundle, scope
-from vlx.tasks.photos.kinds import imagenet
-from vlx.tasks.photos.vocabulary import SPECIAL
 
 from vlx.errors import InputError
 from vlx.evaluation import card, knowledge, photo_card, sheet
@@ -21,6 +18,9 @@ from vlx.evaluation.photo_captions import PERSON, Said, say
 from vlx.evaluation.photo_card import NEAR, ONE, Sources
 from vlx.evaluation.result import Figure, Result
 from vlx.photos import captioned
+from vlx.tasks.photos import bundle, scope
+from vlx.tasks.photos.kinds import imagenet
+from vlx.tasks.photos.vocabulary import SPECIAL
 
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "in", "snow")
 SAID = ("A dog runs on grass", "A cat sleeps on snow", "A dog sleeps in snow")

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
 
 from tests.cli.test_cli import refused, run
 from tests.fakes import tiny_bundle
@@ -26,6 +25,7 @@ from vlx.photos import objects
 from vlx.photos.categories import CATEGORIES_OF, WORDS, named
 from vlx.photos.objects import Outlined, OutlinedData
 from vlx.pictures.placement import Placement
+from vlx.tasks.captioning import CnnLstmCaptioner
 
 VOCABULARY = ["<start>", "<end>", "a", "dog", "and", "car"]
 WIDE, HIGH, CELL = 128, 96, 16  # of a picture and of one cell on it; the model sees half of that: 6 × 8 cells

@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests.answerers import vqa as answerer
@@ -27,6 +26,7 @@ from vlx.pipeline.recommend import recommend
 from vlx.probes.asked import lead, questions
 from vlx.probes.map_trials import Trial, cell_falls, on_cells, tried
 from vlx.protocol.targets import Query, Target, Term, softmax_read, word_target
+from vlx.tasks.classification import Classifier
 
 TEXT = "a red dog on grass"
 COLOURS = ((230, 30, 30), (30, 200, 30), (30, 30, 230))

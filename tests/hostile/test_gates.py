@@ -13,8 +13,6 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from vlx.neuron_names.datasets.files import label_map
-from vlx.neuron_names.dissection.checkpoint import Checkpoint
 
 import vlx
 from tests.explanations import caption_explanation
@@ -22,6 +20,8 @@ from vlx import neuron_names
 from vlx.errors import ImageError, InputError, ModelError, OutputError, VlxError, in_own_words
 from vlx.explanation import schema, storage
 from vlx.files import hdf5, json_files, whole
+from vlx.neuron_names.datasets.files import label_map
+from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.pictures.opening import open_image
 from vlx.protocol.outputs import MEANINGS
 from vlx.protocol.targets import TARGET_KINDS

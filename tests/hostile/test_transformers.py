@@ -13,10 +13,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface import families, loading
-
 import vlx
 from vlx.errors import ModelError
+from vlx.tasks.huggingface import families, loading
 
 
 @pytest.fixture

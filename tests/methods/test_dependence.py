@@ -10,9 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from vlx.errors import ModelError
@@ -21,6 +18,9 @@ from vlx.methods.dependence import partly_cut, refuse_cut, verdicts
 from vlx.protocol.no_grad import part_is_cut, regardless
 from vlx.protocol.targets import Target, Term
 from vlx.protocol.task import Features
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 def prepare(image: Image.Image) -> Tensor:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from tests.fakes import UNITS, VOCABULARY, captioner, picture
 from vlx.pipeline.assemble import BELOW, EMPTY, NOWHERE, UNUSED
 from vlx.report import text
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 def prepare(image: Image.Image) -> Tensor:

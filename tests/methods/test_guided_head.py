@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests.answerers import QUESTION, vqa
@@ -19,6 +18,7 @@ from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.methods.pixels import RULES, pixel_gradients, top_gradients
 from vlx.protocol.targets import Query, Target, word_target
+from vlx.tasks.classification import Classifier
 
 SIDE = 24
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -14,7 +14,7 @@ from vlx import scenes
 from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.methods.hiding import parts
-from vlx.probes import references
+from vlx.pictures import edits
 from vlx.protocol.targets import Query, word_target
 from vlx.report import wording
 
@@ -35,7 +35,7 @@ def test_the_map_is_the_fall_of_each_words_score_part_by_part() -> None:
     assert why.method == "occlusion"
     assert why[0].signed.shape == (8, 8)
     shown = task.prepare(scene.image)
-    median = task.prepare(references.median_picture(scene.image))
+    median = task.prepare(edits.median_picture(scene.image))
     features = task.features(shown[None])
     prediction = task.predict(features, [Query()])[0]
     targets = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
 
 import vlx
 from vlx.errors import ModelError, NoGradient
 from vlx.pipeline import assemble
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
 
 COLOURS = ["red", "green", "blue"]
 RED, GREEN = np.s_[16:48, 16:48], np.s_[72:104, 80:112]  # two squares, on grey

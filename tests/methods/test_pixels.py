@@ -5,8 +5,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
 
 from tests.fakes import SIZE, UNITS, TinyCnn, captioner, picture, slow_score
 from tests.methods.test_relu_rules import Swapped, far, swapped
@@ -17,6 +15,8 @@ from vlx.methods.pixels import RULES, guided_gradcam, pixel_gradients
 from vlx.pictures.placement import Grid
 from vlx.protocol.powers import Sees
 from vlx.protocol.targets import Query, Target, sentence_target, word_target
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 class Net(nn.Module):
@@ -307,7 +307,8 @@ def test_a_task_that_cannot_see() -> None:
         name = "bare"
 
     with pytest.raises(
-        ModelError, match=r"^bare cannot be explained in pixels: Bare has no see\(inputs\).*see vlx\.protocol\.powers\.Sees$"
+        ModelError,
+        match=r"^bare cannot be explained in pixels: Bare has no see\(inputs\).*vlx\.protocol\.powers\.Sees$",
     ):
         pixel_gradients(cast(Any, Bare()), torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
     with pytest.raises(ModelError, match=r"^'resnet50' cannot be explained in pixels: str has no see"):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from vlx.tasks.captioning import Attention
 
 from vlx.explanation import map_check
 from vlx.report import pictures
+from vlx.tasks.captioning import Attention
 
 
 def test_attention_by_sigmoids_is_that_by_tanh() -> None:

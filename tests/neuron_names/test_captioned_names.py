@@ -10,6 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+
+import vlx
+from tests.dissections import Given
+from vlx import neuron_names
+from vlx.errors import ImageError, InputError
 from vlx.neuron_names.datasets import Labelled, open_data
 from vlx.neuron_names.datasets.captions import NO_LABELS, CaptionedPhotos
 from vlx.neuron_names.datasets.lexicon import Lexicon
@@ -19,11 +24,6 @@ from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.words import words
 from vlx.neuron_names.table import DETECTOR_AUC, Concept, UnitName, detects
 from vlx.neuron_names.table.auc import areas, dividing, double_ranks, highest_by_chance, named, spread
-
-import vlx
-from tests.dissections import Given
-from vlx import neuron_names
-from vlx.errors import ImageError, InputError
 from vlx.pictures.placement import Grid
 
 CELLS = (4, 4)

@@ -7,12 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vlx.neuron_names.dissection import dissect
-from vlx.neuron_names.dissection.alignment import quads
-from vlx.neuron_names.dissection.counting import Counter
-from vlx.neuron_names.dissection.labels import Categories, Labels
-from vlx.neuron_names.dissection.thresholds import TopValues
-from vlx.neuron_names.table import Concept, NeuronNames, Tally
 
 from tests.dissections import (
     CONCEPTS,
@@ -29,6 +23,12 @@ from tests.dissections import (
     slow_tally,
 )
 from vlx.errors import InputError, ModelError
+from vlx.neuron_names.dissection import dissect
+from vlx.neuron_names.dissection.alignment import quads
+from vlx.neuron_names.dissection.counting import Counter
+from vlx.neuron_names.dissection.labels import Categories, Labels
+from vlx.neuron_names.dissection.thresholds import TopValues
+from vlx.neuron_names.table import Concept, NeuronNames, Tally
 from vlx.pictures.placement import Grid
 
 QUANTILES = (0.01, 0.05, 0.3)

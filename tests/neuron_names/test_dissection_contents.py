@@ -16,10 +16,6 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from torch import Tensor, nn
-from vlx.neuron_names.datasets import Filed
-from vlx.neuron_names.dissection import dissect
-from vlx.neuron_names.table import NeuronNames
-from vlx.tasks.classification import Classifier
 
 from tests.dissections import same
 from vlx import neuron_names
@@ -27,6 +23,10 @@ from vlx.cli.program import main
 from vlx.errors import InputError, OutputError
 from vlx.files import hdf5
 from vlx.neuron_names import open_data
+from vlx.neuron_names.datasets import Filed
+from vlx.neuron_names.dissection import dissect
+from vlx.neuron_names.table import NeuronNames
+from vlx.tasks.classification import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 N, SIDE = 40, 16

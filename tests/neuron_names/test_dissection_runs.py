@@ -14,6 +14,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+import vlx
+from tests.dissections import COUNTED, Given, Made, made, rectified, same
+from tests.fakes import TinyCnn
+from vlx.errors import InputError, ModelError, OutputError
 from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.datasets.scenes import SceneData
 from vlx.neuron_names.dissection import dissect, dissect_layers
@@ -23,14 +28,9 @@ from vlx.neuron_names.dissection.passes import Passes
 from vlx.neuron_names.dissection.pictures import BLOCK, Pictures
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.table import NeuronNames
-from vlx.tasks.classification import Classifier
-
-import vlx
-from tests.dissections import COUNTED, Given, Made, made, rectified, same
-from tests.fakes import TinyCnn
-from vlx.errors import InputError, ModelError, OutputError
 from vlx.pictures.placement import Grid
 from vlx.protocol.task import Task
+from vlx.tasks.classification import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = Grid((1.5, 1.5), (8.0, 8.0), (4, 4), (32, 32))

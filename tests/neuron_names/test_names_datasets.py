@@ -7,12 +7,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from vlx.neuron_names.datasets import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
-from vlx.neuron_names.datasets.coco import mask_of
 
 from vlx import scenes
 from vlx.errors import InputError
 from vlx.neuron_names import open_data
+from vlx.neuron_names.datasets import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
+from vlx.neuron_names.datasets.coco import mask_of
 from vlx.scenes.export import export, run_lengths
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "photos" / "instances.json"

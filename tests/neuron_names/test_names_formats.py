@@ -10,12 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from vlx.neuron_names.table import Concept, UnitName
 
 from tests.tallies import dissected
 from vlx import neuron_names
 from vlx.errors import InputError, OutputError
 from vlx.neuron_names import NeuronNames, formats, load, read
+from vlx.neuron_names.table import Concept, UnitName
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "netdissect"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the official tables are not there: {REAL}")

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from vlx.neuron_names.datasets import Told, open_data
-from vlx.neuron_names.dissection import working
-from vlx.neuron_names.dissection.run import dissect_layers
-from vlx.neuron_names.dissection.thresholds import TopValues
 
 import vlx
 from tests.fakes import tiny_bundle
 from vlx.cluster.dissecting import _packed, _unpacked
 from vlx.errors import InputError
 from vlx.neuron_names import NeuronNames
+from vlx.neuron_names.datasets import Told, open_data
+from vlx.neuron_names.dissection import working
+from vlx.neuron_names.dissection.run import dissect_layers
+from vlx.neuron_names.dissection.thresholds import TopValues
 
 OPTIONS: dict[str, Any] = {"quantile": (0.01, 0.05), "folds": 2, "batch_size": 16, "labels": None, "compat": None}
 

@@ -14,7 +14,7 @@ import vlx
 from tests import answerers
 from tests.fakes import alike, captioner, picture
 from vlx.folder.sources import Pictures
-from vlx.probes.references import MADE
+from vlx.pictures.edits import MADE
 
 QUICK: dict[str, Any] = {"seen": False, "check": False, "caption": "a dog"}
 ASKED = ["what color is the dog?", "is there a dog?", "a dog"]

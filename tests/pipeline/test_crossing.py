@@ -14,8 +14,8 @@ from tests.fakes import ALL_KINDS, UNITS, VOCABULARY, alike, captioner, picture
 from vlx.errors import Failure
 from vlx.explanation.records import WordExplanation
 from vlx.methods import engine, replay
+from vlx.pictures.edits import MADE
 from vlx.pipeline import batch as explaining
-from vlx.probes.references import MADE
 from vlx.protocol.targets import Prediction
 from vlx.protocol.task import Defaults
 from vlx.tasks.classification import Classifier

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
 
 import vlx
 from vlx.errors import ModelError
 from vlx.pictures.prepare import mean_colour, measure_frame
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
 
 SIDE = 64
 

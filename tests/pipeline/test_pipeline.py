@@ -7,8 +7,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.shared.preparation import Preparation
 
 import vlx
 from tests.fakes import (
@@ -27,10 +25,12 @@ from tests.fakes import (
 )
 from vlx.errors import ModelError
 from vlx.methods.cams import METHODS
+from vlx.pictures.edits import made_of
 from vlx.pipeline.assemble import UNUSED
-from vlx.probes.references import made_of
 from vlx.protocol.targets import Target, Term
 from vlx.protocol.task import Defaults
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.shared.preparation import Preparation
 
 TEXT = "a red dog on grass"
 TOKENS = (3, 4, 6, 8, 9)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests.answerers import vqa
@@ -24,6 +23,7 @@ from vlx.pipeline import recommend as recommending
 from vlx.pipeline.recommend import candidates, decided, fall_of, interval, recommend, sizes
 from vlx.protocol.targets import Query, Target, Term
 from vlx.protocol.task import Defaults
+from vlx.tasks.classification import Classifier
 
 NAMES: Any = [("layercam", "logprob"), ("hirescam", "logprob"), ("gradcam", "logprob")]
 TEXT = "a red dog on grass"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vlx.neuron_names.table import NeuronNames, UnitName
 
 import vlx
 from tests.fakes import captioner, picture
@@ -18,6 +17,7 @@ from vlx.explanation.reasons import Because, Check
 from vlx.language import is_content
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
+from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.pictures.placement import Grid
 from vlx.probes.because import becauses
 from vlx.protocol.targets import Reads, Target, Term

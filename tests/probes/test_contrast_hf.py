@@ -9,15 +9,14 @@ import torch
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.texts import packed, placed, unpacked
-from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
-
 import vlx
 from tests.hf import CAPTION, CAPTIONERS, Tiny, logits, negated, picture, pixels
 from vlx.errors import InputError, UnknownWords
 from vlx.methods import attention, engine
 from vlx.probes.contrast import Contrast, contrasted
 from vlx.protocol.targets import Query, Target, word_target
+from vlx.tasks.huggingface.texts import packed, placed, unpacked
+from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
 
 PAIRS = (  # words of one token and of two, on either side
     *((family, "greenish", "pinkish") for family in CAPTIONERS),

@@ -15,9 +15,10 @@ from tests.answerers import ANSWERS, QUESTION, vqa
 from tests.fakes import Blind, TinyCnn, captioner, picture, prepare, slow_logits, slow_score
 from vlx.errors import InputError
 from vlx.explanation.records import Look
+from vlx.pictures.edits import MADE, made_of
 from vlx.pictures.placement import Grid
 from vlx.probes import other_pictures
-from vlx.probes.references import MADE, elsewhere, made_of
+from vlx.probes.references import elsewhere
 from vlx.protocol.targets import Alternative, Prediction, Query, Target, Term, Word, sentence_target, word_target
 from vlx.protocol.task import Defaults, Features
 from vlx.scenes import HELD_OUT, draw

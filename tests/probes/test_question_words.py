@@ -5,7 +5,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from tests.answerers import ANSWERS, HEADS, QUESTION, WORDS, Own, vqa
@@ -14,6 +13,7 @@ from vlx.methods import engine
 from vlx.probes.question_words import question_words
 from vlx.protocol.powers import Hears
 from vlx.protocol.targets import Target, Term
+from vlx.tasks.vqa import CnnLstmVqa
 
 TERMS = {"one answer": (Term(0, 2),), "contrast": (Term(0, 2), Term(0, 3, -1.0))}
 

@@ -9,19 +9,20 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from tests.answerers import ANSWERS, QUESTION, WORDS, vqa
 from tests.fakes import UNITS, VOCABULARY, Blind, Stepped, TinyCnn, captioner, picture, prepare, slow_score
 from vlx.errors import InputError
 from vlx.evaluation.looking import looking, roc_area
+from vlx.pictures.edits import MADE, made_of
 from vlx.probes import references
-from vlx.probes.references import MADE, References, made_of
+from vlx.probes.references import References
 from vlx.protocol.targets import Prediction, Query, word_target
 from vlx.report import wording
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
 
 # The five made of one picture
 

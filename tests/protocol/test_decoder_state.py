@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.captioning import gru_step, lstm_step, rnn_step
 
 import vlx
 from tests.fakes import UNITS, VOCABULARY, captioner, picture
 from vlx.errors import ModelError
+from vlx.tasks.captioning import gru_step, lstm_step, rnn_step
 
 SIZE = 6
 RNNS: dict[str, tuple[Any, Any]] = {"LSTM": (nn.LSTM, lstm_step), "GRU": (nn.GRU, gru_step), "RNN": (nn.RNN, rnn_step)}

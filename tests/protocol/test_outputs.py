@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.neuron_names.table import NeuronNames, UnitName
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests.heads import Array, classifier, differences, picture, prepare, sigmoid, softmax, vqa
 from vlx.errors import InputError, ModelError
 from vlx.explanation.records import WordExplanation
+from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.protocol import outputs as meanings
 from vlx.protocol.leaves import scores_in
 from vlx.protocol.targets import Query, word_target
+from vlx.tasks.classification import Classifier
 
 RGB = ["red", "green", "blue"]
 

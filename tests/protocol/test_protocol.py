@@ -10,8 +10,8 @@ from tests.fakes import (
     picture,
     prepare,
 )
+from vlx.pictures import edits
 from vlx.pictures.placement import Grid
-from vlx.probes import references
 from vlx.protocol.targets import Alternative, Prediction, Query, Term, Word
 from vlx.protocol.task import Defaults, Features
 
@@ -96,7 +96,7 @@ def test_a_contrast_is_seen_as_a_difference() -> None:
 
     why = vlx.explain(Contrasting(), picture())
     shown = prepare(picture()).double()
-    others = {name: prepare(made).double() for name, made in references.made_of(picture()).items()}
+    others = {name: prepare(made).double() for name, made in edits.made_of(picture()).items()}
     there, gone = (
         float(shown.sum() - (shown**2).sum()),
         {name: float(other.sum() - (other**2).sum()) for name, other in others.items()},

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
 
 import vlx
 from tests.fakes import VOCABULARY, TinyCnn, captioner, decoder, picture, prepare
 from vlx.errors import ModelError
+from vlx.tasks.captioning import CnnLstmCaptioner
 
 HOOKS = (
     "_forward_hooks",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+
 from vlx.tasks.classification import Classifier
 
 TOLD = "behind enc the cells reach no score, another token is read; name an earlier layer"

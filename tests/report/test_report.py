@@ -19,8 +19,8 @@ from rich.console import Console
 
 from tests.explanations import caption_explanation
 from vlx import Explanation, WordExplanation
-from vlx.pictures.placement import Frame, Grid, Placement
-from vlx.report import cells, colour, html, maps, pictures, text, wording
+from vlx.pictures.placement import Frame, Grid, Placement, visible_at
+from vlx.report import colour, html, maps, pictures, text, wording
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 NASTY = "</script><img src=x onerror=alert(1)>\u2028\"'&"
@@ -221,16 +221,18 @@ def placements() -> list[Placement]:
 
 
 @pytest.mark.parametrize("placement", placements())
-def test_painting_at_the_pictures_own_size_is_paint(placement: Placement) -> None:
+def test_what_is_drawn_at_the_pictures_own_size_is_what_is_painted(placement: Placement) -> None:
     values = np.random.default_rng(0).normal(size=placement.grid.shape).astype(np.float32)
-    np.testing.assert_allclose(cells.paint(values, placement, placement.frame.size), placement.paint(values), atol=1e-6)
-    np.testing.assert_array_equal(cells.visible(placement, placement.frame.size), placement.visible())
+    size = placement.frame.size
+    np.testing.assert_array_equal(colour.painted(values, placement, size), placement.paint(values))
+    np.testing.assert_array_equal(colour.painted(values * np.nan, placement, size), np.zeros(size))
+    np.testing.assert_array_equal(visible_at(placement, placement.frame.size), placement.visible())
 
 
 def test_a_smaller_painting_is_the_large_one_seen_from_afar() -> None:
     placement = Placement(Grid((7.5, 7.5), (16.0, 16.0), (8, 8), (128, 128)), Frame.whole((512, 640), (128, 128)))
     values = np.random.default_rng(0).normal(size=(8, 8))
-    small = cells.paint(values, placement, (128, 160))
+    small = colour.painted(values, placement, (128, 160))
     averaged = placement.paint(values).reshape(128, 4, 160, 4).mean((1, 3))
     np.testing.assert_allclose(small, averaged, atol=0.02)
 

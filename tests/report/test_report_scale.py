@@ -16,7 +16,7 @@ from tests.report.test_report import Page, page_data
 from vlx import Explanation, WordExplanation
 from vlx.errors import InputError
 from vlx.explanation.map_check import judged
-from vlx.report import cells, colour, html, maps, pictures, sentences, strength
+from vlx.report import colour, html, maps, pictures, sentences, strength
 
 # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
 EYES: dict[str, Any] = {
@@ -173,7 +173,7 @@ def test_stills_are_the_map_as_the_placement_paints_it() -> None:
     values = np.maximum(why[0].signed, 0)
     still = maps.Painter(why.placement).still(values, float(values.max()))
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(still.partition(",")[2]))).convert("RGBA")).astype(float)
-    share = cells.paint(values, why.placement, (60, 90)) / values.max()
+    share = colour.painted(values, why.placement, (60, 90)) / values.max()
     np.testing.assert_allclose(found[..., 3] / 255, colour.OPACITY * share**colour.RISE, atol=0.06)
     assert np.all(found[:, :15, 3] == 0)  # not seen by the model
     peak = np.unravel_index(share.argmax(), share.shape)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from vlx.neuron_names.datasets import SceneData
 
 import vlx
 from tests.cli.test_cli import refused, run
@@ -15,6 +14,7 @@ from tests.fakes import captioner, tiny_bundle
 from tests.tallies import dissected
 from vlx.errors import InputError
 from vlx.neuron_names import NeuronNames, dissect
+from vlx.neuron_names.datasets import SceneData
 from vlx.pictures.placement import Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.report import units

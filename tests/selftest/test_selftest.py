@@ -14,7 +14,6 @@ import torchvision.models as zoo
 from click.testing import CliRunner
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from tests import answerers, patchy
@@ -30,6 +29,7 @@ from vlx.protocol.task import Features
 from vlx.scenes import draw
 from vlx.selftest import patch_probe, run, trusting
 from vlx.selftest.run import Row, SelfTest, self_test
+from vlx.tasks.classification import Classifier
 
 NAMES = [
     "forced = generated", "split", "no leak", "gradient", "gradients agree", "repeatable", "attention", "mixed",

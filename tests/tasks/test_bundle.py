@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from vlx.tasks.captioning import bundle
-from vlx.tasks.shared import bundle_format as folders
 
 import vlx
 from tests.fakes import picture, tiny_bundle
 from vlx import models
 from vlx.errors import ModelError
 from vlx.scenes.vocabulary import caption_vocabulary
+from vlx.tasks.captioning import bundle
+from vlx.tasks.shared import bundle_format as folders
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
 
 import vlx
 from tests.fakes import (
@@ -26,6 +25,7 @@ from vlx.errors import InputError, UnknownWords
 from vlx.methods import engine
 from vlx.protocol.targets import Prediction, Query, Target, Term
 from vlx.protocol.task import Features
+from vlx.tasks.captioning import CnnLstmCaptioner
 
 
 def ask(task: Any, features: Features, **query: Any) -> list[Prediction]:

@@ -3,7 +3,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
 
 import vlx
 from tests.fakes import (
@@ -17,6 +16,7 @@ from tests.fakes import (
 )
 from vlx.errors import InputError, ModelError
 from vlx.protocol.targets import Target, Term
+from vlx.tasks.captioning import CnnLstmCaptioner
 
 # Models that cannot be explained as they are
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 import vlx
 from vlx.errors import ModelError
 from vlx.methods import engine
 from vlx.protocol.targets import Target, Term
+from vlx.tasks.classification import Classifier
 
 SIZE = 16
 

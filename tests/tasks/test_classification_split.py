@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.protocol.targets import GradientWay, Target, Term
+from vlx.tasks.classification import Classifier
 
 CLASSES = 5
 WAYS: tuple[GradientWay, ...] = ("rows", "batched", "loop")

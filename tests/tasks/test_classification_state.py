@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.classification import Classifier
 
 from vlx.errors import ModelError
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.protocol.targets import GradientWay, Query, Target, Term
+from vlx.tasks.classification import Classifier
 
 CLASSES = 5
 WAYS: tuple[GradientWay, ...] = ("rows", "batched", "loop")

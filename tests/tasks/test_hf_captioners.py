@@ -28,7 +28,7 @@ from tests.hf import (
 )
 from vlx.errors import InputError
 from vlx.methods import attention, cams, engine
-from vlx.probes import references
+from vlx.pictures import edits
 from vlx.protocol.targets import Query, Target, Term, word_target
 
 PROMPT = "a red"
@@ -189,7 +189,7 @@ def test_occlusion_hides_parts_of_the_users_own_model_alike(tiny_models: Tiny, f
     why = vlx.explain(task, picture(), caption=CAPTION, method="occlusion", seen=False)
     tokens = task.tokenizer(CAPTION, add_special_tokens=False)["input_ids"]
     said = task.predict(task.features(pixels(task, picture())), [Query(caption=CAPTION)])[0]
-    median = references.median_picture(picture())
+    median = edits.median_picture(picture())
     shown, empty = pixels(task, picture()), pixels(task, median)
     h, w = why[0].signed.shape
     high, wide = shown.shape[-2] // h, shown.shape[-1] // w

@@ -9,13 +9,12 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.loading import wrap  # noqa: E402
-
 import vlx  # noqa: E402
 from tests.hf import picture  # noqa: E402
 from vlx.errors import ModelError  # noqa: E402
 from vlx.methods import engine  # noqa: E402
 from vlx.protocol.targets import Target, Term  # noqa: E402
+from vlx.tasks.huggingface.loading import wrap  # noqa: E402
 
 VIT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 VIT |= {"image_size": 32, "patch_size": 8, "num_labels": 4}

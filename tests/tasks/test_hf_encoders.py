@@ -10,13 +10,13 @@ import torch
 pytest.importorskip("transformers")
 
 import transformers
-from vlx.tasks.captioning.vision_encoder_decoder import _prefix, adapter
-from vlx.tasks.huggingface.loading import wrap
-from vlx.tasks.huggingface.tiny_words import byte_pairs
 
 import vlx
 from tests.hf import Tiny, picture
 from vlx.errors import InputError, ModelError
+from vlx.tasks.captioning.vision_encoder_decoder import _prefix, adapter
+from vlx.tasks.huggingface.loading import wrap
+from vlx.tasks.huggingface.tiny_words import byte_pairs
 
 VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 VIT |= {"image_size": 32, "patch_size": 8}

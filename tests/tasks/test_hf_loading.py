@@ -15,14 +15,13 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+import vlx  # noqa: E402
+from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.tasks.huggingface import families, loading, refusals  # noqa: E402
 from vlx.tasks.huggingface.families import FAMILIES  # noqa: E402
 from vlx.tasks.huggingface.files import revision_of  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
 from vlx.tasks.huggingface.quiet import quiet  # noqa: E402
-
-import vlx  # noqa: E402
-from vlx.errors import InputError, ModelError  # noqa: E402
 
 Folder = Callable[[str], Path]
 

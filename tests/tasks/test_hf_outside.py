@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vlx.tasks.huggingface.files import check_files
 
 import vlx
 from tests.fakes import tiny_bundle
 from vlx.errors import ModelError
+from vlx.tasks.huggingface.files import check_files
 
 SHARD = "model-00001-of-00001.safetensors"
 

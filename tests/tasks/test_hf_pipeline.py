@@ -17,7 +17,7 @@ from tests.hf import ASKED, CAPTION, CAPTIONERS, FAMILIES, QUESTION, Tiny, logit
 from vlx import neuron_names
 from vlx.errors import InputError
 from vlx.neuron_names.table import NeuronNames
-from vlx.probes import references
+from vlx.pictures import edits
 from vlx.protocol.targets import Query
 
 METHODS = ("gradcam", "hirescam", "layercam", "occlusion", "gradattention", "gradrollout")
@@ -61,7 +61,7 @@ def test_what_was_seen_is_the_stock_models_difference_to_each_reference(tiny_mod
     text = {"caption": CAPTION} if family in CAPTIONERS else {**options(family), "answer": SIDES[family][0]}
     why = vlx.explain(task, picture(), **text, looks=True)
     target = task.predict(task.features(pixels(task, picture())), [Query(**text)])[0]
-    made = references.made_of(picture())
+    made = edits.made_of(picture())
     own = target.tokens[target.tokens.index(-1) + 1 :] if family == "blip-vqa" else target.tokens
 
     def stock(shown: Any, n: int) -> float:
@@ -90,7 +90,7 @@ def test_what_was_seen_is_the_stock_models_difference_to_each_reference(tiny_mod
 def test_what_would_have_been_said_is_read_behind_the_prompt(tiny_models: Tiny, family: str) -> None:
     task = tiny_models.task(family)
     why = vlx.explain(task, picture(), prompt="a red", caption="house at night", looks=True)
-    median = references.median_picture(picture())
+    median = edits.median_picture(picture())
     tokens = task.tokenizer("a red house at night", add_special_tokens=False)["input_ids"]
     said = task.predict(task.features(pixels(task, picture())), [Query(caption=why.text)])[0]
     with torch.no_grad():

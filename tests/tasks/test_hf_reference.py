@@ -10,14 +10,13 @@ import torch
 
 pytest.importorskip("transformers")
 
+from tests.hf import Tiny
+from vlx.methods import engine
+from vlx.protocol.targets import Target, Term
 from vlx.tasks.captioning import blip, git, vision_encoder_decoder
 from vlx.tasks.huggingface.texts import packed
 from vlx.tasks.vqa import blip as blip_vqa
 from vlx.tasks.vqa import blip_matching, vilt
-
-from tests.hf import Tiny
-from vlx.methods import engine
-from vlx.protocol.targets import Target, Term
 
 FILE = Path(__file__).parents[3] / "shared" / "reference" / "tiny_vlms.py"
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="../shared/reference/tiny_vlms.py is not here")

@@ -14,8 +14,6 @@ import torch
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.twin import Twin
-
 import vlx
 from tests.fakes import alike
 from tests.hf import CAPTION, CAPTIONERS, FAMILIES, QUESTION, SHORT, Tiny, logits, options, picture, pixels
@@ -23,6 +21,7 @@ from tests.protocol.test_state import unchanged
 from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.protocol.targets import Query, word_target
+from vlx.tasks.huggingface.twin import Twin
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from PIL import Image
 
 transformers = pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface import tiny  # noqa: E402
-from vlx.tasks.huggingface.families import FAMILIES  # noqa: E402
-from vlx.tasks.huggingface.loading import load  # noqa: E402
-
 from vlx.errors import InputError  # noqa: E402
 from vlx.protocol.targets import Query  # noqa: E402
 from vlx.protocol.task import Task  # noqa: E402
+from vlx.tasks.huggingface import tiny  # noqa: E402
+from vlx.tasks.huggingface.families import FAMILIES  # noqa: E402
+from vlx.tasks.huggingface.loading import load  # noqa: E402
 
 Folder = Callable[[str], Path]
 

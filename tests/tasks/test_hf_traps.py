@@ -11,10 +11,6 @@ from torch import Tensor
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.twin import Given, Twin
-from vlx.tasks.vqa import blip, vilt
-from vlx.tasks.vqa.questions import Runs
-
 import vlx
 from tests.hf import (
     ASKED,
@@ -33,6 +29,9 @@ from tests.hf import (
 from vlx.methods import engine
 from vlx.protocol.targets import Query, Target
 from vlx.selftest.run import SelfTest, self_test
+from vlx.tasks.huggingface.twin import Given, Twin
+from vlx.tasks.vqa import blip, vilt
+from vlx.tasks.vqa.questions import Runs
 
 WRITERS = (*CAPTIONERS, "blip-vqa")
 

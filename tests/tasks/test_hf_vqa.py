@@ -8,8 +8,6 @@ from torch import Tensor
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.texts import packed
-
 from tests.hf import (
     ASKED,
     QUESTION,
@@ -34,6 +32,7 @@ from tests.hf import (
 from vlx.methods import attention, cams, engine
 from vlx.protocol.targets import Query, Target, TargetKind, Term
 from vlx.protocol.task import Features
+from vlx.tasks.huggingface.texts import packed
 
 LABELLED = ("blip-itm", "vilt")
 

@@ -9,15 +9,14 @@ import torch
 
 pytest.importorskip("transformers")
 
-from vlx.tasks.huggingface.loading import wrap
-from vlx.tasks.huggingface.texts import likeliest
-from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
-from vlx.tasks.huggingface.words import words_of
-
 import vlx
 from tests.hf import ASKED, CAPTION, CAPTIONERS, FAMILIES, QUESTION, Tiny, ids, logits, options, picture, pixels
 from vlx.errors import ImageError, InputError, ModelError, UnknownWords
 from vlx.protocol.targets import Query
+from vlx.tasks.huggingface.loading import wrap
+from vlx.tasks.huggingface.texts import likeliest
+from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
+from vlx.tasks.huggingface.words import words_of
 
 
 def cut(tokenizer: Any, text: str) -> tuple[str, list[tuple[str, list[str]]]]:

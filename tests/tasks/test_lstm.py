@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from vlx.tasks.captioning import gru_step, lstm_step, rnn_step
 
 from vlx.errors import ModelError
+from vlx.tasks.captioning import gru_step, lstm_step, rnn_step
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from vlx.tasks.photos.efficientnet import EfficientNetLite, SameConv2d, renamed
 
 from vlx.pictures.receptive_fields import trace_grid
+from vlx.tasks.photos.efficientnet import EfficientNetLite, SameConv2d, renamed
 
 
 @pytest.mark.parametrize(("side", "kernel", "stride"), [(224, 3, 2), (7, 5, 2), (8, 5, 2), (9, 3, 1), (5, 1, 2)])

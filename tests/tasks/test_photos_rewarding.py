@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from tests.tasks.test_photos_training import data, decoder, recipe, trained, untrained
 from vlx.tasks.photos import rewarding
 from vlx.tasks.photos.likeness import Likeness, bleu, grams
 from vlx.tasks.photos.teaching import Detector, Lesson
 from vlx.tasks.photos.vocabulary import END, START
-
-from tests.tasks.test_photos_training import data, decoder, recipe, trained, untrained
 
 __all__ = ["data", "untrained"]  # fixtures
 

@@ -9,6 +9,9 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
+
+import vlx
+from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.tasks.captioning.train import command
 from vlx.tasks.captioning.train import main as drawn
 from vlx.tasks.photos import train as recipes
@@ -16,9 +19,6 @@ from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 from vlx.tasks.photos.network import NEVER, PhotoCnn, PhotoDecoder
 from vlx.tasks.photos.teaching import NONE, Detector, Lesson, losses
 from vlx.tasks.photos.vocabulary import END, START, UNKNOWN, Vocabulary
-
-import vlx
-from vlx.errors import InputError, ModelError, UnknownWords
 
 WORDS = [a + b for a, b in itertools.product("bdfghklmnp", ["ag", "eg", "ig", "og", "ug", "at"])]
 

@@ -12,11 +12,6 @@ import torch
 from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
-from vlx.tasks.photos import scope
-from vlx.tasks.photos.features import Maps
-from vlx.tasks.photos.kinds import Kinds, forms, imagenet
-from vlx.tasks.photos.network import PhotoCnn
-from vlx.tasks.photos.scope import Met, Scope
 
 import vlx
 from benchmarks import light_ground
@@ -28,6 +23,11 @@ from vlx.errors import ModelError
 from vlx.protocol.powers import Scoped
 from vlx.report import figure, text
 from vlx.scenes.likeness import likeness
+from vlx.tasks.photos import scope
+from vlx.tasks.photos.features import Maps
+from vlx.tasks.photos.kinds import Kinds, forms, imagenet
+from vlx.tasks.photos.network import PhotoCnn
+from vlx.tasks.photos.scope import Met, Scope
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 TOLD = "out of scope: to the CNN this is a macaw"

@@ -5,9 +5,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from vlx.tasks.captioning.search import Generated, beam, greedy
 
 from tests.fakes import KINDS, Table, captioner, feature_map
+from vlx.tasks.captioning.search import Generated, beam, greedy
 
 END = 1
 Rows = Callable[[tuple[int, ...]], Sequence[float]]

@@ -7,12 +7,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.shared.text import Writing
 
 import vlx
 from tests.fakes import Table, TinyCnn, picture, prepare
 from vlx.errors import InputError, UnknownWords
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.shared.text import Writing
 
 SPECIALS = ["<pad>", "<start>", "<end>", "<unk>"]
 

@@ -10,11 +10,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import models
-from vlx.neuron_names.dissection import dissect
-from vlx.neuron_names.dissection.layers import Layers
-from vlx.tasks.classification import Classifier
-from vlx.tasks.classification import torchvision as ready
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from tests.answerers import ANSWERS, QUESTION, WORDS, vqa
@@ -22,8 +17,13 @@ from tests.dissections import COUNTED, made, same
 from tests.fakes import TinyCnn, alike, captioner, features_of, picture, prepare
 from vlx.errors import ModelError
 from vlx.methods import engine
+from vlx.neuron_names.dissection import dissect
+from vlx.neuron_names.dissection.layers import Layers
 from vlx.protocol.nested import nested
 from vlx.protocol.targets import GradientWay, Target, Term
+from vlx.tasks.classification import Classifier
+from vlx.tasks.classification import torchvision as ready
+from vlx.tasks.vqa import CnnLstmVqa
 
 WAYS: tuple[GradientWay, ...] = ("rows", "batched", "loop")
 D, SIDE = 8, 4  # width, and pixels of a patch

@@ -5,7 +5,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from tests.answerers import ANSWERS, HEADS, QUESTION, WORDS, Own, head, vqa
@@ -13,6 +12,7 @@ from tests.fakes import SIZE, TinyCnn, feature_map, picture, prepare
 from vlx.errors import InputError, ModelError, UnknownWords
 from vlx.methods import engine
 from vlx.protocol.targets import GradientWay, Query, Target, Term
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 def asked(task: CnnLstmVqa, rows: int = 3) -> list[Target]:

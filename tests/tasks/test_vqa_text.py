@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.vqa import CnnLstmVqa
-from vlx.tasks.vqa.vectors import packed_vector, unpacked_vectors
 
 import vlx
 from tests.fakes import UNITS, TinyCnn, picture, prepare
 from vlx.errors import InputError
+from vlx.tasks.vqa import CnnLstmVqa
+from vlx.tasks.vqa.vectors import packed_vector, unpacked_vectors
 
 ANSWERS = ["yes", "no", "red"]
 WORDS = ["what", "color", "is", "the", "dog"]

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.classification import Classifier
-from vlx.tasks.vqa import CnnLstmVqa
 
 import vlx
 from vlx.errors import ModelError
+from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.classification import Classifier
+from vlx.tasks.vqa import CnnLstmVqa
 
 
 def prepare(image: Image.Image) -> Tensor:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlx.explanation.records import Array, WordExplanation
+from vlx.pictures.placement import visible_at
 from vlx.probes.occlusion import rank_correlation
-from vlx.report import cells
+from vlx.report import colour
 
 SIDE = 64  # pixels of the longer side at which maps of different grids are compared
 DIGITS = 6
@@ -46,10 +47,10 @@ def between(a: WordExplanation, b: WordExplanation) -> MapDifference:
     tall, wide = a.placement.frame.size
     ratio = min(SIDE / max(tall, wide), 1.0)
     size = (max(round(tall * ratio), 1), max(round(wide * ratio), 1))
-    both = cells.visible(a.placement, size) & cells.visible(b.placement, size)
+    both = visible_at(a.placement, size) & visible_at(b.placement, size)
     if not both.any():
         return MapDifference(None, None, note="A and B saw different parts of the picture")
-    one, other = (cells.paint(word.signed, word.placement, size)[both] for word in (a, b))
+    one, other = (colour.painted(word.signed, word.placement, size)[both] for word in (a, b))
     return _of(one, other, _differing(a, b))
 
 

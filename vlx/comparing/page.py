@@ -13,7 +13,8 @@ from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
 from vlx.comparing.words import Side, WordPair
 from vlx.files import templates
 from vlx.language import are_words, shortened
-from vlx.report import cells, colour, pictures, wording
+from vlx.pictures.placement import visible_at
+from vlx.report import colour, pictures, wording
 
 DRAWN = 80  # pairs of words that have their maps on the page; the others are in the table below them
 LISTED = 1000  # rows of that table
@@ -144,8 +145,8 @@ def _under(image: NDArray[np.uint8], side: Side) -> NDArray[np.uint8]:
     """The small picture under what speaks for a word, on a scale that ends at the map's own peak."""
     size = (image.shape[0], image.shape[1])
     heat = np.maximum(side.drawn, 0)
-    muted = colour.hatched(colour.muted(image), cells.visible(side.placement, size))
-    return colour.overlay(muted, cells.paint(heat, side.placement, size), float(heat.max(initial=0.0)))
+    muted = colour.hatched(colour.muted(image), visible_at(side.placement, size))
+    return colour.overlay(muted, colour.painted(heat, side.placement, size), float(heat.max(initial=0.0)))
 
 
 def _share(logprob: float | None) -> str:

@@ -40,7 +40,7 @@ class FigureDict(TypedDict, total=False):
 class Look:
     """What the model makes of other pictures in place of its own, with the same text before the word.
 
-    ``kind`` is the name of a reference made of the picture (`vlx.probes.references.MADE`), "your own", "plain colour"
+    ``kind`` is the name of a reference made of the picture (`vlx.pictures.edits.MADE`), "your own", "plain colour"
     (those of your own that are one colour), "blurred" or "swapped"; for each such picture ``logprobs`` holds the word's
     log-probability in nats (of a contrast: the difference), ``said`` what the model would have said there.
     """

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vlx.methods import dependence, engine
 from vlx.methods.engine import Attribution
+from vlx.pictures.edits import Box, box_around, hidden
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
 PARTS = 8  # parts of the longer side when the map itself is made by hiding
 BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once; what the model makes of them is several times as much
-Box = tuple[int, int, int, int]
 
 
 def parts(size: tuple[int, int], most: int = PARTS) -> Grid:
@@ -44,7 +43,7 @@ def hidden_parts(
     own = [replace(target, row=0) for target in targets]
     scores = engine.scores(task, features.A, own, features.rest)
     weights = torch.cat([dependence.weights(task, features, chunk) for chunk in engine.chunks(features.A, own)])
-    boxes = [box(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
+    boxes = [box_around(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
     left = scores_without(task, inputs, blank, boxes, own, budget)
     falls = (scores - left).T.reshape(len(own), *grid.shape).float()
     return Attribution(scores, weights, falls, -falls, falls.flatten(1).any(1))
@@ -63,20 +62,6 @@ def _scores_of_chunk(
     task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target]
 ) -> Tensor:
     """Scores [boxes, targets] of the picture with each box in turn hidden."""
-    hidden = inputs.repeat(len(boxes), 1, 1, 1)
-    for picture, (top, bottom, left, right) in zip(hidden, boxes, strict=True):
-        square = np.s_[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-        picture[square] = blank[square]
-    seen = task.features(task.place(hidden))
+    seen = task.features(task.place(hidden(inputs, blank, boxes)))
     rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
     return engine.ask(task, seen, rows).view(len(boxes), len(targets))
-
-
-def box(grid: Grid, cell: tuple[int, int], patch: float) -> Box:
-    """(top, bottom, left, right) of the patch around a cell, in pixels of the prepared picture, last ones not in it."""
-    top, bottom, left, right = (
-        round(grid.offset[axis] + grid.stride[axis] * (cell[axis] + sign * patch / 2) + 0.5)
-        for axis in (0, 1)
-        for sign in (-1, 1)
-    )
-    return top, bottom, left, right

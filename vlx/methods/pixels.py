@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.methods.relu_rules import RULES, Rule, choose_rule, ruled
-from vlx.pictures.placement import Frame, Grid, Placement
+from vlx.pictures.placement import Frame, Grid, Placement, triangles
 from vlx.protocol.powers import Sees
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
@@ -227,7 +227,7 @@ def _mixing(frame: Frame, axis: int) -> NDArray[np.float64]:
     place = frame.prepared_at(axis, np.arange(frame.size[axis]))
     reach = max(1.0, 1 / abs(frame.scale[axis]))
     held = np.clip(place, first, stop - 1)
-    weights = np.maximum(0, 1 - np.abs(held[:, None] - pixels) / reach) * ((pixels >= first) & (pixels < stop))
+    weights = triangles(held, len(pixels), reach) * ((pixels >= first) & (pixels < stop))
     weights /= weights.sum(1, keepdims=True)
     weights[~frame.seen(axis)] = 0
     return weights

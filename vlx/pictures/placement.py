@@ -131,8 +131,7 @@ class Placement(_Saved):
         values = np.asarray(cells, np.float64)
         if values.shape != self.grid.shape:
             raise InputError(f"a map of shape {values.shape} cannot be painted: the grid has {self.grid.shape} cells")
-        rows, columns = self._mixing(0), self._mixing(1)
-        return (rows @ values @ columns.T).astype(np.float32)
+        return paint_at(values, self, self.frame.size)
 
     def visible(self) -> NDArray[np.bool_]:
         """Which pixels of the user's picture are in the prepared one, bool [H, W]."""
@@ -142,14 +141,68 @@ class Placement(_Saved):
         """User's pixels → places between the cells; 0 is the centre of the first cell."""
         return (self.frame.prepared_at(axis, pixels) - self.grid.offset[axis]) / self.grid.stride[axis]
 
-    def _mixing(self, axis: int) -> NDArray[np.float64]:
-        """Weights [pixels, cells] of the cells in every pixel along one axis; rows of zeros where nothing was seen."""
-        pixels, cells = self.frame.size[axis], self.grid.shape[axis]
-        place = np.clip(self._cells(axis, np.arange(pixels)), 0, cells - 1)
-        low = np.minimum(place.astype(int), max(cells - 2, 0))
-        weights = np.zeros((pixels, cells))
-        weights[np.arange(pixels), low] = 1 - (place - low)
-        if cells > 1:
-            weights[np.arange(pixels), low + 1] = place - low
-        weights[~self.frame.seen(axis)] = 0
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a placement in two numbers: pixel p of the user's picture lies at cell (p − origin) / step.
+
+    ``pixels`` and ``cells`` are counts; pixels ``first`` … ``stop`` − 1 were seen by the model.
+    """
+
+    origin: float
+    step: float
+    pixels: int
+    cells: int
+    first: int
+    stop: int
+
+    def mixing(self, samples: int) -> NDArray[np.float64]:
+        """Weights [samples, cells] of the cells at ``samples`` even steps along the picture; page.js has a twin.
+
+        Linear between the centres of cells, the outermost held; rows of zeros where nothing was seen.
+        """
+        pixel = (np.arange(samples) + 0.5) * self.pixels / samples - 0.5
+        weights = triangles(np.clip((pixel - self.origin) / self.step, 0, self.cells - 1), self.cells)
+        weights[(pixel < self.first - 0.5) | (pixel > self.stop - 0.5)] = 0
         return weights
+
+
+def axes(placement: Placement) -> tuple[Axis, Axis]:
+    """The vertical and the horizontal axis of a placement."""
+    start, following = placement.centre_of(0, 0), placement.centre_of(1, 1)
+    shown = [placement.frame.seen(axis) for axis in (0, 1)]
+    made = []
+    for axis in (0, 1):
+        seen = np.flatnonzero(shown[axis]) if shown[1 - axis].any() else np.empty(0)
+        first, stop = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)
+        step = following[axis] - start[axis]
+        made.append(Axis(start[axis], step, placement.frame.size[axis], placement.grid.shape[axis], first, stop))
+    return made[0], made[1]
+
+
+def triangles(places: NDArray[Any], count: int, reach: float = 1.0) -> NDArray[np.float64]:
+    """Weights [places, count] of points 0 … count − 1 at each place: 1 at the point itself, 0 from ``reach`` away.
+
+    With a reach of 1 this is linear interpolation, the only one that vlx has.
+
+    >>> triangles(np.array([0.25]), 3)
+    array([[0.75, 0.25, 0.  ]])
+    """
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(count)) / reach)
+
+
+def visible_at(placement: Placement, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels of the picture drawn at ``size`` (H, W) the model saw, bool [H, W]."""
+    rows, columns = (axis.mixing(length).any(1) for axis, length in zip(axes(placement), size, strict=True))
+    return np.logical_and.outer(rows, columns)
+
+
+def paint_at(values: ArrayLike, placement: Placement, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A map [h, w] on the picture drawn at ``size`` (H, W): float32; at the picture's own size it is `Placement.paint`.
+
+    What is not finite stays so in every pixel that it touches.
+    """
+    rows, columns = axes(placement)
+    cells = np.asarray(values, np.float64)
+    painted: NDArray[np.float32] = (rows.mixing(size[0]) @ cells @ columns.mixing(size[1]).T).astype(np.float32)
+    return painted

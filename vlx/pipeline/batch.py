@@ -19,6 +19,7 @@ from vlx.explanation.records import Explanation
 from vlx.methods import attention, engine, registry, subwords
 from vlx.methods.cams import Method
 from vlx.methods.hiding import hidden_parts, parts
+from vlx.pictures.edits import MADE
 from vlx.pictures.placement import Grid, Placement
 from vlx.pipeline import assemble
 from vlx.pipeline.assemble import Shown
@@ -28,7 +29,6 @@ from vlx.probes import references
 from vlx.probes.asked import Asked, Measured, measured, questions
 from vlx.probes.contrast import contrasted
 from vlx.probes.question_words import question_words
-from vlx.probes.references import MADE
 from vlx.probes.zero_maps import tried
 from vlx.protocol.identity import Kept, Latest
 from vlx.protocol.nested import joined, nested

@@ -11,7 +11,8 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.explanation.records import Array, Occlusion
 from vlx.methods import engine
-from vlx.methods.hiding import BUDGET, Box, box, scores_without
+from vlx.methods.hiding import BUDGET, scores_without
+from vlx.pictures.edits import Box, box_around
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
@@ -42,7 +43,7 @@ def occlude(
     grid = features.grid
     if not patch * min(grid.stride) >= 1:
         raise InputError(f"patch={patch} strides of {min(grid.stride):g} pixels hide nothing; it must be larger")
-    boxes = [box(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
+    boxes = [box_around(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
     own = [replace(target, row=0) for target in targets]
     whole = engine.scores(task, features.A, own, features.rest)
     table = (whole - scores_without(task, inputs, blank, boxes, targets, budget)).double().cpu().numpy()

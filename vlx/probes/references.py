@@ -17,20 +17,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError
 from vlx.methods import engine
+from vlx.pictures.edits import made_of, median_picture
 from vlx.pictures.opening import open_image
 from vlx.protocol.identity import Kept
 from vlx.protocol.nested import nested, tensors
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
-MADE = ("median colour", "tiles shuffled", "pixels shuffled", "channels permuted", "inverted")
-TILES = 8  # along each side
 MOST = 1.0  # nats that one reference may count in `looked`
 OUTSIDE = (0.1, 1.5)  # ρ of references whose features are unlike the picture's own
 BATCH = 16  # pictures that the vision part takes at once
@@ -41,52 +39,12 @@ LEAST = 56  # pixels along each side of references at half their size
 _kept, _half = Kept(), Kept()
 
 
-def median_picture(picture: Image.Image) -> Image.Image:
-    """A picture of the same size in the picture's median colour, channel by channel."""
-    return _like(picture, np.broadcast_to(np.median(np.asarray(picture), (0, 1)), np.asarray(picture).shape))
-
-
 def filling(picture: Image.Image, own: "References | None" = None) -> Image.Image:
     """What hidden parts of a picture are filled with: its median colour, or the first picture of the user's own.
 
     The user's picture is resized to this one's size.
     """
     return median_picture(picture) if own is None else own.pictures[0].resize(picture.size)
-
-
-def made_of(picture: Image.Image) -> dict[str, Image.Image]:
-    """The five references made of one picture [H, W], by name; those that come out as the picture itself are left out.
-
-    What is shuffled is fixed by the picture alone; no random state is touched. Tiles are 1/8 of each side; the pixels
-    that remain at the right and the bottom stay where they are.
-
-    >>> list(made_of(Image.new("RGB", (64, 64), "red")))
-    ['channels permuted', 'inverted']
-    """
-    pixels = np.asarray(picture)
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:8], "little"))
-    made = {
-        "median colour": np.asarray(median_picture(picture)),
-        "tiles shuffled": _tiles_shuffled(pixels, rng),
-        "pixels shuffled": rng.permutation(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape),
-        "channels permuted": np.roll(pixels, 1, 2),
-        "inverted": 255 - pixels,
-    }
-    return {name: _like(picture, one) for name, one in made.items() if not np.array_equal(one, pixels)}
-
-
-def _tiles_shuffled(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    height, width = (side // TILES for side in pixels.shape[:2])
-    whole = pixels[: TILES * height, : TILES * width]
-    tiles = whole.reshape(TILES, height, TILES, width, -1).swapaxes(1, 2).reshape(TILES**2, height, width, -1)
-    mixed = rng.permutation(tiles).reshape(TILES, TILES, height, width, -1).swapaxes(1, 2)
-    found = pixels.copy()
-    found[: TILES * height, : TILES * width] = mixed.reshape(whole.shape)
-    return found
-
-
-def _like(picture: Image.Image, pixels: NDArray[Any]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(pixels, np.uint8), picture.mode)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ from functools import cache
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vlx.explanation.records import Array, Explanation, WordExplanation
+from vlx.pictures.placement import Placement, paint_at
 from vlx.report import answers
 
 STEPS = 64
@@ -103,3 +104,11 @@ def hatched(image: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDArray[np.
     faded = 0.3 * image[hidden].mean(1, keepdims=True) + 0.7 * 236
     marked[hidden] = np.where(lines[hidden][:, None], 0.45 * faded + 0.55 * 120, faded).round()
     return marked
+
+
+def painted(values: ArrayLike, placement: Placement, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A map [h, w] on the picture drawn at ``size`` (H, W), as `vlx.pictures.placement.paint_at`.
+
+    A value that is not finite counts as 0 here; the explanation keeps it.
+    """
+    return paint_at(np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0), placement, size)

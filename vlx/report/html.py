@@ -1,8 +1,8 @@
 """The page: one self-contained HTML file, no network, everything from the user escaped.
 
 All words are written here, by Jinja with autoescape; the script gets numbers only. Maps travel as their native grids
-and the script paints them by `cells.Axis`, so a map on the page lies where `Placement.paint` puts it. The picture is
-there once; small stills of the maps lie over it where no script runs, and in print.
+and the script paints them by `placement.Axis`, so a map on the page lies where `Placement.paint` puts it. The
+picture is there once; small stills of the maps lie over it where no script runs, and in print.
 """
 
 import json

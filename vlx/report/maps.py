@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.explanation.records import Array
-from vlx.pictures.placement import Placement
-from vlx.report import cells, colour
+from vlx.pictures.placement import Placement, axes
+from vlx.report import colour
 
 STILL = 112  # longest side of a still, in pixels; browsers draw it larger, smoothly
 STEPS = {"i1": 127, "i2": 32767}
@@ -43,7 +43,7 @@ class Painter:
         height, width = placement.frame.size
         ratio = min(STILL / max(height, width), 1.0)
         size = max(round(height * ratio), 1), max(round(width * ratio), 1)
-        rows, columns = cells.axes(placement)
+        rows, columns = axes(placement)
         self._rows, self._columns = rows.mixing(size[0]), columns.mixing(size[1]).T
 
     def still(self, values: Array, top: float, fade: float = 1.0) -> str:

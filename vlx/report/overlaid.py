@@ -11,8 +11,8 @@ from vlx.errors import InputError, in_own_words
 from vlx.explanation.records import Array, WordExplanation
 from vlx.language import shortened
 from vlx.pictures.opening import open_image
-from vlx.pictures.placement import Frame, Grid, Placement
-from vlx.report import cells, colour, options
+from vlx.pictures.placement import Frame, Grid, Placement, visible_at
+from vlx.report import colour, options
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -58,7 +58,7 @@ def overlay(
     painted = _painted(finite, own, (pixels.shape[0], pixels.shape[1]))
     shown = colour.muted(pixels) if muted else pixels
     if own is not None:
-        shown = colour.hatched(shown, cells.visible(own, (pixels.shape[0], pixels.shape[1])))
+        shown = colour.hatched(shown, visible_at(own, (pixels.shape[0], pixels.shape[1])))
     ramps = options.ramps(used, signed=bool((finite < 0).any()))
     return Image.fromarray(colour.diverging(shown, painted, end, ramps, strength))
 
@@ -69,7 +69,7 @@ def _painted(values: Array, placement: Placement | None, size: tuple[int, int]) 
         if values.shape == size:
             return values
         shape = (values.shape[0], values.shape[1])
-        return cells.paint(values, Placement(Grid.half_pixel(shape, size), Frame.whole(size, size)), size)
+        return colour.painted(values, Placement(Grid.half_pixel(shape, size), Frame.whole(size, size)), size)
     if not isinstance(placement, Placement):
         raise InputError(f"placement must be that of an explanation (word.placement), got {type(placement).__name__}")
     height, width = placement.frame.size
@@ -79,7 +79,7 @@ def _painted(values: Array, placement: Placement | None, size: tuple[int, int]) 
             "shape; give the picture that was explained, at any size"
         )
     if values.shape == tuple(placement.grid.shape):
-        return cells.paint(values, placement, size)
+        return colour.painted(values, placement, size)
     if values.shape == size:
         return values
     raise InputError(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vlx.explanation.records import Explanation, WordExplanation
-from vlx.report import answers, cells, colour, maps, pictures, sentences, strength, wording
+from vlx.pictures.placement import axes
+from vlx.report import answers, colour, maps, pictures, sentences, strength, wording
 from vlx.report.items import Item, first
 
 GUIDED_SIDE = 400
@@ -221,7 +222,7 @@ def _data(why: Explanation, items: Sequence[Item]) -> dict[str, Any]:
         "grid": list(why.placement.grid.shape),
         "axes": [
             {"origin": axis.origin, "step": axis.step, "first": axis.first, "stop": axis.stop}
-            for axis in cells.axes(why.placement)
+            for axis in axes(why.placement)
         ],
         "words": sum(item.kind in ("word", "other") for item in items),
         "first": first(items[: len(why.words)]),

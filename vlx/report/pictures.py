@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.explanation.records import Array, Explanation, WordExplanation
-from vlx.pictures.placement import Frame
-from vlx.report import cells, colour
+from vlx.pictures.placement import Frame, visible_at
+from vlx.report import colour
 
 Pixels = NDArray[np.uint8]
 
@@ -33,7 +33,7 @@ class Drawn:
     def of(cls, why: Explanation, side: int) -> "Drawn":
         """Shrink the explanation's picture until its longer side is at most ``side`` pixels."""
         small = shrunk(why, side)
-        visible = cells.visible(why.placement, (small.shape[0], small.shape[1]))
+        visible = visible_at(why.placement, (small.shape[0], small.shape[1]))
         return cls(why, colour.hatched(small, visible), colour.hatched(colour.muted(small), visible))
 
     def under(
@@ -50,7 +50,7 @@ class Drawn:
         return colour.diverging(self.muted, self._painted(values), top, ramps, colour.OPACITY * fade)
 
     def _painted(self, values: Array) -> Array:
-        return cells.paint(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
+        return colour.painted(values, self.why.placement, (self.muted.shape[0], self.muted.shape[1]))
 
 
 def size(why: Explanation, side: int) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def shown(why: Explanation, side: int) -> str:
     small = shrunk(why, side)
     seen = [why.placement.frame.seen(axis).all() for axis in (0, 1)]
     if not all(seen):
-        small = colour.hatched(small, cells.visible(why.placement, (small.shape[0], small.shape[1])))
+        small = colour.hatched(small, visible_at(why.placement, (small.shape[0], small.shape[1])))
     return address(small)
 
 
@@ -84,7 +84,7 @@ def guided(words: Sequence[WordExplanation], size: tuple[int, int], top: float) 
 
     maps = [pixels.on_picture(_finite(word.guided), _shrunk(word.placement.frame, size)) for word in words]
     return [
-        colour.hatched(pixels.shown(_of_three(one), top or 1.0), cells.visible(word.placement, size))
+        colour.hatched(pixels.shown(_of_three(one), top or 1.0), visible_at(word.placement, size))
         for one, word in zip(maps, words, strict=True)
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from vlx.evaluation.result import wilson
 from vlx.explanation.records import Explanation, Look, WordExplanation
 from vlx.language import are_words
-from vlx.probes.references import MADE
+from vlx.pictures.edits import MADE
 
 UNITS = {
     "value": "units of the value",

@@ -7,17 +7,15 @@ model is asked, they are asked questions of other lengths.
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.methods import engine
+from vlx.pictures.edits import unlike
 from vlx.protocol.targets import Prediction, Query, Target, word_target
 from vlx.protocol.task import Features, Task
-
-GRAIN = 12  # pixels of a blotch of the noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +32,11 @@ class Guest:
 
 def guests(task: Task, picture: Image.Image, query: Query) -> tuple[Guest, ...]:
     """The picture and four others of its size, each run by itself, one after the other."""
-    pictures = (picture, *others(picture))
+    pictures = (picture, *unlike(picture))
     first = _alone(task, picture, query)
     queries = _queries(task, first.features, query)
     found = [_alone(task, other, queries[n % len(queries)]) for n, other in enumerate(pictures[1:], 1)]
     return (first, *found)
-
-
-def others(picture: Image.Image) -> tuple[Image.Image, ...]:
-    """Four pictures of the same size that a model should not take for this one; never drawn at random."""
-    noise = np.random.default_rng(0).integers(0, 256, (*(side // GRAIN + 1 for side in picture.size[::-1]), 3))
-    red, green, blue = picture.split()
-    soft = Image.fromarray(noise.astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
-    turned = picture.transpose(Image.Transpose.ROTATE_180)
-    return soft, turned, Image.merge("RGB", (blue, red, green)), ImageOps.mirror(ImageOps.invert(picture))
 
 
 def _queries(task: Task, features: Features, query: Query) -> list[Query]:

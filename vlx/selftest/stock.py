@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import torch
 
+from vlx.pictures.edits import unlike
 from vlx.protocol.powers import Said, Stocked
 from vlx.protocol.targets import Prediction, Word
 from vlx.selftest.checks import SILENT, Case
-from vlx.selftest.guests import others
 from vlx.selftest.result import Row, idle, row, unproven
 
 ONE = 1e-3  # how near to 1 the outputs of a row must add up to be probabilities
@@ -70,7 +70,7 @@ def _outputs(case: Case) -> Row:
     name = "outputs"
     if not isinstance(case.task, Stocked):
         return idle(name, "the task has no `stock` call, which shows what the model gives")
-    pictures = (case.picture, *others(case.picture))
+    pictures = (case.picture, *unlike(case.picture))
     said = [case.task.stock(picture, case.guests[0].query) for picture in pictures[:3]]
     rows = [one.outputs for one in said if one.outputs is not None]
     if not rows:

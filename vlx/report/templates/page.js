@@ -1,6 +1,6 @@
 "use strict";
 
-// Weights of cells at `samples` even steps along one axis: the twin of cells.Axis.mixing.
+// Weights of cells at `samples` even steps along one axis: the twin of placement.Axis.mixing.
 function mixing(axis, pixels, cells, samples) {
   const low = new Int32Array(samples), part = new Float64Array(samples), seen = new Uint8Array(samples);
   for (let k = 0; k < samples; k++) {
