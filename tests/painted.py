@@ -17,12 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 import vlx
-from vlx.geometry import Grid
+from vlx.pictures.placement import Grid
+from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.task import Defaults, Features
 from vlx.scenes.painter import Pose
 from vlx.scenes.questions import Question
 from vlx.scenes.scene import Scene, SceneObject
 from vlx.scenes.world import KINDS
-from vlx.task import Alternative, Defaults, Features, Prediction, Query, Reads, Target, Term, Word
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
