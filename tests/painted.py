@@ -31,13 +31,13 @@ Cell = tuple[int, int]
 
 SIDE, HIGH, CELLS, CELL = 128, 64, (4, 8), 16
 WEIGHTS = {  # of each word for red, green and blue; all other words have none
-    "red": (4.0, 0.0, 0.0),
+    "red": (4.0, 0.13, -0.27),
     "house": (3.0, -1.0, 0.5),
-    "blue": (0.0, 0.0, 4.0),
+    "blue": (-0.11, 0.23, 4.0),
     "tree": (-1.0, 0.5, 3.0),
     "striped": (0.5, 2.0, 1.0),
-    "meadow": (0.0, 9.0, -1.0),
-    "beach": (-1.0, 8.0, 0.0),
+    "meadow": (0.17, 9.0, -1.0),
+    "beach": (-1.0, 8.0, 0.19),
     "car": (-3.0, -2.0, -2.0),
 }
 WORDS = ["a", "and", "in", "on", *WEIGHTS]
@@ -52,10 +52,12 @@ def rectangle(top: float, bottom: float, left: float, right: float) -> Mask:
 
 
 def painting(ground: tuple[int, int, int], *blobs: tuple[Cell, tuple[int, int, int]]) -> Image.Image:
-    """A plain picture with some cells in other colours."""
+    """A picture with some cells in other colours; a little unrest, so that no two places are quite alike."""
+    unrest = np.random.default_rng(sum(ground)).integers(-3, 4, (HIGH, SIDE, 3)).repeat(2, 0)
     pixels = np.full((SIDE, SIDE, 3), ground, np.uint8)
     for (i, j), colour in blobs:
         pixels[rectangle(i, i + 1, j, j + 1)] = colour
+    pixels = (pixels + unrest).clip(0, 255).astype(np.uint8)
     return Image.fromarray(pixels)
 
 
