@@ -97,7 +97,7 @@ def painted() -> dict[int, Scene]:
     left = painting(GREY, ((1, 5), (240, 70, 80)), ((3, 1), (60, 250, 80)), ((2, 2), (60, 70, 230)))
     right = painting((50, 40, 30), ((0, 6), (200, 40, 30)), ((2, 0), (50, 210, 30)), ((1, 3), (50, 40, 255)))
     house, tree = rectangle(1, 2, 4, 6), rectangle(2, 3, 4, 8)
-    car, bush = rectangle(0, 3, 0, 6.5), rectangle(0, 1, 6, 8)
+    car, bush = rectangle(0, 3, 0, 6), rectangle(0, 1, 6, 8)
     parts = [
         Question(f"is there {name}?", "red", "part", (line((1, 5), down, across),))
         for name, (down, across) in {"one": (12, 0), "two": (-12, 0), "three": (24, 0), "four": (0, 12)}.items()
@@ -159,7 +159,7 @@ class Painted:
     defaults = Defaults("layercam", "logit", "batched")
 
     def __init__(self, kind: str = "captioning") -> None:
-        self.kind = kind
+        self.kind, self.rivals = kind, True
         self.labels = WORDS if kind == "captioning" else ANSWERS
         self.asked: list[str] = []
 
@@ -210,8 +210,9 @@ class Painted:
         said = list(tokens) if self.kind == "captioning" else [others[0].token]
         if query.answer is not None:
             said = [ANSWERS.index(query.answer)]
+        told = others if self.rivals else ()
         words = tuple(
-            Word(self.labels[token], (Term(step, token),), logprobs[token], others) for step, token in enumerate(said)
+            Word(self.labels[token], (Term(step, token),), logprobs[token], told) for step, token in enumerate(said)
         )
         return Prediction(" ".join(word.label for word in words), words, tokens)
 
