@@ -11,7 +11,7 @@ from tests.painted import ANSWERS, Painted, answers, as_seen, logprobs, painted,
 from vlx import evaluation
 from vlx.evaluation import Result
 from vlx.evaluation.looking import roc_area
-from vlx.probes.references import made_of
+from vlx.pictures.edits import made_of
 from vlx.scenes.scene import Scene
 
 MADE, OTHERS = "looked, references of the picture", "looked, other scenes"
