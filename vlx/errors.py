@@ -63,10 +63,6 @@ class NoGradient(ModelError):
     """A model whose own code lets no gradient through to its feature map, though its scores rest on it."""
 
 
-class UnusedFeatureMap(VlxError, UserWarning):
-    """A warning: the target does not depend on the feature map, so its map is zero everywhere."""
-
-
 @dataclass(frozen=True)
 class Failure:
     """What stands in the place of a picture that could not be explained: its ``name`` and the ``error``.
