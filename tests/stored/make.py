@@ -1,4 +1,4 @@
-"""What vlx wrote on 2026-11-27, to be read by every later version; see `tests/test_stored.py`.
+"""What vlx wrote on 2026-11-27, to be read by every later version; see `tests/explanation/test_stored.py`.
 
 Each file is written once and never again: a later one would only prove that this version reads what this version
 writes. ``python -m tests.stored.make FOLDER`` shows how they were made (at commit f5f890b).

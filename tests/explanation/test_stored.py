@@ -10,7 +10,7 @@ import vlx
 from tests.stored.make import facts, table_facts
 from vlx import neuron_names
 
-STORED = Path(__file__).resolve().with_name("stored")
+STORED = Path(__file__).resolve().parents[1] / "stored"
 FACTS: dict[str, dict[str, Any]] = json.loads((STORED / "facts.json").read_text(encoding="utf-8"))
 
 
