@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import vlx
@@ -46,8 +47,13 @@ class Outsider:
         return [Prediction("bright", (word,), (0,)) for _ in queries]
 
     def scores(self, A: Tensor, targets: Any, rest: Any = None) -> Tensor:
-        assert rest is not None
-        return torch.stack([2 * A[t.row].sum() + 0 * rest[t.row] for t in targets])
+        return torch.stack([(2 + rest[t.row]) * A[t.row].sum() for t in targets])
+
+
+def told(image: Image.Image) -> float:
+    """What the outsider's score is of a picture."""
+    shown = prepare(image).double()
+    return float((2 + shown.mean()) * shown.sum())
 
 
 def test_the_protocol_is_all_it_takes() -> None:
@@ -55,9 +61,12 @@ def test_the_protocol_is_all_it_takes() -> None:
     for images in ([picture()], [picture(1), picture(2)]):
         for why, image in zip(vlx.explain_many(task, images), images, strict=True):
             shown = prepare(image)
-            assert why["bright"].score == pytest.approx(2 * float(shown.sum()), rel=1e-4, abs=1e-3)
-            assert np.allclose(why[0].signed, 2 * shown.sum(0).numpy(), atol=1e-5)
-            assert np.allclose(why[0].weights, [2, 2, 2])
+            weight = 2 + float(shown.mean())  # its own, whatever is beside it in the batch
+            assert why["bright"].score == pytest.approx(told(image), rel=1e-4, abs=1e-3)
+            assert np.allclose(why[0].signed, weight * shown.sum(0).numpy(), atol=1e-5)
+            assert np.allclose(why[0].weights, [weight] * 3)
+            owed = {name: -0.5 - told(other) for name, other in references.made_of(image).items()}
+            assert why[0].seen_by == pytest.approx(owed, rel=1e-4, abs=1e-2)
             assert "made by hand" in why.notes
             assert "no receptive field was found; cells are placed by the half-pixel rule" in why.notes
             assert why.provenance["layer"] == "pixels"
