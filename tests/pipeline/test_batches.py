@@ -106,9 +106,7 @@ def test_the_lead_of_a_rival_is_over_the_answer_too() -> None:
 def test_a_contrast_is_against_what_was_named_and_each_side_stands_alone() -> None:
     task = heads.vqa(3, lambda z: z, RGB)
     z = scores(task)
-    why = vlx.explain(
-        task, heads.picture(), question="what", answer="blue", instead_of="red", target="logit", **QUICK
-    )
+    why = vlx.explain(task, heads.picture(), question="what", answer="blue", instead_of="red", target="logit", **QUICK)
     assert (why.text, why.instead_of) == ("blue", "red")
     assert why[0].score == pytest.approx(z["blue"] - z["red"])
     assert {other.text: other[0].score for other in why.others} == pytest.approx({"blue": z["blue"], "red": z["red"]})
@@ -118,7 +116,7 @@ def test_every_picture_has_the_notes_that_are_its_own() -> None:
     task = captioner("state", max_words=2, notes=("made by hand",))
     clear = picture(0).convert("RGBA")
     clear.putalpha(Image.new("L", clear.size, 200))
-    captions = ["a dog", "a zebra", None]
+    captions: Any = ["a dog", "a zebra", None]
     plain, strange, said = vlx.explain_many(task, [clear, picture(1), picture(2)], caption=captions, **QUICK)
     assert plain.notes == ("made by hand", "transparent parts shown on white")
     assert strange.notes == ("made by hand", "scored as <unk>, not in the vocabulary: zebra")

@@ -65,7 +65,7 @@ def test_the_protocol_is_all_it_takes() -> None:
             assert why["bright"].score == pytest.approx(told(image), rel=1e-4, abs=1e-3)
             assert np.allclose(why[0].signed, weight * shown.sum(0).numpy(), atol=1e-5)
             assert np.allclose(why[0].weights, [weight] * 3)
-            owed = {name: -0.5 - told(other) for name, other in references.made_of(image).items()}
+            owed = {name: -0.5 - told(other) for name, other in edits.made_of(image).items()}
             assert why[0].seen_by == pytest.approx(owed, rel=1e-4, abs=1e-2)
             assert "made by hand" in why.notes
             assert "no receptive field was found; cells are placed by the half-pixel rule" in why.notes

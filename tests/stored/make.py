@@ -26,7 +26,7 @@ def explanations() -> dict[str, vlx.Explanation]:
     """A caption with reasons, and a contrast of answers, of one drawn picture."""
     picture = scenes.draw(SEED).image.resize((48, 40))
     captioner, answerer = vlx.load("scenes/captioner"), vlx.load("scenes/vqa")
-    asked = {"question": "what color is the umbrella?", "answer": "red", "instead_of": "blue"}
+    asked: dict[str, Any] = {"question": "what color is the umbrella?", "answer": "red", "instead_of": "blue"}
     said = vlx.explain(captioner, picture, caption="red umbrella", names="shipped", words=["umbrella"], looks=True)
     contrast = vlx.explain(answerer, picture, **asked, occlusion=True, target="logit")
     return {
@@ -46,7 +46,10 @@ def tables() -> dict[str, neuron_names.NeuronNames]:
     """Names that were counted, and names from captions."""
     shipped = neuron_names.shipped(vlx.load("photos/captioner"))
     listed = tuple(shipped.candidates(unit) for unit in range(WORDS))
-    about = {name: shipped.about[name] for name in ("model", "layer", "metric", "images") if name in shipped.about}
+    about: dict[str, Any] = {
+        name: shipped.about[name] for name in ("model", "layer", "metric", "images") if name in shipped.about
+    }
+    assert shipped.activity is not None
     activity = replace(shipped.activity, examples=shipped.examples[:WORDS], means=shipped.means[:WORDS])
     return {"counted": dissected(), "words": replace(shipped, listed=listed, about=about, activity=activity)}
 

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 import transformers
 
 import vlx
-from tests.hf import Tiny, picture
+from tests.hf import Tiny, grid, picture
 from vlx.errors import InputError, ModelError
 from vlx.tasks.captioning.vision_encoder_decoder import _prefix, adapter
 from vlx.tasks.huggingface.loading import wrap
@@ -35,8 +35,8 @@ PAIRS = [
 words = cache(byte_pairs)
 
 
-def joined(encoder: str, decoder: str) -> Any:
-    """A task of random networks."""
+def joined(encoder: str, decoder: str, size: tuple[int, int] | None = None) -> Any:
+    """A task of random networks, for pictures of ``size`` (H, W), by default square."""
     end = words().eos_token_id
     ids: dict[str, Any] = {"vocab_size": len(words()), "bos_token_id": end, "eos_token_id": end}
     if decoder == "GPT2":
@@ -51,7 +51,8 @@ def joined(encoder: str, decoder: str) -> Any:
         }
     else:
         ids |= {**BART, "max_position_embeddings": 64, "pad_token_id": end, "forced_eos_token_id": None}
-    see = getattr(transformers, f"{encoder}Config")(**(SWIN if "Swin" in encoder else VIT))
+    settings = {**(SWIN if "Swin" in encoder else VIT), **({} if size is None else {"image_size": size})}
+    see = getattr(transformers, f"{encoder}Config")(**settings)
     tell = getattr(transformers, f"{decoder}Config")(**ids)
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(see, tell)
     config.decoder_start_token_id = config.pad_token_id = config.eos_token_id = end
@@ -61,8 +62,9 @@ def joined(encoder: str, decoder: str) -> Any:
     model.generation_config = transformers.GenerationConfig(
         decoder_start_token_id=end, bos_token_id=end, eos_token_id=end, pad_token_id=end
     )
-    size = {"height": see.image_size, "width": see.image_size}
-    return wrap(model, (transformers.ViTImageProcessor(size=size), words()), name=f"{encoder}+{decoder}")
+    height, width = size or (see.image_size, see.image_size)
+    processor = transformers.ViTImageProcessor(size={"height": height, "width": width})
+    return wrap(model, (processor, words()), name=f"{encoder}+{decoder}")
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
@@ -71,6 +73,27 @@ def test_every_encoder_and_decoder_passes(encoder: str, decoder: str) -> None:
     assert found.passed, str(found)
     assert [found[name].value for name in ("patch probe", "patch probe 3:2")] == [1, 1]
     assert found["attention"].passed
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32)], ids=["wide", "tall"])
+@pytest.mark.parametrize(("encoder", "family"), [("ViT", "vit-gpt2"), ("Swinv2", "swin-bert")])
+def test_cells_of_a_tower_that_is_not_square_lie_where_their_patches_do(
+    encoder: str, family: str, size: tuple[int, int]
+) -> None:
+    """Every tiny tower is square: (h, w) for (w, h) showed in none of them."""
+    task = joined(encoder, "GPT2", size)
+    shown = task.place(task.prepare(picture())[None])
+    assert shown.shape[-2:] == size
+    features = task.features(shown)
+    cells = (size[0] // 8, size[1] // 8)
+    assert (features.A.shape[-2:], features.grid.shape) == (cells, cells)
+    with torch.no_grad():
+        tokens = task.model.encoder(shown).last_hidden_state
+    assert torch.equal(features.A[0], grid(task, family, tokens, shown))
+    why = vlx.explain(task, picture(1, 60, 40), caption="a greenish house", seen=False, check=False)
+    assert {word.signed.shape for word in why} == {cells}
+    found = task.self_test(picture(), caption="a greenish house", cells=8)
+    assert [found[name].value for name in ("patch probe", "patch probe 3:2")] == [1, 1]
 
 
 @pytest.mark.parametrize("decoder", ["GPT2", "Roberta", "MBart"])
