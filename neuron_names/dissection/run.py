@@ -1,8 +1,8 @@
 """`dissect`: names for the units of a feature map, from pictures whose every pixel is labelled."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -11,20 +11,18 @@ from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.passes import Passes, Progress, silently
+from vlx.neuron_names.dissection.options import Options, OptionsDict
+from vlx.neuron_names.dissection.passes import Passes
 from vlx.neuron_names.dissection.pictures import Pictures
 from vlx.neuron_names.dissection.shares import Elsewhere, share
 from vlx.neuron_names.dissection.spill import Spill
-from vlx.neuron_names.dissection.words import LEAST, name_by_captions
+from vlx.neuron_names.dissection.words import name_by_captions
 from vlx.neuron_names.table import NeuronNames
 from vlx.protocol.task import Task
 
-QUANTILE = 0.005  # Network Dissection, section 3.2
-FOLDS = 4
-
 
 @in_own_words("the dissection cannot be made", ModelError)
-def dissect(task: Task, data: ConceptData | str | Path, **options: Any) -> NeuronNames:
+def dissect(task: Task, data: ConceptData | str | Path, **options: Unpack[OptionsDict]) -> NeuronNames:
     """Name the units of ``task``'s feature map A by the concepts of ``data``: Network Dissection (1704.05796), exact.
 
     ``data``: labelled pictures, or their name, as `vlx.neuron_names.open_data` takes it: "scenes:2000", a folder.
@@ -57,127 +55,61 @@ def dissect_layers(
     data: ConceptData | str | Path,
     layers: Mapping[str, nn.Module] | None,
     *,
-    quantile: float | Sequence[float] = QUANTILE,
-    folds: int = FOLDS,
-    labels: tuple[int, int] | None = None,
-    compat: str | None = None,
-    batch_size: int = 16,
-    checkpoint: str | Path | None = None,
-    spill: str | Path | None = None,
-    least: int | None = None,
-    progress: Progress = silently,
     elsewhere: Elsewhere | None = None,
+    **options: Unpack[OptionsDict],
 ) -> dict[str, NeuronNames]:
     """As `dissect`, for several layers of the vision part (modules by name) in the same passes.
 
     ``elsewhere``: other processes that run the model and count (`vlx.cluster`); the table is the same to the bit.
     """
-    if compat not in (None, "lite"):
-        raise InputError(f"compat={compat!r}; known is 'lite', or leave it out")
-    if spill is not None and elsewhere is not None:
+    wish = Options.of(options)
+    if wish.spill is not None and elsewhere is not None:
         raise InputError("spill: maps are set aside by one process alone; leave it out where several work")
     data = open_data(data)
     process.settle()
     if isinstance(data, Told):
-        given = {
-            "compat": compat,
-            "labels": labels,
-            "spill": spill,
-            "quantile": quantile if quantile != QUANTILE else None,
-        }
-        _refuse(data, {name for name, value in given.items() if value is not None}, "for pictures with masks")
-        least = LEAST if least is None else least
-        return name_by_captions(
-            task,
-            data,
-            layers,
-            folds=folds,
-            least=least,
-            checkpoint=checkpoint,
-            progress=progress,
-            elsewhere=elsewhere,
-        )
-    _refuse(data, {"least"} if least is not None else set(), "for captioned pictures")
-    passes, settings = begun(
-        task,
-        data,
-        layers,
-        quantile=quantile,
-        folds=folds,
-        labels=labels,
-        compat=compat,
-        batch_size=batch_size,
-        spill=spill,
-        progress=progress,
-    )
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
+        wish.refuse(("compat", "labels", "spill", "quantile"), data.name, "for pictures with masks")
+        return name_by_captions(task, data, layers, wish, elsewhere=elsewhere)
+    wish.refuse(("least",), data.name, "for captioned pictures")
+    passes, settings = begun(task, data, layers, wish)
+    kept = Checkpoint(wish.file, settings)
     if elsewhere is None:
         passes.go(kept)
     else:
         share(passes, kept, elsewhere)
     single = passes.quantiles[0] if len(passes.quantiles) == 1 else None
-    denominator = "lite" if compat == "lite" else "paper"
-    found = {}
+    denominator = "lite" if wish.compat == "lite" else "paper"
+    tables = {}
     for name in passes.layers:
-        own = passes.about(name) | {"contents_hash": passes.pictures.contents.digest()}
-        names = NeuronNames(about=settings | own, tally=passes.tally(name))
-        found[name] = names.choose(quantile=single, denominator=denominator)
+        about = passes.about(name) | {"contents_hash": passes.pictures.contents.digest()}
+        names = NeuronNames(about=settings | about, tally=passes.tally(name))
+        tables[name] = names.choose(quantile=single, denominator=denominator)
     passes.spill.remove()  # all is counted and, if it is to be kept, kept
-    return found
+    return tables
 
 
 def begun(
-    task: Task,
-    data: ConceptData,
-    layers: Mapping[str, nn.Module] | None,
-    *,
-    quantile: float | Sequence[float],
-    folds: int,
-    labels: tuple[int, int] | None,
-    compat: str | None,
-    batch_size: int,
-    spill: str | Path | None = None,
-    progress: Progress = silently,
+    task: Task, data: ConceptData, layers: Mapping[str, nn.Module] | None, wish: Options
 ) -> tuple[Passes, dict[str, Any]]:
     """The passes over labelled pictures, and the settings of the dissection that they are."""
-    quantiles = _quantiles(quantile)
-    pictures = Pictures(task, data, folds, batch_size, labels)
-    settings = _settings(task, data, quantiles, pictures, layers, compat)
-    spilt = Spill(spill, settings)
-    return Passes(pictures, Layers(task, layers), quantiles, compat == "lite", spilt, progress), settings
-
-
-def _refuse(data: ConceptData, given: set[str], why: str) -> None:
-    if given:
-        raise InputError(f"{', '.join(sorted(given))}: {why}, which {data.name} is not; leave it out")
-
-
-def _quantiles(given: float | Sequence[float]) -> tuple[float, ...]:
-    several = [given] if isinstance(given, int | float) else given
-    known = isinstance(several, Iterable) and all(isinstance(q, int | float) for q in several)
-    quantiles = tuple(sorted({float(q) for q in several})) if known else ()
-    if not quantiles or not all(0 < q < 1 for q in quantiles):
-        raise InputError(f"quantile={given!r}; give shares between 0 and 1, such as 0.005")
-    return quantiles
+    pictures = Pictures(task, data, wish.folds, wish.batch_size, wish.labels)
+    settings = _settings(task, data, pictures, layers, wish)
+    spilt = Spill(wish.spill, settings)
+    return Passes(pictures, Layers(task, layers), wish.quantiles, wish.compat == "lite", spilt, wish.progress), settings
 
 
 def _settings(
-    task: Task,
-    data: ConceptData,
-    quantiles: tuple[float, ...],
-    pictures: Pictures,
-    layers: Mapping[str, nn.Module] | None,
-    compat: str | None,
+    task: Task, data: ConceptData, pictures: Pictures, layers: Mapping[str, nn.Module] | None, wish: Options
 ) -> dict[str, Any]:
     """What makes a dissection what it is; all of it is kept with the table."""
     return {
         **settings(task, data, layers),
-        "quantiles": list(quantiles),
+        "quantiles": list(wish.quantiles),
         "threshold_method": "exact",
         "folds": pictures.folds,
         "label_grid": list(pictures.grid),
         "prepared": list(pictures.shape),
         "batch_size": len(pictures.batches[0].numbers),
-        "compat": compat or "",
+        "compat": wish.compat or "",
         "metric": "iou",
     }

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.passes import Progress, silently
+from vlx.neuron_names.dissection.options import LEAST, Options
 from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.shares import Elsewhere, share_peaks
 from vlx.neuron_names.table import NeuronNames
@@ -23,7 +22,6 @@ from vlx.neuron_names.table.auc import PERMUTATIONS, named
 from vlx.neuron_names.table.tally import Concept
 from vlx.protocol.task import Task
 
-LEAST = 20  # pictures that have a word, and that lack it, before it can be a name
 SHOWN = 12  # words and pictures that the table names of those left out
 
 
@@ -52,21 +50,19 @@ def name_by_captions(
     task: Task,
     data: Told,
     layers: Mapping[str, nn.Module] | None,
+    wish: Options,
     *,
-    folds: int,
-    least: int = LEAST,
-    checkpoint: str | Path | None = None,
-    progress: Progress,
     elsewhere: Elsewhere | None = None,
 ) -> dict[str, NeuronNames]:
     """Names for the units of each layer from captions; see `vlx.neuron_names.dissect`.
 
     Raises InputError where no word has enough pictures, and for pictures none of which can be read.
     """
-    peaks, settings = begun(task, data, layers, folds=folds, least=least, progress=progress)
+    peaks, settings = begun(task, data, layers, wish)
+    least = wish.enough
     told = data.told()
     _enough(data, words(told, least), least)
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), settings)
+    kept = Checkpoint(wish.file, settings)
     if elsewhere is None:
         peaks.go(kept)
     else:
@@ -78,7 +74,7 @@ def name_by_captions(
     about |= {"words": len(known.concepts), "contents_hash": peaks.contents.digest()}
     found = {}
     for name, values in peaks.values.items():
-        made = named(values[read], known.told, known.concepts, read % folds)
+        made = named(values[read], known.told, known.concepts, read % wish.folds)
         shape, alignment = peaks.grids[name]
         own = about | {"layer": name, "feature_map": shape, "alignment": alignment}
         found[name] = NeuronNames(made.listed, own, activity=peaks.activity(name))
@@ -86,18 +82,12 @@ def name_by_captions(
 
 
 def begun(
-    task: Task,
-    data: Told,
-    layers: Mapping[str, nn.Module] | None,
-    *,
-    folds: int,
-    least: int,
-    progress: Progress = silently,
+    task: Task, data: Told, layers: Mapping[str, nn.Module] | None, wish: Options
 ) -> tuple[Peaks, dict[str, Any]]:
     """The pass over captioned pictures, and the settings of the dissection that it is a part of."""
-    if folds < 1 or least < 1:
-        raise InputError(f"folds={folds} and least={least} must be 1 or more")
-    return Peaks(data, Layers(task, layers), progress), _settings(task, data, layers, folds, least)
+    if wish.folds < 1 or wish.enough < 1:
+        raise InputError(f"folds={wish.folds} and least={wish.enough} must be 1 or more")
+    return Peaks(data, Layers(task, layers), wish.progress), _settings(task, data, layers, wish.folds, wish.enough)
 
 
 def _enough(data: Told, known: Words, least: int) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx.cli.loading import alike
-from vlx.cli.options import LOADING, METHODS, TARGETS, Spelled
+from vlx.cli.options import LOADING, METHODS, TARGETS, Spelled, packed
 from vlx.cli.running import INTERRUPTED, job, refuse_file, writable
 from vlx.errors import Failure, InputError
 
@@ -28,41 +29,69 @@ SIDES = ("A", "B")
 Both = tuple[dict[str, Any], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of A and of B: one for both, or A's and B's."""
+
+    methods: str | None
+    targets: str | None
+    captions: tuple[str, ...]
+    question: str | None
+    answers: tuple[str, ...]
+    same_text: bool
+
+
+@dataclass(frozen=True)
+class Running:
+    """How the command runs and what it prints."""
+
+    recursive: bool
+    out: Path
+    resume: bool
+    overwrite: bool
+    as_json: bool
+    quiet: bool
+
+
+ASKED = packed(
+    "asked",
+    Asked,
+    click.option("--method", "methods", metavar="NAME[,NAME]", help="Weighting of both, or of A and of B."),
+    click.option("--target", "targets", metavar="KIND[,KIND]", help="Score to explain, of both, or of A and of B."),
+    click.option("--caption", "captions", multiple=True, help="Explain this caption; given twice: A's and B's."),
+    click.option("--question", help="What a model of questions is asked."),
+    click.option(
+        "--answer", "--class", "answers", multiple=True, help="Explain this answer or class; given twice: A's and B's."
+    ),
+    click.option(
+        "--same-text", is_flag=True, help="Make B say what A says, so that log p of the same words is compared."
+    ),
+)
+RUNNING = packed(
+    "running",
+    Running,
+    click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them."),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path),
+        default=DEFAULT,
+        show_default=True,
+        help="Folder for the results.",
+    ),
+    click.option("--resume/--no-resume", default=True, show_default=True, help="Leave out what the folder has."),
+    click.option("--overwrite", is_flag=True, help="Compare again what is there; other results are begun anew."),
+    click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, a picture a line."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+)
+
+
 @click.command(short_help="Two models on the same pictures.")
 @click.argument("given", nargs=-1, required=True, metavar="A [B] PICTURE|FOLDER|PATTERN|LIST|-…")
-@click.option("--method", "methods", metavar="NAME[,NAME]", help="Weighting of both, or of A and of B.")
-@click.option("--target", "targets", metavar="KIND[,KIND]", help="Score to explain, of both, or of A and of B.")
-@click.option("--caption", "captions", multiple=True, help="Explain this caption; given twice: A's and B's.")
-@click.option("--question", help="What a model of questions is asked.")
-@click.option(
-    "--answer", "--class", "answers", multiple=True, help="Explain this answer or class; given twice: A's and B's."
-)
-@click.option("--same-text", is_flag=True, help="Make B say what A says, so that log p of the same words is compared.")
+@ASKED
 @LOADING
-@click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them.")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="Folder for the results."
-)
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Leave out what the folder has.")
-@click.option("--overwrite", is_flag=True, help="Compare again what is there; other results are begun anew.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, a picture a line.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def compare(
-    given: tuple[str, ...],
-    methods: str | None,
-    targets: str | None,
-    captions: tuple[str, ...],
-    question: str | None,
-    answers: tuple[str, ...],
-    same_text: bool,
-    loading: dict[str, str],
-    recursive: bool,
-    out: Path,
-    resume: bool,
-    overwrite: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@RUNNING
+def compare(given: tuple[str, ...], asked: Asked, loading: dict[str, str], running: Running) -> None:
     """Compare what models A and B make of pictures, the largest differences first.
 
     A and B are models as `vlx models` lists them, or one model with two of --method, --target, --caption, --answer or
@@ -79,33 +108,32 @@ def compare(
     from vlx import folder
 
     (first, second), pictures = _models(given)
-    options = _options(methods, targets, captions, answers, loading, question)
-    if first == second and options[0] == options[1] and not same_text and len(_models_of(given)) == 1:
+    options = _options(asked, loading)
+    if first == second and options[0] == options[1] and not asked.same_text and len(_models_of(given)) == 1:
         raise click.UsageError(
             f"one model, {first}: name B, too, or give two of --method, --target, --caption, --answer"
         )
-    found = folder.items(
-        pictures, COLUMNS, recursive=recursive, stdin=sys.stdin if "-" in pictures else (), leave_out=out
-    )
+    out, stdin = running.out, sys.stdin if "-" in pictures else ()
+    found = folder.items(pictures, COLUMNS, recursive=running.recursive, stdin=stdin, leave_out=out)
     tasks = _loaded((first, second), options)
     alike(*tasks, (first, second))
-    _require_questions(tasks[0], found.items, question)
-    compared, names = _comparing(tasks, options, same_text)
-    made = _job(tasks, (first, second), options, same_text)
+    _require_questions(tasks[0], found.items, asked.question)
+    compared, names = _comparing(tasks, options, asked.same_text)
+    made = _job(tasks, (first, second), options, asked.same_text)
     refuse_file(out)
     list(compared([]))  # options that cannot be are refused before anything is written
     writable(out)
-    for note in () if quiet else found.notes:
+    for note in () if running.quiet else found.notes:
         click.echo(f"Note: {note}", err=True)
     from vlx.comparing import many
 
-    told = _printer(as_json, quiet)
-    with folder.Manifest.opened(out, made, resume=resume, overwrite=overwrite) as held:
-        again = as_json and not overwrite
+    told = _printer(running.as_json, running.quiet)
+    with folder.Manifest.opened(out, made, resume=running.resume, overwrite=running.overwrite) as held:
+        again = running.as_json and not running.overwrite
         for record in held.records([one.key for one in found.items if again and _is_done(held, one.key)]):
             told(record)
-        found_all, left = many.run(held, found.items, compared, names, told=told, overwrite=overwrite)
-    _summed(found_all, out, left, len(found.items), quiet, as_json)
+        found_all, left = many.run(held, found.items, compared, names, told=told, overwrite=running.overwrite)
+    _summed(found_all, left, len(found.items), running)
 
 
 def _is_done(held: Any, key: str) -> bool:
@@ -150,21 +178,14 @@ def _embedded() -> Iterable[str]:
     return EMBEDDED
 
 
-def _options(
-    methods: str | None,
-    targets: str | None,
-    captions: Sequence[str],
-    answers: Sequence[str],
-    loading: Mapping[str, str],
-    question: str | None,
-) -> Both:
+def _options(asked: Asked, loading: Mapping[str, str]) -> Both:
     """The options of A and of B, those of loading among them."""
     pairs = {
-        "method": _pair("--method", methods, (*METHODS, "auto")),
-        "target": _pair("--target", targets, TARGETS),
-        "caption": _twice("--caption", captions),
-        "answer": _twice("--answer", answers),
-        "question": (question, question),
+        "method": _pair("--method", asked.methods, (*METHODS, "auto")),
+        "target": _pair("--target", asked.targets, TARGETS),
+        "caption": _twice("--caption", asked.captions),
+        "answer": _twice("--answer", asked.answers),
+        "question": (asked.question, asked.question),
         **{name: _pair(f"--{name}", value) for name, value in loading.items()},
     }
     a, b = ({name: pair[n] for name, pair in pairs.items() if pair[n] is not None} for n in (0, 1))
@@ -290,13 +311,13 @@ def _short(record: Mapping[str, Any]) -> str:
     return f"{record['path']}: {words}{said(pairs[0])}"
 
 
-def _summed(found: "Comparison", out: Path, left: int, count: int, quiet: bool, as_json: bool) -> None:
+def _summed(found: "Comparison", left: int, count: int, running: Running) -> None:
     from vlx.comparing import many
     from vlx.report import text
 
-    if not quiet:
-        for line in [*str(found).splitlines(), str(out / many.PAGE)]:
-            click.echo(text.clean(line).encode("utf-8", "replace").decode(), err=as_json)
+    if not running.quiet:
+        for line in [*str(found).splitlines(), str(running.out / many.PAGE)]:
+            click.echo(text.clean(line).encode("utf-8", "replace").decode(), err=running.as_json)
     if left:
         click.echo(f"Interrupted: {count - left} of {count} are there; the same command goes on with {left}", err=True)
         sys.exit(INTERRUPTED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli.options import LOADING, RAY
+from vlx.cli.options import LOADING, SHARING, Sharing, packed
 from vlx.cli.running import INTERRUPTED, writable
 from vlx.process import stoppable
 
@@ -26,37 +26,33 @@ SEVERAL = (0.005, 0.01, 0.02, 0.05)
 @click.argument("model")
 @click.argument("dataset")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The table to write, .h5.")
-@click.option(
-    "--quantile",
-    "quantiles",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    multiple=True,
-    help="Share of cells in a unit's mask; with several each category is read at the one that fits it. "
-    f"Default: {', '.join(map(str, SEVERAL))}.",
-)
 @click.option("--layer", "layers", multiple=True, help="A layer before the model's own; several in one run.")
-@click.option("--folds", type=click.IntRange(min=1), default=4, show_default=True, help="Parts, for error bars.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--compat", type=click.Choice(("lite",)), help="Count as NetDissect-Lite does.")
-@click.option("--least", type=click.IntRange(min=1), help="Pictures that have a caption's word, and lack it: 20.")
-@click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice.")
+@packed(
+    "counting",
+    dict,
+    click.option(
+        "--quantile",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        multiple=True,
+        help="Share of cells in a unit's mask; with several each category is read at the one that fits it. "
+        f"Default: {', '.join(map(str, SEVERAL))}.",
+    ),
+    click.option("--folds", type=click.IntRange(min=1), default=4, show_default=True, help="Parts, for error bars."),
+    click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True),
+    click.option("--compat", type=click.Choice(("lite",)), help="Count as NetDissect-Lite does."),
+    click.option("--least", type=click.IntRange(min=1), help="Pictures that have a caption's word, and lack it: 20."),
+    click.option("--spill", type=click.Path(path_type=Path), help="Folder for maps: the model runs once, not twice."),
+)
 @LOADING
-@RAY[0]
-@RAY[1]
+@SHARING
 def dissect(
     model: str,
     dataset: str,
     out: Path,
-    quantiles: tuple[float, ...],
     layers: tuple[str, ...],
-    folds: int,
-    batch_size: int,
-    compat: str | None,
-    least: int | None,
-    spill: Path | None,
+    counting: dict[str, Any],
     loading: dict[str, str],
-    ray: str | None,
-    workers: int | None,
+    sharing: Sharing,
 ) -> None:
     """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
 
@@ -79,8 +75,8 @@ def dissect(
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
     from vlx.neuron_names.datasets import Told
-    from vlx.neuron_names.dissection.run import QUANTILE, dissect_layers
-    from vlx.neuron_names.dissection.words import LEAST
+    from vlx.neuron_names.dissection.options import LEAST
+    from vlx.neuron_names.dissection.run import dissect_layers
 
     if out.suffix.lower() != ".h5":
         raise click.ClickException(f"{out}: the table is written as HDF5; name it {out.with_suffix('.h5')}")
@@ -89,27 +85,18 @@ def dissect(
     load = partial(vlx.load, model, **loading)
     task, data = load(), open_data(dataset)
     told = isinstance(data, Told)
-    deciding: dict[str, Any] = {"folds": folds}
+    counting["quantile"] = counting["quantile"] or (None if told else SEVERAL)
     if told:
-        deciding |= {"least": least or LEAST}
+        deciding = {"folds": counting["folds"], "least": counting["least"] or LEAST}
     else:
-        deciding |= {"batch_size": batch_size, "quantile": quantiles or SEVERAL, "labels": None, "compat": compat}
+        deciding = {name: value for name, value in counting.items() if name not in ("least", "spill")}
     kept = out.with_name(out.name + ".part")
-    with _shared(load, layers, dataset, deciding, workers, ray) as elsewhere, _interruptible(kept) as progress:
-        found = dissect_layers(
-            task,
-            data,
-            _modules(task, layers),
-            quantile=quantiles or (QUANTILE if told else SEVERAL),
-            folds=folds,
-            batch_size=batch_size,
-            compat=compat,
-            least=least,
-            checkpoint=kept,
-            spill=spill,
-            progress=progress,
-            elsewhere=elsewhere,
-        )
+    with (
+        _shared(load, layers, dataset, deciding, sharing) as elsewhere,
+        _interruptible(kept) as progress,
+    ):
+        modules = _modules(task, layers)
+        found = dissect_layers(task, data, modules, **counting, checkpoint=kept, progress=progress, elsewhere=elsewhere)
     for name, names in found.items():
         path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
         click.echo(f"{names.save(path)}: {_told(names)}")
@@ -124,19 +111,18 @@ def _shared(
     layers: tuple[str, ...],
     dataset: str,
     deciding: dict[str, Any],
-    workers: int | None,
-    address: str | None,
+    sharing: Sharing,
 ) -> "Iterator[Elsewhere | None]":
     """Where --ray asks for it, what dissects on its workers."""
-    if address is None:
+    if sharing.ray is None:
         yield None
         return
     from vlx import cluster
 
     gpu = str(load.keywords.get("device", "")).startswith("cuda")
     plan = cluster.Dissection(load, partial(_modules, layers=layers), dataset, deciding)
-    with cluster.connected(address):
-        yield cluster.Dissecting(plan, cluster.Pool(cluster.workers(workers, gpu), gpu))
+    with cluster.connected(sharing.ray):
+        yield cluster.Dissecting(plan, cluster.Pool(cluster.workers(sharing.workers, gpu), gpu))
 
 
 def _modules(task: Any, layers: tuple[str, ...]) -> dict[str, Any] | None:

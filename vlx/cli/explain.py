@@ -10,7 +10,7 @@ import click
 
 from vlx.cli import running as cli_running
 from vlx.cli.loading import MODEL, opened
-from vlx.cli.options import GUIDED, LOADING, METHOD, NAMES, OUTPUTS, TARGET
+from vlx.cli.options import LOADING, OUTPUTS, WISHES, Wishes, packed
 from vlx.cli.running import RUNNING, Running
 from vlx.errors import InputError
 
@@ -21,32 +21,31 @@ CAPTIONER = "photos/captioner"
 PICTURES = "PICTURE|FOLDER|PATTERN|LIST|-…"
 
 
+TEXTS = packed(
+    "texts",
+    dict,
+    click.option("--caption", help="Explain this caption instead of the model's own."),
+    click.option("--prompt", help="How the caption begins (hf: models)."),
+    click.option(
+        "--instead-of", metavar="WORD=OTHER", help="Why WORD of the caption (or its position, from 0) and not OTHER."
+    ),
+)
+
+
 @click.command(short_help="Caption pictures, explain every word.")
 @click.argument("images", nargs=-1, required=True, metavar=PICTURES)
 @click.option("--model", default=CAPTIONER, show_default=True, help=MODEL)
-@click.option("--caption", "text", help="Explain this caption instead of the model's own.")
-@click.option("--prompt", help="How the caption begins (hf: models).")
-@click.option(
-    "--instead-of", metavar="WORD=OTHER", help="Why WORD of the caption (or its position, from 0) and not OTHER."
-)
+@TEXTS
 @click.option("--beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam width of the search.")
-@NAMES
-@METHOD
-@TARGET
-@GUIDED
+@WISHES
 @LOADING
 @RUNNING
 def caption(
     images: tuple[str, ...],
     model: str,
-    text: str | None,
-    prompt: str | None,
-    instead_of: str | None,
+    texts: dict[str, str | None],
     beams: int,
-    names: str | None,
-    method: str | None,
-    target: str | None,
-    guided: bool,
+    wishes: Wishes,
     loading: dict[str, str],
     running: Running,
 ) -> None:
@@ -69,9 +68,9 @@ def caption(
     """
     columns = ("caption", "prompt", "instead_of")
     found = cli_running.found(images, columns, running)
-    found = _with(found, {"caption": text, "prompt": prompt, "instead_of": _pair(instead_of)}, pairs=True)
+    found = _with(found, {**texts, "instead_of": _pair(texts["instead_of"])}, pairs=True)
     task, load = opened("captioning", model, loading)
-    plain = {"beams": beams, "method": method, "target": target, "names": _table(task, names), "guided": guided}
+    plain = {"beams": beams, **wishes.options(task)}
     command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
     job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
     cli_running.run(job, found, cli_running.Explaining(task, load, columns, plain), command, running)
@@ -88,31 +87,28 @@ FLAGS = ("caption", "prompt", "instead_of")
     help="List of questions, .jsonl or .csv: question and, if each has its picture, path; answer, instead_of.",
 )
 @click.option("--model", default="scenes/vqa", show_default=True, help=MODEL)
-@click.option("--answer", "texts", multiple=True, help="Explain this answer, or several, instead of the model's own.")
-@click.option("--instead-of", help="Why the answer and not this one.")
+@packed(
+    "forced",
+    dict,
+    click.option("--answer", multiple=True, help="Explain this answer, or several, instead of the model's own."),
+    click.option("--instead-of", help="Why the answer and not this one."),
+)
 @click.option(
     "--probes/--no-probes",
     default=True,
     show_default=True,
     help="Also show it blurred and other pictures, and hide parts of this one.",
 )
-@NAMES
-@METHOD
-@TARGET
-@GUIDED
+@WISHES
 @LOADING
 @RUNNING
 def answer(
     given: tuple[str, ...],
     questions: Path | None,
     model: str,
-    texts: tuple[str, ...],
-    instead_of: str | None,
+    forced: dict[str, Any],
     probes: bool,
-    names: str | None,
-    method: str | None,
-    target: str | None,
-    guided: bool,
+    wishes: Wishes,
     loading: dict[str, str],
     running: Running,
 ) -> None:
@@ -128,10 +124,10 @@ def answer(
               vlx answer photo.jpg "how many dogs?" --model hf:dandelin/vilt-b32-finetuned-vqa
     """
     found = _asked_of(given, questions, running)
-    found = _with(found, {"answer": _given(texts), "instead_of": instead_of})
+    found = _with(found, {**forced, "answer": _given(forced["answer"])})
     task, load = opened("vqa", model, loading)
-    plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
-    options = {**plain, "looks": probes, "occlusion": probes and method != "occlusion"}
+    plain = wishes.options(task)
+    options = {**plain, "looks": probes, "occlusion": probes and wishes.method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
     command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
     job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
@@ -144,10 +140,7 @@ def answer(
 @OUTPUTS
 @click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the class and not this one.")
-@NAMES
-@METHOD
-@TARGET
-@GUIDED
+@WISHES
 @LOADING
 @RUNNING
 def classify(
@@ -156,10 +149,7 @@ def classify(
     outputs: str | None,
     classes: tuple[str, ...],
     instead_of: str | None,
-    names: str | None,
-    method: str | None,
-    target: str | None,
-    guided: bool,
+    wishes: Wishes,
     loading: dict[str, str],
     running: Running,
 ) -> None:
@@ -177,7 +167,7 @@ def classify(
     found = _with(found, {"answer": _given(classes), "instead_of": instead_of})
     loading |= {} if outputs is None else {"outputs": outputs}
     task, load = opened("classification", model, loading)
-    plain = {"method": method, "target": target, "names": _table(task, names), "guided": guided}
+    plain = wishes.options(task)
     command = cli_running.asked(
         "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
     )
@@ -252,15 +242,6 @@ def _renamed(found: "Found") -> "Found":
 def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
     """What of the options of loading decides the results: not the device."""
     return {name: value for name, value in loading.items() if name != "device"}
-
-
-def _table(task: Any, names: str | None) -> str | None:
-    """The table of names to use: as given, else the one that came with the model."""
-    from vlx.neuron_names import tables
-
-    if names is None:
-        return "shipped" if tables.comes_with(task) else None
-    return None if names == "none" else names
 
 
 def _given(texts: tuple[str, ...]) -> str | list[str] | None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli.options import DEVICE
+from vlx.cli.options import DEVICE, packed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,16 @@ WIDE = 110
 SCENES = "scenes:40:10000000"  # held out
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Of which data set a unit's top pictures are drawn, by which model on which device, and where to."""
+
+    data: str | None
+    model: str | None
+    device: str | None
+    out: Path | None
+
+
 @click.group()
 def names() -> None:
     """What single units of a network detect.
@@ -57,20 +68,21 @@ def names() -> None:
     help="The same for names from captions.",
 )
 @click.option("--categories", help="Only names of these categories, as in object,part.")
-@click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected.")
-@click.option("--model", help="The model, where the table does not name it.")
-@DEVICE
-@click.option("-o", "--out", type=FILE, help="Where to draw them, .png; default: unit-N.png.")
+@packed(
+    "drawing",
+    Drawing,
+    click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected."),
+    click.option("--model", help="The model, where the table does not name it."),
+    DEVICE,
+    click.option("-o", "--out", type=FILE, help="Where to draw them, .png; default: unit-N.png."),
+)
 def show(
     table: Path,
     unit: int | None,
     iou: float,
     auc: float,
     categories: str | None,
-    data: str | None,
-    model: str | None,
-    device: str | None,
-    out: Path | None,
+    drawing: Drawing,
 ) -> None:
     """Print the detectors of a TABLE (.h5, or any that `vlx names import` reads), or all names of one unit.
 
@@ -83,12 +95,12 @@ def show(
     """
     from rich.console import Console
 
-    if data is None and (model or out):
+    if drawing.data is None and (drawing.model or drawing.out):
         raise click.UsageError("--model and --out are for drawing: give --data, and --unit")
-    if data is not None and unit is None:
+    if drawing.data is not None and unit is None:
         raise click.UsageError("--data draws the pictures of one unit: give --unit too")
-    if out is not None:
-        _ending(out, ".png")
+    if drawing.out is not None:
+        _ending(drawing.out, ".png")
     found = _read(table)
     if categories is not None:
         found = found.choose(categories=_listed(categories))
@@ -98,8 +110,8 @@ def show(
         if unit >= len(found):
             raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(found) - 1}")
         console.print(_rows(found, found.candidates(unit)))
-        if data is not None:
-            click.echo(_drawn(found, unit, data, model, device, out or Path(f"unit-{unit}.png")))
+        if drawing.data is not None:
+            click.echo(_drawn(found, unit, drawing))
         return
     measured = found.metric == "iou" or any(name.auc == name.auc for name in found)
     listed = list(found.detectors(iou, auc).values()) if measured else [name for name in found if name.concept]
@@ -232,19 +244,20 @@ def _listed(categories: str) -> list[str]:
     return found
 
 
-def _drawn(found: "NeuronNames", unit: int, data: str, model: str | None, device: str | None, out: Path) -> Path:
+def _drawn(found: "NeuronNames", unit: int, drawing: Drawing) -> Path:
     """Draw the top pictures of a unit and say where."""
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
     from vlx.report import units
 
+    out = drawing.out or Path(f"unit-{unit}.png")
     require_place(out)
     units.require_pictures(found)
-    if not (model or found.about.get("model")):
+    if not (drawing.model or found.about.get("model")):
         raise click.ClickException("the table does not tell which model its units are of; give --model")
-    pictures = open_data(data)
+    pictures = open_data(drawing.data or "")
     units.require_data(found, pictures)
-    task = _model_of(found, model, device)
+    task = _model_of(found, drawing.model, drawing.device)
     for note in units.save(task, found, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out

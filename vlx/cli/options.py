@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -81,16 +82,68 @@ _LOADING = (
 )
 
 
-def LOADING(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (stands among the options)
-    """``--device``, ``--dtype`` and ``--revision``; the command is given the ones that were set as ``loading``."""
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
-    def told(**options: Any) -> Any:
-        loading = {name: options.pop(name) for name in ("device", "dtype", "revision")}
-        return command(**options, loading={name: value for name, value in loading.items() if value is not None})
 
-    told.__name__, told.__doc__ = command.__name__, command.__doc__
-    told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    return reduce(lambda found, option: option(found), reversed(_LOADING), told)
+def packed(name: str, record: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Options that belong together: a command is given them as one parameter ``name``, a ``record`` of their values.
+
+    The record's parameters are named as the options are.
+
+    >>> SIZE = packed("size", dict, click.option("--width"), click.option("--height"))
+    """
+
+    def decorate(command: Command) -> Command:
+        mine = [option(lambda: None).__click_params__[0].name for option in options]  # type: ignore[attr-defined]
+
+        def told(**given: Any) -> Any:
+            return command(**{name: record(**{one: given.pop(one) for one in mine})}, **given)
+
+        told.__name__, told.__doc__ = command.__name__, command.__doc__
+        told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+        return reduce(lambda made, option: option(made), reversed(options), told)
+
+    return decorate
+
+
+def _set(**given: str | None) -> dict[str, str]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+LOADING = packed("loading", _set, *_LOADING)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How pictures are explained: the table of names, the method, the score, and whether Guided Grad-CAM is drawn."""
+
+    names: str | None
+    method: str | None
+    target: str | None
+    guided: bool
+
+    def options(self, task: Any) -> dict[str, Any]:
+        """The same as options of `vlx.explain`; names are by default the table that came with the model."""
+        from vlx.neuron_names import tables
+
+        default = "shipped" if tables.comes_with(task) else None
+        names = default if self.names is None else None if self.names == "none" else self.names
+        return {"method": self.method, "target": self.target, "names": names, "guided": self.guided}
+
+
+WISHES = packed("wishes", Wishes, NAMES, METHOD, TARGET, GUIDED)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A Ray cluster's address (None: none, "": the one there is), and at most how many of its workers."""
+
+    ray: str | None
+    workers: int | None
+
+
+SHARING = packed("sharing", Sharing, *RAY)
 
 
 def progress(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:

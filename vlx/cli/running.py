@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli.options import RAY, console
+from vlx.cli.options import RAY, console, packed
 from vlx.errors import Failure, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -67,16 +67,7 @@ class Running:
     verbose: bool
 
 
-def RUNNING(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (stands among the options)
-    """The options of every command over many pictures; the command is given them as ``running``."""
-
-    def told(**options: Any) -> Any:
-        running = Running(**{name: options.pop(name) for name in Running.__dataclass_fields__})
-        return command(**options, running=running)
-
-    told.__name__, told.__doc__ = command.__name__, command.__doc__
-    told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    return reduce(lambda found, option: option(found), reversed(_OPTIONS), told)
+RUNNING = packed("running", Running, *_OPTIONS)
 
 
 def found(given: Sequence[str], columns: Sequence[str], running: Running) -> "Found":
