@@ -17,7 +17,7 @@ LEAST = 20  # pictures that have a word, and that lack it, before it can be a na
 class OptionsDict(TypedDict, total=False):
     """The options of `vlx.neuron_names.dissect` by name; `Options` says what each means."""
 
-    quantile: float | Sequence[float] | None
+    quantile: float | Sequence[float]
     folds: int
     labels: tuple[int, int] | None
     compat: str | None
@@ -32,7 +32,7 @@ class OptionsDict(TypedDict, total=False):
 class Options:
     """How units are named.
 
-    ``quantile``: the share of a unit's cells above its threshold, or several, counted in one pass (None: 0.005).
+    ``quantile``: the share of a unit's cells above its threshold, or several, counted in one pass.
     ``folds``: parts of the pictures, for error bars. ``labels``: (H, W) of the grid on which pixels are counted, by
     default half the prepared picture's. ``compat="lite"``: as NetDissect-Lite counts. ``batch_size``: pictures held at
     once. ``checkpoint``: a file to keep counts in and to go on from; ``spill``: a folder for maps, so that the model
@@ -40,7 +40,7 @@ class Options:
     ``progress(items, label)`` shows how far it is.
     """
 
-    quantile: float | Sequence[float] | None = None
+    quantile: float | Sequence[float] = QUANTILE
     folds: int = FOLDS
     labels: tuple[int, int] | None = None
     compat: str | None = None
@@ -71,7 +71,7 @@ class Options:
     @property
     def quantiles(self) -> tuple[float, ...]:
         """The shares, sorted. Raises InputError where one does not lie between 0 and 1."""
-        given = QUANTILE if self.quantile is None else self.quantile
+        given: Any = self.quantile
         several = [given] if isinstance(given, int | float) else given
         known = isinstance(several, Iterable) and all(isinstance(q, int | float) for q in several)
         quantiles = tuple(sorted({float(q) for q in several})) if known else ()
@@ -91,6 +91,7 @@ class Options:
 
     def refuse(self, names: Iterable[str], data: str, why: str) -> None:
         """Raises InputError where an option of these ``names`` was given: they are for other pictures than ``data``."""
-        given = [name for name in sorted(names) if getattr(self, name) is not None]
+        usual = Options()
+        given = [name for name in sorted(names) if getattr(self, name) != getattr(usual, name)]
         if given:
             raise InputError(f"{', '.join(given)}: {why}, which {data} is not; leave it out")

@@ -75,7 +75,7 @@ def dissect(
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
     from vlx.neuron_names.datasets import Told
-    from vlx.neuron_names.dissection.options import LEAST
+    from vlx.neuron_names.dissection.options import LEAST, QUANTILE
     from vlx.neuron_names.dissection.run import dissect_layers
 
     if out.suffix.lower() != ".h5":
@@ -85,7 +85,7 @@ def dissect(
     load = partial(vlx.load, model, **loading)
     task, data = load(), open_data(dataset)
     told = isinstance(data, Told)
-    counting["quantile"] = counting["quantile"] or (None if told else SEVERAL)
+    counting["quantile"] = counting["quantile"] or (QUANTILE if told else SEVERAL)
     if told:
         deciding = {"folds": counting["folds"], "least": counting["least"] or LEAST}
     else:
