@@ -17,8 +17,8 @@ import numpy as np
 
 import vlx
 from vlx import neuron_names
+from vlx.data import Told
 from vlx.neuron_names import NeuronNames
-from vlx.neuron_names.datasets import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.peaks import Peaks

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from benchmarks.clock import added_memory, console_for_tables, memory_is_measurable, restart_settled, round_robin
-from vlx.neuron_names.datasets.data import Labelled
+from vlx.data.concepts import Labelled
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.counting import Counter

@@ -101,7 +101,7 @@ def _picture(path: Path) -> object:
 
 
 def _labels(path: Path) -> object:
-    from vlx.neuron_names.datasets.files import label_map
+    from vlx.data.files import label_map
 
     return label_map(path)
 
@@ -184,7 +184,7 @@ def _manifest(path: Path) -> object:
 
 def _captions(path: Path) -> object:
     """Opens captioned photographs."""
-    from vlx.photos import captioned
+    from vlx.data import captioned
 
     place = path.parent / "photographs"
     place.mkdir(exist_ok=True)

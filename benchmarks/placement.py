@@ -29,16 +29,16 @@ import vlx
 from benchmarks.clock import console_for_tables
 from benchmarks.photos import LAYER, SHARED, classes, network
 from vlx import scenes
+from vlx.data import outlines
+from vlx.data.captioned import words_of
+from vlx.data.categories import named
+from vlx.data.outlines import OutlinedData
 from vlx.errors import VlxError
 from vlx.evaluation.cases import cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import peaks_of
 from vlx.evaluation.resampling import over_pictures
 from vlx.methods import engine
-from vlx.photos import objects
-from vlx.photos.captioned import words_of
-from vlx.photos.categories import named
-from vlx.photos.objects import OutlinedData
 from vlx.pictures import pixel_fields
 from vlx.pictures.layers import Follower
 from vlx.pictures.placement import Frame, Grid, Placement
@@ -170,7 +170,7 @@ def _peaks(task: Task, features: Any, targets: list[Target]) -> list[Peak]:
     return peaks_of(dict(maps_of(task, features, targets))[METHOD]) if targets else []
 
 
-def _words(task: Any, row: objects.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
+def _words(task: Any, row: outlines.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
     features = task.features(task.place(task.prepare(image)[None]))
     known, targets, masks = set(task.vocabulary), list[Target](), []
     for caption in row.captions:
@@ -187,7 +187,7 @@ def _words(task: Any, row: objects.Outlined, image: Image.Image) -> Iterator[tup
     return zip(masks, _peaks(task, features, targets), strict=True)
 
 
-def _classes(net: Net, row: objects.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
+def _classes(net: Net, row: outlines.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
     task = net.task
     features = task.features(task.place(task.prepare(image)[None]))
     targets, masks = list[Target](), []
@@ -272,7 +272,7 @@ def _lite() -> EfficientNetLite:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(real: Path, coco: Path | None, n: int, captioner: str, only: str | None, as_json: bool) -> None:
     """Three placements of the cells of trained networks, by patches, by hiding and by pointing."""
-    data = objects.read(coco) if coco else None
+    data = outlines.read(coco) if coco else None
     drawn = [scenes.draw(scenes.HELD_OUT + 500 + number).image for number in range(n)]
     files = [row.path for row in data.rows] if data else sorted((real / "photos" / "images").glob("*.jpg"))
     photographs = [Image.open(path).convert("RGB") for path in files[:: max(len(files) // n, 1)][:n]]

@@ -22,11 +22,11 @@ from rich.table import Table
 import vlx
 from benchmarks import light_ground
 from vlx import scenes
+from vlx.data.captioned import Photograph, words_of
+from vlx.data.outlines import Outlined
 from vlx.evaluation import wilson
 from vlx.evaluation.datasets import outlined, photographs
 from vlx.language import is_content
-from vlx.photos.captioned import Photograph, words_of
-from vlx.photos.objects import Outlined
 from vlx.pictures.opening import open_image
 from vlx.protocol.targets import Query
 from vlx.report.wording import language

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
-from vlx.neuron_names.datasets.data import Labelled
+from vlx.data.concepts import Labelled
 from vlx.neuron_names.table import Concept, NeuronNames, Tally
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Prediction, Query, Target

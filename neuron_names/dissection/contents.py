@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data.concepts import ConceptData, Filed, Labelled
 from vlx.errors import InputError
 from vlx.files.whole import read_bytes
 from vlx.neuron_names.datasets.data import ConceptData, Filed, Labelled

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.data.concepts import Concept
 from vlx.errors import InputError
 from vlx.neuron_names.table.tally import Concept
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.data.concepts import Labelled
 from vlx.errors import InputError, ModelError
-from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.counting import Counter

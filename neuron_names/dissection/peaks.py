@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.data.concepts import Told
 from vlx.errors import ImageError, InputError, ModelError
-from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.layers import Layers

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.data.concepts import ConceptData, Labelled
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import ConceptData, Labelled
 from vlx.neuron_names.dissection.alignment import on_grid
 from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.labels import Categories, Labels

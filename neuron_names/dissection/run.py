@@ -7,8 +7,8 @@ from typing import Any, Unpack
 from torch import nn
 
 from vlx import process
+from vlx.data import ConceptData, Told, open_data
 from vlx.errors import InputError, ModelError, in_own_words
-from vlx.neuron_names.datasets import ConceptData, Told, open_data
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
 from vlx.neuron_names.dissection.options import Options, OptionsDict

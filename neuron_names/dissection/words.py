@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vlx import __version__
+from vlx.data.concepts import Concept, Told
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import Told
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
 from vlx.neuron_names.dissection.options import LEAST, Options
@@ -19,7 +19,6 @@ from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.shares import Elsewhere, share_peaks
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.auc import PERMUTATIONS, named
-from vlx.neuron_names.table.tally import Concept
 from vlx.protocol.task import Task
 
 SHOWN = 12  # words and pictures that the table names of those left out

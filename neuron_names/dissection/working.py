@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from vlx.neuron_names.datasets import Told, open_data
+from vlx.data import Told, open_data
 from vlx.neuron_names.dissection import shares
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
 from vlx.neuron_names.dissection.options import Options

@@ -18,13 +18,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data.concepts import Concept
 from vlx.errors import InputError
 from vlx.files import hdf5
 from vlx.neuron_names.formats.check import check
 from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE, as_plain
 from vlx.neuron_names.formats.rows import MOST
 from vlx.neuron_names.table.names import Activity, NeuronNames, UnitName
-from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Tally
+from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data.concepts import Concept
 from vlx.neuron_names.table.names import UnitName
-from vlx.neuron_names.table.tally import Concept
 
 PERMUTATIONS = 199
 SEED = 0

@@ -11,10 +11,11 @@ from math import log2
 
 import numpy as np
 
+from vlx.data.concepts import Concept
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.neuron_names.table.names import NeuronNames
-from vlx.neuron_names.table.tally import DENOMINATORS, Concept, Counts, Floats, Tally
+from vlx.neuron_names.table.tally import DENOMINATORS, Counts, Floats, Tally
 
 Parents = Mapping[str, Sequence[str]]  # a lone name is one
 PENALTY = 0.01  # of IoU, for every doubling of the concepts that a name takes in

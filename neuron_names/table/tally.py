@@ -5,24 +5,16 @@ Sizes: F folds of pictures, Q quantiles, K units, C concepts, G categories.
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data.concepts import Concept
 from vlx.errors import InputError
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 DENOMINATORS = ("paper", "lite", "all")
-
-
-class Concept(NamedTuple):
-    """Something that a picture's label tells: "dog" of category "object"; ``synset`` is its WordNet name or empty."""
-
-    name: str
-    category: str
-    synset: str = ""
 
 
 @dataclass(frozen=True, eq=False)

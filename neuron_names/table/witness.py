@@ -119,7 +119,7 @@ def witness(
     >>> print(witness(names, task, "scenes:40:10000000"))
     16 of 16 names gain most for their own word; no label is seen to be swapped
     """
-    from vlx.neuron_names.datasets import open_data
+    from vlx.data import open_data
 
     opened = open_data(data)
     notes: tuple[str, ...] = ()

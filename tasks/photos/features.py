@@ -14,10 +14,10 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
+from vlx.data.captioned import Photograph
 from vlx.errors import InputError, OutputError
 from vlx.files import json_files
 from vlx.files.whole import write_text
-from vlx.photos.captioned import Photograph
 from vlx.pictures.opening import open_image
 from vlx.tasks.photos.efficientnet import MIDDLE, WIDE, EfficientNetLite
 

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx.data.captioned import words_of
 from vlx.errors import ModelError
 from vlx.files import json_files
 from vlx.files.whole import write_text
 from vlx.language import shortened
-from vlx.photos.captioned import words_of
 from vlx.protocol.task import Features
 from vlx.tasks.photos.features import Maps
 from vlx.tasks.photos.kinds import Kinds, imagenet

@@ -17,9 +17,9 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 
+from vlx.data import captioned
+from vlx.data.captioned import Photograph, Photographs
 from vlx.errors import InputError, VlxError
-from vlx.photos import captioned
-from vlx.photos.captioned import Photograph, Photographs
 from vlx.tasks.photos import bundle, rewarding, scope
 from vlx.tasks.photos.efficientnet import EfficientNetLite, renamed
 from vlx.tasks.photos.features import Maps, computed
@@ -274,7 +274,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 
 
 @click.command()
-@click.option("--data", multiple=True, required=True, help="flickr8k:DIR, coco:DIR; see vlx.photos.captioned.read.")
+@click.option("--data", multiple=True, required=True, help="flickr8k:DIR, coco:DIR; see vlx.data.captioned.read.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoint and bundle.")
 @click.option("--without", type=FILE, multiple=True, help="File of names of pictures that are kept out.")
 @click.option("--cnn", "weights", type=click.Path(path_type=Path, exists=True), help="EfficientNet-Lite0's weights.")

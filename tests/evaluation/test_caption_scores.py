@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vlx.data.captioned import words_of
 from vlx.errors import InputError
 from vlx.evaluation import caption_scores
 from vlx.evaluation.caption_scores import METRICS, Score, scored
-from vlx.photos.captioned import words_of
 
 Corpus = tuple[list[list[str]], list[list[list[str]]]]
 

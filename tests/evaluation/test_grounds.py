@@ -10,6 +10,7 @@ import vlx
 from tests.explanations import CHECK, because, caption_explanation, reason
 from tests.fakes import captioner
 from vlx import evaluation, neuron_names, scenes
+from vlx.data import SceneData
 from vlx.errors import InputError
 from vlx.evaluation.grounds import METRICS, counted
 from vlx.explanation.reasons import Because

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from vlx.data.captioned import Photograph, words_of
 from vlx.errors import InputError
 from vlx.evaluation import knowledge, photo_baselines
 from vlx.evaluation.caption_scores import scored
 from vlx.evaluation.photo_baselines import kept_vectors, nearest, one_for_all
-from vlx.photos.captioned import Photograph, words_of
 
 WORDS = "a the dog man child red ball runs jumps on over grass snow".split()
 

@@ -15,11 +15,11 @@ from rich.console import Console
 from tests.cli.test_cli import refused, run
 from tests.fakes import tiny_bundle
 from tests.heads import classifier
+from vlx.data import captioned
 from vlx.errors import InputError
 from vlx.evaluation import datasets, photo_captions
 from vlx.evaluation.photo_captions import PERSON, figures, measured, say
 from vlx.evaluation.result import Result
-from vlx.photos import captioned
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 

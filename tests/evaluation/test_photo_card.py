@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from vlx.data import captioned
 from vlx.errors import InputError
 from vlx.evaluation import card, knowledge, photo_card, sheet
 from vlx.evaluation.caption_scores import METRICS
 from vlx.evaluation.photo_captions import PERSON, Said, say
 from vlx.evaluation.photo_card import NEAR, ONE, Sources
 from vlx.evaluation.result import Figure, Result
-from vlx.photos import captioned
 from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.kinds import imagenet
 from vlx.tasks.photos.vocabulary import SPECIAL
@@ -173,7 +173,7 @@ def test_the_nearest_is_a_training_photograph_that_looks_the_same(model: Path, f
 
 
 def test_samples_are_drawn_by_a_seed() -> None:
-    from vlx.photos.captioned import Photograph
+    from vlx.data.captioned import Photograph
 
     rows = tuple(Photograph(Path(f"{n}.jpg"), (f"written {n}", "other")) for n in range(50))
     told = {name: Said(rows, {1: tuple(f"said {n}" for n in range(50)), 3: ("",) * 50}) for name in ("one", "two")}

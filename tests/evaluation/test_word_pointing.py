@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from tests.cli.test_cli import refused, run
 from tests.fakes import tiny_bundle
 from tests.heads import classifier
+from vlx.data import outlines
+from vlx.data.categories import CATEGORIES_OF, WORDS, named
+from vlx.data.outlines import Outlined, OutlinedData
 from vlx.errors import InputError
 from vlx.evaluation import datasets, sheet, word_pointing
 from vlx.evaluation.pointing import peaks_of
 from vlx.evaluation.resampling import over_pictures
 from vlx.evaluation.result import Result
 from vlx.evaluation.word_pointing import ALL, SMALL
-from vlx.photos import objects
-from vlx.photos.categories import CATEGORIES_OF, WORDS, named
-from vlx.photos.objects import Outlined, OutlinedData
 from vlx.pictures.placement import Placement
 from vlx.tasks.captioning import CnnLstmCaptioner
 
@@ -103,7 +103,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
-    return objects.read(written(tmp_path_factory.mktemp("coco") / "data"))
+    return outlines.read(written(tmp_path_factory.mktemp("coco") / "data"))
 
 
 def measured(data: OutlinedData, **changes: Any) -> Result:
@@ -260,7 +260,7 @@ def test_crowds_are_no_objects_and_what_is_missing_is_told(tmp_path: Path) -> No
     (folder / "images" / "3.png").write_bytes(b"no picture")
     Image.new("RGB", (HIGH, WIDE)).save(folder / "images" / "4.png")
     (folder / "instances.json").write_text(json.dumps(content))
-    found = objects.read(folder)
+    found = outlines.read(folder)
     assert found.left_out == {"no polygons": ("0.png",), "no caption": ("1.png",), "no such picture": ("2.png",)}
     assert "1 left out, no caption: 1.png" in str(found)
     result = measured(found)
@@ -272,10 +272,10 @@ def test_crowds_are_no_objects_and_what_is_missing_is_told(tmp_path: Path) -> No
 def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
     folder = written(tmp_path / "data", captions=[])
     with pytest.raises(InputError, match=r"no captions_\*\.json beside the polygons; give one with --captions FILE$"):
-        objects.read(folder)
+        outlines.read(folder)
     told = {"annotations": [{"image_id": 5, "caption": "a car"}, {"image_id": 99, "caption": "a dog"}]}
     (tmp_path / "told.json").write_text(json.dumps(told))
-    found = objects.read(folder, tmp_path / "told.json")
+    found = outlines.read(folder, tmp_path / "told.json")
     assert [(row.path.name, row.captions) for row in found.rows] == [("5.png", ("a car",))]
 
 
@@ -290,7 +290,7 @@ def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        objects.read(written(tmp_path / "data", **changes))
+        outlines.read(written(tmp_path / "data", **changes))
     assert len(str(caught.value)) <= 400
 
 

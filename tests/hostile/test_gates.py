@@ -17,10 +17,10 @@ from PIL import Image
 import vlx
 from tests.explanations import caption_explanation
 from vlx import neuron_names
+from vlx.data.files import label_map
 from vlx.errors import ImageError, InputError, ModelError, OutputError, VlxError, in_own_words
 from vlx.explanation import schema, storage
 from vlx.files import hdf5, json_files, whole
-from vlx.neuron_names.datasets.files import label_map
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.pictures.opening import open_image
 from vlx.protocol.outputs import MEANINGS

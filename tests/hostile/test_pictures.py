@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlx.data.files import label_map
 from vlx.errors import VlxError
 from vlx.neuron_names.datasets.files import label_map
 from vlx.pictures.opening import in_memory, open_image, stored

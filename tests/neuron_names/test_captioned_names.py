@@ -14,10 +14,10 @@ from scipy import stats
 import vlx
 from tests.dissections import Given
 from vlx import neuron_names
+from vlx.data import Labelled, open_data
+from vlx.data.captions import NO_LABELS, CaptionedPhotos, CaptionedScenes
+from vlx.data.lexicon import Lexicon
 from vlx.errors import ImageError, InputError
-from vlx.neuron_names.datasets import Labelled, open_data
-from vlx.neuron_names.datasets.captions import NO_LABELS, CaptionedPhotos
-from vlx.neuron_names.datasets.lexicon import Lexicon
 from vlx.neuron_names.dissection import peaks
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
@@ -406,7 +406,7 @@ def test_detectors_are_judged_on_pictures_that_they_were_not_named_by() -> None:
 
 @pytest.fixture(scope="module")
 def scene_names() -> neuron_names.NeuronNames:
-    data = neuron_names.datasets.CaptionedScenes(120, lexicon=RULES)
+    data = CaptionedScenes(120, lexicon=RULES)
     return neuron_names.dissect(vlx.load("scenes/captioner"), data)
 
 

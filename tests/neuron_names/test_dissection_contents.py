@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from tests.dissections import same
 from vlx import neuron_names
 from vlx.cli.program import main
+from vlx.data import Filed
 from vlx.errors import InputError, OutputError
 from vlx.files import hdf5
 from vlx.neuron_names import open_data
-from vlx.neuron_names.datasets import Filed
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.table import NeuronNames
 from vlx.tasks.classification import Classifier

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 import vlx
 from tests.dissections import COUNTED, Given, Made, made, rectified, same
 from tests.fakes import TinyCnn
+from vlx.data.concepts import ConceptData, Labelled
+from vlx.data.scenes import SceneData
 from vlx.errors import InputError, ModelError, OutputError
-from vlx.neuron_names.datasets.data import ConceptData, Labelled
-from vlx.neuron_names.datasets.scenes import SceneData
 from vlx.neuron_names.dissection import dissect, dissect_layers
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers

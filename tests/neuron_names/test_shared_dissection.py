@@ -12,9 +12,9 @@ import torch
 import vlx
 from tests.fakes import tiny_bundle
 from vlx.cluster.dissecting import _packed, _unpacked
+from vlx.data import Told, open_data
 from vlx.errors import InputError
 from vlx.neuron_names import NeuronNames
-from vlx.neuron_names.datasets import Told, open_data
 from vlx.neuron_names.dissection import working
 from vlx.neuron_names.dissection.run import dissect_layers
 from vlx.neuron_names.dissection.thresholds import TopValues

@@ -12,6 +12,7 @@ import vlx
 from tests.cli.test_cli import refused, run
 from tests.fakes import captioner, tiny_bundle
 from tests.tallies import dissected
+from vlx.data import SceneData
 from vlx.errors import InputError
 from vlx.neuron_names import NeuronNames, dissect
 from vlx.neuron_names.datasets import SceneData

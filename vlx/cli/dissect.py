@@ -72,9 +72,9 @@ def dissect(
               vlx dissect torchvision:resnet50 /shared/broden1_224 -o resnet50.h5 --ray auto
     """
     import vlx
+    from vlx.data import Told
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
-    from vlx.neuron_names.datasets import Told
     from vlx.neuron_names.dissection.options import LEAST, QUANTILE
     from vlx.neuron_names.dissection.run import dissect_layers
 

@@ -1,6 +1,6 @@
 """Captions against what several people wrote: BLEU, METEOR and CIDEr-D, each with its interval over pictures.
 
-Hypotheses and references are cut into words in one way (`vlx.photos.captioned.words_of`: lower case, no punctuation).
+Hypotheses and references are cut into words in one way (`vlx.data.captioned.words_of`: lower case, no punctuation).
 The COCO server's own cutter (PTB) treats hyphens and apostrophes otherwise; figures differ by some thousandths.
 """
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vlx.data import captioned, outlines
+from vlx.data.captioned import Photographs
+from vlx.data.outlines import OutlinedData
 from vlx.errors import InputError
 from vlx.files import json_files
 from vlx.files.whole import read_bytes
 from vlx.language import shortened
-from vlx.photos import captioned, objects
-from vlx.photos.captioned import Photographs
-from vlx.photos.objects import OutlinedData
 
 KINDS = ("flickr8k", "coco")
 UNKNOWN = "asked for, not in the data"
@@ -54,7 +54,7 @@ def photographs(name: str, only: Path | None = None) -> Photographs:
 
 
 def outlined(name: str, captions: Path | None = None, only: Path | None = None) -> OutlinedData:
-    """The captioned photographs of ``coco:DIR`` whose objects are outlined, see `vlx.photos.objects.read`.
+    """The captioned photographs of ``coco:DIR`` whose objects are outlined, see `vlx.data.outlines.read`.
 
     With ``only`` those of a list. Raises InputError for another kind of data, and when nothing is left.
     """
@@ -63,7 +63,7 @@ def outlined(name: str, captions: Path | None = None, only: Path | None = None) 
         raise InputError(
             f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
         )
-    found = objects.read(folder, captions)
+    found = outlines.read(folder, captions)
     if only is None:
         return found
     wanted = set(listed(only))

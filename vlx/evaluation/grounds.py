@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data import SceneData
 from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import check_scenes
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.explanation.reasons import Because
 from vlx.methods import engine
 from vlx.methods.cams import choose
-from vlx.neuron_names.datasets import SceneData
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.permuted import permuted
 from vlx.neuron_names.tables import shipped

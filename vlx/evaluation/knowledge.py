@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vlx.data.captioned import words_of
+from vlx.data.categories import WORDS, named
 from vlx.errors import InputError
 from vlx.language import tagged
-from vlx.photos.captioned import words_of
-from vlx.photos.categories import WORDS, named
 
 SELDOM = 50  # training captions
 SAMPLE = 3_000  # captions whose words are tagged

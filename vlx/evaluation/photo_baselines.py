@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlx.data.captioned import Photograph, words_of
 from vlx.errors import InputError
 from vlx.evaluation.caption_scores import LONGEST, bleu, most_grams
 from vlx.files import json_files
-from vlx.photos.captioned import Photograph, words_of
 from vlx.pictures.opening import open_image
 from vlx.protocol.task import Features, Task
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlx.data.captioned import UNREADABLE, Photograph, Photographs, omissions, words_of
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.caption_scores import METRICS, Score, scored
 from vlx.evaluation.photo_baselines import Vectors, looks
 from vlx.evaluation.result import Figure, Result
-from vlx.photos.captioned import UNREADABLE, Photograph, Photographs, omissions, words_of
 from vlx.pictures.opening import open_image
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Task

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from vlx.data import captioned
+from vlx.data.captioned import Photograph, Photographs
 from vlx.errors import InputError
 from vlx.evaluation import datasets, knowledge, photo_baselines, photo_captions, sheet
 from vlx.evaluation.caption_scores import METRICS
 from vlx.evaluation.photo_captions import PERSON, Said
 from vlx.evaluation.result import Figure, Result
 from vlx.files import json_files
-from vlx.photos import captioned
-from vlx.photos.captioned import Photograph, Photographs
 from vlx.protocol.task import Task
 from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.kinds import imagenet

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.data.captioned import words_of
+from vlx.data.categories import named
+from vlx.data.outlines import Outlined, OutlinedData
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.cases import Case
 from vlx.evaluation.maps import by_default, maps_of
 from vlx.evaluation.pointing import hit, peaks_of
 from vlx.evaluation.resampling import over_pictures
 from vlx.evaluation.result import Figure, Result
-from vlx.photos.captioned import words_of
-from vlx.photos.categories import named
-from vlx.photos.objects import Outlined, OutlinedData
 from vlx.pictures.placement import Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.powers import Worded

@@ -13,7 +13,7 @@ from vlx._checkout import sibling
 __path__ += sibling("neuron_names")
 
 if TYPE_CHECKING:
-    from vlx.neuron_names.datasets import open_data
+    from vlx.data import open_data
     from vlx.neuron_names.dissection import dissect
     from vlx.neuron_names.formats import load, read
     from vlx.neuron_names.table import NeuronNames
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 __all__ = ["NeuronNames", "dissect", "hypernym_names", "load", "open_data", "permuted", "read", "shipped", "witness"]
 
 _HOMES = {
-    "NeuronNames": "table",
-    "dissect": "dissection",
-    "hypernym_names": "table.hypernyms",
-    "load": "formats",
-    "open_data": "datasets",
-    "permuted": "table.permuted",
-    "read": "formats",
-    "shipped": "tables",
-    "witness": "table.witness",
+    "NeuronNames": "vlx.neuron_names.table",
+    "dissect": "vlx.neuron_names.dissection",
+    "hypernym_names": "vlx.neuron_names.table.hypernyms",
+    "load": "vlx.neuron_names.formats",
+    "open_data": "vlx.data",
+    "permuted": "vlx.neuron_names.table.permuted",
+    "read": "vlx.neuron_names.formats",
+    "shipped": "vlx.neuron_names.tables",
+    "witness": "vlx.neuron_names.table.witness",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name at all for granted
 
     def __getattr__(name: str) -> object:
         if name in _HOMES:
-            value = globals()[name] = getattr(import_module(f"vlx.neuron_names.{_HOMES[name]}"), name)
+            value = globals()[name] = getattr(import_module(_HOMES[name]), name)
             return value
         raise AttributeError(f"module 'vlx.neuron_names' has no attribute {name!r}")

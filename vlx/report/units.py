@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from vlx.data import ConceptData
 from vlx.errors import InputError
 from vlx.files.whole import write_bytes
-from vlx.neuron_names.datasets import ConceptData
 from vlx.neuron_names.table import NeuronNames, UnitName, require_fit
 from vlx.pictures.placement import Frame, Placement
 from vlx.pictures.receptive_fields import measure_frame

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlx.data.coco import mask_of
+from vlx.data.files import records
 from vlx.errors import ImageError, InputError
-from vlx.neuron_names.datasets.coco import mask_of
-from vlx.neuron_names.datasets.files import records
 from vlx.pictures.opening import open_image
 
 PICTURES = ("", "images", "Images", "val2017", "train2017", "val2014", "train2014", "all")

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vlx import scenes
+from vlx.data import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
+from vlx.data.coco import mask_of
 from vlx.errors import InputError
 from vlx.neuron_names import open_data
 from vlx.neuron_names.datasets import BrodenData, CocoData, Labelled, LabelledFolder, SceneData

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vlx.data.concepts import Concept, Labelled
+from vlx.data.files import Labels, digest_of, picture, records
 from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.neuron_names.datasets.data import Labelled

@@ -5,9 +5,9 @@ from functools import cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from vlx.data import word_lists
+from vlx.data.concepts import Concept
 from vlx.language import FUNCTION_WORDS, THINGS_IN_ING, cut_phrases, split_words, tagger
-from vlx.neuron_names.datasets import lists
-from vlx.neuron_names.table.tally import Concept
 from vlx.process import random_state_kept
 
 AT_ONCE = 4096  # captions that are tagged at once
@@ -62,12 +62,12 @@ class Lexicon:
     def _of(self, one: Tagged) -> Iterator[Concept]:
         """The concepts of one word; none of function words and of what is said of everything."""
         lemma = one.lemma
-        if one.word in FUNCTION_WORDS or lemma in lists.NO_NAMES or len(lemma) < SHORT or not lemma[0].isalpha():
+        if one.word in FUNCTION_WORDS or lemma in word_lists.NO_NAMES or len(lemma) < SHORT or not lemma[0].isalpha():
             return
-        listed = (("color", lists.COLORS), ("texture", lists.TEXTURES), ("material", lists.MATERIALS))
+        listed = (("color", word_lists.COLORS), ("texture", word_lists.TEXTURES), ("material", word_lists.MATERIALS))
         adjectival = next((category for category, known in listed if one.word in known), None)
         if adjectival is not None:
-            yield Concept(lists.SAME.get(one.word, one.word), adjectival)
+            yield Concept(word_lists.SAME.get(one.word, one.word), adjectival)
         elif one.part == "verb":
             yield Concept(lemma, "action")
         elif one.part == "noun":
@@ -75,14 +75,14 @@ class Lexicon:
             yield from (Concept(kind, "kind") for kind in self._kinds(lemma))
 
     def _noun(self, lemma: str) -> str:
-        if lemma in lists.SCENES:
+        if lemma in word_lists.SCENES:
             return "scene"
         above = self._above(lemma) if self._above is not None else frozenset[str]()
-        return next((category for category, own in lists.SYNSETS.items() if above.intersection(own)), "object")
+        return next((category for category, own in word_lists.SYNSETS.items() if above.intersection(own)), "object")
 
     def _wider(self, lemma: str) -> tuple[str, ...]:
         above = self._above(lemma) if self._above is not None else frozenset[str]()
-        return tuple(name for name, (synset, own) in lists.KINDS.items() if lemma in own or synset in above)
+        return tuple(name for name, (synset, own) in word_lists.KINDS.items() if lemma in own or synset in above)
 
 
 def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagged]]:
@@ -97,11 +97,11 @@ def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagg
 
 def _corrected(one: Tagged) -> Tagged:
     """A parser's word, but of common verbs by rule: small models make "riding" "rid", and "swimming" a thing."""
-    if one.part == "verb" or (one.part == "noun" and one.word.endswith("ing") and one.word not in lists.ACTIONS):
+    if one.part == "verb" or (one.part == "noun" and one.word.endswith("ing") and one.word not in word_lists.ACTIONS):
         verb = verb_of(one.word)
         if verb is not None:
             return Tagged(one.word, verb, "verb")
-    return one._replace(lemma=lists.IRREGULAR.get(one.word, one.lemma))
+    return one._replace(lemma=word_lists.IRREGULAR.get(one.word, one.lemma))
 
 
 def by_rule(words: Sequence[str]) -> list[Tagged]:
@@ -121,7 +121,7 @@ def by_rule(words: Sequence[str]) -> list[Tagged]:
         last = place + 1 == len(words) or words[place + 1] in FUNCTION_WORDS
         if verb is not None and not (opened and (last or not word.endswith("ing"))):
             found.append(Tagged(word, verb, "verb"))
-        elif word in FUNCTION_WORDS or word in lists.ADJECTIVES or word.endswith("ly") or place not in inside:
+        elif word in FUNCTION_WORDS or word in word_lists.ADJECTIVES or word.endswith("ly") or place not in inside:
             found.append(Tagged(word, word, "other"))
         else:
             found.append(Tagged(word, singular(word), "noun"))
@@ -134,15 +134,15 @@ def verb_of(word: str) -> str | None:
     >>> verb_of("running"), verb_of("riding"), verb_of("carries"), verb_of("dog"), verb_of("building")
     ('run', 'ride', 'carry', None, None)
     """
-    if word in THINGS_IN_ING - lists.DOINGS and word not in lists.ACTIONS:
+    if word in THINGS_IN_ING - word_lists.DOINGS and word not in word_lists.ACTIONS:
         return None
-    tried = [lists.IRREGULAR.get(word, word)]
+    tried = [word_lists.IRREGULAR.get(word, word)]
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 1:
             stem = word[: -len(ending)]
             tried += [stem, f"{stem}e", *([stem[:-1]] if stem[-1:] == stem[-2:-1] else [])]
             tried += [f"{stem[:-1]}y"] if stem.endswith("i") else []
-    return next((one for one in tried if one in lists.ACTIONS), None)
+    return next((one for one in tried if one in word_lists.ACTIONS), None)
 
 
 def singular(noun: str) -> str:
@@ -151,8 +151,8 @@ def singular(noun: str) -> str:
     >>> [singular(one) for one in ("dogs", "men", "buses", "ladies", "grass", "boxes")]
     ['dog', 'man', 'bus', 'lady', 'grass', 'box']
     """
-    if noun in lists.IRREGULAR:
-        return lists.IRREGULAR[noun]
+    if noun in word_lists.IRREGULAR:
+        return word_lists.IRREGULAR[noun]
     if noun.endswith("men") and len(noun) > SHORT:
         return f"{noun[:-3]}man"
     if noun.endswith("ies") and len(noun) > SHORT + 1:

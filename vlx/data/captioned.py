@@ -103,7 +103,7 @@ def read(folder: str | Path) -> Photographs:
     elif files:
         told = _coco(files)
     else:
-        raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.photos.captioned.read")
+        raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.data.captioned.read")
     return _found(folder, told)
 
 

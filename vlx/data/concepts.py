@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.neuron_names.table.tally import Concept
+
+class Concept(NamedTuple):
+    """Something that a picture's label tells: "dog" of category "object"; ``synset`` is its WordNet name or empty."""
+
+    name: str
+    category: str
+    synset: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +36,7 @@ class Labelled:
 class ConceptData(Protocol):
     """A sequence of `Labelled` pictures; concept number n is ``concepts[n − 1]``.
 
-    ``name`` is what `vlx.neuron_names.datasets.open_data` opens again, "scenes:2000" or a folder; ``licence`` says
+    ``name`` is what `vlx.data.open_data` opens again, "scenes:2000" or a folder; ``licence`` says
     under what the pictures and labels stand, as far as is known.
     """
 

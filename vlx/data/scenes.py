@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from vlx import scenes
+from vlx.data.concepts import Concept, Labelled
 from vlx.errors import InputError
 from vlx.neuron_names.datasets.data import Labelled
 from vlx.neuron_names.table.tally import Concept

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vlx.data import captioned
 from vlx.errors import InputError
-from vlx.photos import captioned
 
 
 def pictures(folder: Path, *names: str) -> None:

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vlx.data.concepts import Concept, Labelled
+from vlx.data.files import ENDINGS, Labels, digest_of, label_map, lines, number, picture, records, rows
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.files import ENDINGS, Labels, digest_of, label_map, lines, number, picture, records, rows
-from vlx.neuron_names.table.tally import Concept
 
 LISTS = ("labels.csv", "labels.json", "labels.txt")
 CATEGORY = "object"

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vlx.data.concepts import Concept, Labelled
+from vlx.data.files import digest_of, label_map, number, picture, rows
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.files import digest_of, label_map, number, picture, rows
-from vlx.neuron_names.table.tally import Concept
 
 SUFFIXES = {"color": "-c", "scene": "-s"}
 

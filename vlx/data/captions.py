@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from vlx import scenes
+from vlx.data import captioned
+from vlx.data.concepts import Concept, Labelled
+from vlx.data.lexicon import Lexicon
+from vlx.data.scenes import FIRST, SceneData
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.lexicon import Lexicon
-from vlx.neuron_names.datasets.scenes import FIRST, SceneData
-from vlx.neuron_names.table.tally import Concept
-from vlx.photos import captioned
 from vlx.pictures.opening import open_image
 
 PREFIX = "captions:"
@@ -22,7 +21,7 @@ NO_LABELS = np.zeros((0, 1, 1), np.int32)
 
 
 class CaptionedPhotos:
-    """The captioned photographs of a folder, as `vlx.photos.captioned.read` finds them.
+    """The captioned photographs of a folder, as `vlx.data.captioned.read` finds them.
 
     ``split``: "train", "dev" or "test" of Flickr8k; all where it is None. ``lexicon`` makes concepts of words, by
     default with what is installed. Raises InputError naming the file that is missing or broken.

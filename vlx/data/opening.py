@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from vlx.data.broden import BrodenData
+from vlx.data.captions import PREFIX as CAPTIONS
+from vlx.data.captions import open_captions
+from vlx.data.coco import CocoData
+from vlx.data.concepts import ConceptData
+from vlx.data.folder import LISTS, LabelledFolder
+from vlx.data.scenes import SceneData
 from vlx.errors import InputError, in_own_words
-from vlx.neuron_names.datasets.broden import BrodenData
-from vlx.neuron_names.datasets.captions import PREFIX as CAPTIONS
-from vlx.neuron_names.datasets.captions import open_captions
-from vlx.neuron_names.datasets.coco import CocoData
-from vlx.neuron_names.datasets.data import ConceptData
-from vlx.neuron_names.datasets.folder import LISTS, LabelledFolder
-from vlx.neuron_names.datasets.scenes import SceneData
 
 PREFIX = "scenes:"
 UNDERSTOOD = (
