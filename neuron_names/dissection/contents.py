@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlx.data.concepts import ConceptData, Filed, Labelled
+from vlx.data.concepts import Labelled
+from vlx.data.example import ConceptData, Filed
 from vlx.errors import InputError
 from vlx.files.whole import read_bytes
 from vlx.neuron_names.datasets.data import ConceptData, Filed, Labelled

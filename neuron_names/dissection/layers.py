@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlx import __version__
-from vlx.data.concepts import ConceptData
+from vlx.data.example import ConceptData
 from vlx.errors import InputError, ModelError
 from vlx.neuron_names.datasets.data import ConceptData
 from vlx.pictures.placement import Grid

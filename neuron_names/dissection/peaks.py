@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx.data.concepts import Told
+from vlx.data.example import Told, labelled
 from vlx.errors import ImageError, InputError, ModelError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.contents import Contents
@@ -57,7 +57,7 @@ class Peaks:
         block = range(start, min(start + BLOCK, len(self.data)))
         for number in block:
             try:
-                picture = self.data[number]
+                picture = labelled(self.data[number], ())
             except ImageError:
                 self.contents.note(number, None)
                 unread.append(number)

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx.data.concepts import ConceptData, Labelled
+from vlx.data.concepts import Labelled
+from vlx.data.example import ConceptData, labelled
 from vlx.errors import InputError
 from vlx.neuron_names.dissection.alignment import on_grid
 from vlx.neuron_names.dissection.contents import Contents
@@ -66,7 +67,7 @@ class Pictures:
 
     def read(self, batch: Batch) -> list[Labelled]:
         """The pictures of a batch; raises InputError for labels that do not fit them, and for what has changed."""
-        pictures = [self.data[number] for number in batch.numbers]
+        pictures = [labelled(self.data[number], self.data.concepts) for number in batch.numbers]
         for picture, number in zip(pictures, batch.numbers, strict=True):
             self._check(picture, f"{self.data.name}, picture {number}")
             self.contents.note(number, picture)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vlx import __version__
-from vlx.data.concepts import Concept, Told
+from vlx.data.concepts import Concept
+from vlx.data.example import Told
 from vlx.errors import InputError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -113,7 +114,7 @@ def _left_out(data: Told, unread: Sequence[int], known: Words, least: int) -> li
 
 def _name(data: Told, number: int) -> str:
     try:
-        data[number]
+        _ = data[number].image
     except InputError as error:
         return str(error).partition(";")[0]  # what it is, without the remedy
     return f"number {number}"

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from vlx import scenes
 from vlx.data import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
 from vlx.data.coco import mask_of
+from vlx.data.example import Example
 from vlx.errors import InputError
 from vlx.neuron_names import open_data
 from vlx.neuron_names.datasets import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
@@ -33,7 +34,7 @@ def packed(path: Path, values: np.ndarray[Any, Any]) -> None:
     Image.fromarray(rgb).save(path)
 
 
-def concepts_at(data: Any, one: Labelled) -> dict[str, list[tuple[int, int]]]:
+def concepts_at(data: Any, one: Example | Labelled) -> dict[str, list[tuple[int, int]]]:
     """Concept, with its category → the pixels that carry it."""
     return {
         f"{concept.name} {concept.category}": [(int(y), int(x)) for y, x in np.argwhere((one.labels == number).any(0))]

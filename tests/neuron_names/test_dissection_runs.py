@@ -18,7 +18,8 @@ from torch import Tensor, nn
 import vlx
 from tests.dissections import COUNTED, Given, Made, made, rectified, same
 from tests.fakes import TinyCnn
-from vlx.data.concepts import ConceptData, Labelled
+from vlx.data.concepts import Labelled
+from vlx.data.example import ConceptData, Example
 from vlx.data.scenes import SceneData
 from vlx.errors import InputError, ModelError, OutputError
 from vlx.neuron_names.dissection import dissect, dissect_layers
@@ -248,7 +249,7 @@ class Shuffled:
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, number: int) -> Labelled:
+    def __getitem__(self, number: int) -> Example | Labelled:
         return self.data[self.order[number]]
 
     def digest(self) -> str:
@@ -262,7 +263,7 @@ class Drawn(SceneData):
         super().__init__(count)
         self.kept = [super(Drawn, self).__getitem__(number) for number in range(count)]
 
-    def __getitem__(self, number: int) -> Labelled:
+    def __getitem__(self, number: int) -> Example:
         return self.kept[number]
 
 

@@ -5,7 +5,8 @@ and captioned ones without masks.
 from vlx.data.broden import BrodenData
 from vlx.data.captions import CaptionedPhotos, CaptionedScenes
 from vlx.data.coco import CocoData
-from vlx.data.concepts import ConceptData, Filed, Labelled, Told
+from vlx.data.concepts import Labelled
+from vlx.data.example import ConceptData, Filed, Told
 from vlx.data.folder import LabelledFolder
 from vlx.data.opening import open_data
 from vlx.data.scenes import SceneData

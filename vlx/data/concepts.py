@@ -1,9 +1,9 @@
-"""What dissection asks of a set of pictures: each with the pixels of the concepts in it."""
+"""Concepts, and the pixels of a picture that carry them: by name, or as numbers on a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,12 @@ class Concept(NamedTuple):
     synset: str = ""
 
 
+NO_LABELS: NDArray[np.int32] = np.zeros((0, 1, 1), np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """One picture and what is where in it.
+    """One picture and what is where in it, as numbers: what a dissection counts.
 
     ``image`` is PIL RGB. ``labels`` is an integer array [channels, H, W] of concept numbers from 1, 0 for none; H × W
     may be smaller than the picture, but has its proportions. A pixel carries as many concepts as there are channels,
@@ -32,51 +35,41 @@ class Labelled:
     whole: tuple[int, ...] = ()
 
 
-@runtime_checkable
-class ConceptData(Protocol):
-    """A sequence of `Labelled` pictures; concept number n is ``concepts[n − 1]``.
+class Regions(Mapping[Concept, NDArray[np.bool_]]):
+    """The pixels of each concept in a picture, kept as numbers of ``concepts``: ``labels`` and ``whole`` of `Labelled`.
 
-    ``name`` is what `vlx.data.open_data` opens again, "scenes:2000" or a folder; ``licence`` says
-    under what the pictures and labels stand, as far as is known.
+    ``size`` is (H, W) of the picture where the labels are of another; masks are laid on it.
+
+    >>> Regions(np.array([[[0, 2], [2, 2]]]), (sky, sea))[sea]
+    array([[False,  True], [ True,  True]])
     """
 
-    name: str
-    licence: str
-    concepts: tuple[Concept, ...]
+    def __init__(
+        self,
+        labels: NDArray[np.integer],
+        concepts: Sequence[Concept],
+        whole: tuple[int, ...] = (),
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.labels, self.concepts, self.whole = labels, concepts, whole
+        self._size = (int(labels.shape[1]), int(labels.shape[2])) if size is None else size
+
+    @cached_property
+    def _numbers(self) -> dict[Concept, int]:
+        there = {*np.unique(self.labels).tolist(), *self.whole} - {0}
+        return {self.concepts[number - 1]: number for number in sorted(there)}
+
+    def __getitem__(self, concept: Concept) -> NDArray[np.bool_]:
+        number = self._numbers[concept]
+        if number in self.whole:
+            return np.ones(self._size, bool)
+        mask = np.asarray((self.labels == number).any(0))
+        if mask.shape == self._size:
+            return mask
+        return np.asarray(Image.fromarray(mask).resize(self._size[::-1], Image.Resampling.NEAREST))
+
+    def __iter__(self) -> Iterator[Concept]:
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        """How many pictures there are."""
-        ...
-
-    def __getitem__(self, number: int) -> Labelled:
-        """Picture ``number``, from 0; the same at every call."""
-        ...
-
-    def digest(self) -> str:
-        """A hash that changes when the pictures or labels do."""
-        ...
-
-
-@runtime_checkable
-class Filed(Protocol):
-    """Pictures that stand in files: what a file holds is looked at when a dissection goes on."""
-
-    def files(self, number: int) -> Sequence[Path]:
-        """The files that picture ``number`` is made of, its own first, whether they are there or not."""
-        ...
-
-
-@runtime_checkable
-class Told(ConceptData, Protocol):
-    """Pictures of which captions tell what is in them, but not where: ``concepts`` is empty, and so are labels.
-
-    ``told_by`` says how words were made concepts, ``left_out`` in sentences what is not among the pictures and why.
-    A picture that cannot be read raises ImageError when it is asked for.
-    """
-
-    told_by: str
-    left_out: tuple[str, ...]
-
-    def told(self) -> Sequence[frozenset[Concept]]:
-        """Each picture's concepts, those of any of its captions."""
-        ...
+        return len(self._numbers)

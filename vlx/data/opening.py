@@ -6,7 +6,7 @@ from vlx.data.broden import BrodenData
 from vlx.data.captions import PREFIX as CAPTIONS
 from vlx.data.captions import open_captions
 from vlx.data.coco import CocoData
-from vlx.data.concepts import ConceptData
+from vlx.data.example import ConceptData
 from vlx.data.folder import LISTS, LabelledFolder
 from vlx.data.scenes import SceneData
 from vlx.errors import InputError, in_own_words

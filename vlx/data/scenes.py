@@ -1,24 +1,30 @@
-"""Drawn scenes as pictures with concept masks."""
+"""Drawn scenes: the words of their captions, their questions, and the pixels of every concept."""
 
 import hashlib
+from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from vlx import scenes
-from vlx.data.concepts import Concept, Labelled
+from vlx.data.concepts import Concept, Regions
+from vlx.data.example import Ask, Example, Truth
 from vlx.errors import InputError
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.table.tally import Concept
-from vlx.scenes.painter import Mask, paint_names
+from vlx.protocol.targets import Query
+from vlx.scenes.bias import BIASED
+from vlx.scenes.compose import named
+from vlx.scenes.painter import Mask, paint_names, union
 from vlx.scenes.scene import Scene, category_of
 from vlx.scenes.world import KINDS, PAINTS
 
 FIRST = 5_000_000  # seeds for dissection: neither trained on nor held out
 CHANNELS = ("object", "part", "color", "texture", "scene")
+FORM = "scenes:COUNT[:FIRST]"
 
 
 class SceneData:
-    """``count`` scenes from seed ``first`` on.
+    """``count`` scenes from seed ``first`` on; with ``named`` only those whose caption names so many things.
 
     The place is a concept of the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of
     the parts' fixed paints included: a unit that detects brown should not have to be called a trunk.
@@ -26,26 +32,28 @@ class SceneData:
 
     licence = "MIT"
 
-    def __init__(self, count: int, first: int = FIRST, size: int = 128) -> None:
+    def __init__(self, count: int, first: int = FIRST, size: int = 128, named: int | None = None) -> None:
         if count < 1:
-            raise InputError(f"scenes:{count}; dissect at least one scene")
-        self.count, self.first, self.size = count, first, size
+            raise InputError(f"scenes:{count}; give at least one scene")
+        self.count, self.first, self.size, self.named = count, first, size, named
         self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "")
         self.concepts = _concepts()
-        self._number = {concept.name: n for n, concept in enumerate(self.concepts, 1)}
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> Labelled:
+    def __getitem__(self, number: int) -> Example:
         if not 0 <= number < self.count:
             raise IndexError(f"there is no picture {number} among {self.count}")
-        scene = scenes.draw(self.first + number, size=self.size)
-        return Labelled(scene.image, self._labels(scene))
+        seed = self._seeds[number]
+        drawn = _Drawn(seed, self.size, self.concepts)
+        return Example(str(seed), drawn.image, texts=drawn.texts, asks=drawn.asks, regions=drawn.regions)
 
     def digest(self) -> str:
         """Of the first and last scene's pixels and labels, and of how many there are: `draw` is deterministic."""
         made = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
+        if self.named is not None:
+            made.update(f"{self.named} named".encode())
         for number in {0, self.count - 1}:
             one = self[number]
             made.update(one.image.tobytes() + one.labels.tobytes())
@@ -53,22 +61,77 @@ class SceneData:
 
     def masks(self, scene: Scene) -> dict[str, Mask]:
         """Concept → its pixels in a scene, bool [S, S], fixed paints counted among the colours."""
-        labels = self._labels(scene)
-        return {self.concepts[n - 1].name: (labels == n).any(0) for n in np.unique(labels) if n}
+        return {concept.name: mask for concept, mask in _regions(scene, self.concepts).items()}
 
-    def _labels(self, scene: Scene) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
-        """One channel a category; where two parts or colours of different objects meet, the front one's pixels show."""
-        labels = np.zeros((len(CHANNELS), self.size, self.size), np.int16)
-        for concept, mask in scene.masks.items():
-            labels[CHANNELS.index(category_of(concept)), mask] = self._number[concept]
-        for thing in scene.objects:
-            for part, paint in paint_names(thing.pose).items():
-                labels[CHANNELS.index("color"), thing.parts[part]] = self._number[paint]
-        return labels
+    @cached_property
+    def _seeds(self) -> range | list[int]:
+        if self.named is None:
+            return range(self.first, self.first + self.count)
+        found: list[int] = []
+        seed = self.first
+        while len(found) < self.count:
+            found += [seed] if len(named(seed)) == self.named else []
+            seed += 1
+        return found
+
+
+class _Drawn:
+    """A scene that is drawn when something of it is first asked for."""
+
+    def __init__(self, seed: int, size: int, concepts: tuple[Concept, ...]) -> None:
+        self._seed, self._size, self._concepts = seed, size, concepts
+
+    @cached_property
+    def _scene(self) -> Scene:
+        return scenes.draw(self._seed, size=self._size)
+
+    def image(self) -> Image.Image:
+        return self._scene.image
+
+    def texts(self) -> tuple[str, ...]:
+        return (self._scene.caption,)
+
+    def asks(self) -> tuple[Ask, ...]:
+        return (*_words(self._scene), *_questions(self._scene))
+
+    def regions(self) -> Regions:
+        return _regions(self._scene, self._concepts)
+
+
+def _regions(scene: Scene, concepts: tuple[Concept, ...]) -> Regions:
+    """One channel a category; where two parts or colours of different objects meet, the front one's pixels show."""
+    numbers = {concept.name: n for n, concept in enumerate(concepts, 1)}
+    labels = np.zeros((len(CHANNELS), scene.size, scene.size), np.int16)
+    for concept, mask in scene.masks.items():
+        labels[CHANNELS.index(category_of(concept)), mask] = numbers[concept]
+    for thing in scene.objects:
+        for part, paint in paint_names(thing.pose).items():
+            labels[CHANNELS.index("color"), thing.parts[part]] = numbers[paint]
+    return Regions(labels, concepts)
+
+
+def _words(scene: Scene) -> Iterator[Ask]:
+    query = Query(caption=scene.caption)
+    for position, word in enumerate(scene.words):
+        if word.category is not None:
+            yield Ask(query, position, group=word.category, truth=Truth(word.mask))
+
+
+def _questions(scene: Scene) -> Iterator[Ask]:
+    for asked in scene.questions:
+        truth = None if asked.mask is None else Truth(asked.mask, things=_things(scene, asked.mask))
+        marks = frozenset({"biased"}) if asked.kind in BIASED else frozenset[str]()
+        yield Ask(Query(question=asked.text, answer=asked.answer), group=asked.kind, truth=truth, marks=marks)
+
+
+def _things(scene: Scene, focus: Mask) -> Mask:
+    """All pixels of the things of which an answer rests on a part; the focus itself where it rests on none."""
+    masks = [thing.mask for thing in scene.objects if (thing.mask & focus).any()]
+    return union(masks) if masks else focus
 
 
 def _concepts() -> tuple[Concept, ...]:
     parts = {part.name for kind in KINDS.values() for part in kind.parts} - set(KINDS)
-    named = [*scenes.KINDS, *sorted(parts), *scenes.COLORS, *scenes.TEXTURES, *scenes.SCENES]
-    plain = [Concept(name, category_of(name)) for name in named]
+    names = [*scenes.KINDS, *sorted(parts), *scenes.COLORS, *scenes.TEXTURES, *scenes.SCENES]
+    plain = [Concept(name, category_of(name)) for name in names]
     return (*plain, *(Concept(name, "color") for name in dict.fromkeys(PAINTS.values()) if name not in scenes.COLORS))

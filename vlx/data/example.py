@@ -1,0 +1,250 @@
+"""One record for every use of a picture: measuring maps by what is known of it, naming units, folders of results.
+
+>>> data = vlx.data.open_data("scenes:500:10000000")
+>>> example = data[0]
+>>> [(ask.query.caption.split()[ask.position], ask.group) for ask in example.asks if ask.query.caption][:2]
+[('blue', 'color'), ('butterfly', 'object')]
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlx.data.concepts import NO_LABELS, Concept, Labelled, Regions
+from vlx.errors import InputError
+from vlx.pictures.opening import open_image
+from vlx.protocol.targets import Query
+
+Mask = NDArray[np.bool_]
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels of the picture
+T = TypeVar("T")
+
+
+class Truth:
+    """Where in the picture that is, what was asked about.
+
+    ``mask`` bool [H, W] on the picture, or a function that makes it when it is first asked for. ``boxes`` are (left,
+    top, width, height) in pixels of the picture. ``human`` [h, w] says how much people looked at each cell. ``things``
+    are all pixels of the things that ``mask`` is a part of; the mask itself where nothing is said. ``absent``: it is
+    known not to be in the picture.
+
+    >>> Truth(np.eye(3, dtype=bool)).mask.sum()
+    3
+    """
+
+    def __init__(
+        self,
+        mask: Mask | Callable[[], Mask] | None = None,
+        *,
+        boxes: Sequence[Box] = (),
+        human: NDArray[np.floating] | None = None,
+        things: Mask | Callable[[], Mask] | None = None,
+        absent: bool = False,
+    ) -> None:
+        self._mask, self._things = mask, things
+        self.boxes, self.human, self.absent = tuple(boxes), human, absent
+
+    @cached_property
+    def mask(self) -> Mask | None:
+        """Its pixels, bool [H, W]; None where they are not known."""
+        return _made(self._mask)
+
+    @cached_property
+    def things(self) -> Mask | None:
+        """The pixels of whole things of which it is a part, bool [H, W]; `mask` where they are the same."""
+        return self.mask if self._things is None else _made(self._things)
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One thing to ask about a picture, and what the answer should rest on.
+
+    ``query`` is what the model is asked or made to say. ``position`` is the word of ``query.caption`` that is asked
+    about, counted over its parts between spaces; 0 for an answer. ``label`` is the name of a class instead. ``group``
+    is what it counts under, as "color". ``truth`` is None where nothing is known: an answer that rests on something
+    that is not there. ``marks`` tell asks apart in a way of the data's own, as "biased".
+
+    >>> Ask(Query(question="what color is the star?", answer="red"), group="color", truth=Truth(mask))
+    """
+
+    query: Query = field(default_factory=Query)
+    position: int = 0
+    label: str | None = None
+    group: str = ""
+    truth: Truth | None = None
+    marks: frozenset[str] = frozenset()
+
+    @property
+    def mask(self) -> Mask | None:
+        """The pixels that it should rest on, bool [H, W]; None where they are not known."""
+        return None if self.truth is None else self.truth.mask
+
+
+class Example:
+    """One picture and what is known of it; nothing is opened, drawn or painted before it is asked for.
+
+    ``key`` tells it from the others of its data, the same at every run. ``image`` is a path, a PIL picture, or a
+    function that makes one. ``texts`` are captions that people gave it. ``asks`` are what maps can be judged by.
+    ``regions`` are the pixels of each concept in it, bool [H, W]: what units are named by. Each of the last three may
+    be a function.
+
+    >>> Example("a", "a.jpg", texts=["a red star"], regions={Concept("star", "object"): mask}).image.size
+    (128, 128)
+    """
+
+    def __init__(
+        self,
+        key: str,
+        image: str | Path | Image.Image | Callable[[], Image.Image],
+        *,
+        texts: Sequence[str] | Callable[[], Sequence[str]] = (),
+        asks: Sequence[Ask] | Callable[[], Sequence[Ask]] = (),
+        regions: Mapping[Concept, Mask] | Callable[[], Mapping[Concept, Mask]] | None = None,
+    ) -> None:
+        self.key = key
+        self._image, self._texts, self._asks, self._regions = image, texts, asks, regions
+
+    def __repr__(self) -> str:
+        return f"Example({self.key!r})"
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The picture, upright, RGB; raises ImageError as `vlx.pictures.opening.open_image`."""
+        return open_image(_made(self._image)).image
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """What people wrote about it."""
+        return tuple(_made(self._texts) or ())
+
+    @cached_property
+    def asks(self) -> tuple[Ask, ...]:
+        """What can be asked about it, with the truth."""
+        return tuple(_made(self._asks) or ())
+
+    @cached_property
+    def regions(self) -> Mapping[Concept, Mask]:
+        """Concept → its pixels; empty where none are told."""
+        return _made(self._regions) or {}
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """The regions as numbers of concepts [channels, h, w], as data that keep them so tell; else AttributeError."""
+        return self._numbered.labels
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Numbers of the concepts that the picture as a whole carries."""
+        return self._numbered.whole
+
+    @property
+    def _numbered(self) -> Regions:
+        if not isinstance(self.regions, Regions):
+            raise AttributeError(f"{self!r} tells its regions by name; see vlx.data.example.labelled")
+        return self.regions
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Pictures with what is known of them, one at a time.
+
+    ``name`` is what `open_data` opens again, "scenes:2000"; ``licence`` says under what pictures and texts stand, as
+    far as is known. Data whose units are named by regions also have ``concepts``: all that their regions can hold (see
+    `ConceptData`); data that left pictures out tell them in ``left_out``, {why: (name, …)}.
+    """
+
+    name: str
+    licence: str
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def __getitem__(self, number: int) -> Example:
+        """Picture ``number``, from 0; the same at every call, and cheap: nothing is opened yet."""
+        ...
+
+    def digest(self) -> str:
+        """A hash that changes when the pictures, or what is known of them, do."""
+        ...
+
+
+@runtime_checkable
+class ConceptData(Protocol):
+    """`Data` whose units can be named by the regions of its pictures; concept number n is ``concepts[n − 1]``.
+
+    ``concepts`` are all that the regions can hold. Pictures may be plain `Labelled` ones, too.
+    """
+
+    name: str
+    licence: str
+    concepts: tuple[Concept, ...]
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def __getitem__(self, number: int) -> Example | Labelled:
+        """Picture ``number``, from 0; the same at every call."""
+        ...
+
+    def digest(self) -> str:
+        """A hash that changes when the pictures or labels do."""
+        ...
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """Pictures that stand in files: what a file holds is looked at when a dissection goes on."""
+
+    def files(self, number: int) -> Sequence[Path]:
+        """The files that picture ``number`` is made of, its own first, whether they are there or not."""
+        ...
+
+
+@runtime_checkable
+class Told(ConceptData, Protocol):
+    """Pictures of which captions tell what is in them, but not where: ``concepts`` is empty, and so are labels.
+
+    ``told_by`` says how words were made concepts, ``left_out`` in sentences what is not among the pictures and why.
+    A picture that cannot be read raises ImageError when it is asked for.
+    """
+
+    told_by: str
+    left_out: tuple[str, ...]
+
+    def told(self) -> Sequence[frozenset[Concept]]:
+        """Each picture's concepts, those of any of its captions."""
+        ...
+
+
+def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labelled:
+    """A picture with its regions as numbers of ``concepts``, from 1. Raises InputError for a region of another."""
+    if isinstance(example, Labelled):
+        return example
+    if not concepts:
+        return Labelled(example.image, NO_LABELS)
+    regions = example.regions
+    if isinstance(regions, Regions):
+        return Labelled(example.image, regions.labels, regions.whole)
+    image, numbers = example.image, {concept: number for number, concept in enumerate(concepts, 1)}
+    labels = np.zeros((max(len(regions), 1), image.height, image.width), np.int32)
+    for channel, (concept, mask) in zip(labels, regions.items(), strict=False):
+        if concept not in numbers:
+            raise InputError(f"{example.key}: {concept.name} ({concept.category}) is none of its data's concepts")
+        if np.shape(mask) != channel.shape:
+            raise InputError(
+                f"{example.key}: the region of {concept.name} is {np.shape(mask)}, the picture {channel.shape} (H, W)"
+            )
+        channel[np.asarray(mask, bool)] = numbers[concept]
+    return Labelled(image, labels)
+
+
+def _made(given: T | Callable[[], T]) -> T:
+    return given() if callable(given) else given
