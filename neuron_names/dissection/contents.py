@@ -12,7 +12,6 @@ from vlx.data.concepts import Labelled
 from vlx.data.example import ConceptData, Filed
 from vlx.errors import InputError
 from vlx.files.whole import read_bytes
-from vlx.neuron_names.datasets.data import ConceptData, Filed, Labelled
 
 REMEDY = "; put back what it was, or dissect anew"
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vlx.data.concepts import Concept
 from vlx.errors import InputError
-from vlx.neuron_names.table.tally import Concept
 
 Counts = NDArray[np.int64]
 BITS = 8  # categories in one byte

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from vlx import __version__
 from vlx.data.example import ConceptData
 from vlx.errors import InputError, ModelError
-from vlx.neuron_names.datasets.data import ConceptData
 from vlx.pictures.placement import Grid
 from vlx.pictures.receptive_fields import Tracer
 from vlx.protocol.powers import Identified, Sees

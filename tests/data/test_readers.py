@@ -14,8 +14,6 @@ from vlx.data.coco import mask_of
 from vlx.data.example import Example
 from vlx.errors import InputError
 from vlx.neuron_names import open_data
-from vlx.neuron_names.datasets import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
-from vlx.neuron_names.datasets.coco import mask_of
 from vlx.scenes.export import export, run_lengths
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "photos" / "instances.json"

@@ -14,7 +14,6 @@ from vlx.data import SceneData
 from vlx.errors import InputError
 from vlx.evaluation.grounds import METRICS, counted
 from vlx.explanation.reasons import Because
-from vlx.neuron_names.datasets import SceneData
 
 LEFT = np.tile(np.array([True, False]), (4, 2))
 THERE = {"sky": LEFT, "sea": ~LEFT, "dog": LEFT}

@@ -16,7 +16,6 @@ from PIL import Image
 
 from vlx.data.files import label_map
 from vlx.errors import VlxError
-from vlx.neuron_names.datasets.files import label_map
 from vlx.pictures.opening import in_memory, open_image, stored
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(ls) (w) file\nshowpage\n"

@@ -308,7 +308,7 @@ def test_a_task_that_cannot_see() -> None:
 
     with pytest.raises(
         ModelError,
-        match=r"^bare cannot be explained in pixels: Bare has no see\(inputs\).*see vlx\.protocol\.powers\.Sees$",
+        match=r"^bare cannot be explained in pixels: Bare has no see\(inputs\).*vlx\.protocol\.powers\.Sees$",
     ):
         pixel_gradients(cast(Any, Bare()), torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
     with pytest.raises(ModelError, match=r"^'resnet50' cannot be explained in pixels: str has no see"):

@@ -15,7 +15,6 @@ from tests.tallies import dissected
 from vlx.data import SceneData
 from vlx.errors import InputError
 from vlx.neuron_names import NeuronNames, dissect
-from vlx.neuron_names.datasets import SceneData
 from vlx.pictures.placement import Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.report import units

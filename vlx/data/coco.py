@@ -14,9 +14,6 @@ from vlx.data.concepts import Concept, Labelled
 from vlx.data.files import Labels, digest_of, picture, records
 from vlx.errors import InputError
 from vlx.language import shortened
-from vlx.neuron_names.datasets.data import Labelled
-from vlx.neuron_names.datasets.files import Labels, digest_of, picture, records
-from vlx.neuron_names.table.tally import Concept
 
 Mask = NDArray[np.bool_]
 
