@@ -34,7 +34,7 @@ class SceneData:
 
     def __init__(self, count: int, first: int = FIRST, size: int = 128, named: int | None = None) -> None:
         if count < 1:
-            raise InputError(f"scenes:{count}; give at least one scene")
+            raise InputError(f"scenes:{count}; explain, measure or dissect at least one scene")
         self.count, self.first, self.size, self.named = count, first, size, named
         self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "")
         self.concepts = _concepts()
