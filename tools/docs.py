@@ -1,9 +1,10 @@
-"""Write the pages of docs/ that the code knows best, methods.md and cli.md: ``python tools/docs.py``.
+"""Write what of docs/ the code knows best: methods.md, cli.md, the rooms of architecture.md. ``python -m tools.docs``.
 
 ``--check`` writes nothing and exits with 1 where a page is stale; a test does the same.
 """
 
 import argparse
+import ast
 import inspect
 import re
 import sys
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import click
 
-from vlx.cli import main as vlx_command
-from vlx.methods import NAMES, choose
-from vlx.relu_rules import RULES
+from vlx.cli.program import main as vlx_command
+from vlx.methods.registry import NAMES, choose
+from vlx.methods.relu_rules import RULES
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-MADE = "<!-- Made by `python tools/docs.py`: change it there, or where the code says it. -->"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+MADE = "<!-- Made by `python -m tools.docs`: change it there, or where the code says it. -->"
 
 # What the registry does not say of a method: its formula, where it comes from in its paper, and its limits. With A
 # [K, h, w] the feature map, G its gradient, α_k the mean of G_k over cells, S the signed map.
@@ -60,7 +62,7 @@ KINDS = (
 
 def pages() -> dict[str, str]:
     """File name in docs/ → what should stand there."""
-    return {"methods.md": methods_page(), "cli.md": cli_page()}
+    return {"methods.md": methods_page(), "cli.md": cli_page(), "architecture.md": architecture_page()}
 
 
 def stale() -> list[str]:
@@ -240,13 +242,52 @@ interrupted: the same command then goes on. vlx opens no pickle unless told to, 
 `FILE.py:FUNCTION` that you name."""
 
 
+# ---- architecture.md
+
+
+def architecture_page() -> str:
+    """The page as it stands, with the table of rooms between its two marks made anew."""
+    before, rest = _read("architecture.md").split(ROOMS_BEGIN)
+    after = rest.split(ROOMS_END)[1]
+    rows = "\n".join(f"| {room} | {sentence} | {holds} |" for room, sentence, holds in rooms())
+    return f"{before}{ROOMS_BEGIN}\n\n| room | what for | holds |\n|---|---|---|\n{rows}\n\n{ROOMS_END}{after}"
+
+
+def rooms() -> Iterator[tuple[str, str, str]]:
+    """Every room, lowest first: its path, the sentence that its docstring begins with, and its files."""
+    from tests.house.test_layout import ROWS  # the one list of what stands above what
+
+    for name in (name for row in ROWS for name in row.split()):
+        for path in (ROOT / "vlx" / f"{name}.py", ROOT / "vlx" / name, *sorted((ROOT / name).glob("[a-z]*"))):
+            if path.suffix == ".py" and path.is_file():
+                yield f"`vlx/{path.name}`", _sentence(path), ""
+            elif (path / "__init__.py").is_file() and not (path / "__init__.py").read_text().count("sibling("):
+                yield f"`{path.relative_to(ROOT).as_posix()}/`", _sentence(path / "__init__.py"), _holds(path)
+
+
+def _holds(room: Path) -> str:
+    names = sorted(file.stem for file in room.glob("*.py") if file.stem != "__init__")
+    names += sorted(f"{inner.parent.name}/" for inner in room.glob("*/__init__.py"))
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _sentence(file: Path) -> str:
+    """The first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    first = " ".join(text.split("\n\n")[0].split())
+    return _escaped(re.split(r"(?<=[.?!]) (?=[A-Z`])", first)[0].replace("``", "`"))
+
+
+ROOMS_BEGIN, ROOMS_END = "<!-- rooms: made by `python -m tools.docs` -->", "<!-- /rooms -->"
+
+
 def main() -> int:
     """Write the pages, or see whether they are stale; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is stale")
     old = stale()
     if parser.parse_args().check:
-        print(*(f"docs/{name} is stale: run python tools/docs.py" for name in old), sep="\n", end="\n" * bool(old))
+        print(*(f"docs/{name} is stale: run python -m tools.docs" for name in old), sep="\n", end="\n" * bool(old))
         return int(bool(old))
     for name in old:
         (DOCS / name).write_text(pages()[name], encoding="utf-8")
