@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlx.errors import InputError
 from vlx.methods.cams import METHODS, Weighting, importance_weights, opposed
 
 SHAPE = (3, 5, 4, 6)  # N targets, K units, h × w cells

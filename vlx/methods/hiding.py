@@ -71,7 +71,8 @@ def _attribute(task: Task, site: Site, targets: Sequence[Target]) -> Attribution
     rows = list(dict.fromkeys(order))
     asked = {row: [n for n, own in enumerate(order) if own == row] for row in rows}
     made = [hidden_parts(task, site.row(row), [targets[n] for n in asked[row]], grid) for row in rows]
-    return together(made).chosen(np.argsort([n for row in rows for n in asked[row]], kind="stable").tolist())
+    place = [n for row in rows for n in asked[row]]
+    return together(made).chosen(sorted(range(len(place)), key=place.__getitem__))
 
 
 OCCLUSION = Method(

@@ -26,7 +26,7 @@ def methods() -> Iterator[Method]:
 
 
 def compared(task: Task) -> list[Method]:
-    """The methods that are measured beside each other on a task: all that suit it and need no more than its gradient."""
+    """What is measured beside each other on a task: all methods that suit it and need no more than its gradient."""
     return [method for method in methods() if method.gradient and method.suits(task)]
 
 
