@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vlx
+from tests.explanation.test_map_check import colours, squares
 from tests.fakes import captioner, picture
 from tests.patchy import Patchy
 from vlx import evaluation, neuron_names, scenes
@@ -63,12 +64,12 @@ def test_anybodys_own_method_explains_is_put_into_words_and_is_measured() -> Non
 def test_anybodys_own_weighting_is_compared_with_the_others() -> None:
     own = cam(Weighting("abscam", lambda A, G: (A * G).abs().sum(1), False, "", "absolute contributions", "hirescam"))
     registry.register(own)
-    task = captioner()
+    task = colours()
     assert registry.compared(task)[-1] is own
-    why = vlx.explain(task, picture(), method="AbsCAM", seen=False)
+    why = vlx.explain(task, squares(0, 1), method="AbsCAM", seen=False)
     assert why[0].against_method == "hirescam"
     assert (why[0].signed >= 0).all()
-    assert {row.method for row in vlx.recommend(task, [picture(), picture(2)]).rows} == {*METHODS, "abscam"}
+    assert {row.method for row in vlx.recommend(task, [squares(0, 1), squares(1)]).rows} == {*METHODS, "abscam"}
 
 
 def test_the_command_lines_table_is_the_registrys() -> None:
