@@ -23,7 +23,7 @@ from vlx.methods.cams import METHODS
 from vlx.protocol.targets import GradientWay, Query, Target, word_target
 from vlx.protocol.task import Features
 from vlx.tasks.captioning.blip import adapter
-from vlx.tasks.captioning.transformer import TransformerCaptioner
+from vlx.tasks.huggingface.captioner import TransformerCaptioner
 
 TOKENS = 12
 SIDE = 384

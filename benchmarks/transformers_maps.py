@@ -26,12 +26,12 @@ from vlx.evaluation.cases import Case, cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import hit, peaks_of
 from vlx.methods import attention
-from vlx.methods.attention import AttentionWeighting, Layers
+from vlx.methods.attention import AttentionMethod, Layers
 from vlx.pictures.placement import Placement
 from vlx.pictures.prepare import measure_frame
 from vlx.protocol.task import Features
 from vlx.tasks.captioning import blip, git
-from vlx.tasks.captioning.transformer import Family, TransformerCaptioner
+from vlx.tasks.huggingface.captioner import CaptionerFamily, TransformerCaptioner
 
 FAMILIES = {"blip": blip.FAMILY, "git": git.FAMILY}
 SIDE, CELLS, WIDTH, BATCH = 128, 16, 128, 64
@@ -119,7 +119,7 @@ def trained(family: str, count: int, passes: int) -> TransformerCaptioner:
     return TransformerCaptioner(model.eval(), processor, tokenizer, FAMILIES[family], name=f"{family} on drawn scenes")
 
 
-def _fit(model: Any, tower: Tower, family: Family, A: Tensor, ids: Tensor, passes: int) -> None:
+def _fit(model: Any, tower: Tower, family: CaptionerFamily, A: Tensor, ids: Tensor, passes: int) -> None:
     learned = [weights for weights in model.parameters() if weights.requires_grad]
     steps = passes * (len(A) // BATCH)
     optimizer = torch.optim.AdamW(learned, RATE, weight_decay=0.01)
@@ -142,7 +142,7 @@ def _fit(model: Any, tower: Tower, family: Family, A: Tensor, ids: Tensor, passe
         click.echo(f"pass {number + 1}: {right / asked:.1%} of words right")
 
 
-def variants() -> Iterator[AttentionWeighting]:
+def variants() -> Iterator[AttentionMethod]:
     """What gradattention might have been."""
 
     def summed(layers: Layers, gradients: Layers, queries: Tensor, first: int = 0, *, signed: bool = False) -> Tensor:
@@ -156,12 +156,10 @@ def variants() -> Iterator[AttentionWeighting]:
     def plain(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
         return torch.stack([torch.einsum("nhqk,nq->nk", p, queries) for p in layers]).sum(0)
 
-    yield AttentionWeighting(
-        "gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", ""
-    )
-    yield AttentionWeighting("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
-    yield AttentionWeighting("gradattention, all words' queries", everywhere, False, False, "", "")
-    yield AttentionWeighting("attention without gradient", plain, False, False, "", "")
+    yield AttentionMethod("gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", "")
+    yield AttentionMethod("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
+    yield AttentionMethod("gradattention, all words' queries", everywhere, False, False, "", "")
+    yield AttentionMethod("attention without gradient", plain, False, False, "", "")
 
 
 def measured(task: TransformerCaptioner, count: int) -> dict[tuple[str, str, str], list[float]]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vlx.protocol.task import Defaults
-from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+from vlx.tasks.huggingface.captioner import CaptionerFamily, Layers, TransformerCaptioner
 
 
 def _logits(twin: Any, tokens: Tensor, ids: Tensor, attentions: bool) -> tuple[Tensor, Layers]:
@@ -30,7 +30,7 @@ def _generate(twin: Any, tokens: Tensor, ids: Tensor, options: dict[str, Any]) -
     )
 
 
-FAMILY = Family(
+FAMILY = CaptionerFamily(
     tower="vision_model",
     prefix=1,
     start=lambda model: model.config.text_config.bos_token_id,

@@ -11,11 +11,9 @@ from vlx.protocol.targets import GradientWay, TargetKind
 from vlx.protocol.task import Defaults
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
-from vlx.tasks.captioning.unroll import Decoder
+from vlx.tasks.captioning.decoding import Decoder
 from vlx.tasks.shared import bundle_format as folders
-from vlx.tasks.shared.networks import SceneCnn
-from vlx.tasks.shared.preparation import Preparation
-from vlx.tasks.shared.worlds import scope_of
+from vlx.tasks.shared.scene_models import Preparation, SceneCnn, scope_of
 
 Entry = Literal["attention", "first", "state"]
 ENTRIES: tuple[Entry, ...] = ("attention", "first", "state")

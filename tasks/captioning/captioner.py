@@ -15,15 +15,24 @@ from vlx.protocol.nested import nested, tensors
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
-from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.decoding import (
+    Decoder,
+    Generated,
+    beam,
+    device_of,
+    greedy,
+    hidden_states,
+    logits_of,
+    said_alone,
+    take,
+)
 from vlx.tasks.captioning.state import check_state
-from vlx.tasks.captioning.stock import said
-from vlx.tasks.captioning.unroll import Decoder, device_of, hidden_states, logits_of, take
 from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.wrapped import plain
 
 LONGEST_FORCED = 100
+WHOLE = 1e-3  # how near to 1 the shares of all cells must add up
 ALTERNATIVES = 5
 
 
@@ -31,7 +40,7 @@ class CnnLstmCaptioner(CnnVision):
     """A captioner split at its feature map A = ``cnn(images)``, [B, K, h, w].
 
     ``cnn``: images [B, C, H, W] → A. ``decoder``: ``start(A) → state``, ``step(tokens [B], state) → (hidden, state)``,
-    ``logits(hidden) → [B, V]`` (see `vlx.tasks.captioning.unroll.Decoder`). ``vocabulary``: the words by token id.
+    ``logits(hidden) → [B, V]`` (see `vlx.tasks.captioning.decoding.Decoder`). ``vocabulary``: the words by token id.
     ``prepare``: PIL RGB → [C, H, W]. ``start``, ``end``, ``unknown``: token ids; without ``end`` every caption has
     ``max_words`` words. ``tokenize``: text → a list of entries or token ids, ``join``: entries → text, for vocabularies
     that are not words between spaces, such as pieces of words; characters (the space among them) are known by
@@ -131,7 +140,7 @@ class CnnLstmCaptioner(CnnVision):
         """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.protocol.powers.Stocked`."""
         pictures = self.place(self.prepare(image)[None])
         with torch.no_grad():
-            tokens, logits = said(self.cnn, self.decoder, pictures, self.start, self.max_words)
+            tokens, logits = said_alone(self.cnn, self.decoder, pictures, self.start, self.max_words)
         ends = [n for n, token in enumerate(tokens) if token == self.end]
         return Said.of(logits, tokens[: ends[0] if ends else len(tokens)])
 
@@ -246,3 +255,27 @@ def _check(decoder: Decoder, vocabulary: Sequence[str], special: dict[str, int |
             raise InputError(f"{name}={token} is not a token id of a vocabulary of {len(vocabulary)} words")
     if max_words < 1:
         raise InputError(f"max_words={max_words}; a caption needs at least one word")
+
+
+def looked(task: CnnLstmCaptioner, features: Features, tokens: Sequence[int]) -> Tensor | None:
+    """The weights of the cells at every step of a forced text about one picture, [T, h, w]; each adds up to 1.
+
+    None for a decoder whose state does not end in such weights, [B, h · w], as attention decoders' states do here.
+    """
+    h, w = features.A.shape[2:]
+    found = []
+    with torch.no_grad():
+        state = task.begin(features.A, features.rest)
+        device = device_of(state)
+        for token in (task.start, *tokens[:-1]):
+            _, state = task.decoder.step(torch.tensor([token], device=device), state)
+            last = state[-1] if isinstance(state, tuple | list) and state else None
+            if not isinstance(last, Tensor) or not _weighs(last, h * w):
+                return None
+            found.append(last[0].reshape(h, w))
+    return torch.stack(found) if found else None
+
+
+def _weighs(last: Tensor, cells: int) -> bool:
+    """Whether a part of the state is a share for every cell."""
+    return tuple(last.shape) == (1, cells) and bool((last >= 0).all()) and abs(float(last.sum()) - 1) < WHOLE

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vlx.protocol.task import Defaults
-from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+from vlx.tasks.huggingface.captioner import CaptionerFamily, Layers, TransformerCaptioner
 
 
 def _logits(twin: Any, tokens: Tensor, ids: Tensor, attentions: bool) -> tuple[Tensor, Layers]:
@@ -31,7 +31,7 @@ def _end(model: Any) -> tuple[int, ...]:
     return (int(model.config.eos_token_id),)
 
 
-FAMILY = Family(
+FAMILY = CaptionerFamily(
     tower="git.image_encoder",
     prefix=1,
     start=_start,

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 from vlx.errors import ModelError, VlxError
 from vlx.language import shortened
 from vlx.protocol.outputs import are_probabilities
-from vlx.tasks.captioning.unroll import Decoder, device_of, given_logits
+from vlx.tasks.captioning.decoding import Decoder, device_of, given_logits
 
 COUNTS = (2, 3)  # an axis that is as long as both of them is the pictures'; one as long as one may be layers
 PLAIN = (bool, int, float, str, type(None))

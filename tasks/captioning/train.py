@@ -23,11 +23,9 @@ from torch.nn import functional
 from vlx.scenes.corpus import Corpus, corpus
 from vlx.scenes.vocabulary import END, START, caption_vocabulary
 from vlx.tasks.captioning import bundle
-from vlx.tasks.captioning.unroll import Decoder, logits_of
+from vlx.tasks.captioning.decoding import Decoder, logits_of
 from vlx.tasks.shared import training
-from vlx.tasks.shared.networks import SceneCnn
-from vlx.tasks.shared.preparation import Preparation
-from vlx.tasks.shared.worlds import SCENES
+from vlx.tasks.shared.scene_models import SCENES, Preparation, SceneCnn
 
 BATCH = 64
 SHIFT = 6  # pixels by which a batch is moved at random

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vlx.errors import ModelError
 from vlx.pictures.receptive_fields import Tracer
 from vlx.protocol.task import Defaults
-from vlx.tasks.captioning.transformer import Family, Layers, TransformerCaptioner
+from vlx.tasks.huggingface.captioner import CaptionerFamily, Layers, TransformerCaptioner
 from vlx.tasks.huggingface.vision import prepared
 
 # Tokens before the patches, registers (config.num_register_tokens) not counted; others are found by trying.
@@ -98,7 +98,7 @@ def adapter(
     Raises ModelError for an encoder whose tokens are not seen to lie on a grid, and for a decoder without
     cross-attention.
     """
-    family = Family(
+    family = CaptionerFamily(
         tower="encoder",
         prefix=_prefix(model, processor, name),
         start=_start,

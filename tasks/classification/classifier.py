@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import functional
 
 from vlx.errors import InputError, ModelError
 from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced, mean_colour
@@ -19,12 +20,13 @@ from vlx.protocol.task import Defaults, Features
 from vlx.selftest import run as selftest
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
-from vlx.tasks.classification.preparation import imagenet_prepare
 from vlx.tasks.classification.split import Split
 from vlx.tasks.shared import wrapped
 from vlx.tasks.shared.answers import predicted
 
 ALTERNATIVES = 5
+RESIZE, CROP = 256, 224
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Classifier:
@@ -260,3 +262,11 @@ class Classifier:
             raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
         if any(weights.is_inference() for weights in self.model.parameters()):
             raise ModelError(f"{self.name}: its weights were made under torch.inference_mode(); make the model outside")
+
+
+def imagenet_prepare(image: Image.Image) -> Tensor:
+    """PIL picture → float32 [3, 224, 224]: shorter side to 256, its centre, ImageNet's mean to 0 and deviation to 1."""
+    resized = functional.resize(image.convert("RGB"), [RESIZE])
+    pixels = functional.to_tensor(functional.center_crop(resized, [CROP]))
+    normalised: Tensor = functional.normalize(pixels, MEAN, STD)
+    return normalised

@@ -8,39 +8,65 @@ from typing import Any
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.protocol.task import Task
-from vlx.tasks.huggingface.quiet import quiet
+from vlx.tasks.huggingface.refusals import quiet
 
 Key = tuple[str, str]  # config.model_type and the class of the model
 
-FAMILIES: dict[Key, str] = {
-    ("blip", "BlipForConditionalGeneration"): "vlx.tasks.captioning.blip:adapter",
-    ("blip", "BlipForQuestionAnswering"): "vlx.tasks.vqa.blip:adapter",
-    ("blip", "BlipForImageTextRetrieval"): "vlx.tasks.vqa.blip_matching:adapter",
-    ("vision-encoder-decoder", "VisionEncoderDecoderModel"): "vlx.tasks.captioning.vision_encoder_decoder:adapter",
-    ("git", "GitForCausalLM"): "vlx.tasks.captioning.git:adapter",
-    ("vilt", "ViltForQuestionAnswering"): "vlx.tasks.vqa.vilt:adapter",
+OLDEST = (5, 0)  # transformers
+APART = ("AutoImageProcessor", "AutoTokenizer")  # what transformers reads beside the model, each by itself
+WHOLE = ("AutoProcessor",)  # the two and the chat template, as one
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what makes a task of the model, the kinds of task it can be, and what is read beside it.
+
+    ``kinds``: the first one is what it is where nobody says otherwise. ``since``: the first version of transformers
+    that can run it split.
+    """
+
+    maker: str
+    kinds: tuple[str, ...]
+    beside: tuple[str, ...] = APART
+    since: tuple[int, int] = OLDEST
+
+
+FAMILIES: dict[Key, Row] = {
+    ("blip", "BlipForConditionalGeneration"): Row("vlx.tasks.captioning.blip:adapter", ("captioning",)),
+    ("blip", "BlipForQuestionAnswering"): Row("vlx.tasks.vqa.blip:adapter", ("vqa",)),
+    ("blip", "BlipForImageTextRetrieval"): Row("vlx.tasks.vqa.blip_matching:adapter", ("vqa",)),
+    ("vision-encoder-decoder", "VisionEncoderDecoderModel"): Row(
+        "vlx.tasks.captioning.vision_encoder_decoder:adapter", ("captioning",)
+    ),
+    ("git", "GitForCausalLM"): Row("vlx.tasks.captioning.git:adapter", ("captioning",)),
+    ("vilt", "ViltForQuestionAnswering"): Row("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
+    ("llava", "LlavaForConditionalGeneration"): Row(
+        "vlx.tasks.huggingface.chat:llava", ("vqa", "captioning"), WHOLE, (5, 20)
+    ),
 }
 
-CLASSIFIER = "vlx.tasks.classification.huggingface:adapter"  # of any family
+CLASSIFIER = Row("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
 
 
 @dataclass(frozen=True)
 class Family:
-    """A row of the table, or an image classifier: the class of the model, and what makes a task of it."""
+    """A row of the table, or an image classifier, and the class of the model."""
 
     architecture: str
-    maker: str
+    row: Row
 
     @property
     def kind(self) -> str:
-        """The task it does, "captioning", "vqa" or "classification": its adapter's package."""
-        return self.maker.split(".")[2]
+        """The task it does, "captioning", "vqa" or "classification"; of several the first."""
+        return self.row.kinds[0]
 
     def adapter(self, *parts: Any, **options: Any) -> Task:
-        """The task of (model, image processor, tokenizer); the tokenizer is None for image classifiers."""
-        module, _, function = self.maker.partition(":")
+        """The task of (model, image processor, tokenizer), the tokenizer None for image classifiers; of chat models of
+        (model, processor).
+        """
+        module, _, function = self.row.maker.partition(":")
         make: Callable[..., Task] = getattr(import_module(module), function)
         return make(*parts, **options)
 
@@ -55,10 +81,10 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
     """
     if task is not None and task not in TASKS:
         raise InputError(f"task={task!r} is no task of these models; known are {', '.join(TASKS)}")
-    known = {made: Family(made, maker) for (kind, made), maker in FAMILIES.items() if kind == config.model_type}
+    known = {made: Family(made, row) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
     found = [known[made] for made in classes if made in known]
     if not found and not classes:
-        found = [family for family in known.values() if task in (None, family.kind)]
+        found = [family for family in known.values() if task is None or task in family.row.kinds]
         if len(found) > 1:
             raise ModelError(
                 f"{name}: its config.json does not say which of {', '.join(one.architecture for one in found)} it is; "
@@ -68,8 +94,9 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
         found = [Family(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
     if not found:
         raise ModelError(_unknown(config, classes, name))
-    if task not in (None, found[0].kind):
-        raise ModelError(f"{name} is a {found[0].architecture}, which does {found[0].kind}, not {task}")
+    kinds = found[0].row.kinds
+    if task is not None and task not in kinds:
+        raise ModelError(f"{name} is a {found[0].architecture}, which does {' and '.join(kinds)}, not {task}")
     return found[0]
 
 

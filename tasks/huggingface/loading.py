@@ -13,15 +13,18 @@ from vlx.errors import InputError, ModelError
 from vlx.protocol.task import Task
 from vlx.tasks.classification.huggingface import adapter as classifier
 from vlx.tasks.classification.huggingface import classifies
-from vlx.tasks.huggingface.families import Family, find, unfilled
+from vlx.tasks.huggingface.families import OLDEST, WHOLE, Family, find, unfilled
 from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, check_size, revision_of
 from vlx.tasks.huggingface.matching import check_parts
-from vlx.tasks.huggingface.quiet import quiet
-from vlx.tasks.huggingface.refusals import explained
+from vlx.tasks.huggingface.refusals import explained, quiet
 from vlx.tasks.huggingface.wrappers import unwrapped
 from vlx.tasks.shared.devices import device_of, dtype_of, moved
 
-OLDEST = 5  # major version of transformers
+BESIDE = {
+    "AutoImageProcessor": "its image processor",
+    "AutoTokenizer": "its tokenizer",
+    "AutoProcessor": "its processor",
+}
 OF_CONFIG = ("revision", "task", "trust_remote_code")  # options that its configuration is read by
 PATIENCE = 5.0  # seconds for the hub to answer
 UNUSED = ("encoder.pooler.",)  # weights that a model has, many files lack and nothing reads
@@ -59,6 +62,7 @@ def load(
     text, folder, local, source, options, config = _looked_at(name, revision, trust_remote_code)
     with quiet():
         family = find(config, config.architectures or [], text, task)
+        check_version(family.row.since, f"{text}, a {family.architecture},")
         if outputs is not None and family.kind != "classification":
             raise InputError(f"outputs={outputs!r} is for classifiers; {text} is a {family.architecture}")
         if not local:
@@ -68,17 +72,15 @@ def load(
             check_files(whole, safetensors_only=safetensors_only, text=family.kind != "classification")
         if local and (empty := unfilled(config, family.architecture)) is not None:
             check_size(folder, sum(weight.numel() for weight in empty.parameters()))
-        processor = _read("AutoImageProcessor", source, "its image processor", options)
-        tokenizer = None
+        beside = [_read(reader, source, BESIDE[reader], options) for reader in family.row.beside]
         if family.kind != "classification":
-            tokenizer = _read("AutoTokenizer", source, "its tokenizer", options)
-            check_parts(config, processor, tokenizer, text)
+            check_parts(config, *_two(beside if len(beside) > 1 else beside[0]), text)
         options |= {"config": config, "dtype": kind, "use_safetensors": safetensors_only or None}
         model = _model(family, source, options)
     own = text if local else f"hf:{text}"
     version = revision_of(folder) if local else revision
     meant = {} if outputs is None else {"outputs": outputs}
-    return family.adapter(moved(model.eval(), place), processor, tokenizer, name=own, revision=version, **meant)
+    return family.adapter(moved(model.eval(), place), *beside, name=own, revision=version, **meant)
 
 
 def kind_of(
@@ -148,20 +150,37 @@ def wrap(
     family = find(
         config, [made.__name__ for made in type(model).__mro__ if made.__module__ != "builtins"], called, task
     )
+    check_version(family.row.since, f"{called}, a {family.architecture},")
     check_parts(config, images, tokenizer, called)
-    return family.adapter(model, images, tokenizer, name=called, revision=revision)
+    if family.row.beside != WHOLE:
+        return family.adapter(model, images, tokenizer, name=called, revision=revision)
+    if isinstance(processor, Sequence):
+        raise InputError(
+            f"{called} is asked by its chat template, which is the whole processor's: give "
+            "AutoProcessor.from_pretrained(…) and not its parts"
+        )
+    return family.adapter(model, processor, name=called, revision=revision)
 
 
 def check_transformers() -> None:
     """Raises ModelError when transformers is missing or too old."""
     try:
-        from transformers import __version__ as version
+        import transformers  # noqa: F401
     except ImportError:
         raise ModelError(
             'models of Hugging Face need transformers, which is not installed: pip install "vlx[hf]"'
         ) from None
-    if int(version.partition(".")[0]) < OLDEST:
-        raise ModelError(f'vlx needs transformers {OLDEST} or newer, found {version}: pip install -U "vlx[hf]"')
+    check_version(OLDEST, "vlx")
+
+
+def check_version(since: tuple[int, int], what: str) -> None:
+    """Raises ModelError when transformers is older than ``what`` needs."""
+    from transformers import __version__ as version
+
+    major, minor, *_ = version.split(".")
+    if (int(major), int(minor)) < since:
+        needed = ".".join(map(str, since)).removesuffix(".0")
+        raise ModelError(f'{what} needs transformers {needed} or newer, found {version}: pip install -U "vlx[hf]"')
 
 
 def _is_folder(folder: Path, text: str, revision: str | None) -> bool:

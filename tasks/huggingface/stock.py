@@ -10,13 +10,25 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.protocol.powers import Said
-from vlx.tasks.huggingface.quiet import quiet
+from vlx.tasks.huggingface.refusals import quiet
 
 
 def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: str | None) -> dict[str, Tensor]:
     """All that the processor and the tokenizer make of a picture and a text and that the model's ``forward`` takes."""
     made = dict(processor(images=image, return_tensors="pt"))
     made |= {} if text is None else dict(tokenizer(text, return_tensors="pt"))
+    return taken(model, made)
+
+
+def asked(processor: Any, image: Image.Image, question: str) -> dict[str, Tensor]:
+    """All that a chat model's processor makes of a picture and a question, by its own chat template."""
+    content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
+    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    return dict(processor.apply_chat_template([{"role": "user", "content": content}], **options))
+
+
+def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those inputs that the model's ``forward`` takes, where its weights are."""
     weights, known = next(model.parameters()), signature(model.forward).parameters
     return {
         name: value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)

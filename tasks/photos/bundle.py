@@ -10,7 +10,7 @@ from vlx.errors import ModelError
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Defaults
 from vlx.tasks.captioning.captioner import CnnLstmCaptioner
-from vlx.tasks.captioning.unroll import Decoder
+from vlx.tasks.captioning.decoding import Decoder
 from vlx.tasks.photos import scope
 from vlx.tasks.photos.features import GREY, prepared
 from vlx.tasks.photos.network import PhotoCnn, PhotoDecoder

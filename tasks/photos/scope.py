@@ -23,7 +23,7 @@ from vlx.protocol.task import Features
 from vlx.tasks.photos.features import Maps
 from vlx.tasks.photos.kinds import Kinds, imagenet
 from vlx.tasks.shared import cnn_vision
-from vlx.tasks.shared.worlds import drawn
+from vlx.tasks.shared.scene_models import drawn
 
 FILE = "scope.json"
 WELL = 300  # training captions from which a word is known

@@ -1,6 +1,7 @@
 """Answers and classes from a fixed list: the likeliest, the one asked for, and contrasts."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -89,3 +90,19 @@ def _remarks(
     if outputs.meaning == "value" and query.answer is None and len(scores) > 1:
         return (f"the largest of {len(scores)} numbers; ask for another with answer=…",)
     return ()
+
+
+def labelled(
+    scores: Tensor,
+    query: Query,
+    labels: Sequence[str],
+    tokens: tuple[int, ...],
+    name: str,
+    outputs: Outputs = SOFTMAX,
+) -> Prediction:
+    """The likeliest of the labels by ``scores`` [labels], or the query's answer; ``instead_of`` makes a contrast.
+
+    Raises InputError for an answer that is not among the labels, and for one that is compared to itself.
+    """
+    find = partial(found, labels=labels, name=name)
+    return predicted(scores, query, labels.__getitem__, find, outputs=outputs, tokens=tokens)

@@ -10,9 +10,7 @@ from torch import nn
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Defaults
 from vlx.tasks.shared import bundle_format as folders
-from vlx.tasks.shared.networks import SceneCnn
-from vlx.tasks.shared.preparation import Preparation
-from vlx.tasks.shared.worlds import scope_of
+from vlx.tasks.shared.scene_models import Preparation, SceneCnn, scope_of
 from vlx.tasks.vqa.heads import ENCODINGS, Concatenation, Encoding, Product, StackedAttention
 from vlx.tasks.vqa.vqa import CnnLstmVqa, Head
 

@@ -23,9 +23,7 @@ from vlx.scenes.corpus import corpus
 from vlx.tasks.captioning import bundle as captioners
 from vlx.tasks.shared import bundle_format as folders
 from vlx.tasks.shared import training
-from vlx.tasks.shared.networks import SceneCnn
-from vlx.tasks.shared.preparation import Preparation
-from vlx.tasks.shared.worlds import SCENES
+from vlx.tasks.shared.scene_models import SCENES, Preparation, SceneCnn
 from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import NONE, Asking, of_easy_vqa, of_scenes

@@ -17,7 +17,7 @@ from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
-from vlx.tasks.vqa.labelled import predicted
+from vlx.tasks.shared.answers import labelled
 from vlx.tasks.vqa.questions import Questions, Runs
 
 EMBEDDINGS = "vilt.embeddings"
@@ -114,7 +114,7 @@ class ViltVqa(TransformerTask):
             image = runs.take(_tokens(features.A, features.rest["others"]))
             logprobs = self._run(runs, image).logits.double().log_softmax(-1).cpu()
         return [
-            predicted(row, query, self.labels, question, self.name)
+            labelled(row, query, self.labels, question, self.name)
             for row, query, question in zip(logprobs, queries, asked, strict=True)
         ]
 

@@ -18,12 +18,12 @@ from vlx.protocol.outputs import Outputs, pair_of, tried
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
+from vlx.tasks.shared.answers import labelled
 from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
 from vlx.tasks.shared.wrapped import plain
-from vlx.tasks.vqa.labelled import predicted
-from vlx.tasks.vqa.vectors import is_vector, packed_vector, unpacked_vectors
+from vlx.tasks.vqa.questions import is_vector, packed_vector, unpacked_vectors
 
 LONGEST_QUESTION = 60
 PADDING = 0
@@ -105,7 +105,7 @@ class CnnLstmVqa(CnnVision):
             table = self.logits(features.A, [_tokens(read) for read in asked], features.rest)
         made = []
         for row, query, read in zip(table, queries, asked, strict=True):
-            one = predicted(row, query, self.answers, _tokens(read), self.name, self.outputs)
+            one = labelled(row, query, self.answers, _tokens(read), self.name, self.outputs)
             made.append(replace(one, notes=(*one.notes, *_unknown(read.unknown), *read.notes)))
         return made
 

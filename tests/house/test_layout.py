@@ -218,8 +218,10 @@ def test_adapters_have_one_name_and_can_be_pickled() -> None:
 
 
 def test_links_show_one_tree(tmp_path: Path) -> None:
-    write(tmp_path / "pyproject.toml", '[tool.setuptools.package-dir]\n"vlx.tasks.new" = "tasks/new"\n')
+    mapped = ['"vlx.tasks.new" = "tasks/new"', '"vlx.tasks.new.inner" = "tasks/new/inner"']
+    write(tmp_path / "pyproject.toml", "\n".join(["[tool.setuptools.package-dir]", *mapped]))
     write(tmp_path / "tasks" / "new" / "__init__.py", "here = True")
+    write(tmp_path / "tasks" / "new" / "inner" / "__init__.py", "within = True")
     write(tmp_path / "vlx" / "tasks" / "__init__.py", "")
     gone = tmp_path / "vlx" / "tasks" / "gone"
     gone.symlink_to("../../tasks/gone")
@@ -227,4 +229,6 @@ def test_links_show_one_tree(tmp_path: Path) -> None:
     for _ in range(2):
         runpy.run_path(str(tmp_path / "tools" / "link.py"), run_name="__main__")
         assert (tmp_path / "vlx/tasks/new/__init__.py").read_text(encoding="utf-8") == "here = True"
+        assert (tmp_path / "vlx/tasks/new/inner/__init__.py").read_text(encoding="utf-8") == "within = True"
+        assert not (tmp_path / "tasks/new/inner").is_symlink()
         assert not gone.is_symlink()

@@ -30,7 +30,7 @@ from vlx.pipeline.assemble import UNUSED
 from vlx.protocol.targets import Target, Term
 from vlx.protocol.task import Defaults
 from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.shared.preparation import Preparation
+from vlx.tasks.shared.scene_models import Preparation
 
 TEXT = "a red dog on grass"
 TOKENS = (3, 4, 6, 8, 9)

@@ -16,7 +16,7 @@ from vlx.methods import attention, engine
 from vlx.probes.contrast import Contrast, contrasted
 from vlx.protocol.targets import Query, Target, word_target
 from vlx.tasks.huggingface.texts import packed, placed, unpacked
-from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
+from vlx.tasks.huggingface.tiny.words import byte_pairs, word_pieces
 
 PAIRS = (  # words of one token and of two, on either side
     *((family, "greenish", "pinkish") for family in CAPTIONERS),

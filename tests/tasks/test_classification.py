@@ -24,7 +24,7 @@ from vlx.pipeline.explain import explain
 from vlx.protocol.targets import Query, Target, Term, word_target
 from vlx.tasks.classification import Classifier
 from vlx.tasks.classification import torchvision as ready
-from vlx.tasks.classification.preparation import imagenet_prepare
+from vlx.tasks.classification.classifier import imagenet_prepare
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "real" / "photos"
 CLASSES = 5

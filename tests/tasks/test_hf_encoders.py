@@ -16,7 +16,7 @@ from tests.hf import Tiny, grid, picture
 from vlx.errors import InputError, ModelError
 from vlx.tasks.captioning.vision_encoder_decoder import _prefix, adapter
 from vlx.tasks.huggingface.loading import wrap
-from vlx.tasks.huggingface.tiny_words import byte_pairs
+from vlx.tasks.huggingface.tiny.words import byte_pairs
 
 VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 VIT |= {"image_size": 32, "patch_size": 8}

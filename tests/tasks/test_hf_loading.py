@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,22 +17,23 @@ import torch
 transformers = pytest.importorskip("transformers")
 
 import vlx  # noqa: E402
+from tests.hf import CAPTIONERS  # noqa: E402
 from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.tasks.huggingface import families, loading, refusals  # noqa: E402
 from vlx.tasks.huggingface.families import FAMILIES  # noqa: E402
 from vlx.tasks.huggingface.files import revision_of  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
-from vlx.tasks.huggingface.quiet import quiet  # noqa: E402
+from vlx.tasks.huggingface.refusals import quiet  # noqa: E402
 
 Folder = Callable[[str], Path]
 
 CLASSES = {
-    "blip-captioning": "vlx.tasks.captioning.transformer.TransformerCaptioner",
+    "blip-captioning": "vlx.tasks.huggingface.captioner.TransformerCaptioner",
     "blip-vqa": "vlx.tasks.vqa.blip.BlipVqa",
     "blip-itm": "vlx.tasks.vqa.blip_matching.BlipMatcher",
-    "vit-gpt2": "vlx.tasks.captioning.transformer.TransformerCaptioner",
-    "swin-bert": "vlx.tasks.captioning.transformer.TransformerCaptioner",
-    "git": "vlx.tasks.captioning.transformer.TransformerCaptioner",
+    "vit-gpt2": "vlx.tasks.huggingface.captioner.TransformerCaptioner",
+    "swin-bert": "vlx.tasks.huggingface.captioner.TransformerCaptioner",
+    "git": "vlx.tasks.huggingface.captioner.TransformerCaptioner",
     "vilt": "vlx.tasks.vqa.vilt.ViltVqa",
 }
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -51,7 +53,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     fake.__dict__["adapter"] = adapter
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     for key in FAMILIES:
-        monkeypatch.setitem(FAMILIES, key, f"{fake.__name__}:adapter")
+        monkeypatch.setitem(FAMILIES, key, replace(FAMILIES[key], maker=f"{fake.__name__}:adapter"))
     return found
 
 
@@ -97,7 +99,7 @@ def test_every_family_becomes_its_task(tiny_folder: Folder, family: str) -> None
     task = load(tiny_folder(family))
     made = type(task)
     assert f"{made.__module__}.{made.__qualname__}" == CLASSES[family]
-    assert task.kind == ("captioning" if "captioning" in made.__module__ else "vqa")
+    assert task.kind == ("captioning" if family in CAPTIONERS else "vqa")
     assert task.name == str(tiny_folder(family))
 
 
@@ -484,12 +486,14 @@ def test_models_of_text_have_no_vision_part(tmp_path: Path) -> None:
 def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     vision = transformers.CLIPVisionConfig(**sizes, image_size=32, patch_size=8)
-    config = transformers.LlavaConfig(vision_config=vision, text_config=transformers.LlamaConfig(**sizes, vocab_size=9))
-    folder = saved(tmp_path, config, "LlavaForConditionalGeneration")
+    text_config = transformers.LlamaConfig(**sizes, vocab_size=9)
+    config = transformers.VipLlavaConfig(vision_config=vision, text_config=text_config)
+    folder = saved(tmp_path, config, "VipLlavaForConditionalGeneration")
     with pytest.raises(ModelError) as caught:
         load(folder)
     text = str(caught.value)
-    assert text.startswith(f"{folder} is of type 'llava' (LlavaForConditionalGeneration), for which vlx has no adapter")
+    told = f"{folder} is of type 'vipllava' (VipLlavaForConditionalGeneration), for which vlx has no adapter"
+    assert text.startswith(told)
     assert all(kind in text for kind, _ in FAMILIES)
     assert "Its vision tower looks to be model.vision_tower; an adapter of your own" in text
     assert len(text) < 300
@@ -545,9 +549,19 @@ def test_tasks_are_checked(tiny_folder: Folder) -> None:
         load(tiny_folder("vilt"), task="captioning")
 
 
-def test_the_kind_of_a_family_is_its_adapters() -> None:
-    kinds = {families.Family(made, maker).kind for (_, made), maker in FAMILIES.items()}
-    assert kinds == set(families.TASKS)
+def test_a_row_says_the_kinds_of_its_family() -> None:
+    assert {kind for row in FAMILIES.values() for kind in row.kinds} == set(families.TASKS)
+    assert FAMILIES["llava", "LlavaForConditionalGeneration"].kinds == ("vqa", "captioning")
+
+
+def test_a_family_that_older_versions_cannot_split_is_refused_by_name(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "5.16.2")
+    told = r'a LlavaForConditionalGeneration, needs transformers 5\.20 or newer, found 5\.16\.2: pip install -U "vlx'
+    with pytest.raises(ModelError, match=told):
+        load(tiny_folder("llava"))
+    assert load(tiny_folder("vilt")).kind == "vqa"
 
 
 # Options and surroundings
@@ -594,9 +608,7 @@ def test_vlx_loads_folders_with_the_prefix_and_without(
     tiny_folder: Folder, received: dict[str, Any], prefix: str
 ) -> None:
     folder = tiny_folder("vilt")
-    vlx.load(
-        f"{prefix}{folder}", dtype="float64", task="captioning"
-    )  # the adapter that `received` has is a captioner's
+    vlx.load(f"{prefix}{folder}", dtype="float64", task="vqa")
     assert received["name"] == str(folder)
     assert next(received["model"].parameters()).dtype == torch.float64
 

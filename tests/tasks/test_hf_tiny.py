@@ -22,7 +22,7 @@ Folder = Callable[[str], Path]
 
 FILES = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"}
 CAPTIONERS = ("blip-captioning", "vit-gpt2", "swin-bert", "git")
-WRITERS = (*CAPTIONERS, "blip-vqa")
+WRITERS = (*CAPTIONERS, "blip-vqa", "llava")
 CLASSES = {
     "blip-captioning": "BlipForConditionalGeneration",
     "blip-vqa": "BlipForQuestionAnswering",
@@ -31,6 +31,7 @@ CLASSES = {
     "swin-bert": "VisionEncoderDecoderModel",
     "git": "GitForCausalLM",
     "vilt": "ViltForQuestionAnswering",
+    "llava": "LlavaForConditionalGeneration",
 }
 KILOBYTES = 500
 
@@ -60,6 +61,8 @@ def test_every_family_that_vlx_loads_has_a_tiny_model() -> None:
 def test_the_folder_is_what_a_repository_holds(tiny_folder: Folder, family: str) -> None:
     folder = tiny_folder(family)
     wanted = FILES | ({"generation_config.json"} if family in WRITERS else set())
+    if family == "llava":
+        wanted = (wanted - {"preprocessor_config.json"}) | {"processor_config.json", "chat_template.jinja"}
     assert {path.name for path in folder.iterdir()} == wanted
     assert sum(path.stat().st_size for path in folder.iterdir()) < KILOBYTES * 1000
     config = transformers.AutoConfig.from_pretrained(folder)
@@ -71,7 +74,7 @@ def test_the_folder_is_what_a_repository_holds(tiny_folder: Folder, family: str)
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
 
-@pytest.mark.parametrize("family", ["blip-captioning", "blip-vqa", "blip-itm", "git", "vilt"])
+@pytest.mark.parametrize("family", ["blip-captioning", "blip-vqa", "blip-itm", "git", "vilt", "llava"])
 def test_families_with_a_combined_processor_open_as_one(tiny_folder: Folder, family: str) -> None:
     both = transformers.AutoProcessor.from_pretrained(tiny_folder(family))
     assert both.image_processor is not None
@@ -90,6 +93,15 @@ def test_answers_are_words_that_suit_the_question(tiny_folder: Folder) -> None:
     task = load(tiny_folder("blip-vqa"))
     assert set(said(task, "is there a boat in the picture?")) <= {"yes", "no"}
     assert all(re.fullmatch(r"[a-z]+( [a-z]+)?", answer) for answer in said(task, "what color is the house?"))
+
+
+def test_a_chat_model_answers_what_it_was_asked_by_the_picture(tiny_folder: Folder) -> None:
+    task = load(tiny_folder("llava"))
+    colors, numbers = said(task, "what color is the house?"), said(task, "how many boats are there?")
+    assert all(re.fullmatch(r"the house is [a-z]+", answer) for answer in colors)
+    assert all(re.fullmatch(r"there are (one|two|three|four) boats", answer) for answer in numbers)
+    assert len(set(colors)) >= 2
+    assert len(set(numbers)) >= 2
 
 
 def test_vilt_answers_from_its_labels_and_hears_the_question(tiny_folder: Folder) -> None:

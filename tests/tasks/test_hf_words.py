@@ -15,7 +15,7 @@ from vlx.errors import ImageError, InputError, ModelError, UnknownWords
 from vlx.protocol.targets import Query
 from vlx.tasks.huggingface.loading import wrap
 from vlx.tasks.huggingface.texts import likeliest
-from vlx.tasks.huggingface.tiny_words import byte_pairs, word_pieces
+from vlx.tasks.huggingface.tiny.words import byte_pairs, word_pieces
 from vlx.tasks.huggingface.words import words_of
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.fakes import KINDS, Table, captioner, feature_map
-from vlx.tasks.captioning.search import Generated, beam, greedy
+from vlx.tasks.captioning.decoding import Generated, beam, greedy
 
 END = 1
 Rows = Callable[[tuple[int, ...]], Sequence[float]]

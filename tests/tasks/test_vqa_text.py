@@ -11,7 +11,7 @@ import vlx
 from tests.fakes import UNITS, TinyCnn, picture, prepare
 from vlx.errors import InputError
 from vlx.tasks.vqa import CnnLstmVqa
-from vlx.tasks.vqa.vectors import packed_vector, unpacked_vectors
+from vlx.tasks.vqa.questions import packed_vector, unpacked_vectors
 
 ANSWERS = ["yes", "no", "red"]
 WORDS = ["what", "color", "is", "the", "dog"]

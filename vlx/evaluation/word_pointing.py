@@ -31,7 +31,7 @@ from vlx.protocol.powers import Worded
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target
 from vlx.protocol.task import Features, Task
 from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.captioning.looking import looked
+from vlx.tasks.captioning.captioner import looked
 
 ALL, SMALL = "all objects", "under a quarter"
 QUARTER = 0.25  # of the picture, all objects of the word's category together

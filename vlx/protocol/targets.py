@@ -120,7 +120,8 @@ class Prediction:
     """What the model said about one picture, or was made to say (``forced``).
 
     ``tokens`` are the ids under teacher forcing, START not included; ``notes`` are for the reader (unknown words,
-    a caption cut at the model's longest).
+    a caption cut at the model's longest). ``start`` is the step of the text's first token, where tokens that the model
+    was asked with stand before it.
     """
 
     text: str
@@ -128,6 +129,7 @@ class Prediction:
     tokens: tuple[int, ...]
     forced: bool = False
     notes: tuple[str, ...] = ()
+    start: int = 0
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:

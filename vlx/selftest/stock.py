@@ -33,7 +33,7 @@ def _same(case: Case) -> Row:
         return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
     if shared == len(own.words) and len(said.tokens) != _length(case, own):
         return Row(name, None, None, False, f"the task's text ends where the model's own does not: {UNLIKE}")
-    gaps = [abs(word.standing - _logprob(word, said)) for word in own.words[:shared]]
+    gaps = [abs(word.standing - _logprob(word, own.start, said)) for word in own.words[:shared]]
     worst = own.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
     return row(
         name,
@@ -48,21 +48,22 @@ def _shared(own: Prediction, said: Said, limit: float) -> tuple[int, str | None]
     """How many words the model says by itself, too, up to a tie of two tokens; and the first that it does not say."""
     for number, word in enumerate(own.words):
         for term in word.terms:
-            if term.step >= len(said.tokens):
+            place = term.step - own.start
+            if place >= len(said.tokens):
                 return number, word.label
-            logprobs = said.logprobs[term.step]
-            if said.tokens[term.step] != term.token:
+            logprobs = said.logprobs[place]
+            if said.tokens[place] != term.token:
                 likelier = float(logprobs.max() - logprobs[term.token]) > limit
                 return number, word.label if likelier else None
     return len(own.words), None
 
 
 def _length(case: Case, own: Prediction) -> int:
-    return len(own.tokens) if case.task.kind == "captioning" else sum(len(word.terms) for word in own.words)
+    return len(own.tokens) - own.start if case.task.kind == "captioning" else sum(len(word.terms) for word in own.words)
 
 
-def _logprob(word: Word, said: Said) -> float:
-    return sum(float(said.logprobs[term.step, term.token]) for term in word.terms)
+def _logprob(word: Word, start: int, said: Said) -> float:
+    return sum(float(said.logprobs[term.step - start, term.token]) for term in word.terms)
 
 
 def _outputs(case: Case) -> Row:

@@ -41,6 +41,13 @@ def questions() -> list[tuple[str, str]]:
     return asked
 
 
+def chats() -> list[tuple[str, str]]:
+    """Questions, each with several answers of a few words, so that the picture has to tell which."""
+    asked = [("what color is the house?", f"the house is {color}") for color in ("red", "greenish", "blue", "white")]
+    asked += [("how many boats are there?", f"there are {number} boats") for number in NUMBERS]
+    return [*asked, *(("Describe the picture in one sentence.", caption) for _, caption in captions()[::331])]
+
+
 def word_pieces() -> Any:
     """A BERT tokenizer: common words, those of the drawn scenes, endings, and single letters for all others."""
     from transformers import BertTokenizer

@@ -1,22 +1,21 @@
 """`TransformerCaptioner`: captioners of transformers as tasks; what is particular to a family is data."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlx.errors import InputError, ModelError
-from vlx.probes.contrast import contrasted_word
+from vlx.errors import InputError
 from vlx.protocol.powers import Attention, Said
-from vlx.protocol.targets import Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.texts import check_length, exact, in_place, likeliest, packed, padded, placed, written
+from vlx.tasks.huggingface.texts import check_length, exact, padded, placed
 from vlx.tasks.huggingface.vision import TransformerVision
-from vlx.tasks.huggingface.words import words_of
+from vlx.tasks.huggingface.writing import Writing
 
 LONGEST = 30  # tokens that are generated at most
 
@@ -24,7 +23,7 @@ Layers = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Family:
+class CaptionerFamily:
     """What one family of captioners does in its own way.
 
     ``tower``: its vision tower, whose first ``prefix`` tokens are no cells. ``start(model)``: the token before a
@@ -70,7 +69,7 @@ class TransformerCaptioner(TransformerVision):
         model: nn.Module,
         processor: Any,
         tokenizer: Any,
-        family: Family,
+        family: CaptionerFamily,
         *,
         name: str,
         revision: str | None = None,
@@ -88,6 +87,7 @@ class TransformerCaptioner(TransformerVision):
             eager=family.eager,
         )
         self.family, self.defaults, self.longest = family, family.defaults, longest
+        self.writing = Writing(tokenizer, name, "caption")
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.
@@ -118,19 +118,8 @@ class TransformerCaptioner(TransformerVision):
         return Attention(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
-        """Word ``position`` of a caption against another word, of all its tokens; see `Contrasts`."""
-        word = prediction.words[position]
-        own, first = tuple(term.token for term in word.terms), word.terms[0].step
-        before = prediction.tokens[:first]
-        tokens = in_place(self.tokenizer, before, (word.label, own), other, self.name)
-        check_length(first + len(tokens), self.family.context(self.model) - 1, "caption", self.name)
-        terms = tuple(Term(first + n, token) for n, token in enumerate(tokens))
-        label = self.tokenizer.decode(list(tokens)).strip() or other
-        if len(tokens) == 1:  # read where the word itself is
-            return contrasted_word(word, label, terms)
-        text, after = (*before, *tokens), len(prediction.tokens) + 1
-        there = tuple(replace(term, step=after + term.step) for term in terms)
-        return contrasted_word(word, label, terms, text, joint=(there, packed(prediction.tokens, text)))
+        """Word ``position`` of a caption against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
+        return self.writing.rather(prediction, position, other, self.family.context(self.model) - 1)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` says of a picture; see `vlx.protocol.powers.Stocked`."""
@@ -164,22 +153,14 @@ class TransformerCaptioner(TransformerVision):
 
     def _predicted(self, tokens: Tensor, query: Query) -> Prediction:
         """The caption of one picture, from the tower's tokens [1, T, D]."""
-        begun = "" if query.prompt is None else query.prompt.rstrip()
-        prompt = () if query.prompt is None else written(self.tokenizer, begun, "prompt", self.name)
-        context = self.family.context(self.model) - 1
+        begun, context = self.writing.begun(query), self.family.context(self.model) - 1
         if query.caption is not None:
-            text = written(self.tokenizer, query.caption, "caption", self.name)
-            text = self._after(begun, prompt, query.caption) or text
-            check_length(len(prompt) + len(text), context, "caption", self.name)
-            return self._prediction(prompt, text, self._forced(tokens, prompt + text), forced=True)
-        check_length(len(prompt) + 1, context, "prompt", self.name)
-        text, logprobs = self._generated(tokens, prompt, query.beams, min(self.longest, context - len(prompt)))
-        return self._prediction(prompt, text, logprobs, forced=False)
-
-    def _after(self, begun: str, prompt: tuple[int, ...], caption: str) -> tuple[int, ...]:
-        """The caption's tokens behind the prompt, where a space may belong to them; () where they differ."""
-        whole = tuple(self.tokenizer(f"{begun} {caption.lstrip()}", add_special_tokens=False)["input_ids"])
-        return whole[len(prompt) :] if prompt and whole[: len(prompt)] == prompt else ()
+            text = self.writing.forced(query, query.caption)
+            check_length(len(begun) + len(text), context, "caption", self.name)
+            return self.writing.prediction(begun, text, self._forced(tokens, begun + text), forced=True)
+        check_length(len(begun) + 1, context, "prompt", self.name)
+        text, logprobs = self._generated(tokens, begun, query.beams, min(self.longest, context - len(begun)))
+        return self.writing.prediction(begun, text, logprobs, forced=False)
 
     def _forced(self, tokens: Tensor, text: tuple[int, ...]) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of a text, END included."""
@@ -204,33 +185,3 @@ class TransformerCaptioner(TransformerVision):
             return text, self._forced(tokens, prompt + text)
         said = exact(torch.cat(found.logits)).log_softmax(-1)
         return text, torch.cat([said.new_zeros(len(prompt), said.shape[1]), said])
-
-    def _prediction(
-        self, prompt: tuple[int, ...], text: tuple[int, ...], logprobs: Tensor, *, forced: bool
-    ) -> Prediction:
-        """``logprobs`` [≥ prompt + text, V]: those of every token at its place."""
-        if not torch.isfinite(logprobs.logsumexp(-1)).all():
-            raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
-        tokens = prompt + text
-        whole, words = words_of(self.tokenizer, tokens)
-        own = [(label, places) for label, places in words if places[0] >= len(prompt)]
-        notes = []
-        if prompt:
-            notes.append(f"the model was given how the caption begins: {self.tokenizer.decode(list(prompt)).strip()}")
-        if not own:
-            notes.append("the model ended its caption before the first word")
-        elif not forced and len(logprobs) <= len(tokens):
-            notes.append(f"cut after {len(text)} tokens: the model had not ended its caption")
-        return Prediction(
-            whole,
-            tuple(self._word(label, places, tokens, logprobs) for label, places in own),
-            tokens,
-            forced,
-            tuple(notes),
-        )
-
-    def _word(self, label: str, places: tuple[int, ...], tokens: tuple[int, ...], logprobs: Tensor) -> Word:
-        terms = tuple(Term(place, tokens[place]) for place in places)
-        total = sum(float(logprobs[place, tokens[place]]) for place in places)
-        likely = likeliest(self.tokenizer, logprobs[places[0]])
-        return Word(label, terms, total, likely, choices=logprobs.shape[-1])

@@ -1,28 +1,17 @@
-"""A tiny random model of each family of transformers, saved with its processor: to try vlx and your own code offline.
-
-    >>> from vlx.tasks.huggingface import tiny
-    >>> folder = tiny.save("blip-captioning", "blip")
-    >>> vlx.load("hf:blip")
-
-Their vision towers are random. What writes has been fitted for a moment to say captions and answers of made-up
-patterns, so that it says plain words and ends; it has never seen a photo, so a map of it proves plumbing and nothing
-else.
-"""
+"""How the tiny models are made: configurations, processors and tokenizers out of nothing, then a moment of fitting."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vlx.errors import InputError
-from vlx.language import close_matches
-from vlx.tasks.huggingface.quiet import quiet
-from vlx.tasks.huggingface.tiny_fit import COUNT, STEPS, Logits, fit, saying
-from vlx.tasks.huggingface.tiny_fit import questions as table
-from vlx.tasks.huggingface.tiny_words import byte_pairs, captions, questions, word_pieces
+from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.tiny.fitting import COUNT, STEPS, Logits, answering, fit, saying
+from vlx.tasks.huggingface.tiny.fitting import questions as table
+from vlx.tasks.huggingface.tiny.words import byte_pairs, captions, chats, questions, word_pieces
 
 SEED = 5
 PATCH = 8
@@ -31,35 +20,24 @@ ANSWERS = ("yes", "no", "red", "green", "blue", "white", "one", "two", "three", 
 
 VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+CONTEXT = 160  # tokens of a picture, a question and an answer
+PICTURE = "<image>"
+TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].upper() }}: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)  # LLaVA-1.5's, for one turn
 SPREAD = 0.06  # of random weights; the usual 0.02 leaves tiny models all but blind
 
-Parts = tuple[Any, Any, Any]  # model, image processor, tokenizer
-
-
-def save(family: str, folder: str | Path) -> Path:
-    """Write the family's tiny model into ``folder`` as its repository on the hub holds it; returns the folder.
-
-    ``family`` is one of `FAMILIES`. The same model every time; the caller's random state is left as it was.
-
-    Raises InputError for another family.
-    """
-    if family not in _BUILDERS:
-        near = close_matches(family, FAMILIES)
-        hint = f"; close: {', '.join(near)}" if near else ""
-        raise InputError(f"there is no tiny model of {family!r}{hint}. Known: {', '.join(FAMILIES)}")
-    folder = Path(folder)
-    with quiet():
-        for part in build(family):
-            part.save_pretrained(folder)
-    return folder
+Parts = tuple[Any, ...]  # model, image processor, tokenizer; of chat models the model and their one processor
 
 
 def build(family: str) -> Parts:
-    """The family's tiny model in eval mode, its image processor and its tokenizer."""
+    """The family's tiny model in eval mode, and its image processor and its tokenizer, or its one processor."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.manual_seed(SEED)
-        model, processor, tokenizer = _BUILDERS[family]()
-    return model.eval(), processor, tokenizer
+        model, *others = BUILDERS[family]()
+    return (model.eval(), *others)
 
 
 def _blip(model_class: str, size: int) -> Parts:
@@ -224,7 +202,42 @@ def _vilt() -> Parts:
     return model, processor, tokenizer
 
 
-_BUILDERS: dict[str, Callable[[], Parts]] = {
+def _llava() -> Parts:
+    import transformers as hf
+
+    tokenizer = byte_pairs()
+    tokenizer.add_special_tokens({"additional_special_tokens": [PICTURE]})
+    tokenizer.model_max_length = CONTEXT
+    end, mark = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(PICTURE)
+    text = {**TEXT, "vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT, "initializer_range": SPREAD}
+    text |= {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    config = hf.LlavaConfig(
+        vision_config=hf.CLIPVisionConfig(**VISION, image_size=48, patch_size=PATCH),
+        text_config=hf.LlamaConfig(**text),
+        image_token_id=mark,
+    )
+    model = hf.LlavaForConditionalGeneration(config).eval()
+    processor = hf.LlavaProcessor(
+        hf.CLIPImageProcessor(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}),
+        tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=TEMPLATE,
+    )
+    blank = Image.new("RGB", (48, 48))
+    asked = [stock.asked(processor, blank, question)["input_ids"][0].tolist() for question, _ in chats()]
+    said = [[*tokenizer(f" {answer}")["input_ids"], end] for _, answer in chats()]
+
+    def logits(pictures: Tensor, ids: Tensor) -> Tensor:
+        found: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits
+        return found
+
+    fit(model, "model.vision_tower", 48, answering(logits, asked, said))
+    return model, processor
+
+
+BUILDERS: dict[str, Callable[[], Parts]] = {
     "blip-captioning": _blip_captioning,
     "blip-vqa": _blip_vqa,
     "blip-itm": _blip_itm,
@@ -232,5 +245,5 @@ _BUILDERS: dict[str, Callable[[], Parts]] = {
     "swin-bert": _swin_bert,
     "git": _git,
     "vilt": _vilt,
+    "llava": _llava,
 }
-FAMILIES = tuple(_BUILDERS)

@@ -46,6 +46,24 @@ def saying(logits: Logits, tokenizer: Any, start: int, texts: Sequence[tuple[str
     return loss
 
 
+def answering(
+    logits: Callable[[Tensor, Tensor], Tensor], asked: Sequence[Sequence[int]], said: Sequence[Sequence[int]]
+) -> Callable[..., Tensor]:
+    """A loss: each of COUNT questions, as ids, answered with its ids, of a known picture of its own and strange ones.
+
+    ``logits(pictures [N, 3, H, W], ids [N, L])`` → [N, L, V], of a question and its answer in one stream.
+    """
+    pairs = list(zip(asked, said, strict=True))
+    ids = _table([[*question, *answer[:-1]] for question, answer in pairs], 0)
+    wanted = _table([[*[IGNORED] * (len(question) - 1), *answer] for question, answer in pairs], IGNORED)
+
+    def loss(known: Tensor, strange: Tensor) -> Tensor:
+        found = logits(torch.cat([known, strange]), _twice(ids))
+        return nn.functional.cross_entropy(found.flatten(0, 1), _twice(wanted).flatten(), ignore_index=IGNORED)
+
+    return loss
+
+
 def questions(tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """Texts as token numbers [N, L], padded."""
     return _table([tokenizer(text)["input_ids"] for text in texts], tokenizer.pad_token_id or 0)

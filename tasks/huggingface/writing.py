@@ -1,0 +1,97 @@
+"""What a model of transformers wrote, or was made to write, as a prediction: its words, their tokens, other words."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlx.errors import ModelError
+from vlx.probes.contrast import contrasted_word
+from vlx.protocol.targets import Prediction, Query, Term, Word
+from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, written
+from vlx.tasks.huggingface.words import words_of
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How one model's texts are read: its ``tokenizer``, its ``name``, and ``what`` its texts are ("caption").
+
+    >>> Writing(tokenizer, "blip", "caption").begun(Query(prompt="a photo of"))
+    (64, 3746, 97)
+    """
+
+    tokenizer: Any
+    name: str
+    what: str
+
+    def begun(self, query: Query) -> Tokens:
+        """The tokens of the query's ``prompt``, with which the text begins; none where there is none."""
+        return () if query.prompt is None else written(self.tokenizer, query.prompt.rstrip(), "prompt", self.name)
+
+    def forced(self, query: Query, text: str) -> Tokens:
+        """The tokens of a text that the model is made to write, behind the query's prompt.
+
+        Behind a prompt a space may belong to a token. Raises as `written`.
+        """
+        tokens, begun = written(self.tokenizer, text, self.what, self.name), self.begun(query)
+        start = "" if query.prompt is None else query.prompt.rstrip()
+        whole = tuple(self.tokenizer(f"{start} {text.lstrip()}", add_special_tokens=False)["input_ids"])
+        return whole[len(begun) :] if begun and whole[: len(begun)] == begun else tokens
+
+    def prediction(
+        self, begun: Tokens, text: Tokens, logprobs: Tensor, *, forced: bool, before: Tokens = ()
+    ) -> Prediction:
+        """What was written as words: ``text`` behind ``begun``; what begins it is not explained.
+
+        ``logprobs`` [≥ begun + text, V]: those of every token at its place. ``before``: tokens that stand before the
+        text in the prediction's, such as the question's. Raises ModelError for NaN.
+        """
+        if not torch.isfinite(logprobs.logsumexp(-1)).all():
+            raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
+        tokens = begun + text
+        whole, words = words_of(self.tokenizer, tokens)
+        meant = [(label, places) for label, places in words if places[0] >= len(begun)]
+        notes = []
+        if begun:
+            start = self.tokenizer.decode(list(begun)).strip()
+            notes.append(f"the model was given how the {self.what} begins: {start}")
+        if not meant:
+            notes.append(f"the model ended its {self.what} before the first word")
+        elif not forced and len(logprobs) <= len(tokens):
+            notes.append(f"cut after {len(text)} tokens: the model had not ended its {self.what}")
+        return Prediction(
+            whole,
+            tuple(self._word(label, places, tokens, logprobs, len(before)) for label, places in meant),
+            before + tokens,
+            forced,
+            tuple(notes),
+            start=len(before),
+        )
+
+    def rather(self, prediction: Prediction, position: int, other: str, longest: int) -> Word:
+        """Word ``position`` of a text against another word, of all its tokens; see `vlx.probes.contrast.Contrasts`.
+
+        Raises InputError as `in_place`, and for a text of more than ``longest`` tokens.
+        """
+        word, start = prediction.words[position], prediction.start
+        said, first = tuple(term.token for term in word.terms), word.terms[0].step
+        before = prediction.tokens[start:first]
+        tokens = in_place(self.tokenizer, before, (word.label, said), other, self.name)
+        check_length(len(before) + len(tokens), longest, self.what, self.name)
+        terms = tuple(Term(first + n, token) for n, token in enumerate(tokens))
+        label = self.tokenizer.decode(list(tokens)).strip() or other
+        if len(tokens) == 1:  # read where the word itself is
+            return contrasted_word(word, label, terms)
+        text, after = (*before, *tokens), len(prediction.tokens) + 1
+        there = tuple(replace(term, step=after + term.step - start) for term in terms)
+        alone = (*prediction.tokens[:first], *tokens)
+        return contrasted_word(word, label, terms, alone, joint=(there, packed(prediction.tokens, text)))
+
+    def _word(self, label: str, places: tuple[int, ...], tokens: Tokens, logprobs: Tensor, start: int) -> Word:
+        terms = tuple(Term(start + place, tokens[place]) for place in places)
+        total = sum(float(logprobs[place, tokens[place]]) for place in places)
+        likely = likeliest(self.tokenizer, logprobs[places[0]])
+        return Word(label, terms, total, likely, choices=logprobs.shape[-1])
