@@ -1,5 +1,5 @@
-# Five verbs, the same as in .ci/run; they use the python on your PATH. `make ci` does everything a change must pass.
-VERBS = setup check test notebooks build
+# The verbs of .ci/run; they use the python on your PATH. `make ci` does everything a change must pass.
+VERBS = setup check test notebooks docs build
 
 .PHONY: $(VERBS) ci
 $(VERBS):

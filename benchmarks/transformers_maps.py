@@ -26,7 +26,7 @@ from vlx.evaluation.cases import Case, cases_of
 from vlx.evaluation.maps import maps_of
 from vlx.evaluation.pointing import hit, peaks_of
 from vlx.methods import attention
-from vlx.methods.attention import AttentionMethod, Layers
+from vlx.methods.attention import AttentionWeighting, Layers
 from vlx.pictures.placement import Placement
 from vlx.pictures.prepare import measure_frame
 from vlx.protocol.task import Features
@@ -142,7 +142,7 @@ def _fit(model: Any, tower: Tower, family: CaptionerFamily, A: Tensor, ids: Tens
         click.echo(f"pass {number + 1}: {right / asked:.1%} of words right")
 
 
-def variants() -> Iterator[AttentionMethod]:
+def variants() -> Iterator[AttentionWeighting]:
     """What gradattention might have been."""
 
     def summed(layers: Layers, gradients: Layers, queries: Tensor, first: int = 0, *, signed: bool = False) -> Tensor:
@@ -156,10 +156,12 @@ def variants() -> Iterator[AttentionMethod]:
     def plain(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
         return torch.stack([torch.einsum("nhqk,nq->nk", p, queries) for p in layers]).sum(0)
 
-    yield AttentionMethod("gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", "")
-    yield AttentionMethod("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
-    yield AttentionMethod("gradattention, all words' queries", everywhere, False, False, "", "")
-    yield AttentionMethod("attention without gradient", plain, False, False, "", "")
+    yield AttentionWeighting(
+        "gradattention, negative gradients kept", partial(summed, signed=True), True, False, "", ""
+    )
+    yield AttentionWeighting("gradattention, last layer only", partial(summed, first=-1), False, False, "", "")
+    yield AttentionWeighting("gradattention, all words' queries", everywhere, False, False, "", "")
+    yield AttentionWeighting("attention without gradient", plain, False, False, "", "")
 
 
 def measured(task: TransformerCaptioner, count: int) -> dict[tuple[str, str, str], list[float]]:

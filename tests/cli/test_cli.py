@@ -16,10 +16,11 @@ from torch import nn
 import vlx
 from tests.fakes import TinyCnn, picture, prepare, tiny_bundle
 from vlx import models
-from vlx.cli.options import METHODS, TARGETS
+from vlx.cli.options import TARGETS
 from vlx.cli.program import main
 from vlx.methods import registry
 from vlx.methods.cams import METHODS as KNOWN_METHODS
+from vlx.methods.names import METHODS
 from vlx.protocol.targets import TARGET_KINDS
 from vlx.scenes import draw
 from vlx.tasks.classification import Classifier

@@ -11,10 +11,9 @@ import pytest
 import vlx
 from tests.cli.test_cli import run
 from tests.fakes import picture, tiny_bundle
-from vlx.cli.options import METHODS
 from vlx.cli.program import main
 from vlx.errors import InputError, ModelError
-from vlx.methods.names import method_name
+from vlx.methods.names import METHODS, method_name
 from vlx.models import kind_of
 
 

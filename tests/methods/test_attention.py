@@ -10,7 +10,7 @@ from torch import Tensor
 import vlx
 from vlx import neuron_names, scenes
 from vlx.errors import InputError
-from vlx.methods import attention, engine, registry, subwords
+from vlx.methods import attention, engine, hiding, registry, subwords
 from vlx.methods.attention import gradient_attention, gradient_rollout
 from vlx.methods.engine import Attribution
 from vlx.probes.units_off import log_odds
@@ -69,7 +69,7 @@ def test_an_unknown_method_is_answered_with_those_there_are() -> None:
     with pytest.raises(InputError, match="no method 'rolout'; close: gradrollout"):
         registry.choose("rolout")
     assert registry.choose("rollout").name == "gradrollout"
-    assert registry.choose("occlusion") is registry.OCCLUSION
+    assert registry.choose("occlusion") is hiding.OCCLUSION
 
 
 # Words of several tokens

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlx.errors import InputError
-from vlx.methods.cams import METHODS, Method, choose, importance_weights, opposed
+from vlx.methods.cams import METHODS, Weighting, importance_weights, opposed
 
 SHAPE = (3, 5, 4, 6)  # N targets, K units, h × w cells
 Z = SHAPE[2] * SHAPE[3]
@@ -253,39 +252,9 @@ def test_hirescam_is_exact_for_flatten_and_linear_and_gradcam_is_not(seed: int) 
     assert abs(averaged - exact) > 1e-3
 
 
-# Choosing by name.
-
-
-@pytest.mark.parametrize(
-    ("spelled", "name"),
-    [
-        ("gradcam", "gradcam"),
-        ("Grad-CAM", "gradcam"),
-        ("grad_cam", "gradcam"),
-        ("HiResCAM", "hirescam"),
-        ("gradcam++", "gradcam++"),
-        ("Grad-CAM++", "gradcam++"),
-        ("GradCAMPlusPlus", "gradcam++"),
-        ("XGrad-CAM", "xgradcam"),
-        ("Layer CAM", "layercam"),
-    ],
-)
-def test_choose_takes_any_spelling(spelled: str, name: str) -> None:
-    assert choose(spelled) is METHODS[name]
-    assert choose(METHODS[name]) is METHODS[name]
-
-
-def test_choose_names_what_there_is() -> None:
-    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam$"
-    with pytest.raises(InputError, match=r"^no method 'hirecam'; close: hirescam.*" + known):
-        choose("hirecam")
-    with pytest.raises(InputError, match=r"^no method 'lime'\. " + known):
-        choose("lime")
-
-
 def test_every_method_says_what_it_is() -> None:
     for name, method in METHODS.items():
-        assert isinstance(method, Method)
+        assert isinstance(method, Weighting)
         assert method.name == name
         assert method.summary
         assert method.paper

@@ -21,7 +21,7 @@ from tests.fakes import (
 )
 from vlx.errors import ModelError
 from vlx.methods import engine
-from vlx.methods.cams import METHODS, choose
+from vlx.methods.cams import METHODS
 from vlx.protocol.nested import nested
 from vlx.protocol.targets import GradientWay, Target, TargetKind, Term
 
@@ -106,10 +106,10 @@ def test_the_adapter_chooses_the_way_unless_told() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_chunks_change_nothing(method: str, way: GradientWay) -> None:
     task, A = captioner("attention", torch.float64), feature_map()
-    whole = engine.attribute(task, A, uneven(), choose(method), way=way)
+    whole = engine.attribute(task, A, uneven(), METHODS[method], way=way)
     one = A[0].numel() * A.element_size()
     for budget in (1, one, 3 * one):
-        cut = engine.attribute(task, A, uneven(), choose(method), way=way, budget=budget)
+        cut = engine.attribute(task, A, uneven(), METHODS[method], way=way, budget=budget)
         for name in ("scores", "weights", "signed", "opposed"):
             assert far(getattr(cut, name), getattr(whole, name)) < 1e-10, name
         assert cut.depends.tolist() == whole.depends.tolist()
@@ -126,7 +126,7 @@ def test_chunks_hold_as_many_targets_as_the_budget() -> None:
 
 def test_weights_and_maps_are_those_of_the_formulas() -> None:
     task, A = captioner("attention", torch.float64), feature_map()
-    found = engine.attribute(task, A, uneven(), choose("gradcam"))
+    found = engine.attribute(task, A, uneven(), METHODS["gradcam"])
     for n, target in enumerate(uneven()):
         gradient, own = slow_gradient(task, A, target), A[target.row]
         alpha = [sum(float(gradient[k, i, j]) for i in range(4) for j in range(4)) / 16 for k in range(UNITS)]
@@ -163,7 +163,7 @@ def test_frozen_weights_and_gradient_modes_change_nothing(kind: str, frozen: boo
 def test_the_users_tensor_stays_as_it_is(way: GradientWay) -> None:
     task, A = captioner("attention", torch.float64), feature_map()
     before = A.clone()
-    engine.attribute(task, A, uneven(), choose("layercam"), way=way)
+    engine.attribute(task, A, uneven(), METHODS["layercam"], way=way)
     assert torch.equal(A, before)
     assert not A.requires_grad
     assert A.grad is None
@@ -175,12 +175,12 @@ def test_the_users_tensor_stays_as_it_is(way: GradientWay) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_precisions(kind: str) -> None:
-    exact = engine.attribute(captioner(kind, torch.float64), feature_map(), uneven(), choose("hirescam"))
+    exact = engine.attribute(captioner(kind, torch.float64), feature_map(), uneven(), METHODS["hirescam"])
     for dtype, tolerance, given in (
         (torch.float32, 1e-4, torch.float32),
         (torch.bfloat16, 0.2, torch.float32),
     ):
-        found = engine.attribute(captioner(kind, dtype), feature_map(3, dtype), uneven(), choose("hirescam"))
+        found = engine.attribute(captioner(kind, dtype), feature_map(3, dtype), uneven(), METHODS["hirescam"])
         assert found.signed.dtype == found.weights.dtype == given
         assert far(found.scores, exact.scores) < tolerance
         assert far(found.signed, exact.signed) < tolerance
@@ -207,11 +207,11 @@ def test_a_target_that_does_not_depend_on_the_map_gives_zeros(way: GradientWay, 
     task = captioner(cast(Any, Blind(detached)))
     for frozen in (False, True):
         task.decoder.requires_grad_(not frozen)
-        found = engine.attribute(task, feature_map(3, torch.float32), uneven(), choose("gradcam"), way=way)
+        found = engine.attribute(task, feature_map(3, torch.float32), uneven(), METHODS["gradcam"], way=way)
         assert not found.depends.any()
         assert not found.signed.any()
         assert not found.weights.any()
-    seeing = engine.attribute(captioner("first"), feature_map(3, torch.float32), uneven(), choose("gradcam"), way=way)
+    seeing = engine.attribute(captioner("first"), feature_map(3, torch.float32), uneven(), METHODS["gradcam"], way=way)
     assert seeing.depends.all()
 
 
@@ -227,7 +227,7 @@ def test_one_blind_target_among_others_is_told_apart() -> None:
     task = captioner(cast(Any, OneWordBlind()))
     targets = [word(0, 0, (9,), "logit"), word(0, 0, (3,), "logit")]
     for way in WAYS:
-        found = engine.attribute(task, feature_map(1, torch.float32), targets, choose("gradcam"), way=way)
+        found = engine.attribute(task, feature_map(1, torch.float32), targets, METHODS["gradcam"], way=way)
         assert found.depends.tolist() == [False, True]
         assert not found.signed[0].any()
         assert found.signed[1].any()
@@ -294,7 +294,7 @@ def test_a_sentences_map_is_the_sum_of_its_words_maps(method: str) -> None:
     task, A, text = captioner("attention", torch.float64), feature_map(), TEXTS[0]
     words = [word(1, step, text) for step in range(len(text))]
     whole = Target(1, "all", tuple(term for one in words for term in one.terms), "logprob", text)
-    found = engine.attribute(task, A, [*words, whole], choose(method))
+    found = engine.attribute(task, A, [*words, whole], METHODS[method])
     assert far(found.signed[:-1].sum(0), found.signed[-1]) < 1e-10
     assert found.scores[-1].item() == pytest.approx(found.scores[:-1].sum().item(), rel=1e-10)
 
@@ -302,7 +302,7 @@ def test_a_sentences_map_is_the_sum_of_its_words_maps(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_k_times_the_score_gives_k_times_the_map(method: str) -> None:
     task, A, text = captioner("attention", torch.float64), feature_map(), TEXTS[0]
-    once, thrice = (engine.attribute(task, A, [word(1, 2, text, "logprob", k)], choose(method)) for k in (1.0, 3.0))
+    once, thrice = (engine.attribute(task, A, [word(1, 2, text, "logprob", k)], METHODS[method]) for k in (1.0, 3.0))
     assert thrice.scores.item() == pytest.approx(3 * once.scores.item(), rel=1e-10)
     assert far(thrice.weights, 3 * once.weights) < 1e-10
     if method != "gradcam++":  # whose weights are ratios of powers of the gradient

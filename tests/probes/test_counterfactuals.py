@@ -12,7 +12,7 @@ from tests.fakes import picture
 from tests.patchy import Meeting, Patchy
 from vlx.methods.attention import ATTENTION_METHODS
 from vlx.methods.cams import METHODS, layercam
-from vlx.methods.registry import OCCLUSION
+from vlx.methods.hiding import OCCLUSION
 from vlx.report import wording
 
 LEFT, RIGHT = np.s_[40:80, 8:48], np.s_[40:80, 72:112]

@@ -327,6 +327,24 @@ def test_references_are_shown_at_half_the_sides_to_a_model_that_takes_them(fixed
     assert references.elsewhere(task, image, large(image)).features.A.shape[2:] == (32, 32), "nothing asked"
 
 
+def test_references_at_half_the_sides_are_told_beside_other_pictures_at_their_whole() -> None:
+    torch.manual_seed(0)
+    task = CnnLstmCaptioner(TinyCnn().eval(), Stepped().eval(), VOCABULARY, large, end=1)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+    swap = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+    why = vlx.explain(task, image, caption="a red dog", looks=True, swaps=[swap], check=False)
+    target = word_target(task_said(task, image), 1, 0, "logprob")
+    small = [large(one).unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4)) for one in made_of(image).values()]
+    with torch.no_grad():
+        gone = [float(slow_score(task, task.cnn(one[None]), target)) for one in small]
+        swapped = float(slow_score(task, task.cnn(large(swap)[None]), target))
+    told = {look.kind: look.logprobs for look in why[1].looks}
+    assert [told[kind][0] for kind in made_of(image)] == pytest.approx(gone, abs=1e-5)
+    assert told["swapped"] == pytest.approx([swapped], abs=1e-5)
+    assert len(told["blurred"]) == 3
+    assert all(len(look.said) == len(look.logprobs) for look in why[1].looks)
+
+
 def task_said(task: CnnLstmCaptioner, image: Image.Image) -> Prediction:
     return task.predict(task.features(task.place(large(image)[None])), [Query(caption="a red dog")])[0]
 

@@ -85,7 +85,7 @@ def test_captions_are_those_of_stock_generate(tiny_models: Tiny, family: str, pr
 @pytest.mark.parametrize("family", CAPTIONERS)
 def test_gradcam_is_that_of_a_leaf_in_the_users_own_model(tiny_models: Tiny, family: str) -> None:
     task, shown, seen, said, targets = case(tiny_models, family)
-    found = engine.attribute(task, seen.A, targets, cams.choose("gradcam"), seen.rest)
+    found = engine.attribute(task, seen.A, targets, cams.METHODS["gradcam"], seen.rest)
     for n, target in enumerate(targets):
         with leaf(task, family) as kept:
             logprobs = logits(task, family, shown, said.tokens).log_softmax(-1)

@@ -146,7 +146,7 @@ def test_gradcam_is_that_of_a_leaf_in_the_users_own_model(tiny_models: Tiny, fam
     task, shown, seen = case(tiny_models, family)
     target = one(task, family)
     at = met(task, seen, target)
-    found = engine.attribute(task, at.A, [target], cams.choose("gradcam"), at.rest)
+    found = engine.attribute(task, at.A, [target], cams.METHODS["gradcam"], at.rest)
     with leaf(task, family) as kept, placed(task.model) as places:
         score = stock_score(task, family, shown, target)
     (gradient,) = torch.autograd.grad(score, kept[0])

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx.cli.loading import alike
-from vlx.cli.options import LOADING, METHODS, TARGETS, Spelled, packed
+from vlx.cli.options import LOADING, TARGETS, Spelled, packed
 from vlx.cli.running import INTERRUPTED, job, refuse_file, writable
 from vlx.errors import Failure, InputError
+from vlx.methods.names import METHODS
 
 if TYPE_CHECKING:
     from vlx.comparing import Comparison, PicturePair

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.methods.names import method_name
+from vlx.methods.names import METHODS, method_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 TARGETS = ("logprob", "logit", "prob", "margin")
 
 

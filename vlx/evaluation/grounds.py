@@ -18,8 +18,9 @@ from vlx.errors import ModelError, in_own_words
 from vlx.evaluation.cases import check_scenes
 from vlx.evaluation.result import Figure, Result, wilson
 from vlx.explanation.reasons import Because
-from vlx.methods import engine
-from vlx.methods.cams import choose
+from vlx.methods import engine, registry
+from vlx.methods.cams import METHODS as WEIGHTINGS
+from vlx.methods.cams import Weighting
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.permuted import permuted
 from vlx.neuron_names.tables import shipped
@@ -122,15 +123,19 @@ def _things(scene: Scene, focus: Mask) -> Mask:
 
 
 def _maps(task: Task, features: Features, targets: Sequence[Target]) -> NDArray[Any]:
-    method = choose(task.defaults.method)
-    return engine.attribute(task, features.A, targets, method, features.rest).signed.cpu().numpy()
+    return engine.attribute(task, features.A, targets, _weighting(task), features.rest).signed.cpu().numpy()
+
+
+def _weighting(task: Task) -> Weighting:
+    """How the default method weighs A, or HiResCAM where its maps are not made of units, as `vlx.explain` has it."""
+    return registry.choose(task.defaults.method).weighting or WEIGHTINGS["hirescam"]
 
 
 def _explained(task: Task, features: Features, asked: list[_Asked], table: NeuronNames, rule: str) -> list[Because]:
     """Reasons with both marks, as `vlx.explain` gives them."""
     targets, likely = ([one.target(kind) for one in asked] for kind in (task.defaults.target, "logprob"))
-    method = choose(task.defaults.method)
-    return becauses(task, features, targets, likely, _maps(task, features, targets), method, table, rule=rule)
+    maps = _maps(task, features, targets)
+    return becauses(task, features, targets, likely, maps, _weighting(task), table, rule=rule)
 
 
 def _by_chance(
@@ -138,7 +143,7 @@ def _by_chance(
 ) -> Iterator[list[Because]]:
     """The same by each of the permuted tables; the units are switched off by one of them only, another each scene."""
     targets = [one.target(task.defaults.target) for one in asked]
-    said = evidence(task, features, targets, _maps(task, features, targets), choose(task.defaults.method), rule)
+    said = evidence(task, features, targets, _maps(task, features, targets), _weighting(task), rule)
     for number, table in enumerate(tables):
         if number == seed % len(tables):
             yield _explained(task, features, asked, table, rule)

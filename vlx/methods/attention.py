@@ -5,7 +5,8 @@ that importance weights α come with the maps at no cost of their own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.methods.cams import METHODS, importance_weights
 from vlx.methods.engine import BUDGET, Attribution
+from vlx.methods.method import Method, Site
 from vlx.protocol.powers import Attends, Attention
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
@@ -22,12 +24,13 @@ Layers = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
-class AttentionMethod:
+class AttentionWeighting:
     """``map(layers, gradients, queries) → [N, keys]`` from probabilities and gradients [N, heads, queries, keys].
 
     ``queries`` [N, queries] weighs the queries whose looking counts. ``linear`` says that the map of the negated score
     is the negated map, ``rolled`` that keys and queries must be the same tokens. ``paper`` is an arXiv id. ``against``
-    names the weighting of A, taken at the same gradient, that shows what speaks against the score.
+    names the weighting of A, taken at the same gradient, that shows what speaks against the score. `attending` makes a
+    method of it.
     """
 
     name: str
@@ -37,6 +40,7 @@ class AttentionMethod:
     paper: str
     summary: str
     against: str = "hirescam"
+    unit: str = "{score} per cell"
 
 
 def gradient_attention(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
@@ -65,18 +69,19 @@ def gradient_rollout(layers: Layers, gradients: Layers, queries: Tensor) -> Tens
 
 
 ATTENTION_METHODS = {
-    method.name: method
-    for method in (
-        AttentionMethod(
+    weighting.name: weighting
+    for weighting in (
+        AttentionWeighting(
             "gradattention", gradient_attention, False, False, "2107.07651", "gradient × cross-attention of the word"
         ),
-        AttentionMethod(
+        AttentionWeighting(
             "gradrollout",
             gradient_rollout,
             False,
             True,
             "2103.15679",
             "gradient × attention, rolled out through the layers",
+            unit="relevance",
         ),
     )
 }
@@ -86,7 +91,7 @@ def attribute(
     task: Task,
     A: Tensor,
     targets: Sequence[Target],
-    method: AttentionMethod,
+    weighting: AttentionWeighting,
     rest: object = None,
     *,
     budget: int = BUDGET,
@@ -97,27 +102,27 @@ def attribute(
     for a task without attention from text to picture, ModelError for a score that is NaN or infinite.
     """
     if not isinstance(task, Attends):
-        raise InputError(f"{task.name} shows no attention, which {method.name} needs; take gradcam or hirescam")
+        raise InputError(f"{task.name} shows no attention, which {weighting.name} needs; take gradcam or hirescam")
     parts, first, size = [], 0, 1
     while first < len(targets):
         chunk = tuple(targets[first : first + size])
-        found, cost = _attributed(task, A, chunk, method, rest)
+        found, cost = _attributed(task, A, chunk, weighting, rest)
         parts.append(found)
         first, size = first + size, max(budget // cost, 1)
-    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
+    return engine.together(parts)
 
 
 def _attributed(
-    task: Task, A: Tensor, targets: tuple[Target, ...], method: AttentionMethod, rest: object
+    task: Task, A: Tensor, targets: tuple[Target, ...], weighting: AttentionWeighting, rest: object
 ) -> tuple[Attribution, int]:
     """The attribution of a few targets, and the bytes of the gradients that one of them takes."""
     assert isinstance(task, Attends)
     with engine.differentiable():
         leaf = A.detach().clone().requires_grad_()
         seen = task.attend(leaf, targets, rest)
-        if method.rolled and seen.layers[0].shape[2] != seen.layers[0].shape[3]:
+        if weighting.rolled and seen.layers[0].shape[2] != seen.layers[0].shape[3]:
             raise InputError(
-                f"{method.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
+                f"{weighting.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
             )
         source = leaf if seen.A is None else seen.A
         slots = engine.slots_of([target.row for target in targets])
@@ -127,24 +132,49 @@ def _attributed(
     gradient = pulled[0][slots, rows]
     weights = importance_weights(gradient)
     engine.check_finite(task, "gradient", weights.sum(1), targets)
-    signed = _map(seen, slots, pulled[1:], method)
+    signed = _map(seen, slots, pulled[1:], weighting)
     with torch.no_grad():
-        opposed = -METHODS[method.against].map(source.detach()[rows], gradient)
+        opposed = -METHODS[weighting.against].map(source.detach()[rows], gradient)
     cost = sum(layer[0].numel() * 4 for layer in seen.layers)
     depends = gradient.flatten(1).any(1)
     return Attribution(seen.scores.detach(), weights.detach(), signed, opposed, depends), cost
 
 
 @torch.no_grad()
-def _map(seen: Attention, slots: Sequence[int], pulled: Layers, method: AttentionMethod) -> Tensor:
+def _map(seen: Attention, slots: Sequence[int], pulled: Layers, weighting: AttentionWeighting) -> Tensor:
     """The targets' maps [N, h, w], at least float32; of several runs added up."""
     runs = list(seen.runs)
     owners = list(range(len(slots))) if seen.owners is None else list(seen.owners)
     layers = [_exact(layer[runs]) for layer in seen.layers]
     gradients = [_exact(gradient[[slots[n] for n in owners], runs]) for gradient in pulled]
-    maps = method.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
+    maps = weighting.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
     return maps.new_zeros(len(slots), *maps.shape[1:]).index_add(0, torch.tensor(owners, device=maps.device), maps)
 
 
 def _exact(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def attending(weighting: AttentionWeighting) -> Method:
+    """The method that weighs attention so. It suits tasks that show their attention."""
+    return Method(
+        weighting.name,
+        weighting.paper,
+        weighting.summary,
+        partial(_at_site, weighting),
+        unit=weighting.unit,
+        sentence="Regions that, attended to,",
+        noun="attended regions",
+        linear=weighting.linear,
+        against=weighting.against,
+        suits=partial(_suits, weighting),
+    )
+
+
+def _at_site(weighting: AttentionWeighting, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
+    return attribute(task, site.features.A, targets, weighting, site.features.rest)
+
+
+def _suits(weighting: AttentionWeighting, task: Task) -> bool:
+    """Roll-out needs attention among all tokens, which a task says by its default."""
+    return isinstance(task, Attends) and (not weighting.rolled or task.defaults.method == weighting.name)

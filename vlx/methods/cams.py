@@ -10,9 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlx.errors import InputError
-from vlx.language import close_matches
-
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -67,11 +64,11 @@ def layercam(A: Tensor, G: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Method:
-    """A weighting: ``map(A, G) → S``; ``linear`` says that S(−G) = −S(G). ``paper`` is an arXiv id or a DOI.
+class Weighting:
+    """``map(A, G) → S``; ``linear`` says that S(−G) = −S(G). ``paper`` is an arXiv id or a DOI.
 
-    ``against`` names the method whose map of the negated score shows what speaks against it: only methods linear in the
-    gradient have one of their own.
+    ``against`` names the weighting whose map of the negated score shows what speaks against it: only those linear in
+    the gradient have one of their own. `vlx.methods.method.cam` makes a method of it.
     """
 
     name: str
@@ -83,11 +80,11 @@ class Method:
 
 
 METHODS = {
-    method.name: method
-    for method in (
-        Method("gradcam", gradcam, True, "1610.02391", "units weighted by their mean gradient", "gradcam"),
-        Method("hirescam", hirescam, True, "2011.08891", "gradient times activation in every cell", "hirescam"),
-        Method(
+    weighting.name: weighting
+    for weighting in (
+        Weighting("gradcam", gradcam, True, "1610.02391", "units weighted by their mean gradient", "gradcam"),
+        Weighting("hirescam", hirescam, True, "2011.08891", "gradient times activation in every cell", "hirescam"),
+        Weighting(
             "gradcam++",
             gradcampp,
             False,
@@ -95,7 +92,7 @@ METHODS = {
             "units weighted by their rising gradients, evened out",
             "gradcam",
         ),
-        Method(
+        Weighting(
             "xgradcam",
             xgradcam,
             True,
@@ -103,7 +100,7 @@ METHODS = {
             "units weighted by their gradient where they are active",
             "xgradcam",
         ),
-        Method(
+        Weighting(
             "layercam",
             layercam,
             False,
@@ -115,28 +112,13 @@ METHODS = {
 }
 
 
-def choose(name: str | Method) -> Method:
-    """The method of that name, however it is spelled: "gradcam", "Grad-CAM", "grad-cam++", "GradCAMPlusPlus".
-
-    Raises InputError for an unknown name, with close matches and the list.
-    """
-    if isinstance(name, Method):
-        return name
-    plain = str(name).casefold().translate(dict.fromkeys(map(ord, "-_ "))).replace("plusplus", "++")
-    if plain in METHODS:
-        return METHODS[plain]
-    near = close_matches(plain, METHODS)
-    hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no method {name!r}{hint}. Known: {', '.join(METHODS)}")
-
-
-def opposed(method: Method, A: Tensor, G: Tensor) -> Tensor:
-    """What speaks against the score, [N, h, w]: −S by ``method.against``, its own or that of its linear relative.
+def opposed(weighting: Weighting, A: Tensor, G: Tensor) -> Tensor:
+    """What speaks against the score, [N, h, w]: −S by ``weighting.against``, its own or that of its linear relative.
 
     Methods that rectify gradients light the same active cells up for the negated score; what they would call a
     counterfactual is the map again. LayerCAM takes HiResCAM's, Grad-CAM++ Grad-CAM's (Grad-CAM, section 3.3).
     """
-    return -METHODS[method.against].map(A, G)
+    return -METHODS.get(weighting.against, weighting).map(A, G)
 
 
 def _exact(values: Tensor) -> Tensor:

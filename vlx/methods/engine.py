@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vlx.errors import ModelError, VlxError
-from vlx.methods.cams import Method, importance_weights, opposed
+from vlx.methods.cams import Weighting, importance_weights, opposed
 from vlx.protocol.nested import nested, tensors
 from vlx.protocol.no_grad import nothing_comes_through, regardless
 from vlx.protocol.powers import Mixes, Restarts
@@ -28,7 +28,7 @@ BUDGET = 64 * 2**20  # bytes of gradients of A held at once
 class Attribution:
     """What the engine knows of N targets: ``scores`` [N], α ``weights`` [N, K], maps ``signed``, ``opposed`` [N, h, w].
 
-    ``opposed`` is what speaks against the score, by ``method.against``. ``depends`` [N] is False where the gradient is
+    ``opposed`` is what speaks against the score, by ``Method.against``. ``depends`` [N] is False where the gradient is
     zero in every cell. All detached; weights and maps are at least float32.
     """
 
@@ -40,14 +40,23 @@ class Attribution:
 
     def rows(self, first: int, stop: int) -> "Attribution":
         """What is known of some targets, in order."""
-        return Attribution(*(getattr(self, each.name)[first:stop] for each in fields(self)))
+        return self.chosen(slice(first, stop))
+
+    def chosen(self, which: slice | list[int]) -> "Attribution":
+        """What is known of the targets with these numbers."""
+        return Attribution(*(getattr(self, each.name)[which] for each in fields(self)))
+
+
+def together(parts: Sequence[Attribution]) -> Attribution:
+    """Attributions of several runs of targets as one, in order."""
+    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
 
 
 def attribute(
     task: Task,
     A: Tensor,
     targets: Sequence[Target],
-    method: Method,
+    weighting: Weighting,
     rest: Any = None,
     *,
     way: GradientWay | None = None,
@@ -62,16 +71,16 @@ def attribute(
     for chunk in chunks(A, targets, budget):
         scores, gradient = gradients(task, A, chunk, rest, way=way)
         with torch.autocast(A.device.type, enabled=False):
-            parts.append(_weighed(method, _rows(A, chunk), scores, gradient))
-    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
+            parts.append(_weighed(weighting, rows_of(A, chunk), scores, gradient))
+    return together(parts)
 
 
-def _weighed(method: Method, rows: Tensor, scores: Tensor, gradient: Tensor) -> Attribution:
+def _weighed(weighting: Weighting, rows: Tensor, scores: Tensor, gradient: Tensor) -> Attribution:
     return Attribution(
         scores,
         importance_weights(gradient),
-        method.map(rows, gradient),
-        opposed(method, rows, gradient),
+        weighting.map(rows, gradient),
+        opposed(weighting, rows, gradient),
         gradient.flatten(1).any(1),
     )
 
@@ -186,7 +195,7 @@ def differentiable() -> Iterator[None]:
         yield
 
 
-def _rows(A: Tensor, targets: Sequence[Target]) -> Tensor:
+def rows_of(A: Tensor, targets: Sequence[Target]) -> Tensor:
     """A's row for each target, [N, K, h, w]; one row is broadcast and not copied."""
     if len(A) == 1:
         return A.expand(len(targets), -1, -1, -1)

@@ -7,12 +7,14 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from vlx.methods import dependence, engine
-from vlx.methods.engine import Attribution
+from vlx.errors import InputError
+from vlx.methods import engine
+from vlx.methods.engine import Attribution, together
+from vlx.methods.method import Method, Site, attribution
 from vlx.pictures.edits import Box, box_around, hidden
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Task
 
 PARTS = 8  # parts of the longer side when the map itself is made by hiding
 BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once; what the model makes of them is several times as much
@@ -24,29 +26,19 @@ def parts(size: tuple[int, int], most: int = PARTS) -> Grid:
     return Grid.half_pixel((rows, columns), size, "parts that are hidden")
 
 
-def hidden_parts(
-    task: Task,
-    inputs: Tensor,
-    blank: Tensor,
-    features: Features,
-    targets: Sequence[Target],
-    grid: Grid,
-    *,
-    budget: int = BUDGET,
-) -> Attribution:
+def hidden_parts(task: Task, site: Site, targets: Sequence[Target], grid: Grid, *, budget: int = BUDGET) -> Attribution:
     """Maps [N, h, w] of how much each target's score falls when a part of the picture is hidden, in the target's unit.
 
-    ``inputs`` and ``blank`` are prepared pictures [C, H, W], ``features`` those of the first, ``grid`` the `parts`
-    (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3). The importance weights are those of A, NaN where the model
-    lets no gradient through: maps need none.
+    ``site`` is that of one row, ``grid`` the `parts` (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3). The
+    importance weights are those of A, NaN where the model lets no gradient through: maps need none.
     """
+    inputs, blank = site.shown(0, OCCLUSION.name)
     own = [replace(target, row=0) for target in targets]
-    scores = engine.scores(task, features.A, own, features.rest)
-    weights = torch.cat([dependence.weights(task, features, chunk) for chunk in engine.chunks(features.A, own)])
+    scores = engine.scores(task, site.features.A, own, site.features.rest)
     boxes = [box_around(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
     left = scores_without(task, inputs, blank, boxes, own, budget)
     falls = (scores - left).T.reshape(len(own), *grid.shape).float()
-    return Attribution(scores, weights, falls, -falls, falls.flatten(1).any(1))
+    return attribution(task, site, own, falls)
 
 
 def scores_without(
@@ -65,3 +57,33 @@ def _scores_of_chunk(
     seen = task.features(task.place(hidden(inputs, blank, boxes)))
     rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
     return engine.ask(task, seen, rows).view(len(boxes), len(targets))
+
+
+def _grid(site: Site) -> Grid:
+    if site.inputs is None:
+        raise InputError(f"{OCCLUSION.name} hides parts of the picture, and none is at this site; give its inputs")
+    return parts((site.inputs.shape[2], site.inputs.shape[3]))
+
+
+def _attribute(task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
+    """The attribution of targets, one row of the features after the other."""
+    grid, order = _grid(site), [target.row for target in targets]
+    rows = list(dict.fromkeys(order))
+    asked = {row: [n for n, own in enumerate(order) if own == row] for row in rows}
+    made = [hidden_parts(task, site.row(row), [targets[n] for n in asked[row]], grid) for row in rows]
+    place = [n for row in rows for n in asked[row]]
+    return together(made).chosen(sorted(range(len(place)), key=place.__getitem__))
+
+
+OCCLUSION = Method(
+    "occlusion",
+    "1311.2901",
+    "how much the score falls when a part of the picture is hidden",
+    _attribute,
+    grid=_grid,
+    unit="{score} per part",
+    sentence="Parts of the picture that",
+    noun="parts",
+    linear=True,
+    gradient=False,
+)

@@ -1,5 +1,6 @@
 """Names of methods, however they are spelled. No torch here: the command line reads this before anything is loaded."""
 
+METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
 SAME = {
     "gradcampp": "gradcam++",
     "gradientattention": "gradattention",

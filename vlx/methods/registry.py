@@ -1,41 +1,71 @@
-"""All ways of making a map, by name."""
+"""All ways of making a map, by name: those that come with vlx, and the user's own."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
-from vlx.methods.attention import ATTENTION_METHODS, AttentionMethod
-from vlx.methods.cams import METHODS, Method
+from vlx.methods.attention import ATTENTION_METHODS, attending
+from vlx.methods.cams import METHODS
+from vlx.methods.hiding import OCCLUSION
+from vlx.methods.method import Method, cam
 from vlx.methods.names import method_name
+from vlx.protocol.task import Task
+
+_BUILT_IN = {
+    method.name: method
+    for method in (*map(cam, METHODS.values()), *map(attending, ATTENTION_METHODS.values()), OCCLUSION)
+}
+_OWN: dict[str, Method] = {}  # registered in this process, by plain name
+NAMES = tuple(_BUILT_IN)
 
 
-@dataclass(frozen=True)
-class Hiding:
-    """Maps made by hiding parts of the picture; see `vlx.probes.occlusion`."""
-
-    name: str
-    paper: str
-    summary: str
-    against: str = "occlusion"
+def methods() -> Iterator[Method]:
+    """Every method: those that come with vlx, then the user's own in the order in which they were registered."""
+    yield from _BUILT_IN.values()
+    yield from _OWN.values()
 
 
-AnyMethod = Method | AttentionMethod | Hiding
-
-OCCLUSION = Hiding("occlusion", "1311.2901", "how much the score falls when a part of the picture is hidden")
-_KNOWN: dict[str, AnyMethod] = {**METHODS, **ATTENTION_METHODS, OCCLUSION.name: OCCLUSION}
-NAMES = tuple(_KNOWN)
+def compared(task: Task) -> list[Method]:
+    """What is measured beside each other on a task: all methods that suit it and need no more than its gradient."""
+    return [method for method in methods() if method.gradient and method.suits(task)]
 
 
-def choose(name: str | AnyMethod) -> AnyMethod:
+def register(method: Method) -> Method:
+    """Make a method of your own known by its name, to `vlx.explain`, reports and `vlx.evaluation` in this process.
+
+    One of the same name that was registered before is replaced. Raises InputError for the name of one of vlx's, and
+    for what is no method.
+
+        >>> registry.register(Method("mine", "", "a line about it", attribute=mine))
+        >>> vlx.explain(task, picture, method="mine")
+    """
+    if not isinstance(method, Method):
+        raise InputError(f"register() takes a vlx.methods.method.Method, got {type(method).__name__}")
+    plain = method_name(method.name)
+    if plain in (*_BUILT_IN, "auto", ""):
+        raise InputError(f"method {method.name!r}: the name is taken by vlx's own; give yours another name")
+    _OWN[plain] = method
+    return method
+
+
+def choose(name: str | Method) -> Method:
     """The method of that name, however it is spelled: "gradcam", "Grad-CAM", "grad-cam++", "grad-attention".
 
-    Raises InputError for an unknown name, with close matches and the list.
+    A record of your own is registered, so that reports know it. Raises InputError for an unknown name, with close
+    matches and the list.
     """
-    if isinstance(name, Method | AttentionMethod | Hiding):
-        return name
-    plain = method_name(str(name))
-    if plain in _KNOWN:
-        return _KNOWN[plain]
-    near = close_matches(plain, _KNOWN)
+    if isinstance(name, Method):
+        return name if _BUILT_IN.get(name.name) is name else register(name)
+    found = named(str(name))
+    if found is not None:
+        return found
+    known = [method.name for method in methods()]
+    near = close_matches(method_name(str(name)), known)
     hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no method {shortened(str(name))!r}{hint}. Known: {', '.join(_KNOWN)}, auto")
+    raise InputError(f"no method {shortened(str(name))!r}{hint}. Known: {', '.join(known)}, auto")
+
+
+def named(name: str) -> Method | None:
+    """The method of that name; None where it was somebody's own, in another process."""
+    plain = method_name(name)
+    return _BUILT_IN.get(plain) or _OWN.get(plain)

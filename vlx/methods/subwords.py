@@ -1,14 +1,13 @@
 """Words of several tokens: one map from those of their sub-words."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vlx.errors import InputError
-from vlx.methods.engine import Attribution
+from vlx.methods.engine import Attribution, together
 from vlx.protocol.targets import Target
 
 RULES = ("max", "first", "sum")
@@ -48,7 +47,7 @@ def merged(found: Attribution, parts: Sequence[Sequence[Target]], rule: str) -> 
     for own in parts:
         made.append(_merged(found.rows(first, first + len(own)), rule))
         first += len(own)
-    return Attribution(*(torch.cat([getattr(one, each.name) for one in made]) for each in fields(Attribution)))
+    return together(made)
 
 
 def _pieces(target: Target, rule: str) -> list[Target]:

@@ -12,15 +12,15 @@ from itertools import groupby
 from typing import Any, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 from vlx import __version__
 from vlx.errors import Failure, ModelError, in_own_words
 from vlx.explanation.records import Explanation
-from vlx.methods import attention, engine, registry, subwords
-from vlx.methods.cams import Method
-from vlx.methods.hiding import hidden_parts, parts
+from vlx.methods import engine, subwords
+from vlx.methods.method import Site
 from vlx.pictures.edits import MADE
-from vlx.pictures.placement import Grid, Placement
+from vlx.pictures.placement import Placement
 from vlx.pipeline import assemble
 from vlx.pipeline.assemble import Shown
 from vlx.pipeline.options import Options
@@ -63,6 +63,10 @@ class Begun:
     def targets(self) -> list[Target]:
         """The targets that are explained."""
         return [one.target for one in self.asked]
+
+    def site(self, task: Task) -> Site:
+        """Where its maps are made."""
+        return _site(task, self.features, self.shown, self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +130,7 @@ def rows(features: Features, numbers: list[int]) -> Features:
 def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Begun:
     features = _mixed(task, seen, prediction)
     prediction = contrasted(task, features, prediction, options.contrast)
-    placement = Placement(_grid(features, one, options), one.frame)
+    placement = Placement(options.method.grid(_site(task, features, one, options)), one.frame)
     kind = _kind(prediction, options)
     provenance = _provenance(task, features, one, options, prediction, kind)
     asked = questions(task, prediction, kind)
@@ -136,7 +140,7 @@ def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, optio
 
 def _context(task: Task, one: Begun, attribution: engine.Attribution | None, latest: Latest) -> Known:
     """The picture with its maps, which were taken together with others' or are taken now."""
-    needs = not isinstance(one.options.method, registry.Hiding) or one.options.naming is not None
+    needs = one.options.method.gradient or one.options.naming is not None
     found = measured(_attributed(task, one) if attribution is None else attribution)
     found = tried(task, one.features, one.asked, found, needs_gradient=needs)
     grid = one.placement.grid
@@ -188,7 +192,7 @@ def _groups(task: Task, begun: Sequence[Begun]) -> Iterator[list[Begun]]:
         if group and (not same or held + cost > (CACHED if A.device.type == "cpu" else engine.BUDGET)):
             yield from [group] if len(group) > 1 else []
             group, held = [], 0
-        if isinstance(one.options.method, Method) and not isinstance(task, Mixes):
+        if one.options.method.weighting is not None and not isinstance(task, Mixes):
             group, held = [*group, one], held + cost
     yield from [group] if len(group) > 1 else []
 
@@ -197,14 +201,15 @@ def _attributed_together(task: Task, group: Sequence[Begun]) -> list[engine.Attr
     """The attribution of each picture of a group, from one of all their targets."""
     parts = [subwords.pieces(one.targets, _words(task, one.asked), one.options.subwords) for one in group]
     targets = [replace(target, row=row) for row, own in enumerate(parts) for pieces in own for target in pieces]
+    first, rest = group[0].features, joined([one.features.rest for one in group])
     A = torch.cat([one.features.A for one in group])
-    method = cast(Method, group[0].options.method)
-    found = engine.attribute(task, A, targets, method, joined([one.features.rest for one in group]))
-    made, first = [], 0
+    site = Site(replace(first, maps={first.layer: A}, rest=rest))
+    found = group[0].options.method.attribute(task, site, targets)
+    made, start = [], 0
     for one, own in zip(group, parts, strict=True):
-        stop = first + sum(map(len, own))
-        made.append(subwords.merged(found.rows(first, stop), own, one.options.subwords))
-        first = stop
+        stop = start + sum(map(len, own))
+        made.append(subwords.merged(found.rows(start, stop), own, one.options.subwords))
+        start = stop
     return made
 
 
@@ -258,24 +263,16 @@ def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
     return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
 
 
-def _grid(features: Features, one: Shown, options: Options) -> Grid:
-    """The grid that the maps are on: A's, or the parts of the prepared picture that are hidden."""
-    hides = isinstance(options.method, registry.Hiding)
-    return parts((one.inputs.shape[1], one.inputs.shape[2])) if hides else features.grid
+def _site(task: Task, features: Features, one: Shown, options: Options) -> Site:
+    def filling(number: int) -> Tensor:
+        return task.prepare(references.filling(one.picture.image, options.references))
+
+    return Site(features, one.inputs[None], filling)
 
 
 def _attributed(task: Task, one: Begun) -> engine.Attribution:
     """Maps of all targets of one picture by the method wished for."""
-    method, features = one.options.method, one.features
-
-    def explained(targets: Sequence[Target]) -> engine.Attribution:
-        if isinstance(method, registry.Hiding):
-            filling = task.prepare(references.filling(one.shown.picture.image, one.options.references))
-            return hidden_parts(task, one.shown.inputs, filling, features, targets, one.placement.grid)
-        if isinstance(method, Method):
-            return engine.attribute(task, features.A, targets, method, features.rest)
-        return attention.attribute(task, features.A, targets, method, features.rest)
-
+    explained = partial(one.options.method.attribute, task, one.site(task))
     return subwords.attribute(one.targets, _words(task, one.asked), one.options.subwords, explained)
 
 

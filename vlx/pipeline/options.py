@@ -13,8 +13,7 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.methods import registry, subwords
-from vlx.methods.cams import Method
-from vlx.methods.registry import AnyMethod
+from vlx.methods.method import Method
 from vlx.neuron_names.table import NeuronNames
 from vlx.pictures.opening import open_image
 from vlx.pipeline.naming import Naming
@@ -48,7 +47,7 @@ class OptionsDict(TypedDict, total=False):
     instead_of: str | Pair | Sequence[str | Pair] | None
     prompt: str | Sequence[str] | None
     beams: int
-    method: str | None
+    method: str | Method | None
     target: str | None
     subword_map: str
     seen: bool
@@ -100,7 +99,7 @@ class Options:
     """
 
     query: Query
-    method: AnyMethod
+    method: Method
     kind: TargetKind
     subwords: str
     seen: bool
@@ -150,9 +149,10 @@ class Options:
             auto=option["method"] == AUTO and not task.defaults.measured,
             chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",
         )
-        if isinstance(options.method, registry.Hiding) and (options.occlusion or options.guided):
+        if not options.method.on_cells and (options.occlusion or options.guided):
             raise InputError(
-                "method='occlusion' is that probe, and makes no guided map; leave occlusion and guided out"
+                f"method={options.method.name!r} makes maps on a grid of its own, which cannot be compared with "
+                "occlusion's or guided; leave occlusion and guided out"
             )
         return options
 
@@ -227,10 +227,10 @@ def _wishes(task: Task, option: Mapping[str, Any]) -> dict[str, Any]:
     return {"query": _query({**option, **own}), "answers": answers, "contrast": contrast}
 
 
-def _method(task: Task, given: Any, contrast: Contrast | None) -> AnyMethod:
+def _method(task: Task, given: Any, contrast: Contrast | None) -> Method:
     """The method asked for, else the adapter's; a contrast nobody chose one for has one that knows both signs."""
     method = registry.choose(task.defaults.method if given in (None, "", AUTO) else given)
-    rectified = contrast is not None and not given and isinstance(method, Method) and not method.linear
+    rectified = contrast is not None and not given and method.weighting is not None and not method.linear
     return registry.choose(method.against) if rectified else method
 
 

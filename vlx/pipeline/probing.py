@@ -14,7 +14,7 @@ from vlx.errors import InputError
 from vlx.explanation.map_check import MapCheck
 from vlx.explanation.records import Array
 from vlx.methods import engine
-from vlx.methods.cams import METHODS, Method
+from vlx.methods.cams import METHODS
 from vlx.methods.pixels import guided_gradcam, pixel_gradients, top_gradients
 from vlx.pictures.placement import Grid
 from vlx.pipeline.assemble import Shown
@@ -235,26 +235,27 @@ def _because(context: Context) -> Sequence[Any]:
         return [None] * len(context.asked)
     targets, maps = [context.targets[n] for n in meant], context.maps[meant]
     merged = context.task.kind == "captioning" and any(len(target.terms) > 1 for target in targets)
-    method = wished
-    if not isinstance(method, Method) or (merged and context.options.subwords != "sum"):  # not made of units
-        method = method if isinstance(method, Method) else METHODS["hirescam"]
+    weighting = wished.weighting
+    remade = weighting is None or (merged and context.options.subwords != "sum")  # not made of units
+    weighting = weighting or METHODS["hirescam"]
+    if remade:
         features = context.features
-        maps = engine.attribute(context.task, features.A, targets, method, features.rest).signed.cpu().numpy()
+        maps = engine.attribute(context.task, features.A, targets, weighting, features.rest).signed.cpu().numpy()
     found = becauses(
         context.task,
         context.features,
         targets,
         [context.likely[n] for n in meant],
         maps,
-        method,
+        weighting,
         naming.table,
         rule=naming.rule,
         check=naming.check,
         off=naming.off,
     )
-    if method is not wished:
+    if wished.weighting is None:
         note = f"Shares are of the gradient × activation of units, not of the {wished.name} map."
-        found = [replace(one, shares_of=method.name, notes=(*one.notes, note)) for one in found]
+        found = [replace(one, shares_of=weighting.name, notes=(*one.notes, note)) for one in found]
     told = dict(zip(meant, found, strict=True))
     return [told.get(n) for n in range(len(context.asked))]
 

@@ -12,23 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.explanation.map_check import MOVED, NATS, RELATIVE, count, random_sets, top
-from vlx.methods import attention, engine
-from vlx.methods.attention import ATTENTION_METHODS
-from vlx.methods.cams import METHODS
-from vlx.methods.dependence import refuse_cut
+from vlx.methods import registry, several
+from vlx.methods.method import Site
 from vlx.methods.replay import without_cells
 from vlx.pictures.opening import open_image
 from vlx.pipeline.options import SINGLE
 from vlx.probes.asked import lead, questions
 from vlx.probes.map_trials import unit_of
 from vlx.protocol.identity import Kept
-from vlx.protocol.powers import Attends, Mixes
+from vlx.protocol.powers import Mixes
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, word_target
 from vlx.protocol.task import Features, Task
 
@@ -195,10 +192,7 @@ def recommended(
 
 def candidates(task: Task, targets: Sequence[TargetKind] = TARGETS) -> list[Candidate]:
     """What is compared, what is kept by default first: weightings, and of a model with attention the methods for it."""
-    found = [*METHODS]
-    if isinstance(task, Attends):
-        found += [name for name, one in ATTENTION_METHODS.items() if not one.rolled or name == task.defaults.method]
-    pairs = [(name, target) for target in targets for name in found]
+    pairs = [(method.name, target) for target in targets for method in registry.compared(task)]
     return sorted(pairs, key=lambda pair: pair != (KEPT[0], targets[0]))
 
 
@@ -283,17 +277,9 @@ def _maps(task: Task, features: Features, prediction: Prediction, names: Sequenc
     known: dict[Candidate, Tensor] = {}
     for kind in dict.fromkeys(kind for _, kind in names):
         targets = [word_target(prediction, n, 0, kind) for n in words]
-        parts: dict[str, list[Tensor]] = {name: [] for name in METHODS}
-        for chunk in engine.chunks(features.A, targets):
-            _, G = engine.gradients(task, features.A, chunk, features.rest)
-            refuse_cut(task, features, chunk, G)
-            A = features.A.expand(len(chunk), -1, -1, -1)
-            for name, method in METHODS.items():
-                parts[name].append(method.map(A, G))
-        known |= {(name, kind): torch.cat(own) for name, own in parts.items()}
-        for name in (name for name, other in names if other == kind and name in ATTENTION_METHODS):
-            found = attention.attribute(task, features.A, targets, ATTENTION_METHODS[name], features.rest)
-            known[name, kind] = found.signed
+        methods = [registry.choose(name) for name, other in names if other == kind]
+        maps = several.maps_of(task, Site(features), targets, methods)
+        known |= {(name, kind): own for name, own in maps.items()}
     for pair in names:
         yield known[pair].double().cpu().numpy()
 

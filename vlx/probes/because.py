@@ -10,7 +10,7 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.explanation.reasons import Because
 from vlx.methods import engine
-from vlx.methods.cams import Method
+from vlx.methods.cams import Weighting
 from vlx.neuron_names.table import NeuronNames, require_fit
 from vlx.probes.grouping import Array, Evidence, Named, explained, name_units, weighed
 from vlx.probes.name_marks import name_marks
@@ -25,7 +25,7 @@ def becauses(
     targets: Sequence[Target],
     likely: Sequence[Target],
     maps: Array,
-    method: Method,
+    weighting: Weighting,
     table: NeuronNames,
     *,
     rule: str = "contribution",
@@ -36,7 +36,7 @@ def becauses(
     """Why each of N targets: reasons from the names in ``table``, with both their marks.
 
     ``features`` are those of one picture, ``likely`` the targets as log-probabilities, ``maps`` [N, h, w] their signed
-    maps by ``method``. A unit counts as named where its IoU lies above ``iou``, or, of names from captions, its
+    maps by ``weighting``. A unit counts as named where its IoU lies above ``iou``, or, of names from captions, its
     AUC above `DETECTOR_AUC`. ``rule``: "contribution" weighs units
     by Σ over cells of gradient × activation, "pooled" by α · Σ activation (the same where the gradient is the same in
     all cells); "alpha" takes the 5 with the highest and the 5 with the lowest α, as the paper does.
@@ -48,7 +48,7 @@ def becauses(
     """
     notes = require_fit(table, task, features.layer, features.A.shape[1])
     named = name_units(table, features.A[0], iou)
-    said = evidence(task, features, targets, maps, method, rule)
+    said = evidence(task, features, targets, maps, weighting, rule)
     found = [replace(because, notes=notes) for because in reasoned(said, named, rule, marks=check)]
     if not check or not found:
         return found
@@ -57,14 +57,19 @@ def becauses(
 
 
 def evidence(
-    task: Task, features: Features, targets: Sequence[Target], maps: Array, method: Method, rule: str = "contribution"
+    task: Task,
+    features: Features,
+    targets: Sequence[Target],
+    maps: Array,
+    weighting: Weighting,
+    rule: str = "contribution",
 ) -> list[Evidence]:
     """What each unit of A says to each of N targets, whatever its name; arguments as of `becauses`."""
     found: list[Evidence] = []
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
         for target, gradient in zip(chunk, gradients, strict=True):
-            found.append(weighed(features.A[0], target, gradient, maps[len(found)], method, rule))
+            found.append(weighed(features.A[0], target, gradient, maps[len(found)], weighting, rule))
     return found
 
 

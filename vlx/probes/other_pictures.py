@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
 from vlx.explanation.records import Look
 from vlx.probes.owing import table
-from vlx.probes.references import Elsewhere, joined
+from vlx.probes.references import Elsewhere, batches
 from vlx.protocol.identity import Kept
 from vlx.protocol.targets import Prediction, Query, Target, Word
 from vlx.protocol.task import Features, Task
@@ -63,7 +64,8 @@ def looks(
     ``shown`` are the references: each one made of the picture is a look of its own, those of the user's own are one.
     ``swaps`` are pictures of something else, by default four drawn scenes; they are resized to this one. The targets
     are the words of ``prediction`` in order, then others about the same text; all of them meet all pictures in one
-    `scores` batch, as log-probabilities in nats (a contrast: the difference).
+    `scores` batch (two where references are at half their sides), as log-probabilities in nats (a contrast: the
+    difference).
 
     What the model ``said`` there is its answer or class; of a word the likeliest after the same words, and of a whole
     caption the caption it would have given.
@@ -75,9 +77,10 @@ def looks(
         parts.append(_features(task, [picture.filter(ImageFilter.GaussianBlur(radius)) for radius in radii]))
         parts.append(swapped_features(task, size, swaps))
         kinds += ["blurred"] * len(parts[1].A) + ["swapped"] * len(parts[2].A)
-    features = joined(parts)
-    values = table(task, features, targets)
-    said = _said(task, features, query, prediction, len(targets))
+    seen = batches(parts)
+    values = np.concatenate([table(task, features, targets) for features in seen], axis=1)
+    told_by = [_said(task, features, query, prediction, len(targets)) for features in seen]
+    said = [sum(texts, ()) for texts in zip(*told_by, strict=True)]
     rows = {kind: [row for row, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
     return [
         tuple(Look(kind, tuple(map(float, own[at])), tuple(told[row] for row in at)) for kind, at in rows.items())

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,12 @@ def joined(parts: Sequence[Features]) -> Features:
     columns = zip(*(tensors(part.rest) for part in parts), strict=True)
     rest = nested(lambda _: torch.cat(next(columns)), parts[0].rest)
     return Features(maps, parts[0].layer, parts[0].grid, rest)
+
+
+def batches(parts: Sequence[Features]) -> list[Features]:
+    """Neighbours as one batch where their A has one shape: references may be at half their sides."""
+    runs = groupby(parts, key=lambda part: part.A.shape[1:])
+    return [joined(list(run)) for _, run in runs]
 
 
 # What is measured

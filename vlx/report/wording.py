@@ -8,6 +8,8 @@ import numpy as np
 from vlx.evaluation.result import wilson
 from vlx.explanation.records import Explanation, Look, WordExplanation
 from vlx.language import are_words
+from vlx.methods import registry
+from vlx.methods.method import Method
 from vlx.pictures.edits import MADE
 
 UNITS = {
@@ -47,24 +49,31 @@ def a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-FEATURES = ("Regions whose features", "features")
-WHAT = {
-    "occlusion": ("Parts of the picture that", "parts"),
-    "gradattention": ("Regions that, attended to,", "attended regions"),
-    "gradrollout": ("Regions that, attended to,", "attended regions"),
-}
+PLAIN = "gradcam"  # stands for a method that is not known here, somebody's own in another process
+ILLUSTRATION = "An illustration, not evidence: it hardly depends on the model."
+
+
+def method_of(told: WordExplanation | Explanation) -> Method:
+    """The method that made a map."""
+    return registry.named(told.method) or registry.choose(PLAIN)
+
+
+def maps_are(why: Explanation) -> str:
+    """What the maps of an explanation show and whether they are evidence, to follow "Maps are by X:"."""
+    method = method_of(why)
+    of = f"{method.sentence[0].lower()}{method.sentence[1:]} most raise (or lower) {a(noun(why))}’s score. "
+    return of + ("They are evidence about the model, not about the world." if method.evidence else ILLUSTRATION)
 
 
 def unit(word: WordExplanation) -> str:
     """The unit of the values of a word's map."""
-    if word.method == "gradrollout":
-        return "relevance"
-    return f"{UNITS.get(word.target, word.target)} per {'part' if word.method == 'occlusion' else 'cell'}"
+    return method_of(word).unit.format(score=UNITS.get(word.target, word.target))
 
 
 def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> str:
     """What a map of this word shows in a view ("for", "against", "signed", "occlusion" or "guided")."""
-    name, (what, few) = _short(word.label), WHAT.get(word.method, FEATURES)
+    name, method = _short(word.label), method_of(word)
+    what, few = method.sentence, method.noun
     if view == "guided":
         return GUIDED if word.guided is not None else "Guided Grad-CAM was not asked for here."
     if view == "occlusion":
@@ -77,10 +86,11 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
             "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
         }[view]
     score = scored(word)
+    caution = "" if method.evidence else f" {ILLUSTRATION}"
     return {
-        "for": f"{what} most raise {score}.",
+        "for": f"{what} most raise {score}.{caution}",
         "against": _against(word, f"{what} most lower {score}"),
-        "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.",
+        "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.{caution}",
     }[view]
 
 

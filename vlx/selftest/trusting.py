@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx.explanation.map_check import FEWEST, MOVED, QUANTILE, RELATIVE, count, random_sets, top
-from vlx.methods import attention, engine
-from vlx.methods.attention import AttentionMethod
-from vlx.methods.cams import Method
+from vlx.methods.method import Site
 from vlx.methods.registry import choose
 from vlx.methods.replay import without_cells
 from vlx.probes import references
@@ -77,14 +75,10 @@ def _targets(case: Case, kind: str) -> list[Target]:
 
 def _maps(case: Case, targets: tuple[Target, ...]) -> NDArray[np.float64] | None:
     """Signed maps [N, h, w] of the words by the default method; None where it is no map of A."""
-    method, A, rest = choose(case.task.defaults.method), case.features.A, case.features.rest
-    if isinstance(method, Method):
-        found = engine.attribute(case.task, A, targets, method, rest)
-    elif isinstance(method, AttentionMethod):
-        found = attention.attribute(case.task, A, targets, method, rest)
-    else:
+    method = choose(case.task.defaults.method)
+    if not method.on_cells:
         return None
-    return found.signed.double().cpu().numpy()
+    return method.attribute(case.task, Site(case.features), targets).signed.double().cpu().numpy()
 
 
 def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:

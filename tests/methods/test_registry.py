@@ -1,0 +1,191 @@
+"""A method is one record, known by name however it is spelled, and anybody's own is as good as those that are here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vlx
+from tests.explanation.test_map_check import colours, squares
+from tests.fakes import captioner, picture
+from tests.patchy import Patchy
+from vlx import evaluation, neuron_names, scenes
+from vlx.errors import InputError
+from vlx.methods import names, registry, several
+from vlx.methods.attention import ATTENTION_METHODS
+from vlx.methods.cams import METHODS, Weighting
+from vlx.methods.engine import Attribution
+from vlx.methods.hiding import OCCLUSION
+from vlx.methods.method import Method, Site, attribution, cam
+from vlx.protocol.targets import Query, Target, word_target
+from vlx.protocol.task import Task
+from vlx.report import wording
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_OWN", {})
+
+
+def brightest(task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
+    """The picture's own brightness on A's cells: a map that knows nothing of the model."""
+    assert site.inputs is not None
+    grey = site.inputs[[site.picture_of(target.row) for target in targets]].mean(1, keepdim=True)
+    maps = torch.nn.functional.adaptive_avg_pool2d(grey, site.features.grid.shape)[:, 0]
+    return attribution(task, site, targets, maps)
+
+
+def test_anybodys_own_method_explains_is_put_into_words_and_is_measured() -> None:
+    own = Method(
+        "Brightness",
+        "",
+        "how bright the picture is",
+        brightest,
+        unit="brightness",
+        sentence="Bright places, which",
+        noun="bright places",
+        evidence=False,
+        gradient=False,
+    )
+    task, scene = vlx.load("scenes/captioner"), scenes.draw(10_000_021)
+    word = vlx.explain(task, scene.image, method=own, seen=False, check=False)[0]
+    grey = task.prepare(scene.image).mean(0).numpy()
+    assert np.allclose(word.signed, grey.reshape(16, 8, 16, 8).mean((1, 3)), atol=1e-5)
+    assert (word.method, wording.unit(word)) == ("Brightness", "brightness")
+    assert wording.meaning(word, "for") == (
+        f"Bright places, which most raise the logit of “{word.label}”. {wording.ILLUSTRATION}"
+    )
+    assert "bright places, which most raise" in vlx.explain(task, scene.image, method="brightness")._repr_html_()
+
+
+def test_anybodys_own_weighting_is_compared_with_the_others() -> None:
+    own = cam(Weighting("abscam", lambda A, G: (A * G).abs().sum(1), False, "", "absolute contributions", "hirescam"))
+    registry.register(own)
+    task = colours()
+    assert registry.compared(task)[-1] is own
+    why = vlx.explain(task, squares(0, 1), method="AbsCAM", seen=False)
+    assert why[0].against_method == "hirescam"
+    assert (why[0].signed >= 0).all()
+    assert {row.method for row in vlx.recommend(task, [squares(0, 1), squares(1)]).rows} == {*METHODS, "abscam"}
+
+
+def test_the_command_lines_table_is_the_registrys() -> None:
+    assert registry.NAMES == names.METHODS == tuple(method.name for method in registry.methods())
+
+
+@pytest.mark.parametrize("method", list(registry.methods()), ids=lambda method: method.name)
+def test_every_method_says_what_it_is(method: Method) -> None:
+    assert method.paper
+    assert method.summary
+    assert method.evidence
+    assert "{score}" in method.unit or method.unit == "relevance"
+    assert registry.choose(method.against).linear, "what speaks against a score is by a method that knows both signs"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("gradcam", "gradcam"),
+        ("Grad-CAM", "gradcam"),
+        ("grad_cam", "gradcam"),
+        ("HiResCAM", "hirescam"),
+        ("gradcam++", "gradcam++"),
+        ("Grad-CAM++", "gradcam++"),
+        ("GradCAMPlusPlus", "gradcam++"),
+        ("XGrad-CAM", "xgradcam"),
+        ("Layer CAM", "layercam"),
+    ],
+)
+def test_choose_takes_any_spelling(spelled: str, name: str) -> None:
+    assert registry.choose(spelled).weighting is METHODS[name]
+    assert registry.choose(registry.choose(name)) is registry.choose(name)
+
+
+def test_choose_names_what_there_is() -> None:
+    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam, .*, occlusion, auto$"
+    with pytest.raises(InputError, match=r"^no method 'hirecam'; close: hirescam.*" + known):
+        registry.choose("hirecam")
+    with pytest.raises(InputError, match=r"^no method 'lime'\. " + known):
+        registry.choose("lime")
+
+
+@pytest.mark.parametrize("name", ["gradcam", "Grad-CAM", "occlusion", "auto"])
+def test_nobodys_own_method_takes_the_place_of_one_of_these(name: str) -> None:
+    own = Method(name, "", "", brightest)
+    with pytest.raises(InputError, match=rf"^method '{name}': the name is taken by vlx's own"):
+        registry.register(own)
+    with pytest.raises(InputError, match=r"the name is taken"):
+        vlx.explain(captioner(), picture(), method=own)
+    wrong: Any = METHODS["gradcam"]
+    with pytest.raises(InputError, match=r"^register\(\) takes a vlx\.methods\.method\.Method, got Weighting$"):
+        registry.register(wrong)
+
+
+def test_a_method_defined_again_is_the_new_one() -> None:
+    first, second = (Method("mine", "", told, brightest) for told in ("first", "second"))
+    assert registry.choose(first).summary == "first"
+    registry.choose(second)
+    assert registry.choose("mine") is second
+    assert [method.name for method in registry.methods()].count("mine") == 1
+
+
+def test_a_map_of_a_method_from_elsewhere_still_has_words() -> None:
+    word = replace(vlx.explain(captioner(), picture(), seen=False)[0], method="theirs")
+    assert wording.meaning(word, "for").startswith("Regions whose features most raise")
+    assert wording.unit(word).endswith("per cell")
+
+
+def targets_of(task: Task, count: int) -> tuple[Any, torch.Tensor, list[Target]]:
+    inputs = torch.stack([task.prepare(picture(seed)) for seed in range(count)])
+    features = task.features(inputs)
+    said = task.predict(features, [Query()] * count)
+    pairs = [(row, n) for n in range(2) for row in range(count)]
+    return features, inputs, [word_target(said[row], n, row, "logprob") for row, n in pairs]
+
+
+def test_hiding_takes_the_rows_of_several_pictures_each_by_itself() -> None:
+    task = captioner()
+    features, inputs, targets = targets_of(task, 3)
+
+    def filling(number: int) -> torch.Tensor:
+        return torch.full_like(inputs[0], 0.1 * number)
+
+    found = OCCLUSION.attribute(task, Site(features, inputs, filling), targets)
+    for n, target in enumerate(targets):
+        one = Site(features, inputs, filling).row(target.row)
+        alone = OCCLUSION.attribute(task, one, [replace(target, row=0)])
+        torch.testing.assert_close(found.signed[n], alone.signed[0])
+        torch.testing.assert_close(found.scores[n], alone.scores[0])
+        torch.testing.assert_close(found.weights[n], alone.weights[0])
+    assert OCCLUSION.grid(Site(features, inputs, filling)).shape == found.signed.shape[1:]
+    with pytest.raises(InputError, match=r"^occlusion hides parts of the picture, and none is at this site"):
+        OCCLUSION.attribute(task, Site(features), targets)
+
+
+@pytest.mark.parametrize("task", [captioner(), Patchy()], ids=["captioner", "patchy"])
+def test_maps_of_several_methods_are_each_ones_own(task: Any) -> None:
+    features, _, targets = targets_of(task, 2)
+    methods = registry.compared(task)
+    assert [m.name for m in methods] == [*METHODS, *(["gradattention"] if isinstance(task, Patchy) else [])]
+    site, own = Site.of(task, features, targets)
+    for name, maps in several.maps_of(task, site, own, methods).items():
+        torch.testing.assert_close(maps, registry.choose(name).attribute(task, site, own).signed)
+
+
+@pytest.fixture
+def _blip() -> Iterator[Any]:
+    pytest.importorskip("transformers")
+    from vlx.tasks.captioning.blip import adapter
+    from vlx.tasks.huggingface import tiny
+
+    yield adapter(*tiny.build("blip-captioning"), name="blip")
+
+
+def test_reasons_are_measured_of_a_model_whose_default_is_attention(_blip: Any) -> None:
+    assert _blip.defaults.method in ATTENTION_METHODS
+    table = neuron_names.dissect(_blip, neuron_names.open_data("scenes:6"), quantile=(0.05,))
+    found = evaluation.grounds(_blip, 1, names=table, tables=1)
+    assert found.rows

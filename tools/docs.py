@@ -1,0 +1,299 @@
+"""Write what of docs/ the code knows best: methods.md, cli.md, the rooms of architecture.md. ``python -m tools.docs``.
+
+``--check`` writes nothing and exits with 1 where a page is stale; a test does the same.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from vlx.cli.program import main as vlx_command
+from vlx.methods.registry import NAMES, choose
+from vlx.methods.relu_rules import RULES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+MADE = "<!-- Made by `python -m tools.docs`: change it there, or where the code says it. -->"
+
+# What the registry does not say of a method: its formula, where it comes from in its paper, and its limits. With A
+# [K, h, w] the feature map, G its gradient, α_k the mean of G_k over cells, S the signed map.
+FORMULAS = {
+    "gradcam": ("S = Σ_k α_k A_k", "eq. 1 and 2, before the ReLU"),
+    "hirescam": ("S = Σ_k G_k ∘ A_k", ""),
+    "gradcam++": ("S = Σ_k w_k A_k, w_k = Σ_ij a max(G_k, 0), a = G_k² / (2 G_k² + (ΣA_k) G_k³)", "eq. 19"),
+    "xgradcam": ("S = Σ_k w_k A_k, w_k = Σ_ij A_k G_k / Σ_ij A_k", ""),
+    "layercam": ("S = Σ_k max(G_k, 0) ∘ A_k", ""),
+    "gradattention": ("S = Σ_layers Σ_heads Σ_queries max(∂y/∂P, 0) ∘ P", "section 6.1"),
+    "gradrollout": ("R ← R + Ā R, R = 1 at first, Ā = mean over heads of max(∂y/∂P ∘ P, 0)", "eq. 5 and 6"),
+    "occlusion": ("S_part = y − y without the part", "section 4.3"),
+}
+LIMITS = {
+    "gradcam": "Averages the gradient over cells, which in a model with attention mixes things up; exact where A is "
+    "averaged and one linear layer follows.",
+    "hirescam": "Sums to the score less its bias where one linear layer follows A. Its peak points well and its area "
+    "covers little of a thing.",
+    "gradcam++": "Falling gradients are dropped, so the negated score lights the same cells up; a cell whose "
+    "denominator is 0 counts nothing.",
+    "xgradcam": "A unit whose activations sum to 0 counts nothing. Its maps are diffuse.",
+    "layercam": "Falling gradients are dropped, so the negated score lights the same cells up.",
+    "gradattention": "Needs a model with attention from its text to the picture, computed so that it can be seen "
+    '(`attn_implementation="eager"`). Its shares of layers are not weighed.',
+    "gradrollout": "Needs attention among all tokens. Its values are relevance, in no unit of the score.",
+    "occlusion": "As many runs of the vision part as parts, at most 8 × 8; needs no gradient. Two parts that stand in "
+    "for each other cost nothing alone. Hidden parts have the picture's median colour.",
+}
+RULE_TEXTS = {
+    "gradient": ("G ∘ [x > 0]", "the true gradient", ""),
+    "deconvolution": ("G ∘ [G > 0]", "what raises the score, whatever was active", "1311.2901"),
+    "guided": ("G ∘ [x > 0] ∘ [G > 0]", "both", "1412.6806"),
+}
+KINDS = (
+    ("Weightings of the feature map", ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")),
+    ("Attention", ("gradattention", "gradrollout")),
+    ("Hiding", ("occlusion",)),
+)
+
+
+def pages() -> dict[str, str]:
+    """File name in docs/ → what should stand there."""
+    return {"methods.md": methods_page(), "cli.md": cli_page(), "architecture.md": architecture_page()}
+
+
+def stale() -> list[str]:
+    """Names of the pages that are not what they should be."""
+    return [name for name, text in pages().items() if not (DOCS / name).is_file() or _read(name) != text]
+
+
+def _read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+# ---- methods.md
+
+
+def methods_page() -> str:
+    """Every method by name: formula, paper, unit, what speaks against it, limits."""
+    parts = [METHODS_HEAD]
+    for title, names in _kinds():
+        parts += [f"## {title}", *map(_method, names)]
+    rows = "\n".join(_rule(rule) for rule in RULES)
+    parts.append(METHODS_TAIL.format(rules=rows))
+    return "\n\n".join(parts)
+
+
+def _kinds() -> Iterator[tuple[str, Sequence[str]]]:
+    yield from KINDS
+    told = [name for _, names in KINDS for name in names]
+    others = [name for name in NAMES if name not in told]
+    if others:
+        yield "Others", others
+
+
+def _method(name: str) -> str:
+    method = choose(name)
+    formula, where = FORMULAS[name]
+    linear = getattr(method, "linear", True)
+    against = "its own map, negated" if linear else f"the map of `{method.against}`, negated"
+    return "\n".join(
+        (
+            f"### {name}",
+            "",
+            f"{method.summary[0].upper()}{method.summary[1:]}.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| formula | {formula} |",
+            f"| paper | {_paper(method.paper)}{', ' * bool(where)}{where} |",
+            f"| unit | {_unit(name)} |",
+            f"| linear in the gradient | {'yes' if linear else 'no'} |",
+            f"| what speaks against the score | {against} |",
+            f"| limits | {LIMITS[name]} |",
+        )
+    )
+
+
+def _unit(name: str) -> str:
+    if name == "gradrollout":
+        return "relevance"
+    return f"the target’s (nats, logits, probability, logits of lead) per {'part' if name == 'occlusion' else 'cell'}"
+
+
+def _paper(given: str) -> str:
+    doi = given.startswith("10.")
+    return f"[{'doi' if doi else 'arXiv'} {given}](https://{'doi.org' if doi else 'arxiv.org/abs'}/{given})"
+
+
+def _rule(rule: str) -> str:
+    formula, what, paper = RULE_TEXTS[rule]
+    return f"| `{rule}` | {formula} | {what} | {_paper(paper) if paper else ''} |"
+
+
+METHODS_HEAD = f"""{MADE}
+
+# Methods
+
+`vlx.explain(task, picture, method="hirescam", target="logit")`; a name may be spelled Grad-CAM, GradCAM or grad-cam.
+A is the feature map [K, h, w], G the gradient of the score y at A, α_k the mean of G_k over the cells, P attention
+probabilities, S the signed map. The heat map is max(S, 0), drawn where the cells of A look; nothing is normalised.
+Whatever the method, `word.weights` are α.
+
+Where nobody measured a model its default is `layercam` on log p; the embedded models' were chosen on ground truth
+([which default?](measured.md#which-default)). `method="auto"` takes what `vlx.recommend` finds on your pictures. Each
+map carries its own check, [whatever made it](tutorial.md#what-each-mark-means)."""
+
+METHODS_TAIL = """## Gradients in pixels
+
+`vlx.explain(…, guided=True)` multiplies Grad-CAM with a gradient at the picture (Guided Grad-CAM, 1610.02391, section
+3.2); `vlx.methods.pixels` takes the gradients alone. With x what goes into a ReLU and G what comes from above, it hands
+on:
+
+| rule | hands on | is | paper |
+|---|---|---|---|
+{rules}
+
+Guided maps hardly react to the weights of the upper layers (arXiv 1810.03292, 1805.07039): an illustration, no
+evidence.
+
+## Targets: which score
+
+| `target=` | y | trouble |
+|---|---|---|
+| `logprob` | log p of the word, the answer, the class | its gradient vanishes as p goes to 1 |
+| `logit` | the score before the softmax, as in the paper | a function added to all logits moves it and no output |
+| `prob` | p | vanishes at both ends |
+| `margin` | the logit less the likeliest other’s | names its rival |
+
+`instead_of=` explains a difference of two scores, whatever the target.
+"""
+
+
+# ---- cli.md
+
+
+def cli_page() -> str:
+    """Every command with its arguments, examples and options."""
+    parts = [CLI_HEAD]
+    for path, command in _commands(vlx_command, ("vlx",)):
+        parts.append(_command(path, command))
+    return "\n\n".join(parts) + "\n"
+
+
+def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _commands(command.commands[name], (*path, name))
+
+
+def _command(path: tuple[str, ...], command: click.Command) -> str:
+    context = click.Context(command, info_name=path[-1])
+    usage = " ".join((*path, *command.collect_usage_pieces(context)))
+    parts = [f"{'#' * (len(path) + 1)} {' '.join(path)}", f"`{usage}`", _prose(command.help or "")]
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
+    if options:
+        parts.append("\n".join(("| option | |", "|---|---|", *(_option(option, context) for option in options))))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _prose(text: str) -> str:
+    """A help text as Markdown: paragraphs, and what click leaves as it is in a block of its own."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        kept = paragraph.startswith("\b")
+        lines = paragraph.removeprefix("\b").strip("\n")
+        found.append(f"```text\n{lines}\n```" if kept else _escaped(" ".join(lines.split())))
+    return "\n\n".join(found)
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    metavar = "" if option.is_flag else _escaped(option.make_metavar(context))
+    text = _escaped(" ".join((option.help or "").split()))
+    default = _default(option)
+    return f"| {names}{f' {metavar}' if metavar else ''} | {text}{f' Default: {default}.' if default else ''} |"
+
+
+def _default(option: click.Option) -> str:
+    """The default where the help shows it."""
+    if not option.show_default or option.default is None or callable(option.default):
+        return ""
+    if option.is_flag and option.secondary_opts:
+        return f"`{option.opts[0] if option.default else option.secondary_opts[0]}`"
+    return f"`{option.default}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+CLI_HEAD = f"""{MADE}
+
+# Command line
+
+`vlx COMMAND --help` says the same. Every command ends with 0 only when all of it was done, with 1 where something
+failed (what, is named), with 2 where the command itself could not be understood, and with 130 where it was
+interrupted: the same command then goes on. vlx opens no pickle unless told to, and runs no file but the
+`FILE.py:FUNCTION` that you name."""
+
+
+# ---- architecture.md
+
+
+def architecture_page() -> str:
+    """The page as it stands, with the table of rooms between its two marks made anew."""
+    before, rest = _read("architecture.md").split(ROOMS_BEGIN)
+    after = rest.split(ROOMS_END)[1]
+    rows = "\n".join(f"| {room} | {sentence} | {holds} |" for room, sentence, holds in rooms())
+    return f"{before}{ROOMS_BEGIN}\n\n| room | what for | holds |\n|---|---|---|\n{rows}\n\n{ROOMS_END}{after}"
+
+
+def rooms() -> Iterator[tuple[str, str, str]]:
+    """Every room, lowest first: its path, the sentence that its docstring begins with, and its files."""
+    from tests.house.test_layout import ROWS  # the one list of what stands above what
+
+    for name in (name for row in ROWS for name in row.split()):
+        for path in (ROOT / "vlx" / f"{name}.py", ROOT / "vlx" / name, *sorted((ROOT / name).glob("[a-z]*"))):
+            if path.suffix == ".py" and path.is_file():
+                yield f"`vlx/{path.name}`", _sentence(path), ""
+            elif (path / "__init__.py").is_file() and not (path / "__init__.py").read_text().count("sibling("):
+                yield f"`{path.relative_to(ROOT).as_posix()}/`", _sentence(path / "__init__.py"), _holds(path)
+
+
+def _holds(room: Path) -> str:
+    names = sorted(file.stem for file in room.glob("*.py") if file.stem != "__init__")
+    names += sorted(f"{inner.parent.name}/" for inner in room.glob("*/__init__.py"))
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _sentence(file: Path) -> str:
+    """The first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    first = " ".join(text.split("\n\n")[0].split())
+    return _escaped(re.split(r"(?<=[.?!]) (?=[A-Z`])", first)[0].replace("``", "`"))
+
+
+ROOMS_BEGIN, ROOMS_END = "<!-- rooms: made by `python -m tools.docs` -->", "<!-- /rooms -->"
+
+
+def main() -> int:
+    """Write the pages, or see whether they are stale; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is stale")
+    old = stale()
+    if parser.parse_args().check:
+        print(*(f"docs/{name} is stale: run python -m tools.docs" for name in old), sep="\n", end="\n" * bool(old))
+        return int(bool(old))
+    for name in old:
+        (DOCS / name).write_text(pages()[name], encoding="utf-8")
+        print(f"docs/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

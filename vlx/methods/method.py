@@ -1,0 +1,155 @@
+"""A way of making maps as one record, and the site in a model where it is asked to make them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from vlx.errors import InputError
+from vlx.methods import dependence, engine
+from vlx.methods.cams import Weighting
+from vlx.methods.engine import Attribution
+from vlx.pictures.placement import Grid
+from vlx.protocol.nested import nested
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Features, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a model is split for some targets, and the pictures that it was shown.
+
+    ``features`` [M, K, h, w] have met the targets' texts; a target's ``row`` is one of their M rows. ``inputs``
+    [B, C, H, W] are the prepared pictures, ``filling(b)`` is a prepared picture [C, H, W] to take what stands for
+    nothing in picture b from; methods that show the model other pictures need both. ``pictures`` says which of the B
+    pictures each row of the features is of, empty where row m is of picture m.
+
+        >>> site, own = Site.of(task, task.features(inputs), targets)
+        >>> method.attribute(task, site, own).signed  # [N, h, w]
+    """
+
+    features: Features
+    inputs: Tensor | None = None
+    filling: Callable[[int], Tensor] | None = None
+    pictures: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        features: Features,
+        targets: Sequence[Target],
+        inputs: Tensor | None = None,
+        filling: Callable[[int], Tensor] | None = None,
+    ) -> "tuple[Site, list[Target]]":
+        """The site of targets about pictures whose features are as `Task.features` gives them, and the targets there.
+
+        Of a single-stream model the features meet the targets' texts first, which gives the targets other rows.
+        """
+        there, own = engine.met(task, features, targets)
+        pictures = dict(zip((target.row for target in own), (target.row for target in targets), strict=True))
+        return cls(there, inputs, filling, tuple(pictures.get(row, 0) for row in range(len(there.A)))), own
+
+    def row(self, row: int) -> "Site":
+        """The site of one row of the features, and of its picture."""
+        maps = {layer: A[row : row + 1] for layer, A in self.features.maps.items()}
+        rest = nested(lambda tensor: tensor[row : row + 1], self.features.rest)
+        return replace(self, features=replace(self.features, maps=maps, rest=rest), pictures=(self.picture_of(row),))
+
+    def picture_of(self, row: int) -> int:
+        """Which picture a row of the features is of."""
+        return self.pictures[row] if self.pictures else row
+
+    def shown(self, row: int, method: str) -> tuple[Tensor, Tensor]:
+        """The prepared picture that a row is of, and its filling, both [C, H, W].
+
+        Raises InputError, naming the ``method``, where the site has none.
+        """
+        if self.inputs is None or self.filling is None:
+            raise InputError(
+                f"{method} shows the model other pictures, and this site has none: give inputs and filling"
+            )
+        number = self.picture_of(row)
+        return self.inputs[number], self.filling(number)
+
+
+def _any_task(task: Task) -> bool:
+    return True
+
+
+def cells(site: Site) -> Grid:
+    """The grid of A's cells, on which most maps lie."""
+    return site.features.grid
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A way of making maps: how it is called, what its maps say, and how they are made.
+
+    ``attribute(task, site, targets)`` makes the N targets' `Attribution`, whose maps lie on ``grid(site)``. ``paper``
+    is an arXiv id or a DOI, ``summary`` a line for lists. ``unit`` is that of the maps' values, where ``{score}``
+    stands for the score's own; ``sentence`` is how a sentence about a map begins (… most raise log p), ``noun`` what
+    its warm and blue places are. ``linear``: the map of the negated score is the negated map; ``against`` names the
+    method whose map shows what speaks against the score, by default itself. ``evidence`` is False for pictures that
+    hardly depend on the model. ``gradient``: the map is made from the gradient at A, and empty where the model lets
+    none through; all such methods are compared with each other (`vlx.recommend`, ``vlx evaluate``) on tasks that they
+    ``suit``. A CAM has its ``weighting``: then methods share a gradient, and pictures a backward.
+
+        >>> half = Method("half", "", "half of a picture", attribute=halves, unit="share", gradient=False)
+        >>> vlx.explain(task, picture, method=half)
+    """
+
+    name: str
+    paper: str
+    summary: str
+    attribute: Callable[[Task, Site, Sequence[Target]], Attribution]
+    grid: Callable[[Site], Grid] = cells
+    unit: str = "{score} per cell"
+    sentence: str = "Regions whose features"
+    noun: str = "features"
+    linear: bool = False
+    evidence: bool = True
+    against: str = ""
+    gradient: bool = True
+    suits: Callable[[Task], bool] = _any_task
+    weighting: Weighting | None = None
+
+    def __post_init__(self) -> None:
+        if not self.against:
+            object.__setattr__(self, "against", self.name)
+
+    @property
+    def on_cells(self) -> bool:
+        """Whether its maps lie on A's cells."""
+        return self.grid is cells
+
+
+def cam(weighting: Weighting) -> Method:
+    """The method that weighs A by its gradient so."""
+    return Method(
+        weighting.name,
+        weighting.paper,
+        weighting.summary,
+        partial(_weighed, weighting),
+        linear=weighting.linear,
+        against=weighting.against,
+        weighting=weighting,
+    )
+
+
+def _weighed(weighting: Weighting, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
+    return engine.attribute(task, site.features.A, targets, weighting, site.features.rest)
+
+
+def attribution(task: Task, site: Site, targets: Sequence[Target], maps: Tensor) -> Attribution:
+    """All that is known of N targets from their signed ``maps`` [N, h, w], for methods that need no gradient.
+
+    What speaks against a score is the negated map. The importance weights are those of A, NaN where the model lets no
+    gradient through.
+    """
+    A, rest = site.features.A, site.features.rest
+    scores = engine.scores(task, A, targets, rest)
+    weights = torch.cat([dependence.weights(task, site.features, chunk) for chunk in engine.chunks(A, targets)])
+    return Attribution(scores, weights, maps, -maps, maps.flatten(1).any(1))

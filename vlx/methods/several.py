@@ -1,0 +1,35 @@
+"""The maps of several methods at one site, for measuring them beside each other: CAMs share their gradient."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vlx.methods import engine
+from vlx.methods.cams import Weighting
+from vlx.methods.dependence import refuse_cut
+from vlx.methods.method import Method, Site
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Task
+
+
+def maps_of(task: Task, site: Site, targets: Sequence[Target], methods: Sequence[Method]) -> dict[str, Tensor]:
+    """Each method's signed maps of N targets, [N, h, w] by name; those of one gradient are taken in one backward.
+
+    Raises NoGradient where the model cuts the gradient off: such maps would all be zero.
+    """
+    weightings = [method.weighting for method in methods if method.weighting is not None]
+    shared = _weighed(task, site, targets, weightings) if weightings else {}
+    alone = [method for method in methods if method.weighting is None]
+    made = shared | {method.name: method.attribute(task, site, targets).signed for method in alone}
+    return {method.name: made[method.name] for method in methods}
+
+
+def _weighed(task: Task, site: Site, targets: Sequence[Target], weightings: Sequence[Weighting]) -> dict[str, Tensor]:
+    A, parts = site.features.A, {weighting.name: list[Tensor]() for weighting in weightings}
+    for chunk in engine.chunks(A, targets):
+        _, gradient = engine.gradients(task, A, chunk, site.features.rest)
+        refuse_cut(task, site.features, chunk, gradient)
+        for weighting in weightings:
+            parts[weighting.name].append(weighting.map(engine.rows_of(A, chunk), gradient))
+    return {name: torch.cat(own) for name, own in parts.items()}
