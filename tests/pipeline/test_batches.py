@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from vlx.tasks.shared.preparation import Preparation
 
 import vlx
 from tests import heads
@@ -16,6 +15,7 @@ from tests.fakes import VOCABULARY, TinyCnn, captioner, decoder, picture
 from vlx.probes import asked
 from vlx.protocol.targets import Query
 from vlx.tasks.captioning import CnnLstmCaptioner
+from vlx.tasks.shared.scene_models import Preparation
 
 QUICK: dict[str, Any] = {"seen": False, "check": False}
 RGB = ["red", "green", "blue"]
