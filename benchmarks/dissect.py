@@ -28,7 +28,7 @@ from vlx.data.concepts import Labelled
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.counting import Counter
-from vlx.neuron_names.dissection.labels import Categories, Labels
+from vlx.neuron_names.dissection.labels import Categories, LabelGrid
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Concept
 from vlx.pictures.placement import Grid
@@ -99,11 +99,11 @@ class Regions:
         return Labelled(image, labels, (first + int(random.integers(SCENES)),))
 
 
-def labels_of(data: Regions) -> Labels:
+def labels_of(data: Regions) -> LabelGrid:
     """All of them on the grid of 112 × 112."""
     pictures = [data[n] for n in range(len(data))]
     grid = np.stack([picture.labels for picture in pictures]).astype(np.int32)
-    return Labels(grid, [picture.whole for picture in pictures], CATEGORIES, range(len(data)))
+    return LabelGrid(grid, [picture.whole for picture in pictures], CATEGORIES, range(len(data)))
 
 
 def thresholds(maps: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def thresholds(maps: Tensor) -> Tensor:
     return top.thresholds()[0]
 
 
-def tally(maps: Tensor, T: Tensor, labels: Labels, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def tally(maps: Tensor, T: Tensor, labels: LabelGrid, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ours, in batches: intersections [K, C], and mask pixels by Lite's rule [K, G]."""
     counter, table = Counter(CATEGORIES, T), quads(cells, GRID, maps.device)
     for first in range(0, len(maps), BATCH):
@@ -124,7 +124,7 @@ def tally(maps: Tensor, T: Tensor, labels: Labels, cells: Grid) -> tuple[NDArray
     return intersection[0], activation[1, 0]
 
 
-def lite(maps: NDArray[np.float32], T: NDArray[np.float32], labels: Labels) -> tuple[Any, Any]:
+def lite(maps: NDArray[np.float32], T: NDArray[np.float32], labels: LabelGrid) -> tuple[Any, Any]:
     """As NetDissect-Lite goes about it: picture by picture, unit by unit."""
     intersection = np.zeros((len(T), CATEGORIES.C + 1), np.int64)
     activation = np.zeros((len(T), CATEGORIES.G), np.int64)
@@ -183,7 +183,7 @@ def prepared(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1) / 64 - 2
 
 
-def counted(layer: str, maps: Tensor, labels: Labels) -> object:
+def counted(layer: str, maps: Tensor, labels: LabelGrid) -> object:
     """Thresholds and tally of maps at hand."""
     return tally(maps, thresholds(maps), labels, Grid.half_pixel((maps.shape[2], maps.shape[3]), (224, 224), layer))
 

@@ -11,7 +11,7 @@ from vlx.pictures.placement import Frame, Grid
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class QuadAxis:
     """The pixels of the label grid between every two neighbouring cells of one axis: a quad is a run of pixels.
 
     Run y lies between cells y − 1 and y, runs 0 and h beyond the outermost ones. ``pixels`` [h + 1, L] are the numbers
@@ -37,7 +37,7 @@ class Quads:
     size: tuple[int, int]
 
 
-def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -> Axis:
+def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -> QuadAxis:
     """Runs of ``labels`` label pixels that share out ``prepared`` pixels; cell i is centred at offset + stride · i."""
     place = ((np.arange(labels) + 0.5) * prepared / labels - 0.5 - offset) / stride
     run = np.clip(np.floor(place).astype(int) + 1, 0, cells)
@@ -47,7 +47,7 @@ def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -
         own = np.flatnonzero(run == number)
         pixels[number, : len(own)] = own
         weights[number, : len(own)] = place[own] - np.floor(place[own])
-    return Axis(torch.from_numpy(pixels), torch.from_numpy(weights))
+    return QuadAxis(torch.from_numpy(pixels), torch.from_numpy(weights))
 
 
 def quads(grid: Grid, labels: tuple[int, int], device: torch.device) -> Quads:

@@ -20,7 +20,7 @@ AT_ONCE = 2**17  # pixels of quads whose values are held at once: they fit the c
 KEYS = 2**22  # pixels of masks that are counted at once
 
 
-class Maps(NamedTuple):
+class ExceedingMaps(NamedTuple):
     """P maps of units that exceed their lowest threshold somewhere: ``edges`` [P, h + 2, w + 2], edges repeated."""
 
     n: Tensor
@@ -117,11 +117,11 @@ class Counter:
             total += torch.bincount(self._keys[: self._noted], minlength=len(total))
             self._noted = 0
 
-    def _active(self, A: Tensor) -> Maps:
+    def _active(self, A: Tensor) -> ExceedingMaps:
         n, unit = (A.amax((2, 3)) > self.T[-1]).nonzero(as_tuple=True)
-        return Maps(n, unit, F.pad(A[n, unit][:, None], (1, 1, 1, 1), mode="replicate")[:, 0])
+        return ExceedingMaps(n, unit, F.pad(A[n, unit][:, None], (1, 1, 1, 1), mode="replicate")[:, 0])
 
-    def _masked(self, maps: Maps, quads: Quads) -> Iterator[Masked]:
+    def _masked(self, maps: ExceedingMaps, quads: Quads) -> Iterator[Masked]:
         """The masked pixels, some at a time."""
         T, (every, slots) = self.T[:, maps.unit], quads.pixels.shape
         hot = maps.edges > T[-1][:, None, None]
@@ -142,7 +142,7 @@ class Counter:
                 p, number * slots, quad, slot, None if level is None else level.view(-1).index_select(0, where)
             )
 
-    def _add_areas(self, maps: Maps, tables: Tensor, batch: LabelBatch) -> None:
+    def _add_areas(self, maps: ExceedingMaps, tables: Tensor, batch: LabelBatch) -> None:
         """Masked pixels under the three rules from ``tables`` [bytes, P, Q, codes], and those of pictures' concepts."""
         areas = tables[0].sum(-1)  # [P, Q], by the first quantile
         masks, there = areas.cumsum(1), ((tables > 0).to(self.bits) @ self.bits).cumsum(2) > 0

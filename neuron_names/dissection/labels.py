@@ -47,7 +47,7 @@ class LabelBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class LabelGrid:
     """Labels int32 [N, channels, S, S′] on the grid, −1 where no picture is, and ``whole`` concepts of N pictures."""
 
     grid: NDArray[np.int32]
@@ -55,9 +55,9 @@ class Labels:
     categories: Categories
     numbers: Sequence[int]  # of the pictures
 
-    def part(self, first: int, stop: int) -> "Labels":
+    def part(self, first: int, stop: int) -> "LabelGrid":
         """Those of pictures ``first`` to ``stop`` − 1."""
-        return Labels(self.grid[first:stop], self.whole[first:stop], self.categories, self.numbers[first:stop])
+        return LabelGrid(self.grid[first:stop], self.whole[first:stop], self.categories, self.numbers[first:stop])
 
     @cached_property
     def pixels(self) -> Counts:

@@ -14,8 +14,8 @@ FOLDS = 4
 LEAST = 20  # pictures that have a word, and that lack it, before it can be a name
 
 
-class OptionsDict(TypedDict, total=False):
-    """The options of `vlx.neuron_names.dissect` by name; `Options` says what each means."""
+class DissectOptionsDict(TypedDict, total=False):
+    """The options of `vlx.neuron_names.dissect` by name; `DissectOptions` says what each means."""
 
     quantile: float | Sequence[float]
     folds: int
@@ -29,7 +29,7 @@ class OptionsDict(TypedDict, total=False):
 
 
 @dataclass(frozen=True, eq=False)
-class Options:
+class DissectOptions:
     """How units are named.
 
     ``quantile``: the share of a unit's cells above its threshold, or several, counted in one pass.
@@ -51,7 +51,7 @@ class Options:
     progress: Progress = silently
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Options":
+    def of(cls, given: Mapping[str, Any]) -> "DissectOptions":
         """The options that were given, the others at their defaults. Raises InputError for an unknown or a wrong one.
 
         >>> Options.of({"quantile": 0.01}).quantiles
@@ -91,7 +91,7 @@ class Options:
 
     def refuse(self, names: Iterable[str], data: str, why: str) -> None:
         """Raises InputError where an option of these ``names`` was given: they are for other pictures than ``data``."""
-        usual = Options()
+        usual = DissectOptions()
         given = [name for name in sorted(names) if getattr(self, name) != getattr(usual, name)]
         if given:
             raise InputError(f"{', '.join(given)}: {why}, which {data} is not; leave it out")

@@ -14,9 +14,9 @@ from vlx.errors import InputError, ModelError
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.counting import Counter
-from vlx.neuron_names.dissection.labels import Labels
+from vlx.neuron_names.dissection.labels import LabelGrid
 from vlx.neuron_names.dissection.layers import Layers
-from vlx.neuron_names.dissection.pictures import Pictures
+from vlx.neuron_names.dissection.pictures import LabelledPictures
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Tally
@@ -111,7 +111,7 @@ class Passes:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: LabelledPictures,
         layers: Layers,
         quantiles: tuple[float, ...],
         lite: bool,
@@ -229,7 +229,7 @@ class Passes:
             self._add_labels(fold, own)
             counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, own)
 
-    def _add_labels(self, fold: int, labels: Labels) -> None:
+    def _add_labels(self, fold: int, labels: LabelGrid) -> None:
         truth, area = labels.truth()
         self.truth[fold] += truth
         self.area[fold] += area
@@ -288,7 +288,7 @@ class Counting:
         self.quads = {name: quads(layer.grid, grid, layer.peaks.device) for name, layer in self.layers.items()}
         self.fold, self.counters = -1, dict[str, Counter]()
 
-    def add(self, fold: int, maps: dict[str, Tensor], labels: Labels) -> None:
+    def add(self, fold: int, maps: dict[str, Tensor], labels: LabelGrid) -> None:
         """Count the masks of maps [B, K, h, w] of pictures of one fold."""
         if fold != self.fold:
             self.gather()

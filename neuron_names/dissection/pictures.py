@@ -14,7 +14,7 @@ from vlx.data.example import ConceptData, labelled
 from vlx.errors import InputError
 from vlx.neuron_names.dissection.alignment import on_grid
 from vlx.neuron_names.dissection.contents import Contents
-from vlx.neuron_names.dissection.labels import Categories, Labels
+from vlx.neuron_names.dissection.labels import Categories, LabelGrid
 from vlx.pictures.placement import Frame
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.task import Task
@@ -31,7 +31,7 @@ class Batch:
     parts: tuple[tuple[int, int, int], ...]
 
 
-class Pictures:
+class LabelledPictures:
     """``data`` as ``task`` gets to see it; ``labels`` is (H, W) of the label grid, by default half the picture's.
 
     Picture n is of fold n mod ``folds``. Raises InputError for no pictures, no concepts, or labels that do not fit.
@@ -89,14 +89,14 @@ class Pictures:
                     )
             yield torch.stack(made + made[:1] * (BLOCK - len(made))), len(made)
 
-    def labels(self, pictures: Sequence[Labelled], batch: Batch) -> Labels:
+    def labels(self, pictures: Sequence[Labelled], batch: Batch) -> LabelGrid:
         """Their labels on the grid."""
         found = [self._on_grid(picture) for picture in pictures]
         stacked = np.zeros((len(found), max(len(one) for one in found), *self.grid), np.int32)
         for row, one in zip(stacked, found, strict=True):
             row[: len(one)] = one
             row[len(one) :] = np.minimum(one[:1], 0)
-        return Labels(stacked, [picture.whole for picture in pictures], self.categories, batch.numbers)
+        return LabelGrid(stacked, [picture.whole for picture in pictures], self.categories, batch.numbers)
 
     def _on_grid(self, picture: Labelled) -> NDArray[np.int32]:
         size = (picture.image.height, picture.image.width)

@@ -11,10 +11,10 @@ from vlx.data import ConceptData, Told, open_data
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.options import Options, OptionsDict
+from vlx.neuron_names.dissection.options import DissectOptions, DissectOptionsDict
 from vlx.neuron_names.dissection.passes import Passes
-from vlx.neuron_names.dissection.pictures import Pictures
-from vlx.neuron_names.dissection.shares import Elsewhere, share
+from vlx.neuron_names.dissection.pictures import LabelledPictures
+from vlx.neuron_names.dissection.shares import DissectionWorkers, share
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.dissection.words import name_by_captions
 from vlx.neuron_names.table import NeuronNames
@@ -22,7 +22,7 @@ from vlx.protocol.task import Task
 
 
 @in_own_words("the dissection cannot be made", ModelError)
-def dissect(task: Task, data: ConceptData | str | Path, **options: Unpack[OptionsDict]) -> NeuronNames:
+def dissect(task: Task, data: ConceptData | str | Path, **options: Unpack[DissectOptionsDict]) -> NeuronNames:
     """Name the units of ``task``'s feature map A by the concepts of ``data``: Network Dissection (1704.05796), exact.
 
     ``data``: labelled pictures, or their name, as `vlx.neuron_names.open_data` takes it: "scenes:2000", a folder.
@@ -55,14 +55,14 @@ def dissect_layers(
     data: ConceptData | str | Path,
     layers: Mapping[str, nn.Module] | None,
     *,
-    elsewhere: Elsewhere | None = None,
-    **options: Unpack[OptionsDict],
+    elsewhere: DissectionWorkers | None = None,
+    **options: Unpack[DissectOptionsDict],
 ) -> dict[str, NeuronNames]:
     """As `dissect`, for several layers of the vision part (modules by name) in the same passes.
 
     ``elsewhere``: other processes that run the model and count (`vlx.cluster`); the table is the same to the bit.
     """
-    wish = Options.of(options)
+    wish = DissectOptions.of(options)
     if wish.spill is not None and elsewhere is not None:
         raise InputError("spill: maps are set aside by one process alone; leave it out where several work")
     data = open_data(data)
@@ -89,17 +89,21 @@ def dissect_layers(
 
 
 def begun(
-    task: Task, data: ConceptData, layers: Mapping[str, nn.Module] | None, wish: Options
+    task: Task, data: ConceptData, layers: Mapping[str, nn.Module] | None, wish: DissectOptions
 ) -> tuple[Passes, dict[str, Any]]:
     """The passes over labelled pictures, and the settings of the dissection that they are."""
-    pictures = Pictures(task, data, wish.folds, wish.batch_size, wish.labels)
+    pictures = LabelledPictures(task, data, wish.folds, wish.batch_size, wish.labels)
     settings = _settings(task, data, pictures, layers, wish)
     spilt = Spill(wish.spill, settings)
     return Passes(pictures, Layers(task, layers), wish.quantiles, wish.compat == "lite", spilt, wish.progress), settings
 
 
 def _settings(
-    task: Task, data: ConceptData, pictures: Pictures, layers: Mapping[str, nn.Module] | None, wish: Options
+    task: Task,
+    data: ConceptData,
+    pictures: LabelledPictures,
+    layers: Mapping[str, nn.Module] | None,
+    wish: DissectOptions,
 ) -> dict[str, Any]:
     """What makes a dissection what it is; all of it is kept with the table."""
     return {

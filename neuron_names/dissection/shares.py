@@ -22,7 +22,7 @@ SHARES = 4  # of every worker and pass, at least: the last ones should end toget
 LARGEST = 1 << 27  # bytes of the maps of a share's pictures: what a share of the first pass can send
 
 
-class Elsewhere(Protocol):
+class DissectionWorkers(Protocol):
     """Processes that work on a dissection: told the pass ("thresholds", "masks", "peaks"), the settings as JSON and a
     state that goes with them, they give what `find`, `count` or `Peaks.find` gives of each share, in order.
     """
@@ -37,7 +37,7 @@ class Elsewhere(Protocol):
         ...
 
 
-def share(passes: Passes, kept: Checkpoint, elsewhere: Elsewhere) -> None:
+def share(passes: Passes, kept: Checkpoint, elsewhere: DissectionWorkers) -> None:
     """As `Passes.go`, with the work done elsewhere and added up here."""
     state, phase, done = kept.load(), "thresholds", 0
     if state is None:
@@ -52,7 +52,7 @@ def share(passes: Passes, kept: Checkpoint, elsewhere: Elsewhere) -> None:
     kept.save(lambda: passes.state("masks", len(passes.pictures.batches)))
 
 
-def share_peaks(peaks: Peaks, kept: Checkpoint, elsewhere: Elsewhere) -> None:
+def share_peaks(peaks: Peaks, kept: Checkpoint, elsewhere: DissectionWorkers) -> None:
     """As `Peaks.go`, with the work done elsewhere and added up here."""
     state, first = kept.load(), 0
     if state is not None:
@@ -154,7 +154,7 @@ class _Arriving:
 def _over(
     passes: Passes,
     kept: Checkpoint,
-    elsewhere: Elsewhere,
+    elsewhere: DissectionWorkers,
     phase: str,
     done: int,
     take_in: Callable[[Passes, range, State], None],

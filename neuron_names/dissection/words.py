@@ -15,9 +15,9 @@ from vlx.data.example import Told
 from vlx.errors import InputError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.options import LEAST, Options
+from vlx.neuron_names.dissection.options import LEAST, DissectOptions
 from vlx.neuron_names.dissection.peaks import Peaks
-from vlx.neuron_names.dissection.shares import Elsewhere, share_peaks
+from vlx.neuron_names.dissection.shares import DissectionWorkers, share_peaks
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.auc import PERMUTATIONS, named
 from vlx.protocol.task import Task
@@ -50,9 +50,9 @@ def name_by_captions(
     task: Task,
     data: Told,
     layers: Mapping[str, nn.Module] | None,
-    wish: Options,
+    wish: DissectOptions,
     *,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: DissectionWorkers | None = None,
 ) -> dict[str, NeuronNames]:
     """Names for the units of each layer from captions; see `vlx.neuron_names.dissect`.
 
@@ -82,7 +82,7 @@ def name_by_captions(
 
 
 def begun(
-    task: Task, data: Told, layers: Mapping[str, nn.Module] | None, wish: Options
+    task: Task, data: Told, layers: Mapping[str, nn.Module] | None, wish: DissectOptions
 ) -> tuple[Peaks, dict[str, Any]]:
     """The pass over captioned pictures, and the settings of the dissection that it is a part of."""
     if wish.folds < 1 or wish.enough < 1:

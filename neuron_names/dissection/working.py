@@ -9,7 +9,7 @@ from torch import nn
 from vlx.data import Told, open_data
 from vlx.neuron_names.dissection import shares
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
-from vlx.neuron_names.dissection.options import Options
+from vlx.neuron_names.dissection.options import DissectOptions
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.dissection.run import begun
 from vlx.neuron_names.dissection.words import begun as begun_by_captions
@@ -31,10 +31,10 @@ def work(
     """
     data = open_data(dataset)
     if isinstance(data, Told):
-        peaks, own = begun_by_captions(task, data, layers, Options.of(options))
+        peaks, own = begun_by_captions(task, data, layers, DissectOptions.of(options))
         shares.same(own, settings)
         return lambda share: peaks.find(share.start * BLOCK)
-    passes, own = begun(task, data, layers, Options.of(options))
+    passes, own = begun(task, data, layers, DissectOptions.of(options))
     shares.same(own, settings)
     if phase == "masks":
         passes.restore(state, Checkpoint(None, own))

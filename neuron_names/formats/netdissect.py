@@ -12,7 +12,7 @@ from typing import Any
 
 from vlx.errors import InputError
 from vlx.language import shortened
-from vlx.neuron_names.formats.rows import Entry, Row, require_columns
+from vlx.neuron_names.formats.rows import Entry, TableRow, require_columns
 from vlx.neuron_names.table.names import UnitName
 from vlx.process import ignoring
 
@@ -27,7 +27,7 @@ LITE_BELOW = {"part": 0.5, "material": 0.45}
 
 
 @dataclass(frozen=True)
-class Measured:
+class UnitMeasures:
     """One row: its names with the labels as they stand, and the activation of each category."""
 
     entry: Entry
@@ -50,7 +50,7 @@ def is_lite(header: Sequence[str]) -> bool:
     return next((name for name in header if name.endswith("-label") and name != "label"), "") == "color-label"
 
 
-def read(path: Path, header: Sequence[str], rows: Iterable[Row]) -> tuple[list[Entry], str]:
+def read(path: Path, header: Sequence[str], rows: Iterable[TableRow]) -> tuple[list[Entry], str]:
     """What the table says of each unit, and whose denominator it uses: "paper", "lite", or "unknown"."""
     groups = categories_of(path, header)
     found = [_measured(row, groups) for row in rows]
@@ -65,7 +65,7 @@ def read(path: Path, header: Sequence[str], rows: Iterable[Row]) -> tuple[list[E
     return entries, denominator(found)
 
 
-def denominator(rows: Sequence[Measured]) -> str:
+def denominator(rows: Sequence[UnitMeasures]) -> str:
     """Whose rule the activation follows, from how much less is counted for parts or materials than for objects."""
     for category, limit in LITE_BELOW.items():
         shares = [
@@ -78,7 +78,7 @@ def denominator(rows: Sequence[Measured]) -> str:
     return "unknown"
 
 
-def _measured(row: Row, groups: Sequence[str]) -> Measured:
+def _measured(row: TableRow, groups: Sequence[str]) -> UnitMeasures:
     names = [name for group in groups if (name := _of_group(row, group)) is not None]
     best = row.text("category") if row.text("label") else ""
     if best:
@@ -86,10 +86,10 @@ def _measured(row: Row, groups: Sequence[str]) -> Measured:
     names.sort(key=lambda one: (-one.score, one.category != best))
     found = tuple(one for one in names if one.score > 0)  # at 0 any label is as good
     activation = {one.category: one.activation for one in names if one.activation is not None}
-    return Measured(Entry(row.place, row.count("unit"), found), activation)
+    return UnitMeasures(Entry(row.place, row.count("unit"), found), activation)
 
 
-def _of_group(row: Row, group: str) -> UnitName | None:
+def _of_group(row: TableRow, group: str) -> UnitName | None:
     """A category's best concept; None where the label is empty, which stands for the background."""
     label = row.text(f"{group}-label")
     if not label:
@@ -107,7 +107,7 @@ def _of_group(row: Row, group: str) -> UnitName | None:
     )  # the unit's number comes with `arrange`
 
 
-def _check_best(row: Row, best: str, groups: Sequence[str], names: Sequence[UnitName]) -> None:
+def _check_best(row: TableRow, best: str, groups: Sequence[str], names: Sequence[UnitName]) -> None:
     """The unit's own label must be that of its category's columns, its score their IoU, and none better."""
     if best not in groups:
         raise InputError(f"{row.place}: category {best!r} has no columns; there are: {', '.join(groups)}")
@@ -127,7 +127,7 @@ def _check_best(row: Row, best: str, groups: Sequence[str], names: Sequence[Unit
         raise InputError(f"{row.place}: label is {label!r}, but top1-label is {first!r}; columns are mixed up")
 
 
-def _literal_name(row: Row, column: str) -> str:
+def _literal_name(row: TableRow, column: str) -> str:
     """The name in a Python dict literal, empty where there is none; it is parsed, never run."""
     written = row.text(column)
     if not written:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlx.errors import InputError
 from vlx.files.whole import write_text
-from vlx.neuron_names.formats.rows import Entry, Row, count, number, require_columns
+from vlx.neuron_names.formats.rows import Entry, TableRow, count, number, require_columns
 from vlx.neuron_names.table.names import NeuronNames, UnitName
 
 FORMAT = "vlx neuron names"
@@ -74,7 +74,7 @@ def _record(name: UnitName) -> dict[str, Any]:
     }
 
 
-def read_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> tuple[list[Entry], dict[str, Any]]:
+def read_csv(path: Path, header: Sequence[str], rows: Iterable[TableRow]) -> tuple[list[Entry], dict[str, Any]]:
     """Rows of unit, concept, and whatever else `UnitName` has; other columns are told in ``about["ignored"]``."""
     plain = [name.lower() for name in header]
     if len(set(plain)) < len(plain):

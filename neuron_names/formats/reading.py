@@ -9,7 +9,7 @@ from vlx.errors import InputError, in_own_words
 from vlx.language import close_matches, shortened
 from vlx.neuron_names.formats import netdissect, plain, reports, texts
 from vlx.neuron_names.formats.hdf5 import load
-from vlx.neuron_names.formats.rows import Entry, Numbering, Row, arrange, table
+from vlx.neuron_names.formats.rows import Entry, Numbering, TableRow, arrange, table
 from vlx.neuron_names.table.names import NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS
 
@@ -102,7 +102,7 @@ def _json_format(whole: Any) -> str:
     return "dissect" if isinstance(whole, dict) and "header" in whole and "units" in whole else "json"
 
 
-def _from_csv(path: Path, header: Sequence[str], rows: list[Row], kind: str, layer: str | None) -> _Found:
+def _from_csv(path: Path, header: Sequence[str], rows: list[TableRow], kind: str, layer: str | None) -> _Found:
     if kind in FROM_ONE:
         entries, rule = netdissect.read(path, header, rows)
         return _Found(entries, {"denominator": rule})

@@ -18,7 +18,7 @@ CELLS = 2**23
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table; ``place`` names file and line in messages."""
 
     place: str
@@ -75,7 +75,7 @@ def text_of(path: Path) -> str:
         raise InputError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8") from None
 
 
-def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+def table(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
     """Header and rows of a CSV file; raises InputError for a broken one, a column twice, a row of another length."""
     text = text_of(path)
     cells = text.count(",") + text.count("\n")
@@ -84,7 +84,7 @@ def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
             f"{path} has about {cells:,} cells, more than the {CELLS:,} of any table; give one layer of it"
         )
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     try:
         header = tuple(cell.strip() for cell in next(reader, []))
         for row in reader:
@@ -95,7 +95,7 @@ def table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
                 raise InputError(
                     f"{place} has {len(row)} cells under {len(header)} columns; the file is cut off or broken there"
                 )
-            rows.append(Row(place, dict(zip(header, row, strict=True))))
+            rows.append(TableRow(place, dict(zip(header, row, strict=True))))
     except csv.Error as error:
         raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}); write the table anew") from None
     if not any(header):

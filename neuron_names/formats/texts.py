@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlx.neuron_names.formats.rows import Entry, Row, of_layer, require_columns
+from vlx.neuron_names.formats.rows import Entry, TableRow, of_layer, require_columns
 from vlx.neuron_names.table.names import UnitName
 
 
@@ -43,7 +43,7 @@ COMPEXP = ("unit", "category", "label", "score", "category_noncomp", "label_nonc
 
 
 def read(
-    path: Path, header: Sequence[str], rows: Iterable[Row], kind: str, layer: str | None
+    path: Path, header: Sequence[str], rows: Iterable[TableRow], kind: str, layer: str | None
 ) -> tuple[list[Entry], str | None]:
     """What the table says of each unit of a layer, and the layer's name where it is known."""
     texts = KINDS[kind]
@@ -70,7 +70,7 @@ def read(
     return entries, layer
 
 
-def read_compexp(path: Path, header: Sequence[str], rows: Iterable[Row]) -> list[Entry]:
+def read_compexp(path: Path, header: Sequence[str], rows: Iterable[TableRow]) -> list[Entry]:
     """Formulas as names; "NONE" is no name. A formula's category is a formula too: its members stand in for it."""
     require_columns(path, header, COMPEXP, "compexp")
     entries = []

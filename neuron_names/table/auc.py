@@ -87,7 +87,7 @@ def highest_by_chance(peaks: Floats, told: Flags, permutations: int = PERMUTATIO
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class NamedByCaptions:
     """Every unit's best name of each category, best first, and how names were told from chance.
 
     ``chance`` [K] is how many of its `spread` the best of all words lies above ½ in 95 % of permutations.
@@ -97,7 +97,7 @@ class Named:
     chance: NDArray[np.float64]
 
 
-def named(peaks: Floats, told: Flags, concepts: Sequence[Concept], fold: NDArray[np.integer]) -> Named:
+def named(peaks: Floats, told: Flags, concepts: Sequence[Concept], fold: NDArray[np.integer]) -> NamedByCaptions:
     """The concept of each category that every unit's peak tells best, with the runner-up, the error and p.
 
     A concept's score is its AUC less what the best of all concepts reaches in 95 % of permutations of the pictures:
@@ -123,7 +123,7 @@ def named(peaks: Floats, told: Flags, concepts: Sequence[Concept], fold: NDArray
             replace(name, threshold=dividing(peaks[:, unit], told[:, place]))
             for name, place in zip(names, places, strict=True)
         ]
-    return Named(tuple(tuple(sorted(names, key=_rank)) for names in units), chance)
+    return NamedByCaptions(tuple(tuple(sorted(names, key=_rank)) for names in units), chance)
 
 
 def _rank(name: UnitName) -> tuple[float, bool]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.language import split_words
 from vlx.scenes.bias import usual_answer
-from vlx.scenes.corpus import Asked, Corpus, covered
+from vlx.scenes.corpus import AskedScene, Corpus, covered
 from vlx.scenes.vocabulary import answer_vocabulary, question_vocabulary
 from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
@@ -59,7 +59,7 @@ class Asking:
 def of_scenes(data: Corpus, *, biased: bool = False) -> Asking:
     """The questions of drawn scenes; of a biased world only those to which the question gives the answer."""
 
-    def fits(asked: Asked) -> bool:
+    def fits(asked: AskedScene) -> bool:
         return not biased or usual_answer(asked.text, asked.kind) in (None, asked.answer)
 
     vocabulary, answers = tuple(question_vocabulary()), tuple(answer_vocabulary())
@@ -78,9 +78,9 @@ def of_easy_vqa(path: Path, split: str) -> Asking:
         raise InputError(
             f"{path}: no easy-VQA here ({error}); clone github.com/vzhou842/easy-VQA and give its data folder"
         ) from None
-    questions: dict[int, list[Asked]] = {}
+    questions: dict[int, list[AskedScene]] = {}
     for text, answer, number in told:
-        questions.setdefault(number, []).append(Asked(text, answer, easy_kind(text)))
+        questions.setdefault(number, []).append(AskedScene(text, answer, easy_kind(text)))
     vocabulary = (PAD, UNKNOWN, *sorted({word for text, _, _ in words for word in split_words(text)}))
     pictures = np.stack(
         [np.asarray(Image.open(root / split / "images" / f"{n}.png").convert("RGB")) for n in sorted(questions)]
@@ -120,10 +120,10 @@ def easy_kind(text: str) -> str:
 
 
 def _tables(
-    questions: Sequence[Sequence[Asked]],
+    questions: Sequence[Sequence[AskedScene]],
     vocabulary: Sequence[str],
     answers: Sequence[str],
-    fits: Callable[[Asked], bool],
+    fits: Callable[[AskedScene], bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[str, ...]]:
     tokens_of = {word: number for number, word in enumerate(vocabulary)}
     names = tuple(dict.fromkeys(asked.kind for about in questions for asked in about))
@@ -132,7 +132,7 @@ def _tables(
     words = [[tokens_of.get(word, 1) for word in split_words(text)] for text in texts]
     most = max(map(len, questions))
 
-    def table(read: Callable[[Asked], int]) -> Tensor:
+    def table(read: Callable[[AskedScene], int]) -> Tensor:
         """One number a question, [N, Q]; `NONE` where there is none."""
         rows = [[read(asked) if fits(asked) else NONE for asked in about] for about in questions]
         return torch.tensor([row + [NONE] * (most - len(row)) for row in rows])

@@ -26,7 +26,7 @@ from vlx.errors import InputError, ModelError
 from vlx.neuron_names.dissection import dissect
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.counting import Counter
-from vlx.neuron_names.dissection.labels import Categories, Labels
+from vlx.neuron_names.dissection.labels import Categories, LabelGrid
 from vlx.neuron_names.dissection.thresholds import TopValues
 from vlx.neuron_names.table import Concept, NeuronNames, Tally
 from vlx.pictures.placement import Grid
@@ -250,7 +250,7 @@ def test_means_and_examples_are_of_all_pictures() -> None:
 
 def overlaps(labels: Any, *whole: int) -> dict[str, bool]:
     grid = np.array(labels, np.int32).reshape(1, -1, 1, 2)
-    found = Labels(grid, [whole], Categories(CONCEPTS), [7]).overlaps()
+    found = LabelGrid(grid, [whole], Categories(CONCEPTS), [7]).overlaps()
     return dict(zip(("object", "color", "part", "scene", "texture"), found.tolist(), strict=True))
 
 
@@ -319,7 +319,7 @@ def test_features_that_are_no_numbers_are_refused(value: float) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_counts_as_the_cpu_does() -> None:
-    labels = Labels(
+    labels = LabelGrid(
         np.random.default_rng(0).integers(0, 6, (9, 1, 24, 24), np.int32), [(6,)] * 9, Categories(CONCEPTS), range(9)
     )
     maps, grid, counts = rectified(9, 5, (6, 6)), Grid.half_pixel((6, 6), (48, 48)), []

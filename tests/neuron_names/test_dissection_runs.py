@@ -26,7 +26,7 @@ from vlx.neuron_names.dissection import dissect, dissect_layers
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers
 from vlx.neuron_names.dissection.passes import Passes
-from vlx.neuron_names.dissection.pictures import BLOCK, Pictures
+from vlx.neuron_names.dissection.pictures import BLOCK, LabelledPictures
 from vlx.neuron_names.dissection.spill import Spill
 from vlx.neuron_names.table import NeuronNames
 from vlx.pictures.placement import Grid
@@ -387,7 +387,7 @@ def peaks(count: int) -> dict[str, int]:
             found[label] = max(found[label], held(passes, {id(task)}))
             yield item
 
-    passes = Passes(Pictures(task, data, 4, 16, None), Layers(task), (0.005,), False, Spill(None, {}), weighed)
+    passes = Passes(LabelledPictures(task, data, 4, 16, None), Layers(task), (0.005,), False, Spill(None, {}), weighed)
     passes.go(Checkpoint(None, {}))
     return found
 

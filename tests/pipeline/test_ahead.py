@@ -13,7 +13,7 @@ from PIL import Image
 import vlx
 from tests import answerers
 from tests.fakes import alike, captioner, picture
-from vlx.folder.sources import Pictures
+from vlx.folder.sources import SourcePictures
 from vlx.pictures.edits import MADE
 
 QUICK: dict[str, Any] = {"seen": False, "check": False, "caption": "a dog"}
@@ -103,7 +103,7 @@ def test_what_cannot_be_opened_ahead_costs_itself_alone(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_run_is_a_list(tmp_path: Path) -> None:
     paths = [str(path) for path in saved(tmp_path, 3)]
-    given = Pictures(paths)
+    given = SourcePictures(paths)
     assert list(given) == paths
     assert (len(given), given[1], list(given[1:])) == (3, paths[1], paths[1:])
 

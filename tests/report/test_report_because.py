@@ -26,13 +26,13 @@ from tests.explanations import (
 from tests.report.test_report import NASTY, TEMPLATES, Page, page_data
 from vlx import Explanation
 from vlx.report import html, maps, text
-from vlx.report.reasons import SHOWN, Row, Strip, Told, percent
+from vlx.report.reasons import SHOWN, ReasonRow, Strip, ToldReason, percent
 
 CAPTION = reasoned(caption_explanation())
 
 
-def told(why: Explanation = CAPTION, number: int = 0) -> Told:
-    found = Told.of(why[number])
+def told(why: Explanation = CAPTION, number: int = 0) -> ToldReason:
+    found = ToldReason.of(why[number])
     assert found is not None
     return found
 
@@ -73,7 +73,7 @@ def test_rows_beyond_the_first_few_are_summed_and_counted() -> None:
 def test_the_map_of_a_reason_is_its_cells() -> None:
     panel = page_data(html.page(CAPTION))["panels"][0]
     for word, item in zip(CAPTION, panel["items"], strict=False):
-        rows = [row for row in Told.of(word).rows if row.number is not None]  # type: ignore[union-attr]
+        rows = [row for row in ToldReason.of(word).rows if row.number is not None]  # type: ignore[union-attr]
         assert [row.number for row in rows] == list(range(len(item["reasons"]))) == list(range(9))
         total = np.zeros((4, 4))
         for row, sent in zip(rows, item["reasons"], strict=True):
@@ -107,7 +107,7 @@ def test_what_is_shown_of_a_reason() -> None:
     assert (against.evidence, against.cold, against.effect, against.mark) == ("−30 %", True, "−2.0", None)
     absent = told().groups[2][2][0]
     assert (absent.evidence, absent.number, absent.on_map) == ("", None, "")
-    odd = Row("x", "because", float("nan"), float("nan"))
+    odd = ReasonRow("x", "because", float("nan"), float("nan"))
     assert (odd.width, odd.evidence, odd.of_map, odd.fit, odd.effect) == (0.0, "–", "–", "", "")
     assert percent(-0.0001) == "0.0 %"
 

@@ -31,7 +31,7 @@ Both = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Questions:
     """What is asked of A and of B: one for both, or A's and B's."""
 
     methods: str | None
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Running:
+class CompareRun:
     """How the command runs and what it prints."""
 
     recursive: bool
@@ -56,7 +56,7 @@ class Running:
 
 ASKED = packed(
     "asked",
-    Asked,
+    Questions,
     click.option("--method", "methods", metavar="NAME[,NAME]", help="Weighting of both, or of A and of B."),
     click.option("--target", "targets", metavar="KIND[,KIND]", help="Score to explain, of both, or of A and of B."),
     click.option("--caption", "captions", multiple=True, help="Explain this caption; given twice: A's and B's."),
@@ -70,7 +70,7 @@ ASKED = packed(
 )
 RUNNING = packed(
     "running",
-    Running,
+    CompareRun,
     click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them."),
     click.option(
         "-o",
@@ -92,7 +92,7 @@ RUNNING = packed(
 @ASKED
 @LOADING
 @RUNNING
-def compare(given: tuple[str, ...], asked: Asked, loading: dict[str, str], running: Running) -> None:
+def compare(given: tuple[str, ...], asked: Questions, loading: dict[str, str], running: CompareRun) -> None:
     """Compare what models A and B make of pictures, the largest differences first.
 
     A and B are models as `vlx models` lists them, or one model with two of --method, --target, --caption, --answer or
@@ -179,7 +179,7 @@ def _embedded() -> Iterable[str]:
     return EMBEDDED
 
 
-def _options(asked: Asked, loading: Mapping[str, str]) -> Both:
+def _options(asked: Questions, loading: Mapping[str, str]) -> Both:
     """The options of A and of B, those of loading among them."""
     pairs = {
         "method": _pair("--method", asked.methods, (*METHODS, "auto")),
@@ -312,7 +312,7 @@ def _short(record: Mapping[str, Any]) -> str:
     return f"{record['path']}: {words}{said(pairs[0])}"
 
 
-def _summed(found: "Comparison", left: int, count: int, running: Running) -> None:
+def _summed(found: "Comparison", left: int, count: int, running: CompareRun) -> None:
     from vlx.comparing import many
     from vlx.report import text
 

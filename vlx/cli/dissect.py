@@ -15,7 +15,7 @@ from vlx.process import stoppable
 
 if TYPE_CHECKING:
     from vlx.neuron_names.dissection.passes import Progress
-    from vlx.neuron_names.dissection.shares import Elsewhere
+    from vlx.neuron_names.dissection.shares import DissectionWorkers
     from vlx.neuron_names.table import NeuronNames
     from vlx.protocol.task import Task
 
@@ -112,7 +112,7 @@ def _shared(
     dataset: str,
     deciding: dict[str, Any],
     sharing: Sharing,
-) -> "Iterator[Elsewhere | None]":
+) -> "Iterator[DissectionWorkers | None]":
     """Where --ray asks for it, what dissects on its workers."""
     if sharing.ray is None:
         yield None

@@ -38,7 +38,7 @@ SCENES = "scenes:40:10000000"  # held out
 
 
 @dataclass(frozen=True)
-class Drawing:
+class UnitDrawing:
     """Of which data set a unit's top pictures are drawn, by which model on which device, and where to."""
 
     data: str | None
@@ -70,7 +70,7 @@ def names() -> None:
 @click.option("--categories", help="Only names of these categories, as in object,part.")
 @packed(
     "drawing",
-    Drawing,
+    UnitDrawing,
     click.option("--data", help="With --unit: draw its top pictures of this dataset, the one that was dissected."),
     click.option("--model", help="The model, where the table does not name it."),
     DEVICE,
@@ -82,7 +82,7 @@ def show(
     iou: float,
     auc: float,
     categories: str | None,
-    drawing: Drawing,
+    drawing: UnitDrawing,
 ) -> None:
     """Print the detectors of a TABLE (.h5, or any that `vlx names import` reads), or all names of one unit.
 
@@ -244,7 +244,7 @@ def _listed(categories: str) -> list[str]:
     return found
 
 
-def _drawn(found: "NeuronNames", unit: int, drawing: Drawing) -> Path:
+def _drawn(found: "NeuronNames", unit: int, drawing: UnitDrawing) -> Path:
     """Draw the top pictures of a unit and say where."""
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data

@@ -137,7 +137,7 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], 
         texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
         given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
         errors: Any = "raise" if len(items) == 1 and not keep else "keep"
-        pictures = sources.Pictures([item.path for item in items])
+        pictures = sources.SourcePictures([item.path for item in items])
         return vlx.explain_many(task, pictures, batch_size=1, errors=errors, **given)
 
     return told

@@ -35,7 +35,7 @@ class Dissection:
 
 @dataclass(frozen=True)
 class Dissecting:
-    """The `vlx.neuron_names.dissection.shares.Elsewhere` of a cluster."""
+    """The `vlx.neuron_names.dissection.shares.DissectionWorkers` of a cluster."""
 
     dissection: Dissection
     pool: Pool

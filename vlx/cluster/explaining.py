@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vlx.cluster.mapping import RETRIES, Pool, Work, mapped
 from vlx.errors import Failure, InputError, ModelError
 from vlx.folder.inputs import Item
-from vlx.folder.results import Result, Results, failed, here
+from vlx.folder.results import ItemResult, Results, failed, here
 
 if TYPE_CHECKING:
     from vlx.protocol.task import Task
@@ -40,7 +40,7 @@ def explained(
     items: Sequence[Item],
     stems: Mapping[str, str],
     command: Callable[[Item], str],
-) -> Iterator[tuple[Item, Result]]:
+) -> Iterator[tuple[Item, ItemResult]]:
     """Results of the items as they arrive, each once.
 
     Where a picture ends every worker that tries it, it alone fails: what is missing of the units is tried once more,
@@ -52,7 +52,7 @@ def explained(
         for made in mapped(packed, partial(_work, plan), used):
             record, page = json.loads(made)
             if item := left.pop(record["key"], None):
-                yield item, Result(record, page)
+                yield item, ItemResult(record, page)
     for item in left.values():
         error = ModelError(f"{item.path}: {RETRIES + 1} workers died of it (out of memory?); explain it alone")
         yield (

@@ -47,7 +47,7 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Row:
+class PairRow:
     """One pair of words on the page."""
 
     ranked: Ranked
@@ -94,11 +94,11 @@ class Row:
 def page(found: Comparison) -> str:
     """The whole page as one string."""
     ranked, script = found.ranked, templates.text("vlx.comparing", "compare.js")
-    drawn = [Row(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
+    drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
     return templates.template("vlx.comparing", "compare.html.j2").render(
         found=found,
         rows=drawn,
-        rest=[Row(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
+        rest=[PairRow(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
         left=max(len(ranked) - DRAWN - LISTED, 0),
         pictures=found.pictures[:SHOWN],
         unlisted=max(len(found.pictures) - SHOWN, 0),

@@ -16,7 +16,7 @@ Results = Iterable[Explanation | Failure]
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class ItemResult:
     """What became of an item: its ``record``, and where it is done its ``page`` as HTML.
 
     ``why`` is there where this very process explained it.
@@ -32,7 +32,7 @@ def here(
     explained: Callable[[Sequence[Item]], Results],
     stems: Mapping[str, str],
     command: Callable[[Item], str],
-) -> Iterator[tuple[Item, Result]]:
+) -> Iterator[tuple[Item, ItemResult]]:
     """Explain the items in this process, one after the other.
 
     ``explained`` gives an explanation, or a failure, for each of the items, in order; ``stems`` the names of their
@@ -51,14 +51,14 @@ def here(
         yield item, made
 
 
-def failed(base: Record, failure: Failure) -> Result:
+def failed(base: Record, failure: Failure) -> ItemResult:
     """The result of an item that could not be explained."""
     kind = "" if isinstance(failure.error, VlxError) else f"{type(failure.error).__name__}: "
     reason = kind + (str(failure.error) or "no reason given")
-    return Result({**base, "status": "failed", "page": None, "error": reason})
+    return ItemResult({**base, "status": "failed", "page": None, "error": reason})
 
 
-def _done(base: Record, found: Explanation, stem: str, command: str) -> Result:
+def _done(base: Record, found: Explanation, stem: str, command: str) -> ItemResult:
     why = replace(found, provenance={**found.provenance, **({"command": command} if command else {})})
     try:
         with in_own_words("its page cannot be made", remedy="a bug of vlx if the explanation is its own: report it"):
@@ -66,4 +66,4 @@ def _done(base: Record, found: Explanation, stem: str, command: str) -> Result:
             record = {**base, "status": "done", "page": f"{stem}.html", "error": None, **records.of(why)}
     except VlxError as error:
         return failed(base, Failure(base["path"], error))
-    return Result(record, page, why)
+    return ItemResult(record, page, why)

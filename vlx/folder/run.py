@@ -11,12 +11,12 @@ from vlx.folder import gallery, manifest, names, records, results, sources
 from vlx.folder.inputs import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
-from vlx.folder.results import Result, Results
+from vlx.folder.results import ItemResult, Results
 from vlx.process import stoppable
 from vlx.report import table
 
 Explained = Callable[[Sequence[Item]], Results]
-Elsewhere = Callable[[Sequence[Item], Mapping[str, str], Callable[[Item], str]], Iterable[tuple[Item, Result]]]
+Elsewhere = Callable[[Sequence[Item], Mapping[str, str], Callable[[Item], str]], Iterable[tuple[Item, ItemResult]]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def is_done(held: Manifest, item: Item) -> bool:
     return True
 
 
-def _write(held: Manifest, stem: str, result: Result) -> None:
+def _write(held: Manifest, stem: str, result: ItemResult) -> None:
     """Write the page and the line; before a page goes a line with its name."""
     kept = ("key", "path", "digest")
     if result.page is not None:

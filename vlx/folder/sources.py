@@ -59,7 +59,7 @@ def picture(path: str) -> str | Picture:
     return path if data is None else from_bytes(data, path)
 
 
-class Pictures(Sequence[str | Picture]):
+class SourcePictures(Sequence[str | Picture]):
     """What `vlx.explain_many` takes, for paths in order; each is opened when it is asked for."""
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -72,10 +72,10 @@ class Pictures(Sequence[str | Picture]):
     def __getitem__(self, place: int) -> str | Picture: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Pictures": ...
+    def __getitem__(self, place: slice) -> "SourcePictures": ...
 
-    def __getitem__(self, place: int | slice) -> "str | Picture | Pictures":
-        return Pictures(self._paths[place]) if isinstance(place, slice) else picture(self._paths[place])
+    def __getitem__(self, place: int | slice) -> "str | Picture | SourcePictures":
+        return SourcePictures(self._paths[place]) if isinstance(place, slice) else picture(self._paths[place])
 
 
 def digest(path: str) -> str | None:

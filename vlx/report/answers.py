@@ -78,7 +78,7 @@ def left_out_top(why: Explanation) -> float:
 
 
 @dataclass(frozen=True)
-class Row:
+class AnswerRow:
     """One kind of picture, and the answer's chance on each of it; of a contrast its share of the two.
 
     Of a number ``numbers`` hold it, and ``chances`` where it lies between the least and the largest of all kinds.
@@ -100,7 +100,7 @@ class Row:
         return middle if len(known) == 1 else f"median {middle}"
 
 
-def rows(word: WordExplanation, instead_of: str | None = None) -> list[Row]:
+def rows(word: WordExplanation, instead_of: str | None = None) -> list[AnswerRow]:
     """The word's chance with its own picture and with others; empty when none was shown."""
     if not word.looks:
         return []
@@ -108,23 +108,23 @@ def rows(word: WordExplanation, instead_of: str | None = None) -> list[Row]:
         return _numbers(word)
     own = word.logprob if instead_of is None else wording.lead(word)
     others = [
-        Row(
+        AnswerRow(
             wording.look_name(look),
             tuple(wording.chance(p, instead_of) for p in look.logprobs),
             wording.look_said(look),
         )
         for look in word.looks
     ]
-    return [Row("the picture", (wording.chance(own, instead_of),)), *others]
+    return [AnswerRow("the picture", (wording.chance(own, instead_of),)), *others]
 
 
-def _numbers(word: WordExplanation) -> list[Row]:
+def _numbers(word: WordExplanation) -> list[AnswerRow]:
     """The number with its own picture and with others."""
     found: list[tuple[str, tuple[float, ...], str]] = [("the picture", (word.score,), "")]
     found += [(wording.look_name(look), look.logprobs, wording.look_said(look)) for look in word.looks]
     low, high = (pick(value for _, values, _ in found for value in values) for pick in (min, max))
     return [
-        Row(name, tuple((value - low) / ((high - low) or 1.0) for value in values), said, values)
+        AnswerRow(name, tuple((value - low) / ((high - low) or 1.0) for value in values), said, values)
         for name, values, said in found
     ]
 

@@ -37,7 +37,7 @@ LINE = 0.125  # inches
 HEADING = 0.21  # inches a line
 
 
-class Drawing(Figure):
+class FigureDrawing(Figure):
     """A figure that notebooks show although no pyplot knows of it."""
 
     def _repr_png_(self) -> bytes:
@@ -60,7 +60,7 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     heading = _heading(why, max(round(9.5 * wide), 30))
     room = HEADING * (heading.count("\n") + 1) + 0.05
     size = (wide, (PANEL * tall + 0.45 + under) * rows + 1.05 + room)
-    figure = Drawing(figsize=size, dpi=wished.dpi, facecolor="white")
+    figure = FigureDrawing(figsize=size, dpi=wished.dpi, facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

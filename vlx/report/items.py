@@ -9,7 +9,7 @@ from typing import Any
 from vlx.explanation.records import WordExplanation
 from vlx.language import is_content
 from vlx.report import answers, chances, sentences, strength, wording
-from vlx.report.reasons import Told, bound
+from vlx.report.reasons import ToldReason, bound
 
 VIEWS = ("for", "against", "signed", "occlusion", "guided")
 KINDS = {
@@ -21,7 +21,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Item:
+class PageItem:
     """One button: a word, an answer, a phrase or the whole text, with everything that is said about it.
 
     ``top`` is the end of the scale that all words share.
@@ -115,7 +115,7 @@ class Item:
         return sentences.owed_exactly(self.word)
 
     @property
-    def looks(self) -> list[answers.Row]:
+    def looks(self) -> list[answers.AnswerRow]:
         """Its chance on other pictures."""
         return answers.rows(self.word, self.instead_of)
 
@@ -168,9 +168,9 @@ class Item:
         ]
 
     @cached_property
-    def told(self) -> Told | None:
+    def told(self) -> ToldReason | None:
         """Why it was said, in concepts; None where that was not asked for."""
-        return Told.of(self.word, self.instead_of)
+        return ToldReason.of(self.word, self.instead_of)
 
     @property
     def alternatives(self) -> Iterator[dict[str, Any]]:
@@ -181,12 +181,12 @@ class Item:
             yield {"label": label, "share": wording.share(logprob), "width": width, "said": label == self.word.label}
 
 
-def first(items: Sequence[Item]) -> int:
+def first(items: Sequence[PageItem]) -> int:
     """The number of the word to begin with: one that says something, that the picture carries most."""
     return max(range(len(items)), key=lambda n: _weight(items[n]), default=0)
 
 
-def _weight(item: Item) -> tuple[bool, float]:
+def _weight(item: PageItem) -> tuple[bool, float]:
     strong = 1.0 if item.strength is None else item.strength
     owed = 1.0 if item.moved is None else max(item.moved, 0.0)
     seen = strength.share(item.word.seen) if item.moved is not None and item.word.seen is not None else owed

@@ -10,7 +10,7 @@ import numpy as np
 from vlx.explanation.records import Explanation, WordExplanation
 from vlx.pictures.placement import axes
 from vlx.report import answers, colour, maps, pictures, sentences, strength, wording
-from vlx.report.items import Item, first
+from vlx.report.items import PageItem, first
 
 GUIDED_SIDE = 400
 FEW = 2  # function words are folded where there are more
@@ -27,13 +27,13 @@ class Panel:
     why: Explanation
     number: int
     shows: int
-    words: list[Item]
-    others: list[Item]
-    more: list[Item]
+    words: list[PageItem]
+    others: list[PageItem]
+    more: list[PageItem]
     picture: str | None
     stills: dict[int, str]
-    hidden: list[tuple[Item, str]]
-    guided: list[tuple[Item, str]]
+    hidden: list[tuple[PageItem, str]]
+    guided: list[tuple[PageItem, str]]
     data: dict[str, Any]
 
     @classmethod
@@ -62,23 +62,23 @@ class Panel:
         return " ".join(part for part in (self.why.question, answers.title(self.why)) if part)
 
     @property
-    def shown(self) -> list[Item]:
+    def shown(self) -> list[PageItem]:
         """What shares the shared scale: the words, or the answer and its alternatives."""
         return [*self.words, *self.others]
 
     @cached_property
-    def told(self) -> list[Item]:
+    def told(self) -> list[PageItem]:
         """What has a place of its own under the picture: words that say something, or all where few do not."""
         return self.shown if len(self.folded) == 0 else [item for item in self.shown if item.content]
 
     @cached_property
-    def folded(self) -> list[Item]:
+    def folded(self) -> list[PageItem]:
         """The function words, where there are several."""
         rest = [item for item in self.shown if not item.content]
         return rest if FEW < len(rest) < len(self.shown) else []
 
     @cached_property
-    def first(self) -> Item | None:
+    def first(self) -> PageItem | None:
         """What is shown to begin with."""
         return self.words[self.data["first"]] if self.words else None
 
@@ -162,7 +162,7 @@ class Panel:
         record = {name: value for name, value in self.why.provenance.items() if name != "command"}
         return [(str(name).replace("_", " "), _said(value)) for name, value in record.items()]
 
-    def end(self, item: Item) -> str:
+    def end(self, item: PageItem) -> str:
         """What an item's own scale ends at."""
         return f"{wording.figure(_top(item.word, self.why))} {item.unit}"
 
@@ -172,34 +172,34 @@ class Panel:
         return "" if share is None else sentences.part(share)
 
 
-def _items(why: Explanation) -> list[Item]:
+def _items(why: Explanation) -> list[PageItem]:
     """All buttons in order: words, the other answers, phrases, the whole text."""
     top, noun = colour.scale(why), wording.noun(why)
     found = [("word", word, why.instead_of) for word in why.words]
     found += [("other", other.words[0], other.instead_of) for other in answers.beside(why)]
     found += [("phrase", phrase, None) for phrase in why.phrases if phrase.label != why.sentence.label]
     found += [("sentence", why.sentence, None)] if len(why.words) > 1 and noun == "word" else []
-    return [Item(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(found)]
+    return [PageItem(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(found)]
 
 
 def _top(word: WordExplanation, why: Explanation) -> float:
     return strength.top(word, why, "own")
 
 
-def _still(painter: maps.Painter, item: Item, why: Explanation) -> str:
+def _still(painter: maps.Painter, item: PageItem, why: Explanation) -> str:
     """What speaks for it; of a contrast both signs."""
     values = item.word.signed if why.instead_of is not None else np.maximum(item.word.signed, 0)
     return painter.still(values, _top(item.word, why), item.fade)
 
 
-def _hidden(painter: maps.Painter, items: Sequence[Item]) -> list[tuple[Item, str]]:
+def _hidden(painter: maps.Painter, items: Sequence[PageItem]) -> list[tuple[PageItem, str]]:
     """Stills of what occlusion found."""
     top = _falls_top(items)
     found = [(item, item.word.occlusion) for item in items]
     return [(item, painter.still(one.falls, top)) for item, one in found if one is not None]
 
 
-def _guided(items: Sequence[Item], why: Explanation) -> list[tuple[Item, str]]:
+def _guided(items: Sequence[PageItem], why: Explanation) -> list[tuple[PageItem, str]]:
     """Pictures of Guided Grad-CAM, where it is there."""
     there = [item for item in items if item.word.guided is not None]
     words = [item.word for item in there]
@@ -209,13 +209,13 @@ def _guided(items: Sequence[Item], why: Explanation) -> list[tuple[Item, str]]:
     return [(item, pictures.address(one)) for item, one in zip(there, drawn, strict=True)]
 
 
-def _falls_top(items: Sequence[Item]) -> float:
+def _falls_top(items: Sequence[PageItem]) -> float:
     """The end of occlusion's scale."""
     falls = [np.abs(item.word.occlusion.falls) for item in items if item.word.occlusion is not None]
     return max((wording.strongest(one) for one in falls), default=0.0)
 
 
-def _data(why: Explanation, items: Sequence[Item]) -> dict[str, Any]:
+def _data(why: Explanation, items: Sequence[PageItem]) -> dict[str, Any]:
     """Numbers only: what the script needs to paint."""
     return {
         "size": list(why.image.shape[:2]),
@@ -234,7 +234,7 @@ def _data(why: Explanation, items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def _numbers(item: Item) -> dict[str, Any]:
+def _numbers(item: PageItem) -> dict[str, Any]:
     word = item.word
     return {
         "signed": maps.grid(word.signed),

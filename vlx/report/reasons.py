@@ -26,7 +26,7 @@ UNNAMED = "unnamed units"
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class ReasonRow:
     """One line of the table: a reason, what reasons of its kind are not listed, or what has no name.
 
     ``portion`` is of the evidence for (or against) the word, ``share`` of the heat map; both sum to 1 over all rows.
@@ -156,14 +156,14 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class ToldReason:
     """Why a word was said, ready to be shown."""
 
     because: Because
     signed: Array
 
     @classmethod
-    def of(cls, word: WordExplanation, instead_of: str | None = None) -> "Told | None":
+    def of(cls, word: WordExplanation, instead_of: str | None = None) -> "ToldReason | None":
         """None for a word without a because."""
         because = of_word(word, instead_of)
         return None if because is None else cls(because, word.signed)
@@ -223,19 +223,19 @@ class Told:
         )
 
     @cached_property
-    def groups(self) -> list[tuple[str, str, list[Row]]]:
+    def groups(self) -> list[tuple[str, str, list[ReasonRow]]]:
         """Heading, what portions are of, and rows, by kind; what has no name last."""
         numbers = iter(range(len(self.because.reasons) + 1))
         found = [(*HEADS[kind], list(self._rows(kind, numbers))) for kind in HEADS]
         rest = None
         if not self.because.shares_of:
             rest = self.signed - np.sum([one.map for one in self.because.reasons], axis=0, dtype=np.float64)
-        unnamed = Row(UNNAMED, "because", 1 - self.because.coverage, self.because.unnamed, map=rest)
+        unnamed = ReasonRow(UNNAMED, "because", 1 - self.because.coverage, self.because.unnamed, map=rest)
         found.append(("no name", "share of all evidence for it", [_numbered(unnamed, numbers)]))
         return [group for group in found if group[2]]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ReasonRow]:
         """All rows in order."""
         return [row for _, _, rows in self.groups for row in rows]
 
@@ -254,19 +254,19 @@ class Told:
         """For the script: each row's map as `maps.grid`."""
         return [maps.grid(row.map, "i1") for row in self.rows if row.number is not None and row.map is not None]
 
-    def _rows(self, kind: Kind, numbers: Iterator[int]) -> Iterator[Row]:
+    def _rows(self, kind: Kind, numbers: Iterator[int]) -> Iterator[ReasonRow]:
         reasons = self.because.of(kind)
         listed, left = reasons[: SHOWN[kind]], reasons[SHOWN[kind] :]
         for one in listed:
             own, tested = None if self.because.shares_of else one.map, self.because.check is not None
-            yield _numbered(Row(one.concept, kind, one.portion, one.share, one, own, tested=tested), numbers)
+            yield _numbered(ReasonRow(one.concept, kind, one.portion, one.share, one, own, tested=tested), numbers)
         if left:
             more = f"{len(left)} more concept{'s' * (len(left) > 1)}"
             rest = None
             if not self.because.shares_of:
                 rest = np.asarray(np.sum([one.map for one in left], axis=0, dtype=np.float64))
             portion, share = sum(one.portion for one in left), sum(one.share for one in left)
-            yield _numbered(Row(more, kind, portion, share, map=rest), numbers)
+            yield _numbered(ReasonRow(more, kind, portion, share, map=rest), numbers)
 
 
 def of_word(word: WordExplanation, instead_of: str | None = None) -> Because | None:
@@ -317,7 +317,7 @@ def _brief(reasons: Iterable[Reason]) -> str:
     return ", ".join(f"{one.concept} {percent(one.portion, 0)}{sign}" for one, sign in signed)
 
 
-def _numbered(row: Row, numbers: Iterator[int]) -> Row:
+def _numbered(row: ReasonRow, numbers: Iterator[int]) -> ReasonRow:
     """The row with its place among the maps, where it has anything to show; silent units have not."""
     there = row.kind != "absence" and row.map is not None and bool(np.nan_to_num(row.map).any())
     return replace(row, number=next(numbers)) if there else row

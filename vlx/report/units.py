@@ -105,7 +105,7 @@ def draw(name: UnitName, seen: Sequence[Seen], names: NeuronNames) -> Figure:
     rows = -(-len(seen) // columns) or 1
     tall = max((one.image.shape[0] / one.image.shape[1] for one in seen), default=1.0)
     size = (max(PANEL * columns, 4.8), (PANEL * min(tall, 2.5) + 0.25) * rows + 0.6)
-    drawing = figure.Drawing(figsize=size, dpi=options.DPI, layout="constrained", facecolor="white")
+    drawing = figure.FigureDrawing(figsize=size, dpi=options.DPI, layout="constrained", facecolor="white")
     axes = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -26,7 +26,7 @@ LONGEST = 12  # words in the longest caption of this world
 MOST = 16  # questions about one scene
 
 
-class Asked(NamedTuple):
+class AskedScene(NamedTuple):
     """A question without its masks."""
 
     text: str
@@ -45,7 +45,7 @@ class Corpus:
 
     pictures: NDArray[np.uint8]
     captions: tuple[str, ...]
-    questions: tuple[tuple[Asked, ...], ...]
+    questions: tuple[tuple[AskedScene, ...], ...]
     grounds: NDArray[np.uint8]
     focus: NDArray[np.uint8]
 
@@ -60,7 +60,7 @@ def corpus(first: int, count: int, cache: Path | None = None, size: int = 128) -
         cache.mkdir(parents=True, exist_ok=True)
         _write(_drawn(first, count, size), cache, stem)
     told = json_files.read(texts)
-    questions = tuple(tuple(Asked(*one) for one in about) for about in told["questions"])
+    questions = tuple(tuple(AskedScene(*one) for one in about) for about in told["questions"])
     arrays = (np.load(cache / f"{stem}-{name}.npy") for name in ("pictures", "grounds", "focus"))
     pictures, grounds, focus = arrays
     return Corpus(pictures, tuple(told["captions"]), questions, grounds, focus)
@@ -101,7 +101,7 @@ def _draw_batch(job: tuple[int, int, int]) -> Corpus:
     return Corpus(
         np.stack([np.asarray(scene.image) for scene in scenes]),
         tuple(scene.caption for scene in scenes),
-        tuple(tuple(Asked(asked.text, asked.answer, asked.kind) for asked in scene.questions) for scene in scenes),
+        tuple(tuple(AskedScene(asked.text, asked.answer, asked.kind) for asked in scene.questions) for scene in scenes),
         np.stack([_grounds(scene) for scene in scenes]),
         np.stack([_focus(scene.questions) for scene in scenes]),
     )

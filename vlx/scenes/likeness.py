@@ -28,7 +28,7 @@ Table = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Likeness:
+class SceneLikeness:
     """How much of a picture is as in a drawn scene.
 
     ``ground``: the share of pixels in the colours of the likeliest place's sky (upper half) and ground (lower half);
@@ -57,7 +57,7 @@ class Likeness:
         return True if 0.7 <= self.ground <= 0.96 and self.known >= 0.86 and smooth and both else None
 
 
-def likeness(picture: Image.Image) -> Likeness:
+def likeness(picture: Image.Image) -> SceneLikeness:
     """What a picture has of a drawn scene; its size and shape do not matter.
 
     >>> likeness(draw(10_000_000).image).drawn
@@ -69,7 +69,7 @@ def likeness(picture: Image.Image) -> Likeness:
     ground = max(grounds, key=lambda one: float(one.mean()))
     changes = np.abs(np.diff(pixels.mean(2), axis=1))
     first, last = (np.median(pixels[rows], (0, 1)) for rows in (slice(EDGE), slice(-EDGE, None)))
-    return Likeness(
+    return SceneLikeness(
         ground=float(ground.mean()),
         known=float((ground | _objects()[boxes]).mean()),
         top=float(ground[:EDGE].mean()),
