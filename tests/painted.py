@@ -163,8 +163,8 @@ class Painted:
         self.labels = WORDS if kind == "captioning" else ANSWERS
         self.asked: list[str] = []
 
-    def weights(self, tokens: tuple[int, ...]) -> Array:
-        """W [V, 3] under a text: of an answer it hangs on the question."""
+    def weights(self, tokens: tuple[int, ...], step: int = 0) -> Array:
+        """W [V, 3] under a text, here the same at each step: of an answer it hangs on the question."""
         if self.kind == "captioning":
             return np.array([WEIGHTS.get(word, (0.0, 0.0, 0.0)) for word in WORDS])
         return answers(self.asked[tokens[0]])
@@ -182,13 +182,14 @@ class Painted:
         A = torch.nn.functional.avg_pool2d(inputs, CELL)
         return Features({"cells": A}, "cells", Grid.half_pixel(CELLS, (HIGH, SIDE)))
 
-    def logits(self, A: Tensor, tokens: tuple[int, ...]) -> Tensor:
+    def logits(self, A: Tensor, tokens: tuple[int, ...], step: int = 0) -> Tensor:
         """Of one picture's A [3, 4, 8]: [V]."""
-        return torch.from_numpy(self.weights(tokens)) @ A.mean((1, 2))
+        return torch.from_numpy(self.weights(tokens, step)) @ A.mean((1, 2))
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         reads = Reads.of(targets)
-        return reads.combine(torch.stack([self.logits(A[targets[n].row], targets[n].tokens) for n, _ in reads.pairs]))
+        rows = [self.logits(A[targets[n].row], targets[n].tokens, step) for n, step in reads.pairs]
+        return reads.combine(torch.stack(rows))
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         return [self._one(A, query) for A, query in zip(features.A, queries, strict=True)]
@@ -199,22 +200,19 @@ class Painted:
             if query.question not in self.asked:
                 self.asked.append(query.question)
             tokens: tuple[int, ...] = (self.asked.index(query.question),)
+            likeliest = int(self.logits(A, tokens).argmax())
+            said = (likeliest,) if query.answer is None else (ANSWERS.index(query.answer),)
         else:
             assert query.caption is not None
-            tokens = tuple(WORDS.index(word) for word in query.caption.split())
-        logprobs = self.logits(A, tokens).log_softmax(0).tolist()
-        others = tuple(
-            Alternative(self.labels[token], token, logprobs[token])
-            for token in sorted(range(len(logprobs)), key=lambda token: -logprobs[token])
-        )
-        said = list(tokens) if self.kind == "captioning" else [others[0].token]
-        if query.answer is not None:
-            said = [ANSWERS.index(query.answer)]
-        told = others if self.rivals else ()
-        words = tuple(
-            Word(self.labels[token], (Term(step, token),), logprobs[token], told) for step, token in enumerate(said)
-        )
+            said = tokens = tuple(self.labels.index(word) for word in query.caption.split())
+        words = tuple(self._word(token, step, self.logits(A, tokens, step)) for step, token in enumerate(said))
         return Prediction(" ".join(word.label for word in words), words, tokens)
+
+    def _word(self, token: int, step: int, logits: Tensor) -> Word:
+        logprobs = logits.log_softmax(0).tolist()
+        order = sorted(range(len(logprobs)), key=lambda other: -logprobs[other]) if self.rivals else []
+        others = tuple(Alternative(self.labels[other], other, logprobs[other]) for other in order)
+        return Word(self.labels[token], (Term(step, token),), logprobs[token], others)
 
 
 def answers(question: str) -> Array:

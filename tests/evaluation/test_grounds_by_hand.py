@@ -47,7 +47,7 @@ class Regions(Painted):
             parts.append(colours * inside)
         return Features({"cells": torch.cat(parts, 1)}, "cells", Grid.half_pixel(CELLS, (HIGH, SIDE)))
 
-    def weights(self, tokens: tuple[int, ...]) -> Array:
+    def weights(self, tokens: tuple[int, ...], step: int = 0) -> Array:
         """W [V, 24]: what a word has for a colour, more of it in some regions."""
         if self.kind == "captioning":
             colours = np.array([WEIGHTS.get(word, (0.0, 0.0, 0.0)) for word in WORDS])
