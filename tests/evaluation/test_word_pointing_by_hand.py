@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
+from vlx.data.outlines import Outlined, OutlinedData
 from vlx.evaluation.result import Result
 from vlx.evaluation.word_pointing import word_pointing
-from vlx.photos.objects import Outlined, OutlinedData
 from vlx.protocol.targets import Prediction, Query
 from vlx.tasks.captioning import CnnLstmCaptioner
 
