@@ -201,7 +201,7 @@ class Painted:
                 self.asked.append(query.question)
             tokens: tuple[int, ...] = (self.asked.index(query.question),)
             likeliest = int(self.logits(A, tokens).argmax())
-            said = (likeliest,) if query.answer is None else (ANSWERS.index(query.answer),)
+            said: tuple[int, ...] = (likeliest if query.answer is None else ANSWERS.index(query.answer),)
         else:
             assert query.caption is not None
             said = tokens = tuple(self.labels.index(word) for word in query.caption.split())
