@@ -103,7 +103,7 @@ class Meeting(Patchy):
 
     def _answered(self, features: Features, row: int, query: Query) -> Prediction:
         tokens = tuple(len(word) % START for word in (query.question or "").split())
-        logprobs = self.read(Meeting.mixed(self, features, [(row, tokens)]).A[0]).log_softmax(0)
+        logprobs = self.read(Meeting.meet(self, features, [(row, tokens)]).A[0]).log_softmax(0)
         best = logprobs.argsort(descending=True).tolist()
         others = tuple(Alternative(WORDS[n], n, float(logprobs[n])) for n in best[:3])
         word = Word(WORDS[best[0]], (Term(0, best[0]),), float(logprobs[best[0]]), others)
@@ -113,7 +113,7 @@ class Meeting(Patchy):
         """Mixed A [12, 3, 4] → logits [words]."""
         return A.tanh().mean((1, 2)) @ self.out
 
-    def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
+    def meet(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
         rows = [features.A[row] + self.words[list(tokens)].mean(0)[:, None, None] for row, tokens in texts]
         return Features({"mixed": torch.stack(rows)}, "mixed", features.grid)
 

@@ -12,7 +12,7 @@ from vlx.data.example import ConceptData
 from vlx.errors import InputError, ModelError
 from vlx.pictures.placement import Grid
 from vlx.pictures.receptive_fields import Tracer
-from vlx.protocol.powers import Identified, Sees
+from vlx.protocol.powers import powers_of
 from vlx.protocol.task import Task
 
 Maps = dict[str, tuple[Tensor, Grid]]
@@ -63,7 +63,8 @@ class Layers:
         size = (placed.shape[-2], placed.shape[-1])
         key, tracer = (name, size), self._tracers[name]
         if key not in self._grids:
-            see = self.task.see if isinstance(self.task, Sees) else self.task.features
+            sees = powers_of(self.task).sees
+            see = self.task.features if sees is None else sees.see
             generator = torch.Generator().manual_seed(0)
             picture = torch.rand(1, *placed.shape[1:], generator=generator).to(placed)
             with torch.no_grad():
@@ -86,10 +87,11 @@ def _hooked(modules: Mapping[str, nn.Module], kept: dict[str, list[Any]]) -> Ite
 
 def settings(task: Task, data: ConceptData, layers: Mapping[str, nn.Module] | None) -> dict[str, Any]:
     """What makes every dissection what it is: by which vlx, of which weights and layers, with which pictures."""
+    identified = powers_of(task).identified
     return {
         "source": f"vlx {__version__} dissect",
         "model": task.name,
-        "model_hash": task.digest() if isinstance(task, Identified) else "",
+        "model_hash": "" if identified is None else identified.digest(),
         "layers": sorted(layers or {}),
         "dataset": data.name,
         "dataset_hash": data.digest(),

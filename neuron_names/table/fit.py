@@ -7,7 +7,7 @@ from torch import nn
 
 from vlx.errors import InputError
 from vlx.neuron_names.table.names import NeuronNames
-from vlx.protocol.powers import Identified
+from vlx.protocol.powers import powers_of
 from vlx.protocol.task import Task
 
 WRAPPERS = ("module", "_orig_mod", "model", "base_model")  # what wrappers put before a layer's name
@@ -27,7 +27,8 @@ def require_fit(table: NeuronNames, task: Task, layer: str, units: int) -> tuple
             f"the table of names ({of}) has {len(table)} units, layer {layer!r} of {task.name} has {units}; dissect "
             f"this model: vlx dissect {task.name} DATASET -o TABLE.h5"
         )
-    theirs, hashed = str(about.get("layer") or ""), bool(about.get("model_hash")) and isinstance(task, Identified)
+    identified = powers_of(task).identified
+    theirs, hashed = str(about.get("layer") or ""), bool(about.get("model_hash")) and identified is not None
     agree = _same(theirs, layer) if theirs else None
     if agree is False and not hashed and not _is_other(theirs, layer, module_names(task)):
         agree = None
@@ -36,7 +37,7 @@ def require_fit(table: NeuronNames, task: Task, layer: str, units: int) -> tuple
             f"the table of names is for layer {theirs!r}; {task.name} is explained at {layer!r}: "
             f"vlx dissect {task.name} DATASET -o TABLE.h5"
         )
-    if isinstance(task, Identified) and hashed and about["model_hash"] != task.digest():
+    if identified is not None and hashed and about["model_hash"] != identified.digest():
         raise InputError(
             f"the table of names was made for other weights ({of}); names are valid for one network only: "
             f"vlx dissect {task.name} DATASET -o TABLE.h5"

@@ -17,7 +17,7 @@ from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.neuron_names.table.fit import require_fit
 from vlx.neuron_names.table.names import DETECTOR, NeuronNames
-from vlx.protocol.powers import Worded
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Query, Target, Term
 from vlx.protocol.task import Features, Task
 
@@ -141,8 +141,9 @@ def witness(
 def _sayable(table: NeuronNames, task: Task, features: Features, question: str | None, iou: float) -> dict[str, int]:
     """Names → the tokens by which the model says them; of answers and classes by forcing each."""
     names = sorted({name.concept for name in table if table.counts(name, iou)})
-    if question is None and isinstance(task, Worded):
-        places = {word: token for token, word in reversed(list(enumerate(task.vocabulary)))}
+    words = powers_of(task).vocabulary
+    if question is None and words is not None:
+        places = {word: token for token, word in reversed(list(enumerate(words)))}
         return {name: places[name] for name in names if name in places}
     found = {}
     for name in names:

@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 from vlx.errors import InputError
 from vlx.neuron_names.formats import load
 from vlx.neuron_names.table import NeuronNames
-from vlx.protocol.powers import Identified
+from vlx.protocol.powers import powers_of
 from vlx.protocol.task import Task
 
 
@@ -26,9 +26,9 @@ def shipped(task: Task) -> NeuronNames:
 
 
 def _of(task: Task) -> NeuronNames | None:
-    if not isinstance(task, Identified):
+    if (identified := powers_of(task).identified) is None:
         return None
-    digest = task.digest()
+    digest = identified.digest()
     return next((table for table in _all() if table.about["model_hash"] == digest), None)
 
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
 from vlx.protocol.powers import Attention, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
@@ -48,7 +49,8 @@ class ViltVqa(TransformerTask):
     """A ``ViltForQuestionAnswering``, split behind the last block but one: after the last, only one token is read.
 
     `features` are the patches' embeddings, which know nothing of the question, in raster order (ViLT itself shuffles
-    them in every run); `mixed` are those that have met it, [R, D, h, w].
+    them in every run); `meet` gives those that have met it, [R, D, h, w], and
+    `scores` are taken at them alone.
     """
 
     kind = "vqa"
@@ -90,7 +92,7 @@ class ViltVqa(TransformerTask):
         """Pictures → the patches' embeddings; see `vlx.protocol.powers.Shallow`."""
         return self.features(inputs).A
 
-    def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
+    def meet(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
         """Features of B pictures and R pairs (row, question) → those that have met the question, [R, D, h, w].
 
         ``rest``: the tokens that are no cells, what of the text is no padding, and the picture's embeddings.
@@ -119,15 +121,16 @@ class ViltVqa(TransformerTask):
         ]
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
-        """`mixed` features A [M, D, h, w] and N targets → [N]: the last block and the head, differentiable in A.
+        """A [M, D, h, w] and rest as `meet` gives them, and N targets → [N]: the last block and the head.
 
-        Features that have not met a text meet those of the targets.
+        Raises ModelError for features that have met no text.
         """
+        if not isinstance(rest, dict) or "mask" not in rest:
+            raise ModelError(
+                f"{self.name}: scores are taken at features that have met the question; ask for them by "
+                "vlx.protocol.meet(task, features, targets)"
+            )
         reads = Reads.of(targets)
-        if "mask" not in rest:
-            runs = Runs.make([(target.row, target.tokens) for target in targets], A.device)
-            logits = exact(self._run(runs, runs.take(_tokens(A, rest["others"]))).logits)
-            return reads.combine(logits[[runs.of[n] for n, _ in reads.pairs]])
         others, mask = (rest[name].expand(len(A), *rest[name].shape[1:]) for name in ("others", "mask"))
         logits = exact(self._tail(A, others, mask).logits)
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])

@@ -13,7 +13,7 @@ from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.methods.pixels import RULES, guided_gradcam, pixel_gradients
 from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Sees
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Query, Target, sentence_target, word_target
 from vlx.tasks.classification import Classifier
 from vlx.tasks.vqa import CnnLstmVqa
@@ -119,7 +119,7 @@ class Times(nn.Module):
 
 def test_the_adapters_see_what_they_say_they_see() -> None:
     for task in (captioner(), classifier(torch.float32)):
-        assert isinstance(task, Sees)
+        assert powers_of(task).sees
         inputs, features, _, _ = asked(task, torch.float32)
         A = task.see(inputs.clone().requires_grad_().clone())
         assert torch.equal(A, features.A)

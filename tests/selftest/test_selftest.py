@@ -217,8 +217,8 @@ class Lukewarm(Meeting):
 class OneText(Meeting):
     """Every row meets the first text."""
 
-    def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
-        return super().mixed(features, [(row, texts[0][1]) for row, _ in texts])
+    def meet(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
+        return super().meet(features, [(row, texts[0][1]) for row, _ in texts])
 
 
 def attending(change: Callable[[Attention], Attention]) -> Patchy:
@@ -240,7 +240,7 @@ def attending(change: Callable[[Attention], Attention]) -> Patchy:
         (Shuffling(), ["repeatable", "A in company", *PROBES], "in a random order"),
         (Cold(), ["repeatable", "A in company", "scores in company"], "a hook works only the first time"),
         (Lukewarm(), ["split"], "does not run what comes after A"),
-        (OneText(), ["mixed", "scores in company"], "`mixed` confuses rows"),
+        (OneText(), ["mixed", "scores in company"], "`meet` confuses rows"),
         (attending(lambda seen: replace(seen, scores=seen.scores + 1)), ["attention"], "not that of the scores"),
         (attending(lambda seen: replace(seen, layers=(seen.layers[0] * 2,))), ["attention"], "not probabilities"),
         (attending(lambda seen: replace(seen, layers=(seen.layers[0].detach(),))), ["attention"], "eager attention"),

@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 
 from tests.hf import Tiny
 from vlx.methods import engine
+from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target, Term
 from vlx.tasks.captioning import blip, git, vision_encoder_decoder
 from vlx.tasks.huggingface.texts import packed
@@ -61,7 +62,7 @@ def test_scores_features_and_gradients_are_the_references(tiny_models: Tiny, ref
     task = make(model, processor, tokenizer, name=name)
     seen = task.features(inputs["pixel_values"])
     asked = target(reference, name, inputs, (1, 2, -1))
-    at = task.mixed(seen, [(0, asked.tokens)]) if name == "vilt" else seen
+    at, _ = meet(task, seen, [asked])
     values, gradient = engine.gradients(task, at.A, [asked], at.rest)
 
     with reference.recording(name, model) as kept:

@@ -30,6 +30,7 @@ from tests.hf import (
     rolled_out,
 )
 from vlx.methods import attention, cams, engine
+from vlx.protocol.powers import meet
 from vlx.protocol.targets import Query, Target, TargetKind, Term
 from vlx.protocol.task import Features
 from vlx.tasks.huggingface.texts import packed
@@ -59,7 +60,7 @@ def said(task: Any, question: str, text: str, kind: Any = "logprob", row: int = 
 
 def met(task: Any, seen: Features, target: Target) -> Features:
     """The features at which a model is explained."""
-    return task.mixed(seen, [(0, target.tokens)]) if hasattr(task, "mixed") else seen
+    return meet(task, seen, [target])[0]
 
 
 def one(task: Any, family: str) -> Target:
@@ -248,7 +249,7 @@ def test_attention_in_a_batch_is_that_of_each_alone(tiny_models: Tiny, family: s
     ]
     method = attention.ATTENTION_METHODS[task.defaults.method]
     if family == "vilt":
-        at = task.mixed(seen, [(0, target.tokens) for target in targets])
+        at = task.meet(seen, [(0, target.tokens) for target in targets])
         rows = [Target(n, "", target.terms, "logit", target.tokens) for n, target in enumerate(targets)]
     else:
         at, rows = seen, targets

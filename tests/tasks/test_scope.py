@@ -20,7 +20,7 @@ from tests.fakes import TinyCnn, captioner, picture
 from tools import kinds as tool
 from vlx import Explanation, scenes
 from vlx.errors import ModelError
-from vlx.protocol.powers import Scoped
+from vlx.protocol.powers import powers_of
 from vlx.report import figure, text
 from vlx.scenes.likeness import likeness
 from vlx.tasks.photos import scope
@@ -238,7 +238,7 @@ def test_an_explanation_tells_of_its_own_picture() -> None:
     assert alone[0] != alone[1]
     assert [why.scope for why in vlx.explain_many(task, [picture(0), picture(1)])] == alone
     assert all(told_.startswith(TOLD) for (told_,) in alone)
-    assert isinstance(task, Scoped)
+    assert powers_of(task).scoped
     assert vlx.explain(captioner("attention"), picture(0)).scope == ()
 
 

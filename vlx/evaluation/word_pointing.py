@@ -27,7 +27,7 @@ from vlx.evaluation.resampling import over_pictures
 from vlx.evaluation.result import Figure, Result
 from vlx.pictures.placement import Placement
 from vlx.pictures.receptive_fields import measure_frame
-from vlx.protocol.powers import Worded
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target
 from vlx.protocol.task import Features, Task
 from vlx.tasks.captioning import CnnLstmCaptioner
@@ -88,7 +88,8 @@ class _Words:
     """The words of captions that a task knows, and how many it does not."""
 
     def __init__(self, task: Task, data: OutlinedData) -> None:
-        self._known = {word.lower() for word in task.vocabulary} if isinstance(task, Worded) else None
+        words = powers_of(task).vocabulary
+        self._known = None if words is None else {word.lower() for word in words}
         self.lost: dict[str, int] = defaultdict(int)
         self.count = 0
         texts = [words_of(caption) for row in data.rows for caption in row.captions]

@@ -16,7 +16,7 @@ from vlx.methods import engine
 from vlx.methods.cams import METHODS, importance_weights
 from vlx.methods.engine import BUDGET, Attribution
 from vlx.methods.method import Method, Site
-from vlx.protocol.powers import Attends, Attention
+from vlx.protocol.powers import Attends, Attention, powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
@@ -101,25 +101,29 @@ def attribute(
     Targets are taken in chunks whose gradients of the attention probabilities fit ``budget`` bytes. Raises InputError
     for a task without attention from text to picture, ModelError for a score that is NaN or infinite.
     """
-    if not isinstance(task, Attends):
+    if (attends := powers_of(task).attends) is None:
         raise InputError(f"{task.name} shows no attention, which {weighting.name} needs; take gradcam or hirescam")
     parts, first, size = [], 0, 1
     while first < len(targets):
         chunk = tuple(targets[first : first + size])
-        found, cost = _attributed(task, A, chunk, weighting, rest)
+        found, cost = _attributed(task, attends, A, chunk, weighting, rest)
         parts.append(found)
         first, size = first + size, max(budget // cost, 1)
     return engine.together(parts)
 
 
 def _attributed(
-    task: Task, A: Tensor, targets: tuple[Target, ...], weighting: AttentionWeighting, rest: object
+    task: Task,
+    attends: Attends,
+    A: Tensor,
+    targets: tuple[Target, ...],
+    weighting: AttentionWeighting,
+    rest: object,
 ) -> tuple[Attribution, int]:
     """The attribution of a few targets, and the bytes of the gradients that one of them takes."""
-    assert isinstance(task, Attends)
     with engine.differentiable():
         leaf = A.detach().clone().requires_grad_()
-        seen = task.attend(leaf, targets, rest)
+        seen = attends.attend(leaf, targets, rest)
         if weighting.rolled and seen.layers[0].shape[2] != seen.layers[0].shape[3]:
             raise InputError(
                 f"{weighting.name} needs attention among all tokens; {task.name} has cross-attention: gradattention"
@@ -177,4 +181,4 @@ def _at_site(weighting: AttentionWeighting, task: Task, site: Site, targets: Seq
 
 def _suits(weighting: AttentionWeighting, task: Task) -> bool:
     """Roll-out needs attention among all tokens, which a task says by its default."""
-    return isinstance(task, Attends) and (not weighting.rolled or task.defaults.method == weighting.name)
+    return powers_of(task).attends is not None and (not weighting.rolled or task.defaults.method == weighting.name)

@@ -17,7 +17,7 @@ from vlx.errors import ModelError, VlxError
 from vlx.methods.cams import Weighting, importance_weights, opposed
 from vlx.protocol.nested import nested, tensors
 from vlx.protocol.no_grad import nothing_comes_through, regardless
-from vlx.protocol.powers import Mixes, Restarts
+from vlx.protocol.powers import Restarts, meet, powers_of
 from vlx.protocol.targets import GradientWay, Target
 from vlx.protocol.task import Features, Task
 
@@ -154,22 +154,9 @@ def scores(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None) -
 
 
 def ask(task: Task, features: Features, targets: Sequence[Target]) -> Tensor:
-    """Scores [N] without gradients from features as `Task.features` gives them, mixed with the text where need be."""
-    seen, own = met(task, features, targets)
+    """Scores [N] without gradients from features as `Task.features` gives them, which `meet` the text first."""
+    seen, own = meet(task, features, targets)
     return scores(task, seen.A, own, seen.rest)
-
-
-def met(task: Task, features: Features, targets: Sequence[Target]) -> tuple[Features, list[Target]]:
-    """Features at which targets are explained, and the targets with their rows there: of a task that `Mixes` those that
-    have met the targets' texts, of any other as they are.
-    """
-    if not isinstance(task, Mixes):
-        return features, list(targets)
-    texts = list(dict.fromkeys((target.row, target.tokens) for target in targets))
-    number = {text: row for row, text in enumerate(texts)}
-    with torch.no_grad():
-        mixed = task.mixed(features, texts)
-    return mixed, [replace(target, row=number[target.row, target.tokens]) for target in targets]
 
 
 def chunks(A: Tensor, targets: Sequence[Target], budget: int = BUDGET) -> Iterator[tuple[Target, ...]]:
@@ -210,8 +197,8 @@ def _repeated(tensor: Tensor, order: list[int]) -> Tensor:
 def _by_rows(task: Task, A: Tensor, targets: tuple[Target, ...], rest: Any) -> tuple[Tensor, Tensor]:
     order = [target.row for target in targets]
     own = tuple(replace(target, row=n) for n, target in enumerate(targets))
-    if isinstance(task, Restarts):
-        return _by_restarts(task, A, targets, own, rest)
+    if (restarts := powers_of(task).restarts) is not None:
+        return _by_restarts(restarts, A, targets, own, rest)
     rows = A[order].requires_grad_()
     values = task.scores(rows, own, nested(lambda tensor: _repeated(tensor, order), rest))
     return values, pull([values.sum()], [rows])[0]

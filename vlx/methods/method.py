@@ -13,6 +13,7 @@ from vlx.methods.cams import Weighting
 from vlx.methods.engine import Attribution
 from vlx.pictures.placement import Grid
 from vlx.protocol.nested import nested
+from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
@@ -48,7 +49,7 @@ class Site:
 
         Of a single-stream model the features meet the targets' texts first, which gives the targets other rows.
         """
-        there, own = engine.met(task, features, targets)
+        there, own = meet(task, features, targets)
         pictures = dict(zip((target.row for target in own), (target.row for target in targets), strict=True))
         return cls(there, inputs, filling, tuple(pictures.get(row, 0) for row in range(len(there.A)))), own
 

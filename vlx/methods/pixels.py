@@ -28,7 +28,7 @@ from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.methods.relu_rules import RULES, Rule, choose_rule, ruled
 from vlx.pictures.placement import Frame, Grid, Placement, triangles
-from vlx.protocol.powers import Sees
+from vlx.protocol.powers import Sees, powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
@@ -67,7 +67,7 @@ def top_gradients(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = 
     `vlx.methods.engine.gradients` gives it. Raises InputError for an unknown rule, ModelError for what is not finite.
     """
     chosen = choose_rule(rule)
-    if chosen == "gradient" or not getattr(task, "head_is_vision", False):
+    if chosen == "gradient" or not powers_of(task).head_is_vision:
         return engine.gradients(task, A, targets, rest)[1]
     with engine.differentiable():
         leaf = (A.clone() if A.is_inference() else A.detach().clone()).requires_grad_()
@@ -170,8 +170,8 @@ def shown(maps: Any, scale: float | None = None) -> NDArray[np.uint8]:
 
 def _seeing(vision: Any) -> Callable[[Tensor], Tensor]:
     """The function from pictures to A with a graph."""
-    if isinstance(vision, Sees):
-        return vision.see
+    if (sees := powers_of(vision).sees) is not None:
+        return sees.see
     if not callable(vision):
         name = getattr(vision, "name", None) or repr(vision)
         raise ModelError(

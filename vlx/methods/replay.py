@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx.protocol.nested import joined, nested
-from vlx.protocol.powers import Restarts
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Target, Term
 from vlx.protocol.task import Features, Task
 
@@ -135,12 +135,12 @@ def _scores(task: Task, cut: Sequence[tuple[Changed, slice]], targets: Sequence[
     """Scores [N] of targets at the maps of some rows; what a task makes of A first is made a few rows at a time, while
     they are in the processor's cache.
     """
-    if not isinstance(task, Restarts):
+    if (restarts := powers_of(task).restarts) is None:
         made = [one.edit(rows) for one, rows in cut]
         rest = [_repeated(one.features.rest, len(own)) for (one, _), own in zip(cut, made, strict=True)]
         return task.scores(joined(made), targets, joined(rest))
-    parts = [task.begin(one.edit(rows), _repeated(one.features.rest, _length(rows))) for one, rows in _few(cut)]
-    return task.scores_from(joined(parts), targets)
+    parts = [restarts.begin(one.edit(rows), _repeated(one.features.rest, _length(rows))) for one, rows in _few(cut)]
+    return restarts.scores_from(joined(parts), targets)
 
 
 def _few(cut: Sequence[tuple[Changed, slice]]) -> Iterator[tuple[Changed, slice]]:

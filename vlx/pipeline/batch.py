@@ -33,8 +33,8 @@ from vlx.probes.zero_maps import tried
 from vlx.protocol.identity import Kept, Latest
 from vlx.protocol.nested import joined, nested
 from vlx.protocol.outputs import settled
-from vlx.protocol.powers import Hears, Mixes, Scoped
-from vlx.protocol.targets import Prediction, Target, TargetKind
+from vlx.protocol.powers import meet, powers_of
+from vlx.protocol.targets import Prediction, Target, TargetKind, sentence_target
 from vlx.protocol.task import Features, Task
 
 T = TypeVar("T")
@@ -128,13 +128,14 @@ def rows(features: Features, numbers: list[int]) -> Features:
 
 
 def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Begun:
-    features = _mixed(task, seen, prediction)
+    features, _ = meet(task, seen, [sentence_target(prediction, 0)])
     prediction = contrasted(task, features, prediction, options.contrast)
     placement = Placement(options.method.grid(_site(task, features, one, options)), one.frame)
     kind = _kind(prediction, options)
     provenance = _provenance(task, features, one, options, prediction, kind)
     asked = questions(task, prediction, kind)
-    scope = task.scope(seen, one.picture.image, prediction.text) if isinstance(task, Scoped) else ()
+    scoped = powers_of(task).scoped
+    scope = () if scoped is None else scoped.scope(seen, one.picture.image, prediction.text)
     return Begun(one, seen, features, prediction, options, placement, asked, provenance, scope)
 
 
@@ -158,7 +159,7 @@ def _finished(task: Task, one: Begun, known: Known | None) -> Explanation:
     found = probed(known.context, known.found)
     why = assemble.explanation(*told, one.asked, found, one.placement, one.provenance)
     why = replace(why, scope=one.scope, others=tuple(replace(other, scope=one.scope) for other in why.others))
-    if isinstance(task, Hears) and one.options.query.text is not None:
+    if one.options.query.text is not None:
         first = one.asked[0]
         heard = question_words(task, one.seen, one.options.query.text, first.target, first.likely)
         why = replace(why, question_words=heard)
@@ -192,7 +193,7 @@ def _groups(task: Task, begun: Sequence[Begun]) -> Iterator[list[Begun]]:
         if group and (not same or held + cost > (CACHED if A.device.type == "cpu" else engine.BUDGET)):
             yield from [group] if len(group) > 1 else []
             group, held = [], 0
-        if one.options.method.weighting is not None and not isinstance(task, Mixes):
+        if one.options.method.weighting is not None and powers_of(task).meets is None:
             group, held = [*group, one], held + cost
     yield from [group] if len(group) > 1 else []
 
@@ -258,11 +259,6 @@ def _kind(prediction: Prediction, options: Options) -> TargetKind:
     return options.kind
 
 
-def _mixed(task: Task, features: Features, prediction: Prediction) -> Features:
-    """The features at which a single-stream model is explained: those that have met the text."""
-    return task.mixed(features, [(0, prediction.tokens)]) if isinstance(task, Mixes) else features
-
-
 def _site(task: Task, features: Features, one: Shown, options: Options) -> Site:
     def filling(number: int) -> Tensor:
         return task.prepare(references.filling(one.picture.image, options.references))
@@ -282,7 +278,7 @@ def _provenance(
     outputs = prediction.words[0].outputs if prediction.words else "softmax"
     return {
         "model": task.name,
-        **({} if (revision := getattr(task, "revision", None)) is None else {"revision": revision}),
+        **({} if (revision := powers_of(task).revision) is None else {"revision": revision}),
         "layer": features.layer,
         "method": options.method.name,
         "target": "value" if outputs == "value" else kind,

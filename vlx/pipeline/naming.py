@@ -8,7 +8,7 @@ from typing import Any
 from vlx.errors import InputError
 from vlx.neuron_names import formats, tables
 from vlx.neuron_names.table import NeuronNames
-from vlx.protocol.powers import Mixes
+from vlx.protocol.powers import powers_of
 from vlx.protocol.task import Task
 
 RULES = ("contribution", "pooled", "alpha")
@@ -43,7 +43,7 @@ class Naming:
                 raise InputError(f"{name}={given!r}; known are {', '.join(known)}")
         if names is None:
             return None
-        if isinstance(task, Mixes):
+        if powers_of(task).meets is not None:
             raise InputError(
                 f"{task.name} is explained at what its cells hold after they have met the question; units have no "
                 "names there, so leave names out"

@@ -28,7 +28,7 @@ from vlx.probes.occlusion import occlude
 from vlx.probes.owing import Owed
 from vlx.probes.references import Elsewhere
 from vlx.protocol.identity import Latest
-from vlx.protocol.powers import Sees
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Target
 from vlx.protocol.task import Features, Task
 
@@ -187,12 +187,12 @@ def _occlusion(context: Context) -> Sequence[Any]:
 def _guided(context: Context) -> Sequence[Array]:
     """Guided Grad-CAM of each target on the prepared picture, [3, H', W'] each."""
     task, features = context.task, context.features
-    if not isinstance(task, Sees):
+    if (sees := powers_of(task).sees) is None:
         raise InputError(f"{task.name} has no see(), which Guided Grad-CAM needs; leave guided=True out")
     found: list[Array] = []
     for chunk in engine.chunks(features.A, context.targets):
         above = top_gradients(task, features.A, chunk, features.rest, "guided")
-        carried = pixel_gradients(task, task.place(context.shown.inputs[None]), above, "guided")
+        carried = pixel_gradients(sees, task.place(context.shown.inputs[None]), above, "guided")
         signed = torch.from_numpy(context.maps[len(found) : len(found) + len(chunk)])
         product = guided_gradcam(signed.to(carried.values), features.grid, carried.values)
         found += list(product.float().cpu().numpy())

@@ -25,8 +25,8 @@ from vlx.pipeline.options import SINGLE
 from vlx.probes.asked import lead, questions
 from vlx.probes.map_trials import unit_of
 from vlx.protocol.identity import Kept
-from vlx.protocol.powers import Mixes
-from vlx.protocol.targets import Prediction, Query, Target, TargetKind, word_target
+from vlx.protocol.powers import meet
+from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
 from vlx.protocol.task import Features, Task
 
 Scores = NDArray[np.float64]
@@ -171,8 +171,7 @@ def recommended(
     for picture, query in zip(inputs, queries, strict=True):
         features = task.features(picture)
         prediction = task.predict(features, [query])[0]
-        if isinstance(task, Mixes):
-            features = task.mixed(features, [(0, prediction.tokens)])
+        features, _ = meet(task, features, [sentence_target(prediction, 0)])
         layer = features.layer
         number = any(word.outputs == "value" for word in prediction.words)
         own = fall_of(task, features, prediction, names)

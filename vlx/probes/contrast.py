@@ -3,28 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from vlx.errors import InputError, WordNotFound
 from vlx.language import close_matches, shortened
 from vlx.methods import engine
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Alternative, Prediction, Target, Term, Word
 from vlx.protocol.task import Features, Task
 
 EXAMPLE = "instead_of={'dog': 'cat'}"
 SHOWN = 40  # characters of the words before it
-
-
-@runtime_checkable
-class Contrasts(Protocol):
-    """Optional: a captioner that can be asked for another word in a word's place."""
-
-    def rather(self, prediction: Prediction, position: int, other: str) -> Word:
-        """Word ``position`` of a caption made a contrast with ``other`` at the same steps, after the same tokens.
-
-        See `contrasted_word`. Raises UnknownWords for a word that the model cannot say.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -78,10 +67,10 @@ def contrasted(task: Task, features: Features, prediction: Prediction, wish: Con
     """
     if wish is None:
         return prediction
-    if not isinstance(task, Contrasts):
+    if (contrasts := powers_of(task).contrasts) is None:
         raise InputError(f"{task.name} has no rather(), which a contrast of words needs; leave instead_of out")
     position = _position(prediction, wish.word)
-    word = task.rather(prediction, position, wish.other)
+    word = contrasts.rather(prediction, position, wish.other)
     own, other = word.sides
     if _written(own) == _written(other):
         raise InputError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx.protocol.nested import joined, nested
-from vlx.protocol.powers import Restarts
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
@@ -53,12 +53,12 @@ def _scores(task: Task, features: Features, keep: Tensor, values: Tensor | None,
     """Scores [N] with the units kept that ``keep`` [N, K] tells; what a task makes of A first is made a few rows at a
     time, while they are in the processor's cache.
     """
-    if not isinstance(task, Restarts):
+    if (restarts := powers_of(task).restarts) is None:
         return task.scores(_edited(features.A, keep, values), targets, _repeated(features.rest, len(keep)))
     few = max(CACHED // (features.A[0].numel() * features.A.element_size()), 1)
     chunks = torch.split(keep, few)
-    parts = [task.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in chunks]
-    return task.scores_from(joined(parts), targets)
+    parts = [restarts.begin(_edited(features.A, some, values), _repeated(features.rest, len(some))) for some in chunks]
+    return restarts.scores_from(joined(parts), targets)
 
 
 def _edited(A: Tensor, keep: Tensor, values: Tensor | None) -> Tensor:

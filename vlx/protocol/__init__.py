@@ -1,18 +1,24 @@
-"""What an adapter owes, and what it may offer besides: a task, its targets, its powers."""
+"""Here you write an adapter, or learn what one owes: a task, its targets, and the powers it may have besides."""
 
+from vlx.protocol.powers import Attention, Powers, Said, meet, powers_of
 from vlx.protocol.targets import Alternative, Prediction, Query, Target, Term, Word, sentence_target, word_target
 from vlx.protocol.task import Defaults, Features, Task
 
 __all__ = [
     "Alternative",
+    "Attention",
     "Defaults",
     "Features",
+    "Powers",
     "Prediction",
     "Query",
+    "Said",
     "Target",
     "Task",
     "Term",
     "Word",
+    "meet",
+    "powers_of",
     "sentence_target",
     "word_target",
 ]

@@ -1,22 +1,32 @@
-"""What a task may be able to do beside what every task must: small protocols, each one power."""
+"""What a task may be able to do beside what every task must: small protocols, each one power, resolved in one place.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+`powers_of` says which of them a task has; nobody else asks. A member is a power where its signature is the protocol's,
+so that a method or an attribute of the user's own may bear any name.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
 from PIL import Image
 from torch import Tensor
 
+from vlx.errors import InputError
+from vlx.language import shortened
 from vlx.protocol.outputs import Outputs
-from vlx.protocol.targets import Query, Target
+from vlx.protocol.signatures import fit, parameters, told
+from vlx.protocol.targets import Prediction, Query, Target, Word
 from vlx.protocol.task import Features, Task
 
 
-@runtime_checkable
 class Restarts(Protocol):
     """Optional: ``scores`` cut in two where repeating is cheaper than at A, e.g. at a decoder's state before START.
 
     ``scores(A, targets, rest)`` must equal ``scores_from(begin(A, rest), targets)`` to rounding.
+
+    >>> state = task.begin(features.A, features.rest)  # of an LSTM: (hidden [B, H], cell [B, H])
+    >>> task.scores_from(state, targets)               # tensor([-0.21, -1.34])
     """
 
     def begin(self, A: Tensor, rest: Any = None) -> Any:
@@ -28,12 +38,14 @@ class Restarts(Protocol):
         ...
 
 
-@runtime_checkable
 class Sees(Protocol):
     """Optional: the vision part with a graph back to the picture, for gradients in pixels (`vlx.methods.pixels`).
 
     A task whose head behind A belongs to the vision part, as a classifier's does, says so by ``head_is_vision = True``:
     ReLU rules then hold in it, too.
+
+    >>> def see(self, inputs):
+    ...     return self.cnn(inputs)  # [1, 3, 224, 224] → [1, 512, 7, 7]
     """
 
     def see(self, inputs: Tensor) -> Tensor:
@@ -44,52 +56,63 @@ class Sees(Protocol):
         ...
 
 
-@runtime_checkable
 class Shallow(Protocol):
-    """Optional: a map that has not yet mixed its cells, so that the self-test can see which cell is which place."""
+    """Optional: a map that has not yet mixed its cells, so that the self-test can see which cell is which place.
+
+    >>> def shallow(self, inputs):
+    ...     return self.tower.embeddings(inputs)  # of a transformer; its last block has mixed all cells
+    """
 
     def shallow(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W] → the map of an early layer, [B, K, h, w], its cells in the same arrangement as A's."""
         ...
 
 
-@runtime_checkable
-class Worded(Protocol):
-    """Optional: a task that knows these words and may refuse others; ``vocabulary`` is in the order of token ids."""
-
-    vocabulary: Sequence[str]
-
-
-@runtime_checkable
 class Identified(Protocol):
-    """Optional: a task whose vision part can be told from others; names of units are valid for one network only."""
+    """Optional: a task whose vision part can be told from others; names of units are valid for one network only.
+
+    >>> def digest(self):
+    ...     return weights_digest(self.cnn.state_dict().values())  # "9f86d0…", 64 hexadecimal digits
+    """
 
     def digest(self) -> str:
         """A hash of the weights behind A, the same in every process, on every device and in every precision."""
         ...
 
 
-@runtime_checkable
-class Hears(Task, Protocol):
-    """Optional: a task that is asked questions and can tell what an answer owes to their words."""
+class Hears(Protocol):
+    """Optional: a task that is asked questions and can tell what an answer owes to their words.
+
+    >>> task.shortened("what color?", (4, 7))
+    [('what', (7,)), ('color', (4,))]
+    """
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Each word of the question, and a target's ``tokens`` without it."""
         ...
 
     def question_gradients(self, A: Tensor, target: Target, rest: Any = None) -> Tensor | None:
-        """Gradient × embedding of each word of the target's question about one picture, [words]; None if unknown."""
+        """Gradient × embedding of each word of the target's question about one picture, [words]; None if unknown.
+
+        ``A`` and ``rest`` are those of `Task.features`, also where the task `Meets`.
+        """
         ...
 
 
-@runtime_checkable
-class Mixes(Protocol):
-    """Optional: a single-stream model, whose feature map is what its cells hold after they have met the text."""
+class Meets(Protocol):
+    """Optional: a single-stream model, whose feature map is what its cells hold after they have met the text.
 
-    def mixed(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
+    It is explained there and nowhere else; vlx gets there by the function `meet` of this module.
+
+    >>> def meet(self, features, texts):  # two questions about the first picture: texts = [(0, (5, 9)), (0, (5, 2))]
+    ...     A, rest = self.blocks(features.A[[row for row, _ in texts]], [tokens for _, tokens in texts])
+    ...     return Features({"block 10": A}, "block 10", features.grid, rest)  # A [2, K, h, w]
+    """
+
+    def meet(self, features: Features, texts: Sequence[tuple[int, tuple[int, ...]]]) -> Features:
         """Features of B pictures as `features` gives them, and R pairs (row, a target's tokens) → features of R rows.
 
-        The layer may be another one: `scores`, `attend` and gradients are taken at the mixed features.
+        The layer may be another one: `scores`, `attend` and gradients are taken at the features that have met the text.
         """
         ...
 
@@ -114,18 +137,39 @@ class Attention:
     owners: tuple[int, ...] | None = None
 
 
-@runtime_checkable
 class Attends(Protocol):
-    """Optional: a model with attention from its text to the picture: attention as a feature map of its own."""
+    """Optional: a model with attention from its text to the picture: attention as a feature map of its own.
+
+    >>> cells = torch.arange(h * w).view(h, w)  # the picture's cells are the first keys
+    >>> Attention(scores, (probabilities,), runs=(0, 0), queries=torch.eye(2), cells=cells)  # two words of one caption
+    """
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
         """As `Task.scores`, and the attention probabilities on the way, differentiable."""
         ...
 
 
-@runtime_checkable
+class Contrasts(Protocol):
+    """Optional: a captioner that can be asked for another word in a word's place.
+
+    >>> task.rather(prediction, 1, "cat").terms  # dog, and not cat
+    (Term(step=1, token=6, weight=1.0), Term(step=1, token=9, weight=-1.0))
+    """
+
+    def rather(self, prediction: Prediction, position: int, other: str) -> Word:
+        """Word ``position`` of a caption made a contrast with ``other`` at the same steps, after the same tokens.
+
+        See `vlx.probes.contrast.contrasted_word`. Raises UnknownWords for a word that the model cannot say.
+        """
+        ...
+
+
 class Scoped(Protocol):
-    """Optional: a task that can tell, from what is at hand, that a picture lies outside its words or its world."""
+    """Optional: a task that can tell, from what is at hand, that a picture lies outside its words or its world.
+
+    >>> def scope(self, features, picture, text):
+    ...     return ("out of scope: no picture in colour was ever shown to this model",) if colourful(picture) else ()
+    """
 
     def scope(self, features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
         """Sentences for the reader about one picture: its features [1, …], itself as RGB, and what is said of it.
@@ -162,10 +206,141 @@ class Said:
         return cls((int(table[0].argmax()),), outputs.read(table, "logprob").double(), raw)
 
 
-@runtime_checkable
 class Stocked(Protocol):
-    """Optional: a task whose model can be called as its makers call it."""
+    """Optional: a task whose model can be called as its makers call it.
+
+    >>> def stock(self, image, query):
+    ...     return Said.of(self.model(self.processor(images=image, text=query.question)).logits)  # [1, answers]
+    """
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What the untouched model says of a picture, by greedy search; where it is asked, to the query's question."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Powers:
+    """What one task offers beside `Task`: under each name the task itself where it has the power, else None.
+
+    ``vocabulary``: the words that it knows, in the order of token ids, where it may refuse others. ``besides``: what
+    its text by design reads of the picture beside A, keys of `Features.rest` with words for what each holds.
+    ``sample_question``: a question that it understands, to try it with. ``head_is_vision``: see `Sees`. ``revision``:
+    which version of a model of a hub it is.
+
+    >>> powers_of(vlx.load("scenes/captioner")).attends is None
+    True
+    """
+
+    restarts: Restarts | None = None
+    sees: Sees | None = None
+    shallow: Shallow | None = None
+    identified: Identified | None = None
+    hears: Hears | None = None
+    meets: Meets | None = None
+    attends: Attends | None = None
+    contrasts: Contrasts | None = None
+    scoped: Scoped | None = None
+    stocked: Stocked | None = None
+    vocabulary: Sequence[str] | None = None
+    besides: Mapping[str, str] = field(default_factory=dict)
+    sample_question: str | None = None
+    head_is_vision: bool = False
+    revision: str | None = None
+
+
+# By the field of `Powers`: the functions that make a power, all of which a task must have
+MEMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "restarts": (Restarts.begin, Restarts.scores_from),
+    "sees": (Sees.see,),
+    "shallow": (Shallow.shallow,),
+    "identified": (Identified.digest,),
+    "hears": (Hears.shortened, Hears.question_gradients),
+    "meets": (Meets.meet,),
+    "attends": (Attends.attend,),
+    "contrasts": (Contrasts.rather,),
+    "scoped": (Scoped.scope,),
+    "stocked": (Stocked.stock,),
+}
+
+
+def powers_of(task: Any) -> Powers:
+    """What a task offers beside the Task protocol, by the signatures of its members.
+
+    A member of another signature is the user's own, and left alone. Raises InputError where a power is clearly meant
+    and cannot be called as vlx calls it: by a first two parameters called as the protocol's, or by both members of a
+    pair of which one does not fit.
+
+    >>> class Mine:  # with a method and an attribute of its own
+    ...     def begin(self): ...
+    ...     digest = "a summary"
+    >>> powers = powers_of(Mine())
+    >>> powers.restarts, powers.identified
+    (None, None)
+    """
+    having = {name: task for name, wanted in MEMBERS.items() if _has(task, wanted)}
+    return Powers(**having, **_told_by(task))
+
+
+def meet(task: Task, features: Features, targets: Sequence[Target]) -> tuple[Features, list[Target]]:
+    """Where targets are explained: the features there, and the targets with their rows of them.
+
+    Of a task that `Meets` its text those are the features that have met the targets' texts, a row each; of any other
+    ``features`` as they are. There is no other way to such features.
+
+    >>> site, targets = meet(task, task.features(inputs), targets)
+    >>> task.scores(site.A, targets, site.rest)
+    """
+    meets = powers_of(task).meets
+    if meets is None:
+        return features, list(targets)
+    texts = list(dict.fromkeys((target.row, target.tokens) for target in targets))
+    number = {text: row for row, text in enumerate(texts)}
+    with torch.no_grad():
+        met = meets.meet(features, texts)
+    return met, [replace(target, row=number[target.row, target.tokens]) for target in targets]
+
+
+def _has(task: Any, wanted: Sequence[Callable[..., Any]]) -> bool:
+    """Whether a task has all of these functions; raises InputError where it clearly should have."""
+    members = [_member(task, one.__name__) for one in wanted]
+    fits = [fit(member, one) for member, one in zip(members, wanted, strict=True)]
+    if all(one == "fits" for one in fits):
+        return True
+    meant = len(wanted) > 1 and "fits" in fits and all(map(callable, members))
+    for member, one, how in zip(members, wanted, fits, strict=True):
+        if how == "lacks" or (meant and how == "other"):
+            raise InputError(_trouble(task, wanted, member, one))
+    return False
+
+
+def _trouble(task: Any, wanted: Sequence[Callable[..., Any]], member: Any, one: Callable[..., Any]) -> str:
+    name = shortened(str(getattr(task, "name", type(task).__name__)), 30)
+    power = " and ".join(f"{each.__name__}{parameters(each)}" for each in wanted)
+    given = f"{one.__name__}{shortened(told(member), 50)}"
+    return f"{name}: vlx calls {power}, which {given} cannot take; give it these parameters, or rename what is your own"
+
+
+def _member(task: Any, name: str) -> Any:
+    """A member of a task by its name; None where there is none, or where a property of the user's own raises."""
+    try:
+        return getattr(task, name, None)
+    except Exception:  # any code may stand behind a property
+        return None
+
+
+def _told_by(task: Any) -> dict[str, Any]:
+    """What a task says of itself in attributes, where they are of the right kind."""
+    words, besides = _member(task, "vocabulary"), _member(task, "besides")
+    question, revision = _member(task, "sample_question"), _member(task, "revision")
+    listed = isinstance(words, Sequence) and not isinstance(words, str | bytes) and all(_texts(words[:1]))
+    return {
+        "vocabulary": words if listed else None,
+        "besides": besides if isinstance(besides, Mapping) and all(_texts([*besides, *besides.values()])) else {},
+        "sample_question": question if isinstance(question, str) and question.strip() else None,
+        "head_is_vision": _member(task, "head_is_vision") is True,
+        "revision": revision if isinstance(revision, str) else None,
+    }
+
+
+def _texts(values: Sequence[Any]) -> list[bool]:
+    return [isinstance(value, str) for value in values]

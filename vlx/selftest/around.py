@@ -1,16 +1,17 @@
 """Nothing goes round A: with another picture's A in its place, a model scores as it does of that picture.
 
 What a score reads beside A (a token that is no cell, a skip connection round the layer, a picture that the head kept)
-is in no map. An adapter whose model does so by design names it as `Besides`; then it is measured how much.
+is in no map. An adapter whose model does so by design names it in ``besides``; then it is measured how much.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vlx.methods import engine
+from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.task import Features
 from vlx.selftest.checks import SILENT, Case
 from vlx.selftest.guests import Guest
@@ -18,16 +19,6 @@ from vlx.selftest.result import Row, row, unproven
 
 MOST = 0.8  # of what tells two pictures apart may go round A by design
 FOLLOWING = "gradrollout"  # the method that follows attention from the picture on, whatever it goes through
-
-
-@runtime_checkable
-class Besides(Protocol):
-    """Optional: a task whose text by design reads something of the picture beside A.
-
-    ``besides``: keys of the `Features.rest` that is explained at, each with words for what it holds.
-    """
-
-    besides: Mapping[str, str]
 
 
 def _around(case: Case) -> Row:
@@ -62,7 +53,7 @@ def _around(case: Case) -> Row:
 
 def _besides(case: Case) -> dict[str, str]:
     """What passes A by design and is there, by its key in `rest`."""
-    told, rest = case.task.besides if isinstance(case.task, Besides) else {}, case.features.rest
+    told, rest = powers_of(case.task).besides, case.features.rest
     held = rest if isinstance(rest, dict) else {}
     return {key: what for key, what in told.items() if key in held}
 
@@ -73,8 +64,8 @@ def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str])
     def ask(A: Features, rest: Any) -> Tensor:
         return engine.scores(case.task, A.A, targets, rest).double()
 
-    mine, targets = engine.met(case.task, own.features, own.targets)
-    theirs, _ = engine.met(case.task, other.features, own.targets)
+    mine, targets = meet(case.task, own.features, own.targets)
+    theirs, _ = meet(case.task, other.features, own.targets)
     whole = ask(theirs, theirs.rest)
     gap = float((ask(theirs, _kept(mine.rest, theirs.rest, besides)) - whole).abs().max())
     if not besides:

@@ -6,27 +6,17 @@ others are not asked what they decided.
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
 from vlx.pictures.spatial_dims import AGREES, BANDS, BETTER, agreement, answers, banded, layouts
 from vlx.pictures.tensor_layout import Layout
-from vlx.protocol.powers import Shallow
-from vlx.selftest.checks import Case
+from vlx.selftest.checks import Case, looked
 from vlx.selftest.result import Row, idle
 
 SURE = 0.5  # agreement of a layout that is told in place of the task's own
 
 
 def _axes(case: Case) -> Row:
-    name, task = "axes are places", case.task
-
-    def look(inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            return task.shallow(inputs) if isinstance(task, Shallow) else task.features(inputs).A
-
-    bands = BANDS["map"]
-    found = answers(look(banded(case.inputs, bands)), 0, bands)
+    name, bands = "axes are places", BANDS["map"]
+    found = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
     size = (case.inputs.shape[-2], case.inputs.shape[-1])
     agreed = {layout: agreement(layout, found) for layout in layouts(found.shape, 0, size)}
     own = next(layout for layout in agreed if layout.plain)

@@ -11,8 +11,8 @@ from torch import Tensor
 from vlx.methods import engine
 from vlx.methods.dependence import verdicts
 from vlx.protocol.no_grad import nothing_comes_through
-from vlx.protocol.powers import Attends, Mixes
-from vlx.protocol.targets import GradientWay, Prediction, Query, Target
+from vlx.protocol.powers import meet, powers_of
+from vlx.protocol.targets import GradientWay, Prediction, Query, Target, sentence_target
 from vlx.protocol.task import Features, Task
 from vlx.selftest.guests import Guest, guests
 from vlx.selftest.result import Row, idle, row, unproven
@@ -74,9 +74,11 @@ class Case:
         return engine.gradients(self.task, self.features.A, own, self.features.rest, way=way)[1]
 
 
-def mixed(task: Task, seen: Features, prediction: Prediction) -> Features:
-    """The features at which the words of a prediction are explained."""
-    return task.mixed(seen, [(0, prediction.tokens)]) if isinstance(task, Mixes) else seen
+def looked(task: Task, inputs: Tensor) -> Tensor:
+    """A map of pictures whose cells have not mixed, where the task can show one; else A. [B, K, h, w]."""
+    shallow = powers_of(task).shallow
+    with torch.no_grad():
+        return task.features(inputs).A if shallow is None else shallow.shallow(inputs)
 
 
 SILENT = "the model said nothing of this picture; give another one or a caption"
@@ -233,7 +235,7 @@ def _repeatable(case: Case) -> Row:
     """T3, T7: the same map again, and after the model has spoken."""
 
     def run() -> tuple[Tensor, Tensor]:
-        features = mixed(case.task, case.task.features(case.inputs), case.prediction)
+        features, _ = meet(case.task, case.task.features(case.inputs), [sentence_target(case.prediction, 0)])
         if not case.targets:
             return features.A, features.A
         _, gradient = engine.gradients(case.task, features.A, case.targets[:MOST], features.rest)
@@ -267,13 +269,13 @@ def apart(one: Tensor, other: Tensor) -> float:
 def _attention(case: Case) -> Row:
     """T15: attention is a map of probabilities in one graph with the scores."""
     name = "attention"
-    if not isinstance(case.task, Attends):
+    if (attends := powers_of(case.task).attends) is None:
         return idle(name, "the task shows no attention")
     if not case.targets:
         return unproven(name, SILENT)
     own, A = case.targets[:MOST], case.features.A
     with engine.differentiable():
-        seen = case.task.attend(A.detach().clone().requires_grad_(), own, case.features.rest)
+        seen = attends.attend(A.detach().clone().requires_grad_(), own, case.features.rest)
     if tuple(seen.cells.shape) != case.features.grid.shape:
         return Row(name, None, None, False, f"its cells are {list(seen.cells.shape)}, A's {case.features.grid.shape}")
     gaps = [float((seen.scores.detach() - case.scores(own)).abs().max())]
@@ -305,10 +307,10 @@ def _wrong(layer: Tensor, queries: Tensor, last: int) -> str:
     return ""
 
 
-def _mixing(case: Case) -> Row:
-    """Scores at the mixed features are what the engine gets by itself, also beside another text."""
+def _meeting(case: Case) -> Row:
+    """Scores at features that have met the text are what the engine gets by itself, also beside another text."""
     name = "mixed"
-    if not isinstance(case.task, Mixes):
+    if powers_of(case.task).meets is None:
         return idle(name, "pictures do not meet the text before A")
     if not case.targets:
         return unproven(name, SILENT)
@@ -323,8 +325,8 @@ def _mixing(case: Case) -> Row:
         name,
         float((found - case.scores(case.targets)).abs().max()),
         case.limits[0],
-        "largest difference of scores by `mixed` with one text and with two",
-        "scores depend on the other texts of a batch: `mixed` confuses rows, or padding is seen",
+        "largest difference of scores by `meet` with one text and with two",
+        "scores depend on the other texts of a batch: `meet` confuses rows, or padding is seen",
     )
 
 
@@ -336,5 +338,5 @@ CHECKS: dict[str, Callable[[Case], Row]] = {
     "gradients agree": _agreeing,
     "repeatable": _repeatable,
     "attention": _attention,
-    "mixed": _mixing,
+    "mixed": _meeting,
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlx.methods import engine
 from vlx.protocol.nested import nested
+from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
 from vlx.selftest.checks import MOST, SILENT, Case
 from vlx.selftest.result import Row, unproven
@@ -101,7 +102,7 @@ def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[s
     _, gradient = engine.gradients(case.task, case.features.A, targets, case.features.rest)
     generator = torch.Generator().manual_seed(0)
     random = torch.randn(RANDOM, *A.shape[1:], generator=generator, dtype=torch.double).to(A.device)
-    other, _ = engine.met(case.task, case.guests[1].features, case.targets[:1])
+    other, _ = meet(case.task, case.guests[1].features, case.targets[:1])
     groups = [gradient.double(), torch.cat([A, other.A.double() - A]), random]
     groups = [group[group.flatten(1).any(1)] for group in groups]
     ends = [0, *accumulate(map(len, groups))]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -17,11 +16,11 @@ from vlx.errors import InputError, UnknownWords
 from vlx.pictures.opening import open_image
 from vlx.pictures.placement import Grid
 from vlx.process import random_state_kept
-from vlx.protocol.powers import Shallow, Worded
-from vlx.protocol.targets import Prediction, Query, word_target
+from vlx.protocol.powers import meet, powers_of
+from vlx.protocol.targets import Prediction, Query, sentence_target, word_target
 from vlx.protocol.task import Features, Task
 from vlx.selftest import around, axes, company, differences, patch_probe, stock, trusting
-from vlx.selftest.checks import CHECKS, Case, mixed
+from vlx.selftest.checks import CHECKS, Case, looked
 from vlx.selftest.result import Row, SelfTest, unproven
 
 __all__ = ["Row", "SelfTest", "self_test"]
@@ -80,15 +79,17 @@ def _case(task: Task, picture: Image.Image, query: Query) -> Case:
     seen = task.features(inputs)
     query, prediction = _asked(task, seen, query)
     targets = tuple(word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words)))
-    return Case(task, picture, inputs, query, seen, prediction, mixed(task, seen, prediction), targets)
+    site, _ = meet(task, seen, [sentence_target(prediction, 0)])
+    return Case(task, picture, inputs, query, seen, prediction, site, targets)
 
 
 def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]:
     """The question to test with, and what the task says."""
     if task.kind != "vqa" or query.text is not None:
         return query, task.predict(seen, [query])[0]
-    words = task.vocabulary if isinstance(task, Worded) else ()
-    for text in (QUESTION, *(word for word in words if word.isalpha())):
+    powers = powers_of(task)
+    samples = (QUESTION,) if powers.sample_question is None else (powers.sample_question, QUESTION)
+    for text in (*samples, *(word for word in powers.vocabulary or () if word.isalpha())):
         query = replace(query, question=text)
         try:
             return query, task.predict(seen, [query])[0]
@@ -129,14 +130,10 @@ def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) 
     """T3, T4, T8, T12, T16: a patch changes the cell on which it was painted."""
     task = case.task
 
-    def look(inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            return task.shallow(inputs) if isinstance(task, Shallow) else task.features(inputs).A
-
     def locate(inputs: Tensor) -> Grid:
-        return mixed(task, task.features(inputs), case.prediction).grid
+        return meet(task, task.features(inputs), [sentence_target(case.prediction, 0)])[0].grid
 
-    found = patch_probe.probe(task.prepare, task.place, look, locate, size, cells, seed)
+    found = patch_probe.probe(task.prepare, task.place, partial(looked, task), locate, size, cells, seed)
     if found is None:
         return unproven(
             name,

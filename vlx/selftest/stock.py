@@ -1,8 +1,8 @@
 """The stock model, untouched: what it says when it is called as its makers call it, and what its outputs are.
 
-The adapter offers the call (`Stocked`), with none of its own ways in it: no split, no twin, no kept features. A wrong
-prompt, token types that were dropped, another preparation, weights that were copied before they changed: all of them
-make the adapter say something else.
+The adapter offers the call (`vlx.protocol.powers.Stocked`), with none of its own ways in it: no split, no twin, no
+kept features. A wrong prompt, token types that were dropped, another preparation, weights that were copied before they
+changed: all of them make the adapter say something else.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from vlx.pictures.edits import unlike
-from vlx.protocol.powers import Said, Stocked
+from vlx.protocol.powers import Said, powers_of
 from vlx.protocol.targets import Prediction, Word
 from vlx.selftest.checks import SILENT, Case
 from vlx.selftest.result import Row, idle, row, unproven
@@ -22,12 +22,12 @@ UNLIKE = "another prompt, preparation or token types than its makers', or weight
 def _same(case: Case) -> Row:
     """Words and their log-probabilities are those of the stock model."""
     name = "stock model"
-    if not isinstance(case.task, Stocked):
+    if (stocked := powers_of(case.task).stocked) is None:
         return idle(name, "the task has no `stock` call; compare what it says with the model's own code once")
     own = case.guests[0].prediction
     if not own.words:
         return unproven(name, SILENT)
-    said, limit = case.task.stock(case.picture, case.guests[0].query), case.limits[0]
+    said, limit = stocked.stock(case.picture, case.guests[0].query), case.limits[0]
     shared, other = _shared(own, said, limit)
     if other is not None:
         return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
@@ -69,10 +69,10 @@ def _logprob(word: Word, start: int, said: Said) -> float:
 def _outputs(case: Case) -> Row:
     """What is put through a softmax is not already probabilities."""
     name = "outputs"
-    if not isinstance(case.task, Stocked):
+    if (stocked := powers_of(case.task).stocked) is None:
         return idle(name, "the task has no `stock` call, which shows what the model gives")
     pictures = (case.picture, *unlike(case.picture))
-    said = [case.task.stock(picture, case.guests[0].query) for picture in pictures[:3]]
+    said = [stocked.stock(picture, case.guests[0].query) for picture in pictures[:3]]
     rows = [one.outputs for one in said if one.outputs is not None]
     if not rows:
         return idle(name, "the model's outputs are not put through a softmax")
