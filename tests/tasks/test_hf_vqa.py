@@ -29,6 +29,7 @@ from tests.hf import (
     raster,
     rolled_out,
 )
+from vlx.errors import ModelError
 from vlx.methods import attention, cams, engine
 from vlx.protocol.powers import meet
 from vlx.protocol.targets import Query, Target, TargetKind, Term
@@ -90,8 +91,8 @@ def test_scores_of_labels_are_those_of_the_stock_forward(tiny_models: Tiny, fami
         read: dict[TargetKind, Tensor] = {"logprob": stock.log_softmax(-1), "prob": stock.softmax(-1)}
         for kind, wanted in {**read, "logit": stock}.items():
             targets = [Target(0, "", (Term(0, n),), kind, tokens(task, question)) for n in range(len(stock))]
-            for features in (seen, met(task, seen, targets[0])):
-                found = engine.scores(task, features.A, targets, features.rest)
+            site = met(task, seen, targets[0])
+            for found in (engine.ask(task, seen, targets), engine.scores(task, site.A, targets, site.rest)):
                 assert found.tolist() == pytest.approx(wanted.tolist(), abs=1e-10)
         told = task.predict(seen, [Query(question=question)])[0]
         likely = [(label.label, label.logprob) for label in told.words[0].alternatives]
@@ -100,6 +101,14 @@ def test_scores_of_labels_are_those_of_the_stock_forward(tiny_models: Tiny, fami
         assert [name for name, _ in likely] == [name for _, name in order]
         assert [value for _, value in likely] == pytest.approx([value for value, _ in order], abs=1e-9)
         assert told.text == order[0][1]
+
+
+def test_scores_have_one_meaning_at_features_that_have_met_the_question(tiny_models: Tiny) -> None:
+    task, _, seen = case(tiny_models, "vilt")
+    target = Target(0, "", (Term(0, 1),), "logit", tokens(task, QUESTION))
+    for rest in (seen.rest, None):
+        with pytest.raises(ModelError, match=r"^vilt: scores are taken at features that have met the question; .*meet"):
+            task.scores(seen.A, [target], rest)
 
 
 @pytest.mark.parametrize("text", ["red", "greenish", "dark blue"])
