@@ -170,5 +170,16 @@ def test_every_row_of_the_self_test_is_a_trap_and_every_number_in_the_code_is_on
     assert cited <= set(numbers)
 
 
+def test_the_check_of_a_row_cites_the_traps_that_the_page_gives_it() -> None:
+    lines = (DOCS / "traps.md").read_text(encoding="utf-8").splitlines()
+    told: dict[str, set[str]] = {}
+    for number, row in ([*re.findall(r"T\d+", line)[:1], line.split(" | ")[-1]] for line in lines if "| **T" in line):
+        for name in ALL:
+            if re.search(rf"(^|, ){name}( \(|;|,| \||$)", row):
+                told.setdefault(name, set()).add(number)
+    cited = {name: set(re.findall(r"T\d+", (check.__doc__ or "").split(":")[0])) for name, check in ALL.items()}
+    assert cited == told
+
+
 def docstrings(code: str) -> str:
     return " ".join(re.findall(r'"""(.*?)"""', code, flags=re.DOTALL))

@@ -22,6 +22,7 @@ FOLLOWING = "gradrollout"  # the method that follows attention from the picture 
 
 
 def _around(case: Case) -> Row:
+    """T25, T26: a score rests on A and on nothing that went round it, nor on a picture seen before."""
     name = "nothing goes round A"
     own, targets = case.guests[0], case.guests[0].targets
     if not targets:

@@ -15,6 +15,7 @@ SURE = 0.5  # agreement of a layout that is told in place of the task's own
 
 
 def _axes(case: Case) -> Row:
+    """T31: bands of the picture move their own rows and columns of A."""
     name, bands = "axes are places", BANDS["map"]
     found = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
     size = (case.inputs.shape[-2], case.inputs.shape[-1])

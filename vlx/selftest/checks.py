@@ -1,4 +1,7 @@
-"""The checks of the self-test at one picture: what the model says, its gradients, what its adapter offers."""
+"""The checks of the self-test at one picture: what the model says, its gradients, what its adapter offers.
+
+T5, T6 and so on are the traps of docs/traps.md, here and in the modules beside.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -118,7 +121,7 @@ def _in_steps(case: Case) -> bool:
 
 
 def _split(case: Case) -> Row:
-    """What `scores` makes of A is what `predict` says: the answer and those beside it."""
+    """T20: what `scores` makes of A is what `predict` says: the answer and those beside it."""
     name = "split"
     if case.task.kind == "captioning":
         return idle(name, "of captions: see forced = generated")
@@ -181,7 +184,7 @@ def _another(prediction: Prediction) -> int | None:
 
 
 def _gradient(case: Case) -> Row:
-    """T1, T2, T9: the words depend on the cells."""
+    """T1, T2, T9, T13: the words depend on the cells."""
     if not case.targets:
         return unproven("gradient", SILENT)
     gradient = case.gradients()
@@ -232,7 +235,7 @@ def _agreeing(case: Case) -> Row:
 
 
 def _repeatable(case: Case) -> Row:
-    """T3, T7: the same map again, and after the model has spoken."""
+    """T3, T7, T27: the same map again, and after the model has spoken."""
 
     def run() -> tuple[Tensor, Tensor]:
         features, _ = meet(case.task, case.task.features(case.inputs), [sentence_target(case.prediction, 0)])
@@ -308,7 +311,7 @@ def _wrong(layer: Tensor, queries: Tensor, last: int) -> str:
 
 
 def _meeting(case: Case) -> Row:
-    """Scores at features that have met the text are what the engine gets by itself, also beside another text."""
+    """T21: scores at features that have met the text are what the engine gets by itself, also beside another text."""
     name = "mixed"
     if powers_of(case.task).meets is None:
         return idle(name, "pictures do not meet the text before A")

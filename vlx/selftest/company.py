@@ -19,7 +19,7 @@ TIMES = 8  # a picture is prepared
 
 
 def _steady(case: Case) -> Row:
-    """A picture is prepared the same way every time, whatever was drawn at random before."""
+    """T28: a picture is prepared the same way every time, whatever was drawn at random before."""
     made = []
     for seed in range(TIMES):
         random.seed(seed)
@@ -39,7 +39,7 @@ def _steady(case: Case) -> Row:
 
 
 def _features(case: Case) -> Row:
-    """A of a picture is the same in batches of 2, 3 and 5 as alone, and not that of another picture."""
+    """T29: A of a picture is the same in batches of 2, 3 and 5 as alone, and not that of another picture."""
     name, alone = "A in company", case.guests
     if all(torch.equal(alone[0].features.A, guest.features.A) for guest in alone[1:]):
         told = "every picture has the same A: `features` hands on what it kept of an earlier one, or reads no pixels"
@@ -61,7 +61,7 @@ def _features(case: Case) -> Row:
 
 
 def _scores(case: Case) -> Row:
-    """A picture's words and their scores are the same beside other pictures and texts."""
+    """T30: a picture's words and their scores are the same beside other pictures and texts."""
     name, alone = "scores in company", case.guests
     if not any(guest.targets for guest in alone):
         return unproven(name, SILENT)

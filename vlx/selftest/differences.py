@@ -112,6 +112,7 @@ def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[s
 
 
 def _against_replay(case: Case) -> Row:
+    """T24: scores move with A as their gradient says."""
     name = "gradient = replay"
     if not case.targets:
         return unproven(name, SILENT)

@@ -127,7 +127,7 @@ def _told(error: Exception) -> str:
 
 
 def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) -> Row:
-    """T3, T4, T8, T12, T16: a patch changes the cell on which it was painted."""
+    """T3, T4, T8, T10, T12, T16: a patch changes the cell on which it was painted."""
     task = case.task
 
     def locate(inputs: Tensor) -> Grid:

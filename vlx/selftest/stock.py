@@ -20,7 +20,7 @@ UNLIKE = "another prompt, preparation or token types than its makers', or weight
 
 
 def _same(case: Case) -> Row:
-    """Words and their log-probabilities are those of the stock model."""
+    """T6, T22: words and their log-probabilities are those of the stock model."""
     name = "stock model"
     if (stocked := powers_of(case.task).stocked) is None:
         return idle(name, "the task has no `stock` call; compare what it says with the model's own code once")
@@ -67,7 +67,7 @@ def _logprob(word: Word, start: int, said: Said) -> float:
 
 
 def _outputs(case: Case) -> Row:
-    """What is put through a softmax is not already probabilities."""
+    """T23: what is put through a softmax is not already probabilities."""
     name = "outputs"
     if (stocked := powers_of(case.task).stocked) is None:
         return idle(name, "the task has no `stock` call, which shows what the model gives")

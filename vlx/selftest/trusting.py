@@ -20,7 +20,7 @@ HALF = 0.5  # of the references made of a picture must be like pictures to the m
 
 
 def _references(case: Case) -> Row:
-    """The references made of the picture look to the model like pictures."""
+    """T32: the references made of the picture look to the model like pictures."""
     name = "references plausible"
     there = references.elsewhere(case.task, case.picture, case.guests[0].inputs)
     ratios = references.ratio(there.features.A, case.seen.A)
@@ -37,7 +37,7 @@ def _references(case: Case) -> Row:
 
 
 def _default(case: Case) -> Row:
-    """What the default method ranks highest matters more to the words than random cells do."""
+    """T33: what the default method ranks highest matters more to the words than random cells do."""
     name, features = "method beats chance", case.features
     if not case.targets:
         return unproven(name, SILENT)
