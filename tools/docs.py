@@ -1,4 +1,4 @@
-"""Write what of docs/ the code knows best: methods.md, cli.md, the rooms of architecture.md. ``python -m tools.docs``.
+"""Write what of docs/ the code knows best: methods.md, cli.md, and tables of others. ``python -m tools.docs``.
 
 ``--check`` writes nothing and exits with 1 where a page is stale; a test does the same.
 """
@@ -8,7 +8,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ import click
 from vlx.cli.program import main as vlx_command
 from vlx.methods.registry import NAMES, choose
 from vlx.methods.relu_rules import RULES
+from vlx.protocol import powers
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -62,7 +63,12 @@ KINDS = (
 
 def pages() -> dict[str, str]:
     """File name in docs/ → what should stand there."""
-    return {"methods.md": methods_page(), "cli.md": cli_page(), "architecture.md": architecture_page()}
+    return {
+        "methods.md": methods_page(),
+        "cli.md": cli_page(),
+        "architecture.md": architecture_page(),
+        "adapters.md": adapters_page(),
+    }
 
 
 def stale() -> list[str]:
@@ -247,10 +253,16 @@ interrupted: the same command then goes on. vlx opens no pickle unless told to, 
 
 def architecture_page() -> str:
     """The page as it stands, with the table of rooms between its two marks made anew."""
-    before, rest = _read("architecture.md").split(ROOMS_BEGIN)
-    after = rest.split(ROOMS_END)[1]
-    rows = "\n".join(f"| {room} | {sentence} | {holds} |" for room, sentence, holds in rooms())
-    return f"{before}{ROOMS_BEGIN}\n\n| room | what for | holds |\n|---|---|---|\n{rows}\n\n{ROOMS_END}{after}"
+    return _between("architecture.md", "rooms", ("room", "what for", "holds"), rooms())
+
+
+def _between(page: str, mark: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A page as it stands, with the table between its two marks made anew."""
+    begin, end = BEGIN.format(mark), END.format(mark)
+    before, rest = _read(page).split(begin)
+    lines = (" | ".join(row) for row in (head, ["---"] * len(head), *rows))
+    table = "\n".join(f"| {line} |" for line in lines)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
 def rooms() -> Iterator[tuple[str, str, str]]:
@@ -278,7 +290,31 @@ def _sentence(file: Path) -> str:
     return _escaped(re.split(r"(?<=[.?!]) (?=[A-Z`])", first)[0].replace("``", "`"))
 
 
-ROOMS_BEGIN, ROOMS_END = "<!-- rooms: made by `python -m tools.docs` -->", "<!-- /rooms -->"
+BEGIN, END = "<!-- {}: made by `python -m tools.docs` -->", "<!-- /{} -->"
+
+
+# ---- adapters.md
+
+
+def adapters_page() -> str:
+    """The page as it stands, with the table of powers between its two marks made anew."""
+    return _between("adapters.md", "powers", ("power", "members", "what for"), _powers())
+
+
+def _powers() -> Iterator[tuple[str, str, str]]:
+    for members in powers.MEMBERS.values():
+        power = getattr(powers, members[0].__qualname__.split(".")[0])
+        sentence = (inspect.getdoc(power) or "").split("\n\n")[0].removeprefix("Optional: ").rstrip(".")
+        yield (
+            f"`{power.__name__}`",
+            ", ".join(map(_called, members)),
+            _escaped(" ".join(sentence.split())).replace("``", "`"),
+        )
+
+
+def _called(member: Callable[..., object]) -> str:
+    names = [name for name in inspect.signature(member).parameters if name != "self"]
+    return f"`{member.__name__}({', '.join(names)})`"
 
 
 def main() -> int:

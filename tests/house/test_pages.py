@@ -143,7 +143,7 @@ def test_a_stale_page_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_architecture_names_every_room_and_nothing_that_is_not_there() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    table = text.split(docs.ROOMS_BEGIN)[1].split(docs.ROOMS_END)[0]
+    table = text.split(docs.BEGIN.format("rooms"))[1].split(docs.END.format("rooms"))[0]
     rooms = {name for row in ROWS for name in row.split()} - {"tasks", "neuron_names"}
     assert not [name for name in rooms if f"`vlx/{name}/`" not in table and f"`vlx/{name}.py`" not in table]
     named = re.findall(r"`((?:vlx|tasks|neuron_names|tests|tools|benchmarks|docs)/[\w/.-]*)`", text)
