@@ -77,7 +77,7 @@ class CnnLstmCaptioner(CnnVision):
     ) -> None:
         decoder = plain(decoder)
         _check(decoder, vocabulary, {"start": start, "end": end, "unknown": unknown}, max_words)
-        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes, tells=tells)
+        super().__init__("decoder", cnn=cnn, prepare=prepare, name=name, blank=blank, notes=notes, tells=tells)
         self.decoder, self._checked = decoder, False
         self.vocabulary = list(vocabulary)
         self.start, self.end, self.unknown, self.max_words = start, end, unknown, max_words
@@ -111,7 +111,7 @@ class CnnLstmCaptioner(CnnVision):
 
     def begin(self, A: Tensor, rest: Any = None) -> Any:
         """A [M, K, h, w] → the decoder's state before START."""
-        self._refuse_training()
+        self.refuse_training()
         with rnn_backward_allowed(A.device):
             return self.decoder.start(self._own(A, rest).clone())  # a decoder may work in place
 
@@ -227,9 +227,6 @@ class CnnLstmCaptioner(CnnVision):
             )
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the decoder gives NaN; check its weights")
-
-    def _parts(self) -> dict[str, Any]:
-        return {"cnn": self.cnn, "decoder": self.decoder}
 
 
 def take_if_needed(state: Any, rows: Sequence[int], count: int) -> Any:

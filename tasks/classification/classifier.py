@@ -1,6 +1,6 @@
 """`Classifier`: any image classifier, split at a named layer, as a task that can be explained."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,25 +11,24 @@ from torch import Tensor, nn
 from torchvision.transforms import functional
 
 from vlx.errors import InputError, ModelError
-from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced, mean_colour
-from vlx.protocol.identity import Digest
+from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced
 from vlx.protocol.outputs import Outputs, pair_of, tried, unlike
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
-from vlx.selftest import run as selftest
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
 from vlx.tasks.classification.split import Split
 from vlx.tasks.shared import wrapped
-from vlx.tasks.shared.answers import predicted
+from vlx.tasks.shared.answers import answered
+from vlx.tasks.shared.networks import Networks
 
 ALTERNATIVES = 5
 RESIZE, CROP = 256, 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Classifier:
+class Classifier(Networks):
     """A classifier split at the layer called ``layer``, whose output is its feature map A [B, K, h, w].
 
     ``model``: any ``nn.Module``, pictures [B, C, H, W] → logits [B, classes], in eval mode; left as it is. ``layer``:
@@ -55,6 +54,7 @@ class Classifier:
     """
 
     kind = "classification"
+    inside = "layer"
     head_is_vision = True
     besides: Mapping[str, str] = {"others": "the tokens that are no cells"}
     revision: str | None = None  # of a model that was loaded from a hub
@@ -82,35 +82,19 @@ class Classifier:
         self.model: nn.Module = wrapped.plain(model)  # wrappers would not see the hook
         wrapped.refuse_script(self.model, type(self.model).__name__)
         layer = wrapped.own_name(self.model, model, layer)
-        self.prepare = prepare or imagenet_prepare
+        own = name or type(self.model).__name__
+        super().__init__("model", prepare=prepare or imagenet_prepare, name=own, blank=blank, notes=notes)
         self.labels = Labels(labels)
-        self.name = name or type(self.model).__name__
-        self.blank = blank or mean_colour(self.prepare)
         self.defaults = defaults or Defaults(gradients="rows")
-        self.notes = tuple(notes)
         self.outputs = Outputs(outputs, leaf, self.name)
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
-        self._tracer, self._digest = Tracer(Given(grid, prefix)), Digest()
+        self._tracer = Tracer(Given(grid, prefix))
         self._read = False  # whether scores were seen to depend on the cells, where there are other tokens
 
     @property
     def layer(self) -> str:
         """The name of the layer whose output is A."""
         return self._split.layer
-
-    def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, C, H, W] to the model's device and dtype."""
-        weights = next((tensor for tensor in self.model.parameters() if tensor.is_floating_point()), None)
-        return inputs if weights is None else inputs.to(weights.device, weights.dtype)
-
-    def version(self) -> Hashable:
-        """Changes whenever a weight changes in place or is replaced."""
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
-
-    def digest(self) -> str:
-        """A hash of the model's weights; see `vlx.protocol.powers.Identified`."""
-        return self._digest.of(self.version(), self.model.state_dict().values())
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, C, H, W] → A [B, K, h, w], its geometry, and ``rest``: pictures and their scores [B, classes].
@@ -119,7 +103,7 @@ class Classifier:
         learn what its outputs mean. Raises ModelError in training mode, for a layer that gives no map or is not called
         once, for outputs whose meaning is open, and for NaN.
         """
-        self._refuse()
+        self.refuse_training()
         columns = torch.empty(0)
 
         def run(pictures: Tensor) -> Tensor:
@@ -147,7 +131,7 @@ class Classifier:
 
         Raises ModelError as `features` does, but for NaN.
         """
-        self._refuse()
+        self.refuse_training()
         return self._tracer.see(self._split.see, inputs)
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
@@ -167,7 +151,7 @@ class Classifier:
         Only what comes after the layer runs on M rows; what comes before it runs once, without a graph, where the
         model allows that.
         """
-        self._refuse()
+        self.refuse_training()
         if not isinstance(rest, dict) or "inputs" not in rest:
             raise ModelError(f"{self.name}: scores needs the `rest` of its features: the pictures drive the model to A")
         table, reads = self._table(A, rest), Reads.of(targets)
@@ -178,10 +162,6 @@ class Classifier:
         pictures = self.place(self.prepare(image)[None])
         with torch.inference_mode(False), torch.no_grad():
             return Said.read(self.outputs, self._split.plain(pictures))
-
-    def self_test(self, image: Any, **options: Any) -> selftest.SelfTest:
-        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.run.self_test`."""
-        return selftest.self_test(self, image, **options)
 
     def _laid(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Laid:
         """What the layer gives, as a feature map. Raises ModelError with the layers to choose from."""
@@ -227,13 +207,7 @@ class Classifier:
     def _predicted(self, scores: Tensor, query: Query) -> Prediction:
         if query.caption is not None or query.question is not None or query.prompt is not None:
             raise InputError("a classifier takes no caption, question or prompt; name a class with answer=…")
-
-        def find(asked: str) -> int:
-            return self.labels.find(asked, len(scores))
-
-        made = predicted(
-            scores, query, self.labels.__getitem__, find, outputs=self.outputs, noun="class", most=ALTERNATIVES
-        )
+        made = answered(scores, self.labels, query, outputs=self.outputs, noun="class", most=ALTERNATIVES)
         (word,) = made.words
         if word.sides:
             word = replace(word, notes=(f"why this and not {word.sides[1].label}",))
@@ -254,14 +228,6 @@ class Classifier:
             raise ModelError(
                 f"{self.name} has {table.shape[1]} classes and {len(names)} labels; give one label a class"
             )
-
-    def _refuse(self) -> None:
-        training = next((name for name, module in self.model.named_modules() if module.training), None)
-        if training is not None:
-            part = f"its layer {training!r}" if training else "it"
-            raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
-        if any(weights.is_inference() for weights in self.model.parameters()):
-            raise ModelError(f"{self.name}: its weights were made under torch.inference_mode(); make the model outside")
 
 
 def imagenet_prepare(image: Image.Image) -> Tensor:

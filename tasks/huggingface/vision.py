@@ -1,6 +1,6 @@
 """The vision half of adapters for transformers: a tower's tokens as a feature map on the grid of their patches."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,18 +10,16 @@ from torch import Tensor, nn
 
 from vlx.errors import ImageError, ModelError
 from vlx.pictures.placement import Grid
-from vlx.pictures.prepare import mean_colour
-from vlx.protocol.identity import Digest
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Features
-from vlx.selftest.run import SelfTest, self_test
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.twin import Given, Twin
+from vlx.tasks.shared.networks import Networks
 
 PATCHES = "patches"
 
 
-class TransformerTask:
+class TransformerTask(Networks):
     """What all adapters for transformers have: the model, its image processor and tokenizer, and the user's picture.
 
     Raises ModelError for a tokenizer with more tokens than the model.
@@ -37,45 +35,13 @@ class TransformerTask:
         revision: str | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.model, self.processor, self.tokenizer = model, processor, tokenizer
-        self.name, self.revision, self.notes = name, revision, tuple(notes)
-        self._prepare = partial(prepared, processor)  # holds no task: what was measured of it is kept by it
-        self._digest, self._blank = Digest(), mean_colour(self._prepare)
-
-    @property
-    def blank(self) -> tuple[float, float, float]:
-        """RGB in [0, 1] of a picture that shows nothing: the colour that the processor turns into zeros."""
-        return self._blank
-
-    @property
-    def prepare(self) -> Callable[[Image.Image], Tensor]:
-        """PIL RGB → [3, H, W], by the model's own image processor."""
-        return self._prepare
-
-    def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the model's device and dtype."""
-        weights = next(self.model.parameters())
-        return inputs.to(weights.device, weights.dtype)
-
-    def version(self) -> Hashable:
-        """Changes whenever a weight changes in place or is replaced."""
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
-
-    def refuse_training(self) -> None:
-        """Raises ModelError when a part of the model is in training mode."""
-        training = next((name for name, module in self.model.named_modules() if module.training), None)
-        if training is not None:
-            part = f"its module {training!r}" if training else "it"
-            raise ModelError(f"{self.name}: {part} is in training mode; call model.eval() first")
+        prepare = partial(prepared, processor)  # holds no task: what was measured of it is kept by it
+        super().__init__("model", prepare=prepare, name=name, notes=notes)
+        self.model, self.processor, self.tokenizer, self.revision = model, processor, tokenizer, revision
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
         """What the untouched model takes: all that its processor and tokenizer make of a picture and a text."""
         return stock.given(self.model, self.processor, self.tokenizer, image, query.text)
-
-    def self_test(self, image: Any, **options: Any) -> SelfTest:
-        """Whether explanations of this model can be trusted, tried on one picture; see `vlx.selftest.run.self_test`."""
-        return self_test(self, image, **options)  # type: ignore[arg-type]
 
 
 class TransformerVision(TransformerTask):
@@ -104,9 +70,9 @@ class TransformerVision(TransformerTask):
         self.twin = Twin(model, {tower: Given(self._tower.config)}, eager=eager)
         self._whole = Twin(model, {})
 
-    def digest(self) -> str:
-        """A hash of the tower's weights; see `vlx.protocol.powers.Identified`."""
-        return self._digest.of(self.version(), self._tower.state_dict().values())
+    def vision(self) -> Sequence[nn.Module]:
+        """The tower."""
+        return [self._tower]
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → A [B, D, h, w], its geometry and the tokens that are no cells, without a graph.

@@ -1,20 +1,19 @@
 """The vision half of adapters for a CNN and something behind it: placing, geometry, versions, refusals."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import RLock
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlx.errors import ModelError
-from vlx.pictures.receptive_fields import Tracer, mean_colour
-from vlx.protocol.identity import Digest
-from vlx.protocol.task import Features, Task
-from vlx.selftest import run
+from vlx.pictures.receptive_fields import Tracer
+from vlx.protocol.task import Features
+from vlx.tasks.shared.networks import Networks
 from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
 
 LAYER = "cnn"
@@ -32,52 +31,28 @@ class Deeper(Protocol):
         ...
 
 
-class CnnVision:
+class CnnVision(Networks):
     """A = ``cnn(images)``, [B, K, h, w], with what the Task protocol asks of the vision part.
 
-    ``blank`` is RGB in [0, 1] of a picture that shows nothing, by default the colour that ``prepare`` turns into zeros.
-    ``tells`` says what of a picture lies outside of what the model was made for.
+    ``behind`` names the attributes that hold the networks behind A. ``tells`` says what of a picture lies outside of
+    what the model was made for.
     """
 
-    besides: Mapping[str, str] = {OTHERS: "the tokens that are no cells"}  # see `vlx.selftest.around.Besides`
+    besides: Mapping[str, str] = {OTHERS: "the tokens that are no cells"}  # see `vlx.protocol.powers.Powers`
 
     def __init__(
         self,
+        *behind: str,
         cnn: Callable[[Tensor], Tensor],
         prepare: Callable[[Image.Image], Tensor],
-        *,
         name: str,
         blank: tuple[float, float, float] | None,
         notes: Sequence[str],
         tells: Scope | None = None,
     ) -> None:
-        self.cnn, self.prepare = plain(cnn), prepare
-        self.name, self.notes, self._blank = name, tuple(notes), blank
-        self.tells = tells
-        self._tracer, self._digest = Tracer(), Digest()
-
-    @property
-    def blank(self) -> tuple[float, float, float]:
-        """RGB in [0, 1] of a picture that shows nothing: as given, or the colour that ``prepare`` turns into zeros."""
-        if self._blank is None:
-            self._blank = mean_colour(self.prepare)
-        return self._blank
-
-    def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, C, H, W] to the networks' device and dtype."""
-        sample = next((tensor for module in self._modules() for tensor in module.parameters()), None)
-        return inputs if sample is None else inputs.to(sample.device, sample.dtype)
-
-    def version(self) -> Hashable:
-        """Changes whenever a weight changes in place or is replaced."""
-        tensors = [t for module in self._modules() for t in (*module.parameters(), *module.buffers())]
-        return tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
-
-    def digest(self) -> str:
-        """A hash of the CNN's weights; see `vlx.protocol.powers.Identified`."""
-        owner = getattr(self.cnn, "__self__", self.cnn)
-        tensors = owner.state_dict().values() if isinstance(owner, nn.Module) else ()
-        return self._digest.of(self.version(), tensors)
+        super().__init__("cnn", *behind, prepare=prepare, name=name, blank=blank, notes=notes)
+        self.cnn, self.tells = plain(cnn), tells
+        self._tracer = Tracer()
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, C, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
@@ -86,7 +61,7 @@ class CnnVision:
         places; ``rest`` then holds the tokens that are no cells. Raises ModelError in training mode, for a CNN whose
         output is no map, and for NaN.
         """
-        self._refuse_training()
+        self.refuse_training()
         maps: dict[str, Tensor] = {}
         with torch.no_grad():
             laid = self._tracer.lay(partial(self._run, maps=maps), inputs)
@@ -100,12 +75,8 @@ class CnnVision:
 
         Raises ModelError in training mode.
         """
-        self._refuse_training()
+        self.refuse_training()
         return self._tracer.see(getattr(self.cnn, "_orig_mod", self.cnn), inputs)  # a compiled CNN hides its ReLUs
-
-    def self_test(self, image: Any, **options: Any) -> run.SelfTest:
-        """Whether explanations of this model can be trusted, tried on a picture; see `vlx.selftest.run.self_test`."""
-        return run.self_test(cast(Task, self), image, **options)
 
     def _own(self, A: Tensor, rest: Any) -> Tensor:
         """A [M, K, h, w] as the CNN gave it: what comes behind it knows its own layout only."""
@@ -133,29 +104,6 @@ class CnnVision:
 
     def _made(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.cnn.with_maps(pictures) if isinstance(self.cnn, Deeper) else (self.cnn(pictures), {})
-
-    def _parts(self) -> dict[str, Any]:
-        """The parts of the model by name, the CNN first."""
-        raise NotImplementedError
-
-    def _modules(self) -> Iterator[nn.Module]:
-        return (module for _, module in self._named_modules())
-
-    def _named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """The networks behind the parts, also when one is given as a method (``net.forward_features``)."""
-        for name, part in self._parts().items():
-            owner = getattr(part, "__self__", part)
-            if isinstance(owner, nn.Module):
-                yield name, owner
-
-    def _refuse_training(self) -> None:
-        for name, part in self._named_modules():
-            if any(tensor.is_inference() for tensor in part.parameters()):
-                raise ModelError(
-                    f"{self.name}: its weights were made under torch.inference_mode(); make the model outside"
-                )
-            if any(module.training for module in part.modules()):
-                raise ModelError(f"{self.name}: the {name} is in training mode; call {name}.eval() first")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.vision import TransformerVision
-from vlx.tasks.shared.answers import labelled
+from vlx.tasks.shared.answers import Answers, answered
 from vlx.tasks.vqa.questions import Questions, Runs
 
 ANSWERS = ("no match", "match")
@@ -42,7 +42,7 @@ class BlipMatcher(TransformerVision):
         with torch.inference_mode(False), torch.no_grad():
             logprobs = self._logits(features.A, runs, features.rest, False)[0].double().log_softmax(-1).cpu()
         return [
-            labelled(row, query, ANSWERS, question, self.name)
+            answered(row, Answers(ANSWERS, self.name), query, tokens=question)
             for row, query, question in zip(logprobs, queries, asked, strict=True)
         ]
 

@@ -18,7 +18,7 @@ from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import exact
 from vlx.tasks.huggingface.twin import Twin
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, unbound
-from vlx.tasks.shared.answers import labelled
+from vlx.tasks.shared.answers import Answers, answered
 from vlx.tasks.vqa.questions import Questions, Runs
 
 EMBEDDINGS = "vilt.embeddings"
@@ -69,11 +69,10 @@ class ViltVqa(TransformerTask):
         self._whole = Twin(model, {})
         self._behind = Twin(model, {EMBEDDINGS: Embedded()}, change=partial(_cut, first=self.block + 1))
 
-    def digest(self) -> str:
-        """A hash of the weights before A; see `vlx.protocol.powers.Identified`."""
-        parts = [self.model.get_submodule(EMBEDDINGS)]
-        parts += [self.model.get_submodule(f"{BLOCKS}.{number}") for number in range(self.block + 1)]
-        return self._digest.of(self.version(), (t for part in parts for t in part.state_dict().values()))
+    def vision(self) -> Sequence[nn.Module]:
+        """The embeddings and the blocks before A."""
+        blocks = [self.model.get_submodule(f"{BLOCKS}.{number}") for number in range(self.block + 1)]
+        return [self.model.get_submodule(EMBEDDINGS), *blocks]
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → their patches' embeddings [B, D, h, w] in raster order, without a graph.
@@ -116,7 +115,7 @@ class ViltVqa(TransformerTask):
             image = runs.take(_tokens(features.A, features.rest["others"]))
             logprobs = self._run(runs, image).logits.double().log_softmax(-1).cpu()
         return [
-            labelled(row, query, self.labels, question, self.name)
+            answered(row, Answers(self.labels, self.name), query, tokens=question)
             for row, query, question in zip(logprobs, queries, asked, strict=True)
         ]
 

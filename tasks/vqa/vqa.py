@@ -18,7 +18,7 @@ from vlx.protocol.outputs import Outputs, pair_of, tried
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
-from vlx.tasks.shared.answers import labelled
+from vlx.tasks.shared.answers import Answers, answered
 from vlx.tasks.shared.cnn_vision import CnnVision, Scope, rnn_backward_allowed
 from vlx.tasks.shared.entries import is_special
 from vlx.tasks.shared.text import Join, Read, Tokenize, Writing
@@ -86,7 +86,7 @@ class CnnLstmVqa(CnnVision):
     ) -> None:
         head = plain(head)
         _check(head, vocabulary, answers, unknown, tokenize is not None)
-        super().__init__(cnn, prepare, name=name, blank=blank, notes=notes, tells=tells)
+        super().__init__("head", cnn=cnn, prepare=prepare, name=name, blank=blank, notes=notes, tells=tells)
         self.head = head
         self.vocabulary, self.answers, self.unknown = list(vocabulary), list(answers), unknown
         self.defaults = defaults or Defaults(gradients="batched")
@@ -105,13 +105,14 @@ class CnnLstmVqa(CnnVision):
             table = self.logits(features.A, [_tokens(read) for read in asked], features.rest)
         made = []
         for row, query, read in zip(table, queries, asked, strict=True):
-            one = labelled(row, query, self.answers, _tokens(read), self.name, self.outputs)
+            labels = Answers(self.answers, self.name)
+            one = answered(row, labels, query, outputs=self.outputs, tokens=_tokens(read))
             made.append(replace(one, notes=(*one.notes, *_unknown(read.unknown), *read.notes)))
         return made
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         """A [M, K, h, w] and N targets → [N]; a question that several targets share is run once."""
-        self._refuse_training()
+        self.refuse_training()
         asked: dict[tuple[int, tuple[int, ...]], int] = {}
         numbers = [asked.setdefault((target.row, target.tokens), len(asked)) for target in targets]
         rows = [row for row, _ in asked]
@@ -206,9 +207,6 @@ class CnnLstmVqa(CnnVision):
         """
         words = self.read(question).labels
         return [(word, tokens[:n] + tokens[n + 1 :] or (PADDING,)) for n, word in enumerate(words)]
-
-    def _parts(self) -> dict[str, Any]:
-        return {"cnn": self.cnn, "head": self.head}
 
 
 def padded(questions: Sequence[tuple[int, ...]], device: torch.device | None = None) -> tuple[Tensor, Tensor]:

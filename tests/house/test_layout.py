@@ -32,8 +32,8 @@ ROWS = (
     "explanation",
     "neuron_names",
     "probes",
-    "selftest",
     "tasks",
+    "selftest",
     "evaluation",
     "report",
     "folder",
@@ -43,8 +43,8 @@ ROWS = (
     "cli __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in (row.split() or [""])}
-# Explanation.save and .plot draw, inside the function.
-LAZY = {("explanation", "report")}
+# Explanation.save and .plot draw, inside the function; so does an adapter's self_test.
+LAZY = {("explanation", "report"), ("tasks", "selftest")}
 
 
 def setuptools_table() -> dict[str, Any]:
@@ -76,8 +76,8 @@ def folder_of(module: str) -> str:
 
 
 def imports(tree: ast.AST, modules: set[str]) -> Iterator[tuple[str, bool]]:
-    """Modules of vlx that a file imports, and whether at the top of the file (not inside a function)."""
-    inner = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    """Modules of vlx that a file imports, and whether at the top of the file: not inside a function, not for types."""
+    inner = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) or _typed(f) for node in ast.walk(f)}
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -87,6 +87,11 @@ def imports(tree: ast.AST, modules: set[str]) -> Iterator[tuple[str, bool]]:
             whole = [f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"]
             names = [name if name in modules else str(node.module) for name in whole]
         yield from ((name, id(node) not in inner) for name in names if name.split(".")[0] == "vlx")
+
+
+def _typed(node: ast.AST) -> bool:
+    """Whether it is ``if TYPE_CHECKING:``, which no run enters."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def upward(file: Path, modules: set[str]) -> list[str]:
@@ -180,6 +185,9 @@ def write(path: Path, text: str) -> Path:
         ("tasks/captioning/train.py", "from vlx.models import load", 1),
         ("vlx/explanation/records.py", "def save():\n    from vlx import report", 0),
         ("vlx/explanation/records.py", "from vlx import report", 1),
+        ("tasks/captioning/train.py", "from vlx.selftest import run", 1),
+        ("tasks/captioning/train.py", "if TYPE_CHECKING:\n    from vlx.selftest import run", 0),
+        ("tasks/captioning/train.py", "if TYPE_CHECKING:\n    from vlx.models import load", 1),
     ],
 )
 def test_the_check_sees_imports_that_point_up(

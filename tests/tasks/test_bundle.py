@@ -70,7 +70,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, entry: bundle.Entry) -> None:
             given = networks[name].state_dict()[key]
             assert tensor.dtype == given.dtype
             assert torch.equal(tensor, given.half().float() if given.is_floating_point() else given)
-    assert not any(module.training for module in task._modules())
+    assert not any(module.training for network in (task.cnn, task.decoder) for module in network.modules())
     assert (task.start, task.end, task.max_words) == (0, 1, 9)
     assert task.vocabulary == caption_vocabulary()
     assert (task.blank, task.notes) == ((0.4, 0.5, 0.6), ("drawn pictures only",))
