@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,13 +12,29 @@ import torch
 from torch import Tensor
 
 import vlx
-from tests.painted import CELL, CELLS, HIGH, SIDE, WEIGHTS, WORDS, Array, Mask, Painted, answers, line, painted, shown
+from tests.painted import (
+    CELL,
+    CELLS,
+    HIGH,
+    SIDE,
+    WEIGHTS,
+    WORDS,
+    Array,
+    Mask,
+    Painted,
+    answers,
+    painted,
+    rectangle,
+    scene,
+    shown,
+)
 from vlx import evaluation
 from vlx.explanation.reasons import Because
 from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.neuron_names.table.permuted import permuted
 from vlx.pictures.placement import Grid
 from vlx.protocol.task import Features
+from vlx.scenes.questions import Question
 from vlx.scenes.scene import Scene
 
 REGIONS = 8  # two rows by four columns of the picture; each has a unit for red, one for green and one for blue
@@ -27,6 +44,7 @@ CONCEPTS = {
     1: ["meadow", "beach", "meadow", "", "beach", "meadow", "plain", "tree"],
     2: ["blue", "blue", "trunk", "blue", "tree", "blue", "body", "blue"],
 }
+PAINTED = {"trunk": ("brown",), "wheel": ("black",)}  # other parts have the object's colour and texture
 Counts = dict[str, list[float]]
 
 
@@ -72,13 +90,12 @@ def tables() -> list[NeuronNames]:
 
 
 def there(scene: Scene) -> dict[str, Mask]:
-    """What there is to be named: of each object one part is seen; a trunk is of brown wood, without a texture."""
+    """What there is to be named: objects, the parts of them that are seen, what these are painted with, the place."""
     found: dict[str, Mask] = {scene.place: scene.background}
     for thing in scene.objects:
-        (part,) = (name for name, mask in thing.parts.items() if mask.any())
-        looks = ("brown",) if part == "trunk" else (thing.color, thing.texture)
-        for name in (thing.kind, part, *looks):
-            found[name] = found.get(name, np.zeros((SIDE, SIDE), bool)) | thing.mask
+        for part, mask in thing.parts.items():
+            for name in (thing.kind, part, *PAINTED.get(part, (thing.color, thing.texture))) if mask.any() else ():
+                found[name] = found.get(name, np.zeros((SIDE, SIDE), bool)) | mask
     return found
 
 
@@ -119,11 +136,14 @@ def counts(because: Because, mask: Mask | None, pixels: dict[str, Mask]) -> Coun
 
 
 def world() -> dict[int, Scene]:
-    """The painted scenes, and of the last a question whose answer rests on one pixel of a thing."""
+    """The painted scenes; the car of the last shows wheels too, and a question's answer rests on these alone."""
     found = painted()
-    car = found[2].objects[0]
-    more = vlx.scenes.questions.Question("is there a body?", "red", "part", (line((1, 2), 0, 0) & car.mask,))
-    vars(found[2])["questions"] = (*found[2].questions, more)
+    last = found[2]
+    car, tree = last.objects
+    left = rectangle(0, 4, 0, 5)
+    parts = {**car.parts, "body": car.mask & left, "wheel": car.mask & ~left}
+    asked = (*last.questions, Question("how many wheels are there?", "red", "part", (parts["wheel"],)))
+    found[2] = scene(2, last.image, last.place, [replace(car, parts=parts), tree], asked)
     return found
 
 
@@ -132,9 +152,9 @@ def by_hand(kind: str, number: int | None) -> dict[tuple[str, str], Counts]:
     """By metric and group the values of each scene, by the table, or by that number of the permuted ones."""
     names = table() if number is None else tables()[number]
     found: dict[tuple[str, str], Counts] = defaultdict(lambda: defaultdict(list))
-    for seed, scene in world().items():
-        for group, mask, because in explained(kind, scene, names):
-            for metric, values in counts(because, mask, there(scene)).items():
+    for seed, own in world().items():
+        for group, mask, because in explained(kind, own, names):
+            for metric, values in counts(because, mask, there(own)).items():
                 groups = ("all", group) if mask is not None else ("nothing there",)
                 tried = number is None or seed % TABLES == number  # switching off takes long: a table a scene, in turn
                 if metric == "matters" and not tried and because.said:
