@@ -97,7 +97,7 @@ def painted() -> dict[int, Scene]:
     left = painting(GREY, ((1, 5), (240, 70, 80)), ((3, 1), (60, 250, 80)), ((2, 2), (60, 70, 230)))
     right = painting((50, 40, 30), ((0, 6), (200, 40, 30)), ((2, 0), (50, 210, 30)), ((1, 3), (50, 40, 255)))
     house, tree = rectangle(1, 2, 4, 6), rectangle(2, 3, 4, 8)
-    car, bush = rectangle(0, 3, 0, 6), rectangle(0, 1, 6, 8)
+    car, bush = rectangle(0, 3, 0, 5), rectangle(0, 1, 6, 8)
     parts = [
         Question(f"is there {name}?", "red", "part", (line((1, 5), down, across),))
         for name, (down, across) in {"one": (12, 0), "two": (-12, 0), "three": (24, 0), "four": (0, 12)}.items()

@@ -140,7 +140,7 @@ def world() -> dict[int, Scene]:
     found = painted()
     last = found[2]
     car, tree = last.objects
-    left = rectangle(0, 4, 0, 5)
+    left = rectangle(0, 4, 0, 4)
     parts = {**car.parts, "body": car.mask & left, "wheel": car.mask & ~left}
     asked = (*last.questions, Question("how many wheels are there?", "red", "part", (parts["wheel"],)))
     found[2] = scene(2, last.image, last.place, [replace(car, parts=parts), tree], asked)
