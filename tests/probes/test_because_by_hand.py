@@ -1,6 +1,6 @@
 """Which absences are named, and by how many random sets a check is judged, where every number is known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -46,12 +46,12 @@ class Pooled:
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
 
 
-def explained() -> Because:
+def explained(ious: Mapping[str, float] | None = None, **options: Any) -> Because:
     A = torch.zeros(1, len(UNITS), *CELLS, dtype=torch.float64)
     for unit, (_, _, _, on) in enumerate(UNITS):
         A[0, unit, 1:3, 2:4] = 2.0 if on else 0.0
     listed = tuple(
-        (UnitName(unit, name, "object", 0.3, 0.3, threshold=threshold),) if name else ()
+        (UnitName(unit, name, "object", own := (ious or {}).get(name, 0.3), own, threshold=threshold),) if name else ()
         for unit, (name, _, threshold, _) in enumerate(UNITS)
     )
     task: Any = Pooled()
@@ -61,7 +61,7 @@ def explained() -> Because:
     maps = torch.einsum("k,nkhw->nhw", weights / (CELLS[0] * CELLS[1]), A).numpy()
     likely = Target(0, "dog", (Term(0, 1),), "logprob")
     table = NeuronNames(listed, {"layer": "conv"})
-    return becauses(task, features, [target], [likely], maps, METHODS["gradcam"], table)[0]
+    return becauses(task, features, [target], [likely], maps, METHODS["gradcam"], table, **options)[0]
 
 
 def test_absences_are_those_whose_units_would_have_taken_most_at_their_thresholds() -> None:
@@ -94,3 +94,12 @@ def test_units_of_one_name_add_up_and_are_judged_by_twenty_random_sets() -> None
     assert why.check is not None
     assert len(why.check.random) == 20, "above all of twenty p is below .05: 1 / 21"
     assert why.check.size == 3
+
+
+def test_a_name_counts_only_where_its_iou_lies_above_the_limit() -> None:
+    def named(**options: Any) -> set[str]:
+        return {reason.concept for reason in explained({"eye": 0.04, "sand": 0.04, "fur": 0.041}, **options).reasons}
+
+    assert named() == {"fur", "ice", "fog", "snow"}, "0.04 itself is not above 0.04"
+    assert named(iou=0.039) == {"fur", "eye", "ice", "fog", "sand"}
+    assert named(iou=0.2) == {"ice", "fog", "snow"}
