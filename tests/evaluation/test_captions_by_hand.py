@@ -10,9 +10,9 @@ from tests.painted import WORDS, Painted, as_seen, logprobs, painted, shown
 from vlx.evaluation.captions import CaptionQuality, caption_quality
 from vlx.protocol.targets import Prediction, Query
 
-SAID = {  # all but the first are true to the eighth letter and longer
+SAID = {  # all true; with the colours exchanged; true but for one word near the end
     0: "a red house in a meadow",
-    1: "a red house and a striped red tree in a meadow",
+    1: "a blue house and a striped red tree in a meadow",
     2: "a blue car and a blue tree on a beach",
 }
 
@@ -52,4 +52,4 @@ def test_forced_words_are_right_where_they_are_the_likeliest_after_the_true_ones
 
 def test_words_count_in_their_own_phrase_and_by_their_category(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = measured(monkeypatch).words
-    assert shares == pytest.approx({"object": 1.0, "color": 3 / 5, "texture": 1.0, "scene": 1.0})
+    assert shares == pytest.approx({"object": 1.0, "color": 2 / 5, "texture": 1.0, "scene": 1.0})
