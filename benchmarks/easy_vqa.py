@@ -3,7 +3,7 @@
 How many answers of a trained bundle are right on its test split, by kind of question, and how often the map of the
 true answer points at the shape, for every weighting. A shape is what differs from the flat background; a hit is a
 map's highest cell centred on it, in brackets within half a cell of it. The bundle is made in minutes by
-``python -m vlx.tasks.vqa.train --out runs/easy --data easy-vqa PATH …`` (two commands, see the README).
+``python -m vlx.tasks.vqa.train --out runs/easy --data easy-vqa PATH …`` (two commands, see docs/measured.md).
 """
 
 import json
