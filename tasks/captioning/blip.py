@@ -30,12 +30,24 @@ def _generate(twin: Any, tokens: Tensor, ids: Tensor, options: dict[str, Any]) -
     )
 
 
+def _start(model: Any) -> int:
+    return int(model.config.text_config.bos_token_id)
+
+
+def _end(model: Any) -> tuple[int, ...]:
+    return (int(model.config.text_config.sep_token_id),)
+
+
+def _context(model: Any) -> int:
+    return int(model.config.text_config.max_position_embeddings)
+
+
 FAMILY = CaptionerFamily(
     tower="vision_model",
     prefix=1,
-    start=lambda model: model.config.text_config.bos_token_id,
-    end=lambda model: (model.config.text_config.sep_token_id,),
-    context=lambda model: model.config.text_config.max_position_embeddings,
+    start=_start,
+    end=_end,
+    context=_context,
     logits=_logits,
     generate=_generate,
     defaults=Defaults("gradattention", "logprob", "batched", measured=True),

@@ -31,15 +31,23 @@ def _end(model: Any) -> tuple[int, ...]:
     return (int(model.config.eos_token_id),)
 
 
+def _context(model: Any) -> int:
+    return int(model.config.max_position_embeddings)
+
+
+def _after_the_picture(count: int) -> int:
+    return count
+
+
 FAMILY = CaptionerFamily(
     tower="git.image_encoder",
     prefix=1,
     start=_start,
     end=_end,
-    context=lambda model: int(model.config.max_position_embeddings),
+    context=_context,
     logits=_logits,
     generate=_generate,
-    first_query=lambda count: count,
+    first_query=_after_the_picture,
     defaults=Defaults("gradrollout", "logprob", "batched", measured=True),
 )
 

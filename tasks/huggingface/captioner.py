@@ -22,6 +22,11 @@ LONGEST = 30  # tokens that are generated at most
 Layers = tuple[Tensor, ...]
 
 
+def _the_first(count: int) -> int:
+    """A text that the picture's tokens do not stand before: its first query is number 0."""
+    return 0
+
+
 @dataclass(frozen=True)
 class CaptionerFamily:
     """What one family of captioners does in its own way.
@@ -42,7 +47,7 @@ class CaptionerFamily:
     logits: Callable[[Any, Tensor, Tensor, bool], tuple[Tensor, Layers]]
     generate: Callable[[Any, Tensor, Tensor, dict[str, Any]], Any]
     defaults: Defaults
-    first_query: Callable[[int], int] = lambda count: 0
+    first_query: Callable[[int], int] = _the_first
     notes: tuple[str, ...] = ()
     eager: str | None = None
 

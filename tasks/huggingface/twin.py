@@ -45,7 +45,7 @@ class Twin:
         stand_ins: Mapping[str, nn.Module],
         *,
         eager: str | None = None,
-        change: Callable[[Any], object] = lambda twin: None,
+        change: Callable[[Any], object] | None = None,
     ) -> None:
         self.model, self.stand_ins, self.eager, self.change = model, dict(stand_ins), eager, change
         self._made: tuple[tuple[int, ...], nn.Module] | None = None
@@ -58,6 +58,10 @@ class Twin:
             self._made = made = (places, self._make())
         return made[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the twin that was made: a copy of the model has weights of its own, and makes one of them."""
+        return {**vars(self), "_made": None}
+
     def _make(self) -> nn.Module:
         model = self.model
         memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
@@ -67,6 +71,7 @@ class Twin:
         copied: Any = deepcopy(model, memo)
         if self.eager is not None:
             copied.get_submodule(self.eager).set_attn_implementation("eager")
-        self.change(copied)
+        if self.change is not None:
+            self.change(copied)
         found: nn.Module = copied.eval()
         return found

@@ -1,6 +1,7 @@
 """What the models of the drawn world share: their CNN, how it is shown pictures, and what they say of photographs."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,14 +87,11 @@ class SceneCnn(nn.Module):
 
 def scope_of(world: str, task: str) -> Scope | None:
     """What a model of a ``task`` tells of pictures, trained on "scenes"; None where its world is not known."""
-    if world != SCENES:
-        return None
-    told = (f"{STRANGE}{INSTEAD[task]}",)
+    return partial(_strange, told=(f"{STRANGE}{INSTEAD[task]}",)) if world == SCENES else None
 
-    def tells(features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
-        return told if likeness(picture).drawn is False else ()
 
-    return tells
+def _strange(features: Features, picture: Image.Image, text: str, *, told: tuple[str, ...]) -> tuple[str, ...]:
+    return told if likeness(picture).drawn is False else ()
 
 
 def drawn(picture: Image.Image) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ class Outsider:
         return 0
 
     def features(self, inputs: Tensor) -> Features:
-        return Features({"pixels": inputs}, "pixels", Grid.half_pixel((16, 16), (16, 16)), rest=inputs.mean((1, 2, 3)))
+        grid = Grid.half_pixel((16, 16), (16, 16))
+        return Features({"pixels": inputs}, "pixels", grid, inputs.mean((1, 2, 3)), ("its cells are pixels",))
 
     def predict(self, features: Features, queries: Any) -> list[Prediction]:
         word = Word("bright", (Term(0, 0),), -0.5, (Alternative("bright", 0, -0.5), Alternative("dark", 1, -0.9)))
@@ -67,7 +68,7 @@ def test_the_protocol_is_all_it_takes() -> None:
             assert np.allclose(why[0].weights, [weight] * 3)
             owed = {name: -0.5 - told(other) for name, other in edits.made_of(image).items()}
             assert why[0].seen_by == pytest.approx(owed, rel=1e-4, abs=1e-2)
-            assert "made by hand" in why.notes
+            assert why.notes[:2] == ("made by hand", "its cells are pixels")
             assert "no receptive field was found; cells are placed by the half-pixel rule" in why.notes
             assert why.provenance["layer"] == "pixels"
             assert why[0].alternatives == (("bright", -0.5), ("dark", -0.9))
