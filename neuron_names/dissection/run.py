@@ -8,6 +8,7 @@ from torch import nn
 
 from vlx import process
 from vlx.data import ConceptData, Told, open_data
+from vlx.data.example import AnyData, with_concepts
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
@@ -22,7 +23,7 @@ from vlx.protocol.task import Task
 
 
 @in_own_words("the dissection cannot be made", ModelError)
-def dissect(task: Task, data: ConceptData | str | Path, **options: Unpack[DissectOptionsDict]) -> NeuronNames:
+def dissect(task: Task, data: AnyData | str | Path, **options: Unpack[DissectOptionsDict]) -> NeuronNames:
     """Name the units of ``task``'s feature map A by the concepts of ``data``: Network Dissection (1704.05796), exact.
 
     ``data``: labelled pictures, or their name, as `vlx.neuron_names.open_data` takes it: "scenes:2000", a folder.
@@ -52,7 +53,7 @@ def dissect(task: Task, data: ConceptData | str | Path, **options: Unpack[Dissec
 @in_own_words("the dissection cannot be made", ModelError)
 def dissect_layers(
     task: Task,
-    data: ConceptData | str | Path,
+    data: AnyData | str | Path,
     layers: Mapping[str, nn.Module] | None,
     *,
     elsewhere: DissectionWorkers | None = None,
@@ -65,13 +66,13 @@ def dissect_layers(
     wish = DissectOptions.of(options)
     if wish.spill is not None and elsewhere is not None:
         raise InputError("spill: maps are set aside by one process alone; leave it out where several work")
-    data = open_data(data)
+    opened = open_data(data)
     process.settle()
-    if isinstance(data, Told):
-        wish.refuse(("compat", "labels", "spill", "quantile"), data.name, "for pictures with masks")
-        return name_by_captions(task, data, layers, wish, elsewhere=elsewhere)
-    wish.refuse(("least",), data.name, "for captioned pictures")
-    passes, settings = begun(task, data, layers, wish)
+    if isinstance(opened, Told):
+        wish.refuse(("compat", "labels", "spill", "quantile"), opened.name, "for pictures with masks")
+        return name_by_captions(task, opened, layers, wish, elsewhere=elsewhere)
+    wish.refuse(("least",), opened.name, "for captioned pictures")
+    passes, settings = begun(task, with_concepts(opened), layers, wish)
     kept = Checkpoint(wish.file, settings)
     if elsewhere is None:
         passes.go(kept)

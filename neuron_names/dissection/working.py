@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from vlx.data import Told, open_data
+from vlx.data.example import with_concepts
 from vlx.neuron_names.dissection import shares
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State
 from vlx.neuron_names.dissection.options import DissectOptions
@@ -34,7 +35,7 @@ def work(
         peaks, own = begun_by_captions(task, data, layers, DissectOptions.of(options))
         shares.same(own, settings)
         return lambda share: peaks.find(share.start * BLOCK)
-    passes, own = begun(task, data, layers, DissectOptions.of(options))
+    passes, own = begun(task, with_concepts(data), layers, DissectOptions.of(options))
     shares.same(own, settings)
     if phase == "masks":
         passes.restore(state, Checkpoint(None, own))

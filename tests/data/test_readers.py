@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from vlx import scenes
 from vlx.data import BrodenData, CocoData, Labelled, LabelledFolder, SceneData
-from vlx.data.coco import mask_of
-from vlx.data.example import Example
+from vlx.data.example import Example, with_concepts
+from vlx.data.masks import mask_of
 from vlx.errors import InputError
 from vlx.neuron_names import open_data
 from vlx.scenes.export import export, run_lengths
@@ -169,7 +169,7 @@ def test_a_folder_of_label_maps_may_have_sixteen_bits_and_palettes(tmp_path: Pat
 def test_the_list_may_be_text_or_json(tmp_path: Path, name: str, text: str, wanted: list[tuple[str, str]]) -> None:
     (folder(tmp_path) / "labels.csv").unlink()
     (tmp_path / name).write_text(text)
-    data = open_data(tmp_path)
+    data = with_concepts(open_data(tmp_path))
     assert [(c.name, c.category) for c in data.concepts] == wanted
     with pytest.raises(InputError, match=rf"one.png: label 3(00)? is not in {name}"):
         data[0]
@@ -177,7 +177,7 @@ def test_the_list_may_be_text_or_json(tmp_path: Path, name: str, text: str, want
 
 def test_numbers_of_one_name_are_one_concept(tmp_path: Path) -> None:
     (folder(tmp_path) / "labels.csv").write_text("number,name\n1,sky\n2,sky\n3,sky\n300,car\n")
-    data = open_data(tmp_path)
+    data = with_concepts(open_data(tmp_path))
     assert [concept.name for concept in data.concepts] == ["sky", "car"]
     assert {int(number) for place in range(len(data)) for number in np.unique(data[place].labels)} <= {0, 1, 2}
 

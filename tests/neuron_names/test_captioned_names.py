@@ -15,7 +15,8 @@ import vlx
 from tests.dissections import Given
 from vlx import neuron_names
 from vlx.data import Labelled, open_data
-from vlx.data.captions import NO_LABELS, CaptionedPhotos, CaptionedScenes
+from vlx.data.captions import CaptionedPhotos, CaptionedScenes
+from vlx.data.concepts import NO_LABELS
 from vlx.data.lexicon import Lexicon
 from vlx.errors import ImageError, InputError
 from vlx.neuron_names.dissection import peaks
@@ -332,7 +333,7 @@ def test_broken_missing_and_empty_ones_are_counted_and_named(tmp_path: Path) -> 
     folder = photos(tmp_path / "p", rows, 64)
     (folder / "Images" / "007.png").write_bytes(b"no picture")
     opened = CaptionedPhotos(folder, lexicon=RULES)
-    numbers = [int(row.name[:3]) for row in opened._rows]
+    numbers = [int(opened[n].key[:3]) for n in range(len(opened))]
     A = planted(data)[: len(data)]
     names = neuron_names.dissect(Given(A, Grid.half_pixel(CELLS, (16, 16), "made")), opened, least=5)
     told = " ".join(names.about["left_out"])

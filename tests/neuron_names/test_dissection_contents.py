@@ -21,6 +21,7 @@ from tests.dissections import same
 from vlx import neuron_names
 from vlx.cli.program import main
 from vlx.data import Filed
+from vlx.data.example import with_concepts
 from vlx.errors import InputError, OutputError
 from vlx.files import hdf5
 from vlx.neuron_names import open_data
@@ -136,7 +137,7 @@ def test_a_picture_that_changes_between_the_passes_is_refused(wrapped: bool, fol
         """The same without files: pixels and labels tell."""
 
         def __init__(self) -> None:
-            self.own = open_data(folder)
+            self.own = with_concepts(open_data(folder))
             self.name, self.licence, self.concepts = "own", "", self.own.concepts
 
         def __len__(self) -> int:

@@ -1,26 +1,42 @@
-"""Pictures with concept masks, for dissection: drawn scenes, the Broden layout, label-map folders, COCO instances;
-and captioned ones without masks.
+"""Add a data set once: for naming units, for measuring maps, and for folders of results.
+
+>>> data = vlx.data.open_data("scenes:2000")
+>>> data[0].texts
+('a striped red house and a blue tree in a meadow',)
 """
 
 from vlx.data.broden import BrodenData
 from vlx.data.captions import CaptionedPhotos, CaptionedScenes
+from vlx.data.classes import ClassFolders
 from vlx.data.coco import CocoData
-from vlx.data.concepts import Labelled
-from vlx.data.example import ConceptData, Filed, Told
+from vlx.data.concepts import Concept, Labelled, Regions
+from vlx.data.example import Ask, ConceptData, Data, Example, Filed, Told, Truth
+from vlx.data.flickr import PhotographData
 from vlx.data.folder import LabelledFolder
-from vlx.data.opening import open_data
+from vlx.data.opening import KINDS, open_data
+from vlx.data.questions import EasyVqaData
 from vlx.data.scenes import SceneData
 
 __all__ = [
+    "KINDS",
+    "Ask",
     "BrodenData",
     "CaptionedPhotos",
     "CaptionedScenes",
+    "ClassFolders",
     "CocoData",
+    "Concept",
     "ConceptData",
+    "Data",
+    "EasyVqaData",
+    "Example",
     "Filed",
     "Labelled",
     "LabelledFolder",
+    "PhotographData",
+    "Regions",
     "SceneData",
     "Told",
+    "Truth",
     "open_data",
 ]

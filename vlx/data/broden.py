@@ -5,12 +5,15 @@ R + 256 · G; a number labels the picture as a whole (scenes, textures).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from vlx.data.concepts import Concept, Labelled
-from vlx.data.files import digest_of, label_map, number, picture, rows
+from vlx.data.concepts import Concept, Regions
+from vlx.data.example import Example
+from vlx.data.files import digest_of, label_map, number, rows
 from vlx.errors import InputError
 
 SUFFIXES = {"color": "-c", "scene": "-s"}
@@ -61,15 +64,9 @@ class BrodenData:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: int) -> Labelled:
+    def __getitem__(self, place: int) -> Example:
         row = self._rows[place]
-        image = picture(self.folder / "images" / row.image)
-        channels = [self._map(category, file) for category, file in row.maps]
-        shapes = {channel.shape for channel in channels}
-        if len(shapes) > 1:
-            raise InputError(f"{self.folder}, {row.image}: its label maps have different sizes {sorted(shapes)}")
-        labels = np.stack(channels) if channels else np.zeros((1, image.height, image.width), np.int32)
-        return Labelled(image, labels, row.whole)
+        return Example(row.image, self.folder / "images" / row.image, regions=partial(self._regions, row))
 
     def files(self, number: int) -> list[Path]:
         """The picture's file and those of its label maps."""
@@ -80,6 +77,16 @@ class BrodenData:
         """Of the index files, and of names and sizes of the pictures and label maps."""
         lists = [self.folder / "index.csv", self.folder / "label.csv", *sorted(self.folder.glob("c*.csv"))]
         return digest_of(lists, (path for number in range(len(self)) for path in self.files(number)))
+
+    def _regions(self, row: _Row, image: Image.Image) -> Regions:
+        channels = [self._map(category, file) for category, file in row.maps]
+        shapes = {channel.shape for channel in channels}
+        if len(shapes) > 1:
+            raise InputError(f"{self.folder}, {row.image}: its label maps have different sizes {sorted(shapes)}")
+        size = (image.height, image.width)
+        return Regions(
+            np.stack(channels) if channels else np.zeros((1, *size), np.int32), self.concepts, row.whole, size
+        )
 
     def _labels(self) -> list[dict[str, str]]:
         return rows(self.folder / "label.csv", ["number", "name"])

@@ -1,112 +1,254 @@
-"""COCO instance files: polygons and run lengths, and what ``vlx draw`` writes besides (parts, colours, textures)."""
+"""COCO: outlines of things (polygons, run lengths) and captions, and what ``vlx draw`` writes besides.
+
+coco/
+annotations/instances_val2017.json   outlines of 80 categories; may stand in the folder itself
+annotations/captions_val2017.json    captions; an instance file may hold them, too, as "captions"
+val2017/000000000139.jpg …           pictures: in the folder, in images/, or as COCO's archives unpack
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from vlx.data.concepts import Concept, Labelled
+from vlx.data.captioned import words_of
+from vlx.data.categories import named
+from vlx.data.concepts import Concept, Regions
+from vlx.data.example import Ask, Box, Example, Truth
 from vlx.data.files import Labels, digest_of, picture, records
-from vlx.errors import InputError
+from vlx.data.masks import Mask, mask_of
+from vlx.errors import ImageError, InputError
 from vlx.language import shortened
+from vlx.protocol.targets import Query
 
-Mask = NDArray[np.bool_]
-
+FORM = "coco:DIR or coco:INSTANCES.json[,CAPTIONS.json]"
+PICTURES = ("", "images", "Images", "val2017", "train2017", "val2014", "train2014", "all")
+MISSING = "no such picture"
 NEEDED: dict[str, dict[str, Any]] = {
     "images": {"id": int | str, "file_name": str, "height": int, "width": int},
     "categories": {"id": int | str, "name": str},
     "annotations": {"image_id": int | str},
 }
-FINE = 4  # Pillow paints every pixel that a polygon touches: on a finer grid that matters less
+TOLD: dict[str, dict[str, Any]] = {
+    "images": {"id": int | str, "file_name": str},
+    "annotations": {"image_id": int | str, "caption": str},
+}
 
 
 class CocoData:
-    """The pictures of a COCO instance file; instances are concepts of category "object".
+    """Pictures with outlines, captions, or both; outlined things are concepts of category "object".
 
-    Pictures stand beside the file or in ``images/`` there. Crowds count as their category. Raises InputError naming
-    what cannot be used.
+    ``path`` is an instance file, whose pictures stand beside it or in ``images/`` there, in its own order; or a folder,
+    whose pictures come in order of their names, those that are missing counted in ``left_out``. ``captions`` is another
+    file of captions. A word of a caption asks for the category that it names (`vlx.data.categories`), where such a
+    thing is outlined; so does every category by itself. Crowds count among the regions, and are asked for by nobody.
+    Raises InputError naming what cannot be used.
     """
 
     licence = "COCO: annotations CC BY 4.0, pictures under their Flickr licences; of other sets unknown"
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.name = str(path)
-        content = records(self.path)
-        parts = ("images", "annotations", "categories")
-        if not isinstance(content, Mapping) or not all(isinstance(content.get(part), list) for part in parts):
-            raise InputError(f"{path}: not a COCO instance file; it needs lists of {', '.join(parts)}")
-        for part in parts:
-            _require_records(self.path, part, content[part])
-        self._names = {one["id"]: one["name"] for one in content["categories"]}
-        self._notes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for note in content["annotations"]:
-            if not isinstance(note.get("category_id"), int | str) or note["category_id"] not in self._names:
-                raise InputError(
-                    f"{path}: annotation {note.get('id')} has the unknown category {note.get('category_id')!r}"
-                )
-            self._notes[note["image_id"]].append(note)
-        self._images = list(content["images"])
-        if not self._images:
-            raise InputError(f"{path}: no pictures")
-        self.concepts = tuple(dict.fromkeys(_concepts(content, self._names)))
+    def __init__(self, path: str | Path, captions: str | Path | None = None, name: str | None = None) -> None:
+        self.path, self.name = Path(path), str(path) if name is None else name
+        whole = self.path.is_dir()
+        outlines = _files(self.path, "instances*.json") if whole else [self.path]
+        texts = [Path(captions)] if captions else _files(self.path, "captions_*.json") if whole else []
+        if not outlines and not texts:
+            raise InputError(f"{path}: neither instances*.json nor captions_*.json in this folder or its annotations/")
+        self._lists = [*outlines, *texts]
+        contents, told = [_outlines(file) for file in outlines], [_told(file) for file in texts]
+        self._names = {one["id"]: one["name"] for content in contents for one in content["categories"]}
+        self._notes = _notes(zip(outlines, contents, strict=True))
+        self._texts = _captions(told or [{"annotations": content.get("captions", [])} for content in contents])
+        images = [image for content in contents or told for image in content.get("images", [])]
+        self.concepts = tuple(dict.fromkeys(one for content in contents for one in _concepts(content)))
         self._number = {(concept.name, concept.category): n for n, concept in enumerate(self.concepts, 1)}
+        self.left_out: dict[str, tuple[str, ...]] = {}
+        self._images = self._found(images) if whole else images
+        if not self._images:
+            raise InputError(f"{path}: no pictures{' that are there' if images else ''}")
+
+    def _found(self, images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The pictures of a folder that are there, in order of their names; others are counted."""
+        by_id = {image["id"]: image for image in images}
+        every = sorted(by_id.values(), key=lambda image: str(image["file_name"]))
+        there = [self._file(one).is_file() for one in every]
+        missing = tuple(Path(one["file_name"]).name for one, is_there in zip(every, there, strict=True) if not is_there)
+        self.left_out |= {MISSING: missing} if missing else {}
+        return [one for one, is_there in zip(every, there, strict=True) if is_there]
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, place: int) -> Labelled:
+    def __getitem__(self, place: int) -> Example:
         record = self._images[place]
-        image = picture(self._file(record))
-        size = (record["height"], record["width"])
-        if (image.height, image.width) != size:
-            raise InputError(
-                f"{self.path}: {record['file_name']} is {image.width}×{image.height}, its record says "
-                f"{size[1]}×{size[0]}; masks cannot be laid on it (is it turned by EXIF, or resized?)"
-            )
-        channels: list[Labels] = [np.zeros(size, np.int32)]
-        for note in self._notes[record["id"]]:
-            for concept, mask in self._masks(note, size):
-                _lay(channels, mask, self._number[concept])
-        if isinstance(record.get("scene"), str):
-            outside = ~np.any([channel > 0 for channel in channels], axis=0)
-            _lay(channels, outside, self._number[record["scene"], "scene"])
-        return Labelled(image, np.stack(channels))
+        return Example(
+            str(record["file_name"]),
+            partial(self._picture, record),
+            texts=self._texts.get(record["id"], ()),
+            asks=lambda: tuple(self._asks(record)),
+            regions=partial(self._regions, record) if self.concepts else None,
+        )
 
     def files(self, number: int) -> list[Path]:
         """The picture's file; its labels stand in the instance file."""
         return [self._file(self._images[number])]
 
     def digest(self) -> str:
-        """Of the instance file, and of names and sizes of the pictures."""
-        return digest_of([self.path], (self._file(record) for record in self._images))
+        """Of the instance and caption files, and of names and sizes of the pictures."""
+        return digest_of(self._lists, (self._file(record) for record in self._images))
 
-    def _file(self, record: dict[str, Any]) -> Path:
+    def _file(self, record: Mapping[str, Any]) -> Path:
         name = str(record["file_name"])
-        beside = self.path.parent / name
-        return beside if beside.is_file() else self.path.parent / "images" / name
+        root = self.path if self.path.is_dir() else self.path.parent
+        tries = (root / where / short for where in PICTURES for short in dict.fromkeys((name, Path(name).name)))
+        return next((path for path in tries if path.is_file()), root / "images" / name)
 
-    def _masks(self, note: dict[str, Any], size: tuple[int, int]) -> Iterator[tuple[tuple[str, str], Mask]]:
-        """Concepts of one annotation with their pixels."""
-        where = f"{self.path}, annotation {note.get('id')}"
-        whole = mask_of(note.get("segmentation"), size, where)
-        yield (self._names[note["category_id"]], "object"), whole
-        if isinstance(note.get("texture"), str):
-            yield (note["texture"], "texture"), whole
-        for part in note.get("parts", ()):
-            mask = mask_of(part.get("segmentation"), size, where)
-            yield (str(part["name"]), "part"), mask
-            if part.get("color"):
-                yield (str(part["color"]), "color"), mask
+    def _picture(self, record: Mapping[str, Any]) -> Image.Image:
+        """The picture, which has to be as large as its record says: masks are laid on it."""
+        image = picture(self._file(record))
+        if "height" in record and (image.height, image.width) != (record["height"], record["width"]):
+            raise ImageError(
+                f"{self.path}: {record['file_name']} is {image.width}×{image.height}, its record says "
+                f"{record['width']}×{record['height']}; masks cannot be laid on it (is it turned by EXIF, or resized?)"
+            )
+        return image
+
+    def _regions(self, record: Mapping[str, Any], _: Image.Image) -> Regions:
+        size = (record["height"], record["width"])
+        channels: list[Labels] = [np.zeros(size, np.int32)]
+        for note in self._notes.get(record["id"], ()):
+            for concept, mask in _masks(note, size):
+                _lay(channels, mask, self._number[concept])
+        if isinstance(record.get("scene"), str):
+            outside = ~np.any([channel > 0 for channel in channels], axis=0)
+            _lay(channels, outside, self._number[record["scene"], "scene"])
+        return Regions(np.stack(channels), self.concepts)
+
+    def _asks(self, record: Mapping[str, Any]) -> Iterator[Ask]:
+        """The captions' words that name what is outlined, then the categories by themselves."""
+        outlined: dict[str, list[_Note]] = {}
+        for note in self._notes.get(record["id"], ()):
+            if isinstance(note.segmentation, list) and note.segmentation and not note.record.get("iscrowd"):
+                outlined.setdefault(note.category, []).append(note)
+
+        @cache
+        def mask(names: tuple[str, ...]) -> Mask:
+            flat = [polygon for name in names for note in outlined.get(name, ()) for polygon in note.segmentation]
+            return mask_of(flat, (record["height"], record["width"]), f"{self.path}, {record['file_name']}")
+
+        def truth(names: tuple[str, ...]) -> Truth:
+            notes = (note for name in names for note in outlined.get(name, ()))
+            return Truth(partial(mask, names), boxes=[note.box for note in notes if note.box is not None])
+
+        for text in self._texts.get(record["id"], ()):
+            words = words_of(text)
+            query = Query(caption=" ".join(words))
+            for place, names in named(words).items():
+                if any(name in outlined for name in names):
+                    yield Ask(query, place, group=" or ".join(names), truth=truth(names))
+        for name in outlined:
+            yield Ask(label=name, group=name, truth=truth((name,)))
 
 
-def _concepts(content: Mapping[str, Any], names: Mapping[Any, str]) -> Iterator[Concept]:
-    yield from (Concept(name, "object") for name in names.values())
+class _Note(NamedTuple):
+    """One annotation of a picture: what it outlines, and where it stands."""
+
+    category: str
+    record: Mapping[str, Any]
+    where: str
+
+    @property
+    def segmentation(self) -> Any:
+        return self.record.get("segmentation")
+
+    @property
+    def box(self) -> Box | None:
+        """(left, top, width, height); None where the record has none."""
+        sides = self.record.get("bbox")
+        if not isinstance(sides, list) or len(sides) != 4 or not all(isinstance(one, int | float) for one in sides):
+            return None
+        left, top, width, height = map(float, sides)
+        return left, top, width, height
+
+
+def open_coco(rest: str) -> CocoData:
+    """Data by what follows "coco:"; raises InputError for what is neither there nor COCO's."""
+    place, _, captions = rest.partition(",")
+    if not place or not Path(place).exists():
+        raise InputError(f"coco:{shortened(rest, 100)}: nothing there; write {FORM}")
+    return CocoData(place, captions or None, name=f"coco:{rest}")
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted({*folder.glob(pattern), *folder.glob(f"annotations/{pattern}")})
+
+
+def _outlines(path: Path) -> Mapping[str, Any]:
+    """An instance file; raises InputError naming the first record that lacks something."""
+    content = records(path)
+    if not isinstance(content, Mapping) or not all(isinstance(content.get(part), list) for part in NEEDED):
+        raise InputError(f"{path}: not a COCO instance file; it needs lists of images, annotations, categories")
+    for part, needed in NEEDED.items():
+        _require_records(path, part, content[part], needed)
+    _require_records(path, "captions", content.get("captions", []), TOLD["annotations"])
+    return content
+
+
+def _told(path: Path) -> Mapping[str, Any]:
+    """A file of captions; raises as `_outlines`."""
+    content = records(path)
+    if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
+        raise InputError(f"{path}: no COCO captions; it needs a list of annotations")
+    for part, needed in TOLD.items():
+        _require_records(path, part, content.get(part, []), needed)
+    return content
+
+
+def _captions(contents: Sequence[Mapping[str, Any]]) -> dict[Any, list[str]]:
+    """Captions by the id of their picture, each once, empty ones left out."""
+    found: dict[Any, list[str]] = {}
+    for content in contents:
+        for one in content["annotations"]:
+            text = str(one["caption"]).strip()
+            if text and text not in found.setdefault(one["image_id"], []):
+                found[one["image_id"]].append(text)
+    return {key: texts for key, texts in found.items() if texts}
+
+
+def _notes(contents: Iterator[tuple[Path, Mapping[str, Any]]]) -> dict[Any, list[_Note]]:
+    """Annotations by the id of their picture; raises InputError for a category that is not listed."""
+    found: dict[Any, list[_Note]] = defaultdict(list)
+    for path, content in contents:
+        names = {one["id"]: one["name"] for one in content["categories"]}
+        for one in content["annotations"]:
+            if not isinstance(one.get("category_id"), int | str) or one["category_id"] not in names:
+                raise InputError(
+                    f"{path}: annotation {one.get('id')} has the unknown category {one.get('category_id')!r}"
+                )
+            note = _Note(names[one["category_id"]], one, f"{path}, annotation {one.get('id')}")
+            found[one["image_id"]].append(note)
+    return found
+
+
+def _masks(note: _Note, size: tuple[int, int]) -> Iterator[tuple[tuple[str, str], Mask]]:
+    """Concepts of one annotation with their pixels."""
+    whole = mask_of(note.segmentation, size, note.where)
+    yield (note.category, "object"), whole
+    if isinstance(note.record.get("texture"), str):
+        yield (note.record["texture"], "texture"), whole
+    for part in note.record.get("parts", ()):
+        mask = mask_of(part.get("segmentation"), size, note.where)
+        yield (str(part["name"]), "part"), mask
+        if part.get("color"):
+            yield (str(part["color"]), "color"), mask
+
+
+def _concepts(content: Mapping[str, Any]) -> Iterator[Concept]:
+    yield from (Concept(name, "object") for name in {one["id"]: one["name"] for one in content["categories"]}.values())
     for record in content["images"]:
         if isinstance(record.get("scene"), str):
             yield Concept(record["scene"], "scene")
@@ -119,12 +261,14 @@ def _concepts(content: Mapping[str, Any], names: Mapping[Any, str]) -> Iterator[
                 yield Concept(str(part["color"]), "color")
 
 
-def _require_records(path: Path, part: str, found: Sequence[Any]) -> None:
+def _require_records(path: Path, part: str, found: Any, needed: Mapping[str, Any]) -> None:
     """Raise InputError naming the first record that lacks something, or has it in another kind."""
+    if not isinstance(found, list):
+        raise InputError(f"{path}: {part} is no list but {shortened(repr(found))}")
     for n, record in enumerate(found):
         if not isinstance(record, Mapping):
             raise InputError(f"{path}: {part}[{n}] is no object but {shortened(repr(record))}")
-        for name, kind in NEEDED[part].items():
+        for name, kind in needed.items():
             if not isinstance(record.get(name), kind):
                 given = f"has {name} {shortened(repr(record[name]))}" if name in record else f"lacks {name}"
                 raise InputError(f"{path}: {part}[{n}] {given}; an instance file needs one for each of {part}")
@@ -144,60 +288,3 @@ def _lay(channels: list[Labels], mask: Mask, number: int) -> None:
         free = left & (channels[place] == 0)
         channels[place][free] = number
         left &= ~free
-
-
-def mask_of(segmentation: Any, size: tuple[int, int], where: str) -> Mask:
-    """COCO polygons or run lengths → bool [H, W]; raises InputError saying ``where`` it stands."""
-    if isinstance(segmentation, Mapping) and "counts" in segmentation:
-        if tuple(segmentation.get("size", size)) != size:
-            raise InputError(f"{where}: its mask is of size {segmentation.get('size')}, the picture of {list(size)}")
-        counts = segmentation["counts"]
-        return _runs(_unpacked(counts, where) if isinstance(counts, str) else counts, size, where)
-    if isinstance(segmentation, Sequence) and all(_is_polygon(one) for one in segmentation):
-        return _polygons(segmentation, size)
-    raise InputError(f"{where}: no polygons and no run lengths in its segmentation")
-
-
-def _is_polygon(flat: Any) -> bool:
-    """Whether it is three corners or more, x and y in turn, all of them finite."""
-    long = isinstance(flat, Sequence) and not isinstance(flat, str) and len(flat) >= 6
-    return long and all(isinstance(one, int | float) and isfinite(one) for one in flat)
-
-
-def _polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
-    """The pixels that lie at least half inside any of the polygons; corners are in pixels from the picture's corner."""
-    canvas = Image.new("L", (FINE * size[1], FINE * size[0]))
-    pen = ImageDraw.Draw(canvas)
-    for flat in polygons:
-        points = zip(flat[: 2 * (len(flat) // 2) : 2], flat[1::2], strict=True)
-        pen.polygon([(FINE * x - 0.5, FINE * y - 0.5) for x, y in points], fill=255)
-    return np.asarray(np.array(canvas.reduce(FINE)) >= 128)
-
-
-def _runs(counts: Any, size: tuple[int, int], where: str) -> Mask:
-    """Lengths of runs of 0 and 1 in turn, column by column."""
-    if not isinstance(counts, Sequence) or not all(isinstance(one, int) and one >= 0 for one in counts):
-        raise InputError(f"{where}: its run lengths are not whole numbers from 0")
-    if sum(counts) != size[0] * size[1]:
-        raise InputError(f"{where}: its run lengths add up to {sum(counts)} pixels, not {size[0] * size[1]}")
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return np.ascontiguousarray(flat.reshape(size[1], size[0]).T)
-
-
-def _unpacked(text: str, where: str) -> list[int]:
-    """COCO's compressed run lengths: five bits a character; from the fourth run on less that of two runs before."""
-    counts: list[int] = []
-    place = 0
-    while place < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            if place == len(text):
-                raise InputError(f"{where}: its run lengths are cut off")
-            bits = ord(text[place]) - 48
-            value |= (bits & 0x1F) << shift
-            more = bool(bits & 0x20)
-            place, shift = place + 1, shift + 5
-            if not more and bits & 0x10:
-                value |= -1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-    return counts

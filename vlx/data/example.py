@@ -91,8 +91,8 @@ class Example:
 
     ``key`` tells it from the others of its data, the same at every run. ``image`` is a path, a PIL picture, or a
     function that makes one. ``texts`` are captions that people gave it. ``asks`` are what maps can be judged by.
-    ``regions`` are the pixels of each concept in it, bool [H, W]: what units are named by. Each of the last three may
-    be a function.
+    ``regions`` are the pixels of each concept in it, bool [H, W]: what units are named by. ``texts`` and ``asks`` may
+    be functions that make them, ``regions`` a function of the picture.
 
     >>> Example("a", "a.jpg", texts=["a red star"], regions={Concept("star", "object"): mask}).image.size
     (128, 128)
@@ -105,7 +105,7 @@ class Example:
         *,
         texts: Sequence[str] | Callable[[], Sequence[str]] = (),
         asks: Sequence[Ask] | Callable[[], Sequence[Ask]] = (),
-        regions: Mapping[Concept, Mask] | Callable[[], Mapping[Concept, Mask]] | None = None,
+        regions: Mapping[Concept, Mask] | Callable[[Image.Image], Mapping[Concept, Mask]] | None = None,
     ) -> None:
         self.key = key
         self._image, self._texts, self._asks, self._regions = image, texts, asks, regions
@@ -131,7 +131,7 @@ class Example:
     @cached_property
     def regions(self) -> Mapping[Concept, Mask]:
         """Concept → its pixels; empty where none are told."""
-        return _made(self._regions) or {}
+        return (self._regions(self.image) if callable(self._regions) else self._regions) or {}
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -222,6 +222,19 @@ class Told(ConceptData, Protocol):
     def told(self) -> Sequence[frozenset[Concept]]:
         """Each picture's concepts, those of any of its captions."""
         ...
+
+
+AnyData = Data | ConceptData
+
+
+def with_concepts(data: AnyData) -> ConceptData:
+    """The data as what units can be named by. Raises InputError where nothing tells what is where in its pictures."""
+    if isinstance(data, ConceptData):
+        return data
+    raise InputError(
+        f"{data.name} tells no regions of its pictures; units are named by data with concepts, or by the words of "
+        f"captions: captions:{data.name}"
+    )
 
 
 def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labelled:

@@ -97,9 +97,11 @@ def number(text: str, where: str) -> int:
     return value
 
 
-def digest_of(lists: Iterable[Path], pictures: Iterable[Path]) -> str:
-    """A hash of the contents of index files, and of names and sizes of pictures and label maps."""
+def digest_of(lists: Iterable[Path], pictures: Iterable[Path], texts: Iterable[str] = ()) -> str:
+    """A hash of the contents of index files and of texts, and of names and sizes of pictures and label maps."""
     made = hashlib.sha256()
+    for text in texts:
+        made.update(text.encode() + b"\0")
     for path in lists:
         made.update(path.name.encode() + b"\0" + read_bytes(path))
     for path in pictures:

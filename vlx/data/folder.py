@@ -11,12 +11,15 @@ A picture may lack a map; a map may be smaller than its picture, but has its pro
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from vlx.data.concepts import Concept, Labelled
-from vlx.data.files import ENDINGS, Labels, digest_of, label_map, lines, number, picture, records, rows
+from vlx.data.concepts import Concept, Regions
+from vlx.data.example import Example
+from vlx.data.files import ENDINGS, Labels, digest_of, label_map, lines, number, records, rows
 from vlx.errors import InputError
 
 LISTS = ("labels.csv", "labels.json", "labels.txt")
@@ -53,14 +56,9 @@ class LabelledFolder:
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __getitem__(self, place: int) -> Labelled:
+    def __getitem__(self, place: int) -> Example:
         path = self._pictures[place]
-        image = picture(path)
-        channels = [self._renumbered(file) for one in self._maps if (file := one / f"{path.stem}.png").is_file()]
-        if len({channel.shape for channel in channels}) > 1:
-            raise InputError(f"{path}: its label maps have different sizes")
-        labels = np.stack(channels) if channels else np.zeros((1, image.height, image.width), np.int32)
-        return Labelled(image, labels)
+        return Example(path.name, path, regions=partial(self._regions, path))
 
     def files(self, number: int) -> list[Path]:
         """The picture's file and those of its label maps, there or not."""
@@ -72,6 +70,13 @@ class LabelledFolder:
         assert self._list is not None
         maps = [file for folder in self._maps for file in sorted(folder.glob("*.png"))]
         return digest_of([self._list], [*self._pictures, *maps])
+
+    def _regions(self, path: Path, image: Image.Image) -> Regions:
+        channels = [self._renumbered(file) for one in self._maps if (file := one / f"{path.stem}.png").is_file()]
+        if len({channel.shape for channel in channels}) > 1:
+            raise InputError(f"{path}: its label maps have different sizes")
+        size = (image.height, image.width)
+        return Regions(np.stack(channels) if channels else np.zeros((1, *size), np.int32), self.concepts, size=size)
 
     def _renumbered(self, file: Path) -> Labels:
         raw = label_map(file)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.data.coco import mask_of
 from vlx.data.files import records
+from vlx.data.masks import mask_of
 from vlx.errors import ImageError, InputError
 from vlx.pictures.opening import open_image
 

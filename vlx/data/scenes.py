@@ -11,6 +11,7 @@ from vlx import scenes
 from vlx.data.concepts import Concept, Regions
 from vlx.data.example import Ask, Example, Truth
 from vlx.errors import InputError
+from vlx.language import shortened
 from vlx.protocol.targets import Query
 from vlx.scenes.bias import BIASED
 from vlx.scenes.compose import named
@@ -75,6 +76,14 @@ class SceneData:
         return found
 
 
+def open_scenes(rest: str) -> SceneData:
+    """Data by what follows "scenes:"; raises InputError for anything but one or two numbers."""
+    numbers = rest.split(":")
+    if not 1 <= len(numbers) <= 2 or not all(part.isdecimal() for part in numbers):
+        raise InputError(f"scenes:{shortened(rest, 60)}: write {FORM}, such as scenes:2000")
+    return SceneData(*map(int, numbers))
+
+
 class _Drawn:
     """A scene that is drawn when something of it is first asked for."""
 
@@ -94,7 +103,7 @@ class _Drawn:
     def asks(self) -> tuple[Ask, ...]:
         return (*_words(self._scene), *_questions(self._scene))
 
-    def regions(self) -> Regions:
+    def regions(self, _: Image.Image) -> Regions:
         return _regions(self._scene, self._concepts)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from vlx.data import ConceptData
+from vlx.data.example import AnyData
 from vlx.errors import InputError
 from vlx.files.whole import write_bytes
 from vlx.neuron_names.table import NeuronNames, UnitName, require_fit
@@ -45,7 +45,7 @@ def require_pictures(names: NeuronNames) -> None:
         )
 
 
-def require_data(names: NeuronNames, data: ConceptData) -> None:
+def require_data(names: NeuronNames, data: AnyData) -> None:
     """Raise InputError for other pictures than those that the table was made from."""
     made, known = names.about.get("dataset", "other pictures"), names.about.get("dataset_hash")
     if known and known != data.digest():
@@ -60,14 +60,14 @@ def require_data(names: NeuronNames, data: ConceptData) -> None:
         )
 
 
-def save(task: Task, names: NeuronNames, data: ConceptData, unit: int, path: Path) -> tuple[str, ...]:
+def save(task: Task, names: NeuronNames, data: AnyData, unit: int, path: Path) -> tuple[str, ...]:
     """Draw a unit's top pictures as PNG, whole or not at all; returns notes on what could not be made sure of."""
     seen, notes = look(task, names, data, unit)
     write_bytes(path, figure.rendered(draw(names[unit], seen, names)))
     return notes if names.about.get("dataset_hash") else (*notes, "whether these are the table's pictures is not known")
 
 
-def look(task: Task, names: NeuronNames, data: ConceptData, unit: int) -> tuple[list[Seen], tuple[str, ...]]:
+def look(task: Task, names: NeuronNames, data: AnyData, unit: int) -> tuple[list[Seen], tuple[str, ...]]:
     """The unit's top pictures with its mask, most active first, and notes on how far table and model are known to fit.
 
     Raises InputError for a table without pictures, of other pictures, or of another model.
