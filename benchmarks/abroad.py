@@ -32,6 +32,7 @@ from torch import nn
 from benchmarks import abroad_nets as nets
 from benchmarks import light_ground, photos
 from benchmarks.clock import console_for_tables
+from vlx.data.questions import shape_mask
 from vlx.errors import InputError
 from vlx.files.whole import replacing
 from vlx.protocol.targets import Query
@@ -39,7 +40,6 @@ from vlx.protocol.task import Task
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.classification import Classifier
 from vlx.tasks.vqa import CnnLstmVqa
-from vlx.tasks.vqa.data import shape_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "real"

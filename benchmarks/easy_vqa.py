@@ -20,6 +20,7 @@ from rich.table import Table
 
 import vlx
 from benchmarks.clock import console_for_tables
+from vlx.data.questions import easy_kind, shape_mask
 from vlx.evaluation import wilson
 from vlx.evaluation.pointing import peaks_of
 from vlx.methods import engine
@@ -29,7 +30,7 @@ from vlx.pictures.receptive_fields import measure_frame
 from vlx.protocol.targets import Query, word_target
 from vlx.protocol.task import Task
 from vlx.tasks.vqa.answers import accuracies
-from vlx.tasks.vqa.data import STRIDE, easy_kind, of_easy_vqa, shape_mask
+from vlx.tasks.vqa.data import STRIDE, of_easy_vqa
 
 KINDS = ("shape", "color", "yes/no")
 WHAT = KINDS[:2]

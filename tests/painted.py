@@ -22,7 +22,8 @@ from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, 
 from vlx.protocol.task import Defaults, Features
 from vlx.scenes.painter import Pose
 from vlx.scenes.questions import Question
-from vlx.scenes.scene import Scene, SceneObject
+from vlx.scenes.scene import Scene
+from vlx.scenes.things import SceneObject
 from vlx.scenes.world import KINDS
 
 Array = NDArray[np.float64]

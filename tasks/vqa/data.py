@@ -1,6 +1,5 @@
 """Pictures with questions, as tensors: drawn scenes, or easy-VQA (github.com/vzhou842/easy-VQA)."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from vlx.errors import InputError
+from vlx.data.example import Example
+from vlx.data.questions import EasyVqaData, shape_mask
 from vlx.language import split_words
 from vlx.scenes.bias import usual_answer
 from vlx.scenes.corpus import AskedScene, Corpus, covered
@@ -20,7 +19,6 @@ from vlx.tasks.vqa.bundle import PAD, UNKNOWN
 
 NONE = -1  # no question here
 STRIDE = 8  # pixels from cell to cell of A
-FLAT = 24  # of 255: how much a pixel of the background may differ from its usual colour
 EASY_DRAWS = 5  # most of easy-VQA's questions are of one kind, yes/no
 
 
@@ -69,39 +67,24 @@ def of_scenes(data: Corpus, *, biased: bool = False) -> Asking:
 
 def of_easy_vqa(path: Path, split: str) -> Asking:
     """The "train" or "test" split of easy-VQA; raises InputError when it is not there."""
-    root = path / "data" if (path / "data").is_dir() else path
-    try:
-        told = json.loads((root / split / "questions.json").read_text(encoding="utf-8"))
-        answers = tuple((root / "answers.txt").read_text(encoding="utf-8").split())
-        words = json.loads((root / "train" / "questions.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: no easy-VQA here ({error}); clone github.com/vzhou842/easy-VQA and give its data folder"
-        ) from None
-    questions: dict[int, list[AskedScene]] = {}
-    for text, answer, number in told:
-        questions.setdefault(number, []).append(AskedScene(text, answer, easy_kind(text)))
-    vocabulary = (PAD, UNKNOWN, *sorted({word for text, _, _ in words for word in split_words(text)}))
-    pictures = np.stack(
-        [np.asarray(Image.open(root / split / "images" / f"{n}.png").convert("RGB")) for n in sorted(questions)]
-    )
-    tables = _tables([questions[n] for n in sorted(questions)], vocabulary, answers, lambda _: True)
+    data, words = EasyVqaData(path, split), EasyVqaData(path, "train")
+    examples = [data[number] for number in range(len(data))]
+    asked = [[str(ask.query.question) for ask in words[number].asks] for number in range(len(words))]
+    vocabulary = (PAD, UNKNOWN, *sorted({word for texts in asked for text in texts for word in split_words(text)}))
+    pictures = np.stack([np.asarray(example.image) for example in examples])
+    tables = _tables([_questions(example) for example in examples], vocabulary, data.answers, lambda _: True)
     return Asking(
         pictures,
         vocabulary,
-        answers,
+        data.answers,
         *tables,
         focus=_on_shapes(pictures, tables[0].shape[1]),
         draws=min(EASY_DRAWS, tables[0].shape[1]),
     )
 
 
-def shape_mask(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The pixels [H, W] of the one shape on a flat background, which is the colour most common along the border."""
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    colors, counts = np.unique(border, axis=0, return_counts=True)
-    background = colors[counts.argmax()].astype(int)
-    return np.asarray(np.abs(picture.astype(int) - background).max(2) > FLAT)
+def _questions(example: Example) -> list[AskedScene]:
+    return [AskedScene(str(ask.query.question), str(ask.query.answer), ask.group) for ask in example.asks]
 
 
 def _on_shapes(pictures: NDArray[np.uint8], questions: int) -> NDArray[np.uint8]:
@@ -110,13 +93,6 @@ def _on_shapes(pictures: NDArray[np.uint8], questions: int) -> NDArray[np.uint8]
     masks = np.stack([covered(shape_mask(picture), cells) for picture in pictures])
     packed = np.packbits(masks.reshape(len(masks), -1), axis=1)
     return np.broadcast_to(packed[:, None, None], (len(masks), questions, 2, packed.shape[1]))
-
-
-def easy_kind(text: str) -> str:
-    """The kind of an easy-VQA question: "shape", "color" or "yes/no"."""
-    if text.startswith("what color"):
-        return "color"
-    return "shape" if text.startswith("what") else "yes/no"
 
 
 def _tables(

@@ -23,7 +23,7 @@ def counted(value: Any) -> tuple[Any, list[int]]:
     """A function that makes the value, and how often it was called."""
     calls: list[int] = []
 
-    def made() -> Any:
+    def made(*_: Any) -> Any:
         calls.append(1)
         return value
 

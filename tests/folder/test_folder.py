@@ -24,7 +24,8 @@ from vlx import folder
 from vlx.cli.program import main
 from vlx.errors import Failure, ImageError, InputError
 from vlx.folder import gallery, records
-from vlx.folder.inputs import Found, Item, crossed, items
+from vlx.folder.inputs import items
+from vlx.folder.item import Found, Item, crossed
 from vlx.folder.manifest import NAME, Job, Manifest, free
 from vlx.folder.names import stems
 from vlx.report import html

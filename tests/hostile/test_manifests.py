@@ -11,7 +11,7 @@ import vlx
 from tests.explanations import caption_explanation
 from vlx import folder
 from vlx.errors import Failure, InputError
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.manifest import NAME, Job, Manifest
 
 JOB = Job("caption", "tiny", "abc", {"beams": 1})

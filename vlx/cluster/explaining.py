@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlx.cluster.mapping import RETRIES, Pool, Work, mapped
 from vlx.errors import Failure, InputError, ModelError
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.results import ItemResult, Results, failed, here
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from vlx.comparing.comparison import Comparison, PicturePair
 from vlx.errors import Failure, InputError, VlxError
 from vlx.files import whole
 from vlx.folder import manifest
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.run import is_done
 from vlx.folder.sources import digest

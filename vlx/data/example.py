@@ -131,7 +131,8 @@ class Example:
     @cached_property
     def regions(self) -> Mapping[Concept, Mask]:
         """Concept → its pixels; empty where none are told."""
-        return (self._regions(self.image) if callable(self._regions) else self._regions) or {}
+        given = self._regions(self.image) if callable(self._regions) else self._regions
+        return {} if given is None else given
 
     @property
     def labels(self) -> NDArray[np.integer]:

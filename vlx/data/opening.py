@@ -20,7 +20,7 @@ from vlx.data import captions, classes, coco, flickr, questions, scenes
 from vlx.data.broden import BrodenData
 from vlx.data.example import AnyData, Data
 from vlx.data.folder import LISTS, LabelledFolder
-from vlx.errors import InputError, in_own_words
+from vlx.errors import InputError, VlxError, in_own_words
 from vlx.language import close_matches, shortened
 
 GROUP = "vlx.data"
@@ -101,9 +101,9 @@ def of_path(path: Path) -> Data | None:
 
 
 def is_named(spec: str) -> bool:
-    """Whether it names data by their kind, "KIND:…", and not by a path."""
+    """Whether it names data by their kind, "KIND:…", or as MODULE:FUNCTION, and not by a path."""
     kind, colon, _ = spec.partition(":")
-    return bool(colon) and (kind in KINDS or kind in _plugins())
+    return bool(colon) and (kind in KINDS or FUNCTION.fullmatch(spec) is not None or kind in _plugins())
 
 
 def _captions(rest: str) -> Data:
@@ -115,6 +115,8 @@ def _captions(rest: str) -> Data:
         return captions.CaptionedPhotos(folder, split)
     if Path(rest).is_dir() or ":" not in rest:
         return captions.CaptionedPhotos(rest)
+    if rest.startswith("scenes:"):
+        return captions.captions_of(scenes.open_scenes(rest.removeprefix("scenes:"), captions.PREFIX))
     return captions.captions_of(open_data(rest))
 
 
@@ -152,7 +154,14 @@ def _here() -> Iterator[None]:
 
 
 def _asked(make: Callable[[str], Any], rest: str, called: str) -> Data:
-    data = make(rest)
+    """What another's function makes of the rest of a name. Raises InputError for what it raises, and for no data."""
+    try:
+        data = make(rest)
+    except VlxError:
+        raise
+    except Exception as error:
+        why = shortened(" ".join(str(error).split()), 120)
+        raise InputError(f"{called} raises {type(error).__name__}: {why}") from error
     if not isinstance(data, Data):
         lacking = [name for name in ("name", "licence", "digest", "__len__", "__getitem__") if not hasattr(data, name)]
         lacks = f" without {', '.join(lacking)}" if len(lacking) < 5 else ""
@@ -164,7 +173,10 @@ def _asked(make: Callable[[str], Any], rest: str, called: str) -> Data:
 
 
 def _unknown(spec: str, kinds: list[str]) -> str:
-    there = "there" if Path(spec).exists() else "of that name"
+    try:
+        there = "there" if Path(spec).exists() else "of that name"
+    except (OSError, ValueError):  # a name that no file can have
+        there = "of that name"
     near = _near(spec.partition(":")[0], kinds)
     return f"{shortened(spec, 60)}: no labelled pictures {there}{near}; understood are {UNDERSTOOD}"
 

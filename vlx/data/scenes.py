@@ -76,11 +76,17 @@ class SceneData:
         return found
 
 
-def open_scenes(rest: str) -> SceneData:
-    """Data by what follows "scenes:"; raises InputError for anything but one or two numbers."""
+def open_scenes(rest: str, captioned: str = "") -> SceneData:
+    """Data by what follows "scenes:"; raises InputError for anything but one or two numbers.
+
+    ``captioned`` is what stands before it, where only captions are read.
+    """
     numbers = rest.split(":")
     if not 1 <= len(numbers) <= 2 or not all(part.isdecimal() for part in numbers):
-        raise InputError(f"scenes:{shortened(rest, 60)}: write {FORM}, such as scenes:2000")
+        what = "captioned scenes" if captioned else "scenes"
+        raise InputError(
+            f"{captioned}scenes:{shortened(rest, 60)}: name {what} {captioned}{FORM}, such as {captioned}scenes:2000"
+        )
     return SceneData(*map(int, numbers))
 
 

@@ -5,7 +5,8 @@
 ...     told = folder.run(manifest, found.items, explained)
 """
 
-from vlx.folder.inputs import Found, Item, crossed, items
+from vlx.folder.inputs import items
+from vlx.folder.item import Found, Item, crossed
 from vlx.folder.lists import questions
 from vlx.folder.manifest import Job, Manifest, free
 from vlx.folder.run import Summary, run

@@ -1,45 +1,18 @@
 """From paths, folders, patterns and lists to items: a picture, and what is asked of it."""
 
 import glob
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlx.errors import InputError
-from vlx.folder import sources
+from vlx.folder import lists, sources
+from vlx.folder.item import Found, Item
 
 ENDINGS = frozenset(".avif .bmp .dib .gif .jfif .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split())
 LISTS = (".csv", ".jsonl")
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One picture by its ``path``, and the ``texts`` that are its own: caption, question, answer, instead_of, prompt.
-
-    >>> Item("a.jpg", {"question": "what is this?"})
-    """
-
-    path: str
-    texts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """What tells it from every other item: 64 hexadecimal digits over path and texts."""
-        asked = json.dumps([os.path.normpath(self.path), self.texts], sort_keys=True)
-        return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@dataclass(frozen=True)
-class Found:
-    """The ``items`` that were asked for, each once, and ``notes`` of what was left out."""
-
-    items: tuple[Item, ...]
-    notes: tuple[str, ...] = ()
 
 
 def items(
@@ -51,7 +24,7 @@ def items(
     leave_out: Path | None = None,
 ) -> Found:
     """The pictures meant by paths, folders, patterns (``*.jpg``, ``**``), ``-`` (paths in ``stdin``), lists, shards
-    (.tar) and datasets (``hf-dataset:NAME:SPLIT``).
+    (.tar), datasets (``hf-dataset:NAME:SPLIT``) and data by their kind (``scenes:20``, ``coco:DIR``, see `vlx.data`).
 
     Folders give the files in them that end like pictures, in order of their names, those of folders in them with
     ``recursive``; hidden ones, links to folders (with a note) and the folder ``leave_out`` are passed by. A list is
@@ -60,8 +33,6 @@ def items(
 
     Raises InputError for a pattern or folder without a picture, and for lists that cannot be read.
     """
-    from vlx.folder import lists
-
     notes: list[str] = []
     found: list[Item] = []
     for one in given:
@@ -72,6 +43,8 @@ def items(
             found, notes = [*found, *own], [*notes, *told]
         elif sources.is_dataset(one):
             found += map(Item, sources.of_dataset(one))
+        elif sources.is_data(one):
+            found += map(Item, sources.of_data(one))
         else:
             found += map(Item, _taken_apart(_paths(one, recursive, leave_out, notes)))
     once = tuple({item.key: item for item in found}.values())
@@ -82,12 +55,6 @@ def items(
         )
     twice = len(found) - len(once)
     return Found(once, (*dict.fromkeys(notes), *([f"named more than once, explained once: {twice}"] if twice else [])))
-
-
-def crossed(pictures: Found, asked: Sequence[Mapping[str, Any]]) -> Found:
-    """Every picture with every one of the texts."""
-    both = [Item(one.path, {**one.texts, **texts}) for one in pictures.items for texts in asked]
-    return Found(tuple({item.key: item for item in both}.values()), pictures.notes)
 
 
 def _is_list(given: str) -> bool:

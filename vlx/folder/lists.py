@@ -9,7 +9,7 @@ from typing import Any
 
 from vlx.errors import InputError
 from vlx.files import json_files
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.language import close_matches, shortened
 
 LARGEST = 1 << 30  # bytes of a list

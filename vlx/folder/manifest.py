@@ -19,7 +19,7 @@ from vlx.errors import InputError, OutputError
 from vlx.explanation.schema import Unfit
 from vlx.files import json_files
 from vlx.files.whole import sweep
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.records import Record, checked
 from vlx.language import shortened
 

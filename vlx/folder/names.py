@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlx.errors import OutputError
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.manifest import Manifest
 
 DEVICES = {f"{name}{n}" for name in ("com", "lpt") for n in range(10)} | {"con", "prn", "aux", "nul"}  # of Windows

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vlx.errors import Failure, VlxError, in_own_words
 from vlx.explanation.records import Explanation
 from vlx.folder import records
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.records import Record
 from vlx.folder.sources import digest
 from vlx.report import html

@@ -8,7 +8,7 @@ from vlx.errors import InputError
 from vlx.explanation.records import Explanation
 from vlx.files import whole
 from vlx.folder import gallery, manifest, names, records, results, sources
-from vlx.folder.inputs import Item
+from vlx.folder.item import Item
 from vlx.folder.manifest import Manifest
 from vlx.folder.records import Record
 from vlx.folder.results import ItemResult, Results

@@ -1,6 +1,8 @@
-"""Pictures that are no files of their own: members of .tar shards (WebDataset) and rows of Hugging Face datasets.
+"""Pictures that are no files of their own: members of .tar shards (WebDataset), rows of Hugging Face datasets, and
+what `vlx.data` draws or makes.
 
-Each has a path like any other, SHARD.tar/MEMBER or hf-dataset:NAME:SPLIT/ROW, by which every process finds it again.
+Each has a path like any other, SHARD.tar/MEMBER, hf-dataset:NAME:SPLIT/ROW or scenes:20/3, by which every process
+finds it again.
 """
 
 import hashlib
@@ -9,12 +11,15 @@ import tarfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from vlx.errors import ImageError, InputError, in_own_words
 from vlx.files.whole import read_bytes
 from vlx.language import shortened
 from vlx.pictures.opening import Picture, from_bytes
+
+if TYPE_CHECKING:
+    from vlx.data import Data, Example
 
 DATASET = "hf-dataset:"
 SHARD = ".tar"
@@ -53,8 +58,30 @@ def of_dataset(given: str) -> list[str]:
     return [f"{DATASET}{name}:{found.split}/{row}" for row in range(found.rows)]
 
 
+def is_data(given: str) -> bool:
+    """Whether it names data as `vlx.data.open_data` opens them, by their kind or MODULE:FUNCTION, and is no file."""
+    if ":" not in given or os.path.exists(given.replace("\0", "")):
+        return False
+    from vlx.data.opening import is_named
+
+    return is_named(given)
+
+
+def of_data(given: str) -> list[str]:
+    """The paths of the pictures of data: their files where they have such. Raises InputError as `open_data`."""
+    from vlx.data.example import Filed
+
+    data = _data(given)
+    if isinstance(data, Filed):
+        return [str(data.files(number)[0]) for number in range(len(data))]
+    return [f"{given}/{number}" for number in range(len(data))]
+
+
 def picture(path: str) -> str | Picture:
     """What `vlx.explain` takes: a file's path as it is, anything else opened."""
+    example = _example(path)
+    if example is not None:
+        return Picture(example.image, path)
     data = content(path)
     return path if data is None else from_bytes(data, path)
 
@@ -79,8 +106,11 @@ class SourcePictures(Sequence[str | Picture]):
 
 
 def digest(path: str) -> str | None:
-    """SHA-256 of a picture's bytes as 64 hexadecimal digits; None where it cannot be read."""
+    """SHA-256 of a picture's bytes, or pixels, as 64 hexadecimal digits; None where it cannot be read."""
     try:
+        example = _example(path)
+        if example is not None:
+            return hashlib.sha256(example.image.tobytes()).hexdigest()
         data = content(path)
         if data is not None:
             return hashlib.sha256(data).hexdigest()
@@ -98,6 +128,24 @@ def content(path: str) -> bytes | None:
         return _row(path)
     at = path.lower().find(SHARD + "/")
     return None if at < 0 or not os.path.isfile(path[: at + len(SHARD)]) else _member(path, at + len(SHARD))
+
+
+def _example(path: str) -> "Example | None":
+    """A picture of data by its path, scenes:20/3; None for any other path."""
+    given, _, number = path.rpartition("/")
+    if not number.isdecimal() or not is_data(given) or os.path.exists(path):
+        return None
+    data = _data(given)
+    if int(number) >= len(data):
+        raise ImageError(f"{path}: there are {len(data)} pictures by now")
+    return data[int(number)]
+
+
+@lru_cache(maxsize=OPEN)
+def _data(given: str) -> "Data":
+    from vlx.data.opening import open_data
+
+    return open_data(given)
 
 
 def _member(path: str, end: int) -> bytes:

@@ -8,7 +8,8 @@
 """
 
 from vlx.scenes.compose import HELD_OUT, draw
-from vlx.scenes.scene import CaptionWord, Scene, SceneObject
+from vlx.scenes.scene import CaptionWord, Scene
+from vlx.scenes.things import SceneObject
 from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
 
 __all__ = ["COLORS", "HELD_OUT", "KINDS", "SCENES", "TEXTURES", "CaptionWord", "Scene", "SceneObject", "draw"]

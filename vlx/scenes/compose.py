@@ -10,7 +10,8 @@ from vlx.errors import InputError
 from vlx.scenes import backgrounds
 from vlx.scenes.painter import Mask, Pose, area, paint_object
 from vlx.scenes.questions import NAMEABLE
-from vlx.scenes.scene import Scene, SceneObject
+from vlx.scenes.scene import Scene
+from vlx.scenes.things import SceneObject
 from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
 
 HELD_OUT = 10_000_000

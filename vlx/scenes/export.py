@@ -12,7 +12,8 @@ from vlx.files.whole import write_text
 from vlx.pictures.opening import save_png
 from vlx.scenes.compose import draw
 from vlx.scenes.painter import Mask, painted_with
-from vlx.scenes.scene import Scene, SceneObject
+from vlx.scenes.scene import Scene
+from vlx.scenes.things import SceneObject
 from vlx.scenes.world import KINDS, SCENES
 
 MANIFEST = "scenes.json"

@@ -8,15 +8,13 @@ poor guide to the answer.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from vlx.scenes.painter import Mask, painted_with, union
+from vlx.scenes.things import SceneObject, background
 from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
-
-if TYPE_CHECKING:
-    from vlx.scenes.scene import Scene, SceneObject
 
 NAMEABLE = 0.4  # an object more hidden than this share is never named
 PART_SHARE = 0.002  # of the picture: a part that shows less is neither there nor missing
@@ -50,12 +48,19 @@ class Question:
         return union(self.focus) if self.focus else None
 
 
-def ask(scene: "Scene") -> tuple[Question, ...]:
-    """The scene's questions, at most two of a kind; the same for a scene at every size."""
+class Content(NamedTuple):
+    """What is in a scene."""
+
+    objects: tuple[SceneObject, ...]
+    place: str
+
+
+def ask(seed: int, content: Content) -> tuple[Question, ...]:
+    """The questions of scene number ``seed``, at most two of a kind; the same at every size."""
     return tuple(
         question
         for number, (kind, asked) in enumerate(_ASKED.items())
-        for question in _some(asked(scene, np.random.default_rng((scene.seed, 4, number))), kind)
+        for question in _some(asked(content, np.random.default_rng((seed, 4, number))), kind)
     )
 
 
@@ -64,27 +69,27 @@ def _some(found: Found, kind: str) -> list[Question]:
     return list(questions.values())[:2]
 
 
-def _named(scene: "Scene") -> list["SceneObject"]:
+def _named(scene: Content) -> list[SceneObject]:
     """Things that "the KIND" speaks of without doubt."""
     kinds = [thing.kind for thing in scene.objects]
     return [thing for thing in scene.objects if thing.hidden <= NAMEABLE and kinds.count(thing.kind) == 1]
 
 
-def _shuffled(things: "Sequence[SceneObject]", lot: Lot) -> list["SceneObject"]:
+def _shuffled(things: Sequence[SceneObject], lot: Lot) -> list[SceneObject]:
     return [things[n] for n in lot.permutation(len(things))]
 
 
-def _color(scene: "Scene", lot: Lot) -> Found:
+def _color(scene: Content, lot: Lot) -> Found:
     for thing in _shuffled(_named(scene), lot):
         yield f"what color is the {thing.kind}?", thing.color, (thing.mask,)
 
 
-def _texture(scene: "Scene", lot: Lot) -> Found:
+def _texture(scene: Content, lot: Lot) -> Found:
     for thing in _shuffled(_named(scene), lot):
         yield f"what pattern does the {thing.kind} have?", thing.texture, (thing.mask,)
 
 
-def _kind(scene: "Scene", lot: Lot) -> Found:
+def _kind(scene: Content, lot: Lot) -> Found:
     for thing in _shuffled(scene.objects, lot):
         others = [other for other in scene.objects if other is not thing]
         if thing.hidden > NAMEABLE:
@@ -98,7 +103,7 @@ def _kind(scene: "Scene", lot: Lot) -> Found:
             yield f"what is the {lot.choice(ways)} thing?", thing.kind, (thing.mask,)
 
 
-def _part(scene: "Scene", lot: Lot) -> Found:
+def _part(scene: Content, lot: Lot) -> Found:
     owners = {name: [thing for thing in scene.objects if name in thing.parts] for name in PARTS}
     shown = [name for name, things in owners.items() if any(thing.parts[name].mean() >= PART_SHARE for thing in things)]
     missing = [name for name, things in owners.items() if not things]
@@ -116,7 +121,7 @@ def _part(scene: "Scene", lot: Lot) -> Found:
         yield f"what color is the {name}?", painted_with(thing.pose)[name], (thing.parts[name],)
 
 
-def _count(scene: "Scene", lot: Lot) -> Found:
+def _count(scene: Content, lot: Lot) -> Found:
     if any(thing.hidden > NAMEABLE for thing in scene.objects):
         return
     color, pattern = _color_to_count(scene, lot), str(lot.choice(PATTERNS))
@@ -130,7 +135,7 @@ def _count(scene: "Scene", lot: Lot) -> Found:
         yield f"how many {what} are there?", str(len(counted)), tuple(thing.mask for thing in counted)
 
 
-def _color_to_count(scene: "Scene", lot: Lot) -> str:
+def _color_to_count(scene: Content, lot: Lot) -> str:
     """A colour that no thing has in a lesser part only; one that is there in two of three cases."""
     lesser = {c for thing in scene.objects for c in painted_with(thing.pose).values() if c != thing.color}
     there = [thing.color for thing in scene.objects if thing.color not in lesser]
@@ -138,7 +143,7 @@ def _color_to_count(scene: "Scene", lot: Lot) -> str:
     return str(lot.choice(pool))
 
 
-def _presence(scene: "Scene", lot: Lot) -> Found:
+def _presence(scene: Content, lot: Lot) -> Found:
     kinds = {thing.kind for thing in scene.objects}
     for _ in range(2):
         thing = _shuffled([thing for thing in scene.objects if thing.hidden <= NAMEABLE], lot)[0]
@@ -156,7 +161,7 @@ def _presence(scene: "Scene", lot: Lot) -> Found:
             yield f"is there {_a(word)} {thing.kind}?", _yes(present or not free), (thing.mask,)
 
 
-def _relation(scene: "Scene", lot: Lot) -> Found:
+def _relation(scene: Content, lot: Lot) -> Found:
     things = _shuffled(_named(scene), lot)
     for first, second in pairwise(things):
         for n in lot.permutation(len(DIRECTIONS)):
@@ -167,8 +172,8 @@ def _relation(scene: "Scene", lot: Lot) -> Found:
                 break
 
 
-def _scene(scene: "Scene", lot: Lot) -> Found:
-    yield "what scene is this?", scene.place, (scene.background,)
+def _scene(scene: Content, lot: Lot) -> Found:
+    yield "what scene is this?", scene.place, (background(scene.objects),)
 
 
 def _yes(truth: bool) -> str:
@@ -179,7 +184,7 @@ def _a(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-_ASKED: dict[str, Callable[["Scene", Lot], Found]] = {
+_ASKED: dict[str, Callable[[Content, Lot], Found]] = {
     "color": _color,
     "texture": _texture,
     "kind": _kind,

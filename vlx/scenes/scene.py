@@ -8,61 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.scenes.painter import Mask, Pose, painted_with, textured, union
-from vlx.scenes.questions import Question, ask
+from vlx.scenes.painter import Mask
+from vlx.scenes.questions import Content, Question, ask
+from vlx.scenes.things import SceneObject, background
 from vlx.scenes.world import COLORS, KINDS, SCENES, TEXTURES
-
-
-@dataclass(frozen=True, eq=False)
-class SceneObject:
-    """One object: what it is, and the pixels of it that can be seen.
-
-    ``parts`` maps a part's name to its visible pixels, bool [S, S]; ``hidden`` is the share of the object that other
-    objects cover or the picture's edge cuts off, 0 to 1.
-    """
-
-    pose: Pose
-    parts: dict[str, Mask]
-    hidden: float
-
-    @property
-    def kind(self) -> str:
-        """What it is: a key of `KINDS`."""
-        return self.pose.kind
-
-    @property
-    def color(self) -> str:
-        """The colour it is called by: that of its main part."""
-        return self.pose.color
-
-    @property
-    def texture(self) -> str:
-        """Its main part's texture."""
-        return self.pose.texture
-
-    @cached_property
-    def mask(self) -> Mask:
-        """Its visible pixels, bool [S, S]."""
-        return union(self.parts.values())
-
-    @cached_property
-    def colors(self) -> dict[str, Mask]:
-        """Visible pixels by colour name, for the parts painted in one of the world's colours."""
-        found: dict[str, Mask] = {}
-        for part, color in painted_with(self.pose).items():
-            found[color] = found[color] | self.parts[part] if color in found else self.parts[part]
-        return found
-
-    @cached_property
-    def textured(self) -> Mask:
-        """Visible pixels that carry its texture, bool [S, S]."""
-        return union(self.parts[name] for name in textured(self.pose))
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of its visible pixels."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        return int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
 
 
 class CaptionWord(NamedTuple):
@@ -122,12 +71,12 @@ class Scene:
     @cached_property
     def background(self) -> Mask:
         """Pixels outside all objects, bool [S, S]."""
-        return ~union(thing.mask for thing in self.objects)
+        return background(self.objects)
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
         """Questions with their answers and the pixels these rest on, at most two of each kind."""
-        return ask(self)
+        return ask(self.seed, Content(self.objects, self.place))
 
     @cached_property
     def masks(self) -> dict[str, Mask]:
