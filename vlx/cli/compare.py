@@ -301,7 +301,7 @@ def _named(record: Mapping[str, Any]) -> str:
 def _short(record: Mapping[str, Any]) -> str:
     """A picture's line: how many words differ, and how the one that differs most does."""
     from vlx.comparing import many
-    from vlx.comparing.comparison import said
+    from vlx.comparing.pairs import said
 
     found = many.comparison([record], SIDES)
     pairs = [one.pair for one in found.ranked]

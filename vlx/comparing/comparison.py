@@ -1,28 +1,21 @@
 """What two models, methods or texts make of the same pictures: words side by side, the largest differences first."""
 
-import base64
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from vlx.comparing import words
+from vlx.comparing import page
+from vlx.comparing.pairs import PicturePair, Ranked, nats, percent, said, signed
 from vlx.comparing.words import Side, WordPair
 from vlx.errors import Failure, InputError, OutputError, in_own_words
-from vlx.explanation.records import Explanation
 from vlx.files import whole
-from vlx.report import answers, table, wording
+from vlx.report import table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SIDE = 240  # pixels of the kept picture's longer side
-QUALITY = 80
 COLUMNS = (
     *("rank", "picture", "question", "word_a", "word_b", "position_a", "position_b", "difference", "by"),
     *("logprob_a", "logprob_b", "logprob_change", "seen_a", "seen_b", "seen_change", "check_a", "check_b"),
@@ -31,56 +24,6 @@ COLUMNS = (
     *("after_other_words", "note", "text_a", "text_b"),
 )
 TOLD = 5  # pairs that are printed
-
-
-@dataclass(frozen=True, eq=False)
-class PicturePair:
-    """One picture, by ``name``, as A and B explain it; ``jpeg`` is the picture made small."""
-
-    name: str
-    text_a: str
-    text_b: str
-    words: tuple[WordPair, ...]
-    jpeg: bytes
-    question: str = ""
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, name: str, a: Explanation, b: Explanation) -> Self:
-        """Compare two explanations of one picture. Raises InputError where they are of two."""
-        require_one_picture(a, b)
-        notes = [f"{letter}: {note}" for letter, why in (("A", a), ("B", b)) for note in (*why.scope, *why.notes)]
-        asked = " / ".join(dict.fromkeys(why.question for why in (a, b) if why.question))
-        return cls(
-            name, answers.title(a), answers.title(b), words.pairs(a, b), _small(a), asked, (*_told(a, b), *notes)
-        )
-
-    @property
-    def difference(self) -> float:
-        """The largest difference of its words, 0 to 1."""
-        return max((pair.difference for pair in self.words), default=0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; `from_dict` makes an equal pair of it."""
-        plain = {"name": self.name, "text_a": self.text_a, "text_b": self.text_b, "question": self.question}
-        jpeg = base64.b64encode(self.jpeg).decode("ascii")
-        return {**plain, "words": [pair.to_dict() for pair in self.words], "jpeg": jpeg, "notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """The pair that `to_dict` was called on."""
-        texts = {name: str(saved[name]) for name in ("name", "text_a", "text_b", "question")}
-        pairs = tuple(map(WordPair.from_dict, saved["words"]))
-        return cls(**texts, words=pairs, jpeg=base64.b64decode(saved["jpeg"]), notes=tuple(map(str, saved["notes"])))
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A pair of words with its picture, ``rank`` from 1 for the one that differs most."""
-
-    rank: int
-    picture: PicturePair
-    pair: WordPair
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +64,8 @@ class Comparison:
             ("log p, B − A", _changes([pair.logprob_change for pair in fair], " nats")),
             ("value, B − A", _changes([pair.score_change for pair in fair if pair.is_number], "")),
             ("seen, B − A", _changes([pair.seen_change for pair in fair], " nats")),
-            ("heat that lies elsewhere", _middle([pair.maps.elsewhere for pair in both if pair.maps], _percent)),
-            ("rank correlation of maps", _middle([pair.maps.correlation for pair in both if pair.maps], _signed)),
+            ("heat that lies elsewhere", _middle([pair.maps.elsewhere for pair in both if pair.maps], percent)),
+            ("rank correlation of maps", _middle([pair.maps.correlation for pair in both if pair.maps], signed)),
             (
                 "maps compared",
                 "; ".join(dict.fromkeys(pair.maps.grids for pair in pairs if pair.maps and pair.maps.grids)),
@@ -171,16 +114,12 @@ class Comparison:
         return table.frame(COLUMNS, self.rows())
 
     def _page(self) -> str:
-        from vlx.comparing import page
-
         return page.page(self)
 
     def _csv(self) -> str:
         return table.written(COLUMNS, ([table.cell(value) for value in row] for row in self.rows()))
 
     def _repr_html_(self) -> str:
-        from vlx.comparing import page
-
         return page.frame(self)
 
     def __repr__(self) -> str:
@@ -191,66 +130,6 @@ class Comparison:
         most = [one for one in self.ranked[:TOLD] if one.pair.difference > 0]
         lines += [f"{one.rank}. {one.picture.name}: {said(one.pair)}" for one in most] or ["nothing differs"]
         return "\n".join([*lines, *(f"failed: {failure}" for failure in self.failures)])
-
-
-def said(pair: WordPair) -> str:
-    """What differs most between two words, in a sentence."""
-    a, b = pair.a, pair.b
-    if a is None or b is None:
-        only = a or b
-        return f"only {'B' if a is None else 'A'} says “{'' if only is None else only.word}”"
-    if not pair.said_by_both:
-        return f"A says “{a.word}”{_against('B', b)}, B “{b.word}”{_against('A', a)}"
-    return f"“{a.word}”: {_kinds(pair, a, b)[pair.by]}"
-
-
-def _against(letter: str, other: Side) -> str:
-    """The word's chance with the other side, where that is known."""
-    return "" if other.rival is None else f" (with {letter} p {wording.share(other.rival[1])})"
-
-
-def _kinds(pair: WordPair, a: Side, b: Side) -> dict[str, str]:
-    maps = pair.maps
-    moved = "" if maps is None or maps.elsewhere is None else f"{_percent(maps.elsewhere)} of its heat lies elsewhere"
-    ranks = "" if maps is None or maps.correlation is None else f"rank correlation {_signed(maps.correlation)}"
-    return {
-        "": "the same",
-        "log p": f"p {_share(a.logprob)} → {_share(b.logprob)} (log p {_nats(pair.logprob_change)})",
-        "seen": f"owed to the picture {_nats(a.seen)} → {_nats(b.seen)} nats",
-        "value": f"{_number(a.score)} → {_number(b.score)}",
-        "map": ", ".join(filter(None, [moved, ranks])),
-    }
-
-
-def require_one_picture(a: Explanation, b: Explanation) -> None:
-    """Raises InputError where two explanations are of pictures of different size."""
-    (tall, wide), (high, broad) = a.image.shape[:2], b.image.shape[:2]
-    if (tall, wide) != (high, broad):
-        raise InputError(
-            f"two explanations of one picture are compared; A's has {wide}×{tall} pixels, B's {broad}×{high}"
-        )
-
-
-def _told(a: Explanation, b: Explanation) -> Iterator[str]:
-    """What stands in the way of a fair comparison."""
-    if not np.array_equal(a.image, b.image):
-        yield "the pictures of A and B are of one size and not the same"
-    if (a.question or "") != (b.question or ""):
-        yield f"A was asked “{a.question}”, B “{b.question}”"
-    if answers.title(a) != answers.title(b):
-        yield "the texts differ: log p after another beginning is not that of the same question"
-    targets = [dict.fromkeys(word.target for word in why) for why in (a, b)]
-    if targets[0].keys() != targets[1].keys():
-        told = [", ".join(one) or "nothing" for one in targets]
-        yield f"A's maps are of {told[0]}, B's of {told[1]}: their strengths have different units"
-
-
-def _small(why: Explanation) -> bytes:
-    image = Image.fromarray(why.image)
-    image.thumbnail((SIDE, SIDE))
-    held = io.BytesIO()
-    image.save(held, "JPEG", quality=QUALITY, optimize=True)
-    return held.getvalue()
 
 
 def _each(a: Side | None, b: Side | None, name: str) -> tuple[Any, Any]:
@@ -265,7 +144,7 @@ def _changes(values: Sequence[float | None], unit: str) -> str:
     known = _known(values)
     if not known:
         return ""
-    return f"mean {_nats(fmean(known))}{unit} (in size {fmean(map(abs, known)):.2f})"
+    return f"mean {nats(fmean(known))}{unit} (in size {fmean(map(abs, known)):.2f})"
 
 
 def _middle(values: Sequence[float | None], written: Callable[[float], str]) -> str:
@@ -276,23 +155,3 @@ def _middle(values: Sequence[float | None], written: Callable[[float], str]) -> 
 def _confirmed(pairs: Sequence[WordPair], side: str) -> str:
     checks = [one.check for pair in pairs if (one := getattr(pair, side)) is not None and one.check is not None]
     return f"{checks.count('confirmed')} of {len(checks)}" if checks else ""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
-def _nats(value: float | None) -> str:
-    return "–" if value is None else wording.difference(value)
-
-
-def _share(logprob: float | None) -> str:
-    return "–" if logprob is None else wording.share(logprob)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else wording.figure(value)

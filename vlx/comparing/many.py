@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlx.comparing.comparison import Comparison, PicturePair
+from vlx.comparing.comparison import COLUMNS, Comparison
+from vlx.comparing.pairs import PicturePair
 from vlx.errors import Failure, InputError, VlxError
 from vlx.files import whole
 from vlx.folder import manifest
@@ -78,8 +79,6 @@ def comparison(records: Iterable[Mapping[str, Any]], names: tuple[str, str]) -> 
 
 def rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What a line of the manifest says of its words, as plain JSON by the table's columns."""
-    from vlx.comparing.comparison import COLUMNS
-
     for row in Comparison("A", "B", (_pair(record),)).rows():
         yield dict(zip(COLUMNS, row, strict=True))
 

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlx.comparing.comparison import Comparison, PicturePair, Ranked, said
+from vlx.comparing.pairs import PicturePair, Ranked, said
 from vlx.comparing.words import Side, WordPair
 from vlx.files import templates
 from vlx.language import are_words, shortened
@@ -22,6 +23,30 @@ SHOWN = 200  # pictures whose texts are listed
 FEW = 5  # pictures whose texts stand above all else
 FRAME_HEIGHT = 800
 SIDES = ("A", "B")
+
+
+class Compared(Protocol):
+    """What a page is made of: see `vlx.comparing.comparison.Comparison`."""
+
+    @property
+    def a(self) -> str:
+        """The name of A."""
+        ...
+
+    @property
+    def b(self) -> str:
+        """The name of B."""
+        ...
+
+    @property
+    def pictures(self) -> tuple[PicturePair, ...]:
+        """The words of each picture side by side."""
+        ...
+
+    @property
+    def ranked(self) -> tuple[Ranked, ...]:
+        """All pairs of words, those that differ most first."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +116,7 @@ class PairRow:
         return {"difference": round(pair.difference, 6), **sizes}
 
 
-def page(found: Comparison) -> str:
+def page(found: Compared) -> str:
     """The whole page as one string."""
     ranked, script = found.ranked, templates.text("vlx.comparing", "compare.js")
     drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
@@ -112,7 +137,7 @@ def page(found: Comparison) -> str:
     )
 
 
-def frame(found: Comparison) -> str:
+def frame(found: Compared) -> str:
     """The page in a frame for notebooks; its own styles and script cannot touch the notebook's."""
     style = f"width:100%;height:{FRAME_HEIGHT}px;border:0;border-radius:8px"
     content = escape(page(found))

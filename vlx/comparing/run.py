@@ -6,7 +6,8 @@ from itertools import tee
 from os import PathLike
 from typing import Any, Literal, Unpack
 
-from vlx.comparing.comparison import Comparison, PicturePair
+from vlx.comparing.comparison import Comparison
+from vlx.comparing.pairs import PicturePair
 from vlx.errors import Failure, InputError, ModelError, VlxError, in_own_words
 from vlx.explanation.records import Explanation
 from vlx.language import shortened
