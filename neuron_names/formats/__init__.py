@@ -2,7 +2,7 @@
 
 HDF5 keeps everything. `read` takes what Network Dissection, NetDissect-Lite, dissect, quick-netdissect, CLIP-Dissect,
 MILAN, compositional explanations and INVERT write, and plain CSV and JSON; units count from 0 inside, whatever the
-file does. Nothing is unpickled or evaluated.
+file does. Nothing is unpickled or evaluated. A format of one's own is a `Format`, given to `register`.
 """
 
 from pathlib import Path
@@ -11,9 +11,11 @@ from vlx.errors import InputError, OutputError, in_own_words
 from vlx.neuron_names.formats.hdf5 import load, save_hdf5
 from vlx.neuron_names.formats.plain import save_csv, save_json
 from vlx.neuron_names.formats.reading import FORMATS, read
+from vlx.neuron_names.formats.registry import Content, Format, Source, register
+from vlx.neuron_names.formats.rows import Entry
 from vlx.neuron_names.table.names import NeuronNames
 
-__all__ = ["FORMATS", "load", "read", "save"]
+__all__ = ["FORMATS", "Content", "Entry", "Format", "Source", "load", "read", "register", "save"]
 
 
 def save(names: NeuronNames, path: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissectio
 DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; see benchmarks/caption_names.py
 LEVEL = 0.01  # the highest p at which a name from captions is more than one by chance
 Rule = Literal["published", "best"]
+FILES = "vlx.neuron_names.formats"  # what writes a table, which stands above it: looked up when a table is saved
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,8 @@ class NeuronNames:
 
     def save(self, path: str | Path) -> Path:
         """Write to ``path``: .h5 keeps everything, .csv and .json the names; see `vlx.neuron_names.read`."""
-        from vlx.neuron_names import formats
-
-        return formats.save(self, Path(path))
+        written: Path = import_module(FILES).save(self, Path(path))
+        return written
 
     def __repr__(self) -> str:
         of = " ".join(str(self.about[key]) for key in ("model", "layer") if self.about.get(key))

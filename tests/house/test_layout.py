@@ -167,6 +167,44 @@ def test_imports_point_down() -> None:
     assert not [sentence for file in sources() for sentence in upward(file, modules)]
 
 
+def circles(imported: dict[str, set[str]]) -> list[set[str]]:
+    """Files that import each other, whatever the way: at the top, inside a function, for types alone."""
+
+    def reached(start: str) -> set[str]:
+        found, left = set[str](), [start]
+        while left:
+            new = imported[left.pop()] - found
+            found |= new
+            left += new
+        return found
+
+    reach = {name: reached(name) for name in imported}
+    round_trips = {frozenset(b for b in reach[a] if a in reach[b]) for a in reach if a in reach[a]}
+    return sorted(map(set, round_trips), key=len)
+
+
+def all_imports() -> dict[str, set[str]]:
+    """Module → the modules of vlx that it imports; its version is no import of the public names."""
+    trees = {module_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in sources()}
+    return {
+        module: {name for name, _ in imports(tree, set(trees)) if name in trees and name not in (module, "vlx")}
+        for module, tree in trees.items()
+    }
+
+
+def test_files_import_in_one_circle_alone_that_of_results_which_draw_themselves() -> None:
+    (found,) = circles(all_imports())
+    assert {folder_of(module) for module in found} == {"explanation", "report"}
+
+
+def test_the_count_of_circles_sees_them() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"a"}, "c": {"d"}, "d": {"e"}, "e": {"c"}, "f": {"a"}}) == [
+        {"a", "b"},
+        {"c", "d", "e"},
+    ]
+
+
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
