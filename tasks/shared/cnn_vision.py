@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import RLock
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vlx.errors import ModelError
 from vlx.pictures.receptive_fields import Tracer
+from vlx.protocol.signatures import fit
 from vlx.protocol.task import Features
 from vlx.tasks.shared.networks import Networks
 from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
@@ -22,7 +23,6 @@ _CUDNN = RLock()
 Scope = Callable[[Features, Image.Image, str], tuple[str, ...]]  # see `vlx.protocol.powers.Scoped`
 
 
-@runtime_checkable
 class Deeper(Protocol):
     """Optional, of a CNN: other maps that it makes on the way to A or behind it, for what is said beside A."""
 
@@ -103,7 +103,11 @@ class CnnVision(Networks):
         return made
 
     def _made(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.cnn.with_maps(pictures) if isinstance(self.cnn, Deeper) else (self.cnn(pictures), {})
+        deeper = getattr(self.cnn, "with_maps", None)
+        if fit(deeper, Deeper.with_maps) != "fits":
+            return self.cnn(pictures), {}
+        made: tuple[Tensor, dict[str, Tensor]] = deeper(pictures)
+        return made
 
 
 @contextmanager

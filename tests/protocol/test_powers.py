@@ -18,7 +18,7 @@ from tests.patchy import Meeting, Patchy
 from tests.protocol.test_protocol import Outsider
 from vlx.errors import InputError
 from vlx.methods import engine
-from vlx.protocol import Powers, Query, Target, Term, meet, powers_of
+from vlx.protocol import Query, Target, Term, meet, powers_of
 from vlx.protocol import powers as protocols
 from vlx.protocol.powers import MEMBERS, Sees
 from vlx.protocol.signatures import fit
@@ -88,11 +88,25 @@ class Mine(Outsider):
 
 
 def test_names_of_the_users_own_are_left_alone() -> None:
-    assert powers_of(Mine()).__dict__ == Powers().__dict__
+    powers = powers_of(Mine())
+    assert named(Mine()) == []
+    assert (powers.vocabulary, powers.sample_question, powers.revision) == (None, None, None)
+    assert (powers.besides, powers.head_is_vision) == ({}, False)
     why, plain = (vlx.explain(task, picture(), occlusion=True) for task in (Mine(), Outsider()))
     assert why.text == plain.text
     assert (why[0].signed == plain[0].signed).all()
     assert why.scope == ()
+
+
+def test_who_asks_for_them_is_told_what_they_are_not() -> None:
+    with pytest.raises(InputError, match=r"^outsider has a see\(path\) of its own and no see\(inputs\), which Guided"):
+        vlx.explain(Mine(), picture(), guided=True)
+    with pytest.raises(InputError, match=r"^outsider has no see\(\), which Guided Grad-CAM needs; leave"):
+        vlx.explain(Outsider(), picture(), guided=True)
+    with pytest.raises(
+        InputError, match=r"has a rather\(not_\) of its own and no rather\(prediction, .*, which a contrast"
+    ):
+        vlx.explain(Mine(), picture(), instead_of={"bright": "dark"})
 
 
 def test_a_self_test_leaves_them_alone_too() -> None:

@@ -28,7 +28,7 @@ from vlx.probes.occlusion import occlude
 from vlx.probes.owing import Owed
 from vlx.probes.references import Elsewhere
 from vlx.protocol.identity import Latest
-from vlx.protocol.powers import powers_of
+from vlx.protocol.powers import Sees, lacking, powers_of
 from vlx.protocol.targets import Prediction, Target
 from vlx.protocol.task import Features, Task
 
@@ -188,7 +188,9 @@ def _guided(context: Context) -> Sequence[Array]:
     """Guided Grad-CAM of each target on the prepared picture, [3, H', W'] each."""
     task, features = context.task, context.features
     if (sees := powers_of(task).sees) is None:
-        raise InputError(f"{task.name} has no see(), which Guided Grad-CAM needs; leave guided=True out")
+        raise InputError(
+            f"{task.name} has {lacking(task, Sees.see)}, which Guided Grad-CAM needs; leave guided=True out"
+        )
     found: list[Array] = []
     for chunk in engine.chunks(features.A, context.targets):
         above = top_gradients(task, features.A, chunk, features.rest, "guided")

@@ -8,7 +8,7 @@ from typing import Any
 from vlx.errors import InputError, WordNotFound
 from vlx.language import close_matches, shortened
 from vlx.methods import engine
-from vlx.protocol.powers import powers_of
+from vlx.protocol.powers import Contrasts, lacking, powers_of
 from vlx.protocol.targets import Alternative, Prediction, Target, Term, Word
 from vlx.protocol.task import Features, Task
 
@@ -68,7 +68,9 @@ def contrasted(task: Task, features: Features, prediction: Prediction, wish: Con
     if wish is None:
         return prediction
     if (contrasts := powers_of(task).contrasts) is None:
-        raise InputError(f"{task.name} has no rather(), which a contrast of words needs; leave instead_of out")
+        raise InputError(
+            f"{task.name} has {lacking(task, Contrasts.rather)}, which a contrast of words needs; leave instead_of out"
+        )
     position = _position(prediction, wish.word)
     word = contrasts.rather(prediction, position, wish.other)
     own, other = word.sides

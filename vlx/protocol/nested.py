@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 def nested(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same nested value with ``function`` applied to every tensor."""
+    """The same nested value with ``function`` applied to every tensor; what is no tensor stays.
+
+    >>> nested(lambda tensor: tensor[:1], {"others": torch.ones(2, 3), "kept": None})
+    {'others': tensor([[1., 1., 1.]]), 'kept': None}
+    """
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
@@ -20,7 +24,11 @@ def nested(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def tensors(value: Any) -> list[Tensor]:
-    """The tensors of a nested value, in a fixed order."""
+    """The tensors of a nested value, in a fixed order.
+
+    >>> [tensor.shape for tensor in tensors((torch.ones(2), [torch.ones(3)]))]
+    [torch.Size([2]), torch.Size([3])]
+    """
     found: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ so that a method or an attribute of the user's own may bear any name.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from PIL import Image
@@ -220,17 +220,13 @@ class Stocked(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Powers:
-    """What one task offers beside `Task`: under each name the task itself where it has the power, else None.
-
-    ``vocabulary``: the words that it knows, in the order of token ids, where it may refuse others. ``besides``: what
-    its text by design reads of the picture beside A, keys of `Features.rest` with words for what each holds.
-    ``sample_question``: a question that it understands, to try it with. ``head_is_vision``: see `Sees`. ``revision``:
-    which version of a model of a hub it is.
+    """What one ``task`` offers beside `Task`: under each name the task itself where it has the power, else None.
 
     >>> powers_of(vlx.load("scenes/captioner")).attends is None
     True
     """
 
+    task: Any = field(repr=False)
     restarts: Restarts | None = None
     sees: Sees | None = None
     shallow: Shallow | None = None
@@ -241,11 +237,44 @@ class Powers:
     contrasts: Contrasts | None = None
     scoped: Scoped | None = None
     stocked: Stocked | None = None
-    vocabulary: Sequence[str] | None = None
-    besides: Mapping[str, str] = field(default_factory=dict)
-    sample_question: str | None = None
-    head_is_vision: bool = False
-    revision: str | None = None
+
+    @property
+    def vocabulary(self) -> Sequence[str] | None:
+        """The words that it knows, in the order of token ids, where it may refuse others.
+
+        >>> powers_of(vlx.load("scenes/vqa")).vocabulary[:3]
+        ['<pad>', '<unk>', 'a']
+        """
+        words = _member(self.task, "vocabulary")
+        listed = isinstance(words, Sequence) and not isinstance(words, str | bytes)
+        return cast("Sequence[str]", words) if listed and _are_texts(words[:1]) else None
+
+    @property
+    def besides(self) -> Mapping[str, str]:
+        """What its text by design reads of the picture beside A: keys of `Features.rest`, each with words for it.
+
+        >>> powers_of(vlx.load("scenes/vqa")).besides
+        {'others': 'the tokens that are no cells'}
+        """
+        besides = _member(self.task, "besides")
+        return besides if isinstance(besides, Mapping) and _are_texts([*besides, *besides.values()]) else {}
+
+    @property
+    def sample_question(self) -> str | None:
+        """A question that it understands, for the self-test to try it with: ``sample_question = "is it red?"``."""
+        question = _member(self.task, "sample_question")
+        return question if isinstance(question, str) and question.strip() else None
+
+    @property
+    def head_is_vision(self) -> bool:
+        """Whether its head belongs to the vision part; see `Sees`."""
+        return _member(self.task, "head_is_vision") is True
+
+    @property
+    def revision(self) -> str | None:
+        """Which version of a model of a hub it is: the hash of a commit, or a name."""
+        revision = _member(self.task, "revision")
+        return revision if isinstance(revision, str) else None
 
 
 # By the field of `Powers`: the functions that make a power, all of which a task must have
@@ -278,7 +307,7 @@ def powers_of(task: Any) -> Powers:
     (None, None)
     """
     having = {name: task for name, wanted in MEMBERS.items() if _has(task, wanted)}
-    return Powers(**having, **_told_by(task))
+    return Powers(task, **having)
 
 
 def meet(task: Task, features: Features, targets: Sequence[Target]) -> tuple[Features, list[Target]]:
@@ -303,6 +332,8 @@ def meet(task: Task, features: Features, targets: Sequence[Target]) -> tuple[Fea
 def _has(task: Any, wanted: Sequence[Callable[..., Any]]) -> bool:
     """Whether a task has all of these functions; raises InputError where it clearly should have."""
     members = [_member(task, one.__name__) for one in wanted]
+    if not any(map(callable, members)):
+        return False
     fits = [fit(member, one) for member, one in zip(members, wanted, strict=True)]
     if all(one == "fits" for one in fits):
         return True
@@ -311,6 +342,18 @@ def _has(task: Any, wanted: Sequence[Callable[..., Any]]) -> bool:
         if how == "lacks" or (meant and how == "other"):
             raise InputError(_trouble(task, wanted, member, one))
     return False
+
+
+def lacking(task: Any, wanted: Callable[..., Any]) -> str:
+    """What to say of a task without a function of a protocol: that it has none, or that its own is another thing.
+
+    >>> lacking(task, Sees.see), lacking(other, Sees.see)
+    ('no see()', 'a see(path) of its own and no see(inputs)')
+    """
+    name, member = wanted.__name__, _member(task, wanted.__name__)
+    if not callable(member):
+        return f"no {name}()"
+    return f"a {name}{shortened(told(member), 40)} of its own and no {name}{parameters(wanted)}"
 
 
 def _trouble(task: Any, wanted: Sequence[Callable[..., Any]], member: Any, one: Callable[..., Any]) -> str:
@@ -328,19 +371,5 @@ def _member(task: Any, name: str) -> Any:
         return None
 
 
-def _told_by(task: Any) -> dict[str, Any]:
-    """What a task says of itself in attributes, where they are of the right kind."""
-    words, besides = _member(task, "vocabulary"), _member(task, "besides")
-    question, revision = _member(task, "sample_question"), _member(task, "revision")
-    listed = isinstance(words, Sequence) and not isinstance(words, str | bytes) and all(_texts(words[:1]))
-    return {
-        "vocabulary": words if listed else None,
-        "besides": besides if isinstance(besides, Mapping) and all(_texts([*besides, *besides.values()])) else {},
-        "sample_question": question if isinstance(question, str) and question.strip() else None,
-        "head_is_vision": _member(task, "head_is_vision") is True,
-        "revision": revision if isinstance(revision, str) else None,
-    }
-
-
-def _texts(values: Sequence[Any]) -> list[bool]:
-    return [isinstance(value, str) for value in values]
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

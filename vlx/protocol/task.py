@@ -60,30 +60,52 @@ class Task(Protocol):
 
     @property
     def blank(self) -> tuple[float, float, float]:
-        """RGB in [0, 1] of a picture that shows nothing, by custom the mean training colour."""
+        """RGB in [0, 1] of a picture that shows nothing, by custom the mean training colour: ``(0.5, 0.5, 0.5)``."""
         ...
 
     @property
     def prepare(self) -> Callable[[Image.Image], Tensor]:
-        """PIL RGB → [C, H, W]; never called from inside the model."""
+        """PIL RGB → [C, H, W]; never called from inside the model.
+
+        >>> task.prepare(Image.open("photo.jpg").convert("RGB")).shape
+        torch.Size([3, 224, 224])
+        """
         ...
 
     def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, C, H, W] to the model's device and dtype."""
+        """Move prepared pictures [B, C, H, W] to the model's device and dtype.
+
+        >>> inputs = task.place(task.prepare(image)[None])  # [1, 3, 224, 224]
+        """
         ...
 
     def version(self) -> Hashable:
-        """Something that changes when the weights do; what is kept for the model depends on it."""
+        """Something that changes when the weights do; what is kept for the model depends on it.
+
+        >>> tuple((weights.data_ptr(), weights._version) for weights in self.net.parameters())
+        """
         ...
 
     def features(self, inputs: Tensor) -> Features:
-        """Pictures [B, C, H, W] → A and its geometry, in one run of the vision part, without a graph."""
+        """Pictures [B, C, H, W] → A and its geometry, in one run of the vision part, without a graph.
+
+        >>> task.features(inputs).A.shape, task.features(inputs).grid.shape
+        (torch.Size([1, 512, 7, 7]), (7, 7))
+        """
         ...
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
-        """What the model says of each of the B pictures, without a graph."""
+        """What the model says of each of the B pictures, without a graph.
+
+        >>> task.predict(features, [Query()])[0].words[0]
+        Word(label='dog', terms=(Term(step=0, token=6, weight=1.0),), logprob=-0.21, …)
+        """
         ...
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
-        """A [M, K, h, w] and N targets, each naming its row of A → [N], differentiable in A."""
+        """A [M, K, h, w] and N targets, each naming its row of A → [N], differentiable in A.
+
+        >>> task.scores(features.A, [Target(0, "dog", (Term(0, 6),)), Target(0, "cat", (Term(0, 9),))])
+        tensor([-0.21, -3.40], grad_fn=…)
+        """
         ...
