@@ -104,7 +104,7 @@ class CnnVision(Networks):
 
     def _made(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         deeper = getattr(self.cnn, "with_maps", None)
-        if fit(deeper, Deeper.with_maps) != "fits":
+        if deeper is None or fit(deeper, Deeper.with_maps) != "fits":
             return self.cnn(pictures), {}
         made: tuple[Tensor, dict[str, Tensor]] = deeper(pictures)
         return made
