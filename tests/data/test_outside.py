@@ -1,6 +1,7 @@
 """A data set is added once: twenty lines from outside, and units are named on it and folders of pictures explained."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def blocks():
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "mine", None)
+    monkeypatch.delitem(sys.modules, "mine")  # and what it is then is forgotten afterwards
     return "mine:blocks"
 
 

@@ -51,10 +51,10 @@ def caption(
 ) -> None:
     """Caption pictures and explain every word.
 
-    Pictures are files, folders, quoted patterns, .tar shards, datasets (hf-dataset:NAME:SPLIT), a list (.jsonl or .csv
-    with path and, where a picture has its own, caption, prompt, instead_of) or - for paths on standard input. The
-    folder of results has a page each, index.html, results.csv and manifest.jsonl; the same command goes on where it was
-    cut off.
+    Pictures are files, folders, quoted patterns, .tar shards, data by name (scenes:20, coco:DIR, flickr8k:DIR,
+    hf-dataset:NAME:SPLIT, MODULE:FUNCTION), a list (.jsonl or .csv with path and, where a picture has its own, caption,
+    prompt, instead_of) or - for paths on standard input. The folder of results has a page each, index.html, results.csv
+    and manifest.jsonl; the same command goes on where it was cut off.
 
     \b
     Example:  vlx caption photo.jpg --out report

@@ -2,7 +2,7 @@
 
 >>> data = vlx.data.open_data("scenes:2000")
 >>> data[0].texts
-('a striped red house and a blue tree in a meadow',)
+('a dotted purple butterfly and a checkered yellow car at night',)
 """
 
 from vlx.data.broden import BrodenData

@@ -3,7 +3,7 @@
 >>> data = vlx.data.open_data("scenes:500:10000000")
 >>> example = data[0]
 >>> [(ask.query.caption.split()[ask.position], ask.group) for ask in example.asks if ask.query.caption][:2]
-[('blue', 'color'), ('butterfly', 'object')]
+[('striped', 'texture'), ('orange', 'color')]
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -71,6 +71,7 @@ def of_data(given: str) -> list[str]:
     """The paths of the pictures of data: their files where they have such. Raises InputError as `open_data`."""
     from vlx.data.example import Filed
 
+    _data.cache_clear()  # what is listed anew is read anew
     data = _data(given)
     if isinstance(data, Filed):
         return [str(data.files(number)[0]) for number in range(len(data))]
