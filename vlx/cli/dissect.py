@@ -58,10 +58,10 @@ def dissect(
 
     MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
 
-    DATASET: scenes:2000 (drawn scenes), a folder in the Broden layout, a folder of pictures with label maps, coco:DIR or
-    a COCO instance file, classes:DIR (a folder a class), or MODULE:FUNCTION of your own. captions:DIR is a folder of
-    captioned photographs (Flickr8k's layout or COCO's, with :train for a split): a unit's name is then the word that
-    its highest activation tells best, by AUC; no masks needed.
+    DATASET: scenes:2000 (drawn scenes), a folder in the Broden layout, a folder of pictures with label maps,
+    coco:DIR or a COCO instance file, classes:DIR (a folder a class), or MODULE:FUNCTION of your own. captions:DIR is a
+    folder of captioned photographs (Flickr8k's layout or COCO's, with :train for a split): a unit's name is then the
+    word that its highest activation tells best, by AUC; no masks needed.
 
     A run that was stopped goes on where it was, with the same command: the counts are kept in OUT.part until the table
     is saved. Pictures that have changed meanwhile are refused.

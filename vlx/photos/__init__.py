@@ -1,4 +1,4 @@
-"""Photographs: captioned ones on disk, two that come with vlx, and the embedded captioner that was trained on some.
+"""Two photographs that come with vlx, and the embedded captioner that was trained on others.
 
 >>> vlx.photos.example("cat").size
 (451, 300)
