@@ -32,13 +32,14 @@ def saved(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
 
 
 def coco(folder: Path, captions: bool = True) -> Path:
-    """Two pictures that are there, one that is not; b has no outlines; the crowd is no dog that is asked for."""
+    """Two pictures that are there, one that is not; b has no outlines; crowds are not asked for."""
     for name in ("b.png", "a.png"):
         saved(folder / "val2017" / name)
     notes = [
         {"id": 1, "image_id": 7, "category_id": 1, "segmentation": SQUARE, "bbox": [8, 8, 32, 32]},
         {"id": 2, "image_id": 7, "category_id": 2, "segmentation": CORNER},
         {"id": 3, "image_id": 7, "category_id": 1, "iscrowd": 1, "segmentation": {"counts": [0, 9, 3063]}},
+        {"id": 4, "image_id": 7, "category_id": 2, "iscrowd": 1, "segmentation": SQUARE},
     ]
     images = [{"id": n, "file_name": f"{name}.png", "width": 64, "height": 48} for n, name in ((9, "b"), (7, "a"))]
     images.append({"id": 8, "file_name": "gone.png", "width": 64, "height": 48})
