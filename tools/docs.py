@@ -219,10 +219,12 @@ def _prose(text: str) -> str:
 
 def _option(option: click.Option, context: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-    metavar = "" if option.is_flag else _escaped(option.make_metavar(context))
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    metavar = "" if option.is_flag or choices else f" {_escaped(option.make_metavar(context))}"
     text = _escaped(" ".join((option.help or "").split()))
+    text += f" One of {', '.join(f'`{choice}`' for choice in choices)}." * bool(choices)
     default = _default(option)
-    return f"| {names}{f' {metavar}' if metavar else ''} | {text}{f' Default: {default}.' if default else ''} |"
+    return f"| {names}{metavar} | {text}{f' Default: {default}.' if default else ''} |"
 
 
 def _default(option: click.Option) -> str:
