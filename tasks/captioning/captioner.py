@@ -13,7 +13,7 @@ from vlx.language import shortened
 from vlx.probes.contrast import contrasted_word
 from vlx.protocol.nested import nested, tensors
 from vlx.protocol.powers import Said
-from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
+from vlx.protocol.targets import CAPTION, Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.captioning.decoding import (
     Decoder,
@@ -217,7 +217,7 @@ class CnnLstmCaptioner(CnnVision):
             told = (f"not in the vocabulary; scored as {self.vocabulary[token]}",) if step in read.missing else ()
             word = Word(label, (Term(step, token),), float(logprobs[step, token]), others, told)
             words.append(replace(word, choices=len(self.vocabulary)))
-        return Prediction(read.text, tuple(words), read.ids, forced, read.notes)
+        return Prediction(read.text, tuple(words), read.ids, forced, read.notes, **CAPTION)
 
     def _check_logprobs(self, logprobs: Tensor) -> None:
         if logprobs.shape[-1] != len(self.vocabulary):

@@ -215,7 +215,8 @@ class ChatTask(TransformerTask):
             check_length(len(question[0]) + len(begun) + 1, self._context, "question", self.name)
             text, logprobs = self._generated(A, question, begun, query.beams, min(self.longest, room - len(begun)))
         before = (*packed(*question), *packed((), ()))
-        return self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
+        said = self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
+        return replace(said, question=query.question is not None)
 
     def _forced(self, A: Tensor, question: tuple[Tokens, ...], text: Tokens) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of an answer, its END included."""

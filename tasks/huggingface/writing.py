@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vlx.errors import ModelError
 from vlx.probes.contrast import contrasted_word
-from vlx.protocol.targets import Prediction, Query, Term, Word
+from vlx.protocol.targets import CAPTION, Prediction, Query, Term, Word
 from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, written
 from vlx.tasks.huggingface.words import words_of
 
@@ -69,6 +69,7 @@ class Writing:
             forced,
             tuple(notes),
             start=len(before),
+            **CAPTION,
         )
 
     def rather(self, prediction: Prediction, position: int, other: str, longest: int) -> Word:

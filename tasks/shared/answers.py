@@ -104,7 +104,17 @@ def answered(
         choices=outputs.choices(len(scores)),
     )
     notes = _remarks(scores, number, query, outputs, labels)
-    return Prediction(word.label, (word,), tokens, query.answer is not None, notes)
+    return Prediction(
+        word.label,
+        (word,),
+        tokens,
+        query.answer is not None,
+        notes,
+        whole=False,
+        rivals=True,
+        question=query.text is not None,
+        pieces=False,
+    )
 
 
 def _number(scores: Tensor, terms: Sequence[Term]) -> float:

@@ -170,6 +170,10 @@ class BlipVqa(TransformerVision):
             (Word(own.label, terms, own.logprob, tuple(likely), sides=sides, choices=self.text.vocab_size),),
             text,
             query.answer is not None,
+            whole=False,
+            rivals=True,
+            question=True,
+            pieces=False,
         )
 
     def _written(self, answer: str, what: str) -> tuple[int, ...]:

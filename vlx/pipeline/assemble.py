@@ -106,7 +106,7 @@ def _whole(
         text=prediction.text,
         words=words,
         sentence=sentence,
-        phrases=_phrases(words, prediction.text) if task.kind == "captioning" and not sides else (),
+        phrases=_phrases(words, prediction.text) if prediction.whole and not sides else (),
         image=np.asarray(shown.picture.image),
         task=task.kind,
         method=provenance["method"],

@@ -159,7 +159,7 @@ def _finished(task: Task, one: Begun, known: Known | None) -> Explanation:
     found = probed(known.context, known.found)
     why = assemble.explanation(*told, one.asked, found, one.placement, one.provenance)
     why = replace(why, scope=one.scope, others=tuple(replace(other, scope=one.scope) for other in why.others))
-    if one.options.query.text is not None:
+    if one.prediction.question and one.options.query.text is not None:
         first = one.asked[0]
         heard = question_words(task, one.seen, one.options.query.text, first.target, first.likely)
         why = replace(why, question_words=heard)
@@ -200,7 +200,7 @@ def _groups(task: Task, begun: Sequence[Begun]) -> Iterator[list[Begun]]:
 
 def _attributed_together(task: Task, group: Sequence[Begun]) -> list[engine.Attribution]:
     """The attribution of each picture of a group, from one of all their targets."""
-    parts = [subwords.pieces(one.targets, _words(task, one.asked), one.options.subwords) for one in group]
+    parts = [subwords.pieces(one.targets, _in_pieces(one), one.options.subwords) for one in group]
     targets = [replace(target, row=row) for row, own in enumerate(parts) for pieces in own for target in pieces]
     first, rest = group[0].features, joined([one.features.rest for one in group])
     A = torch.cat([one.features.A for one in group])
@@ -247,9 +247,9 @@ def _companies(known: Sequence[Known]) -> Iterator[Known]:
 # One picture
 
 
-def _words(task: Task, asked: Sequence[Asked]) -> int:
-    """How many of the targets are words; answers are one score."""
-    return sum(one.role != "whole" for one in asked) if task.kind == "captioning" else 0
+def _in_pieces(one: Begun) -> int:
+    """How many of the targets have a map for each token of a word, before the whole, which has one."""
+    return sum(own.role != "whole" for own in one.asked) if one.prediction.pieces else 0
 
 
 def _kind(prediction: Prediction, options: Options) -> TargetKind:
@@ -269,7 +269,7 @@ def _site(task: Task, features: Features, one: Shown, options: Options) -> Site:
 def _attributed(task: Task, one: Begun) -> engine.Attribution:
     """Maps of all targets of one picture by the method wished for."""
     explained = partial(one.options.method.attribute, task, one.site(task))
-    return subwords.attribute(one.targets, _words(task, one.asked), one.options.subwords, explained)
+    return subwords.attribute(one.targets, _in_pieces(one), one.options.subwords, explained)
 
 
 def _provenance(
@@ -289,7 +289,7 @@ def _provenance(
         "prepared": list(one.inputs.shape),
         "geometry": features.grid.source,
         "image": one.picture.name,
-        **({} if task.kind != "vqa" or options.query.text is None else {"question": options.query.text}),
+        **({"question": options.query.text} if prediction.question and options.query.text is not None else {}),
         "beams": options.query.beams,
         **({} if not options.seen else {"references": _named(options)}),
         **({} if options.query.prompt is None else {"prompt": options.query.prompt}),

@@ -28,7 +28,7 @@ from vlx.pipeline.options import SINGLE, Options, OptionsDict, Turns, each, show
 from vlx.probes import references
 from vlx.protocol.identity import Kept, Latest
 from vlx.protocol.targets import Prediction, Query, joined
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Features, Task, predict
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 Opened = tuple[str, Shown, Options]
@@ -313,5 +313,5 @@ def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]
     """What the model says of each picture to its queries, all in one call; several of one picture are joined."""
     numbers = [row for row, own in enumerate(queries) for _ in own]
     seen = features if len(numbers) == len(queries) else rows(features, numbers)
-    made = iter(task.predict(seen, [query for own in queries for query in own]))
+    made = iter(predict(task, seen, [query for own in queries for query in own]))
     return [joined(list(islice(made, len(own)))) for own in queries]

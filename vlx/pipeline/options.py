@@ -221,7 +221,7 @@ def _asking(task: Task, common: Options, texts: Mapping[str, Any]) -> Options:
 def _wishes(task: Task, option: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked about one picture: the query, several answers, and the contrast of a caption's word."""
     answers = _several(option["answer"])
-    contrast = Contrast.of(task.kind, option["instead_of"])
+    contrast = Contrast.of(task, option["instead_of"])
     own = {"answer": None if answers else option["answer"]}
     own |= {} if contrast is None else {"instead_of": None}
     return {"query": _query({**option, **own}), "answers": answers, "contrast": contrast}

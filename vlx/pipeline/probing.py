@@ -161,9 +161,10 @@ def _looks(context: Context) -> Sequence[Any]:
 
 
 def _looks_wanted(context: Context) -> bool:
-    """Of answers and contrasts what is said of the references is told too, of captions where they are the user's."""
-    options = context.options
-    told = context.task.kind == "vqa" or options.contrast is not None or options.references is not None
+    """Of answers to a question and contrasts what is said of the references is told too, else of the user's own."""
+    options, said = context.options, context.prediction
+    answers = said.question and not said.whole
+    told = answers or options.contrast is not None or options.references is not None
     return options.looks or (options.seen and told)
 
 
@@ -236,7 +237,7 @@ def _because(context: Context) -> Sequence[Any]:
     if not meant:
         return [None] * len(context.asked)
     targets, maps = [context.targets[n] for n in meant], context.maps[meant]
-    merged = context.task.kind == "captioning" and any(len(target.terms) > 1 for target in targets)
+    merged = context.prediction.pieces and any(len(target.terms) > 1 for target in targets)
     weighting = wished.weighting
     remade = weighting is None or (merged and context.options.subwords != "sum")  # not made of units
     weighting = weighting or METHODS["hirescam"]

@@ -27,7 +27,7 @@ from vlx.probes.map_trials import unit_of
 from vlx.protocol.identity import Kept
 from vlx.protocol.powers import meet
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Features, Task, predict
 
 Scores = NDArray[np.float64]
 Candidate = tuple[str, TargetKind]
@@ -170,7 +170,7 @@ def recommended(
     falls, layer, number = [], "", False
     for picture, query in zip(inputs, queries, strict=True):
         features = task.features(picture)
-        prediction = task.predict(features, [query])[0]
+        prediction = predict(task, features, [query])[0]
         features, _ = meet(task, features, [sentence_target(prediction, 0)])
         layer = features.layer
         number = any(word.outputs == "value" for word in prediction.words)

@@ -8,7 +8,16 @@ from vlx.explanation.map_check import MapCheck
 from vlx.explanation.reasons import Because
 from vlx.explanation.records import Array, Look, Occlusion
 from vlx.methods import engine
-from vlx.protocol.targets import Alternative, Prediction, Target, TargetKind, Term, sentence_target, word_target
+from vlx.protocol.targets import (
+    Alternative,
+    Prediction,
+    Target,
+    TargetKind,
+    Term,
+    sentence_target,
+    stated,
+    word_target,
+)
 from vlx.protocol.task import Features, Task
 
 RIVALS = 5  # other answers explained beside the one asked for
@@ -60,10 +69,11 @@ class Measured:
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
-    """All that is asked about a prediction: its words in order, an answer's rivals, and a caption as a whole.
+    """All that is asked about a prediction: its words in order, what else it could have answered, the text as a whole.
 
-    Of a contrast in a caption, instead of the whole, both its words.
+    Of a contrast, instead of the whole, both its sides.
     """
+    prediction = stated(prediction, task.kind)
     words = [
         Asked(
             word_target(prediction, n, 0, kind),
@@ -74,16 +84,14 @@ def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Aske
         )
         for n, word in enumerate(prediction.words)
     ]
-    if task.kind == "vqa" or (task.kind == "captioning" and any(word.is_contrast for word in prediction.words)):
+    contrast = any(word.is_contrast for word in prediction.words)
+    if words and (prediction.rivals or contrast):
         outputs = prediction.words[0].outputs
         rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
-        return [
-            *words,
-            *(Asked(target, _as_logprob(target, outputs), "rival", label, outputs) for label, target in rivals),
-        ]
-    if task.kind == "captioning" and words:
+        words += [Asked(target, _as_logprob(target, outputs), "rival", label, outputs) for label, target in rivals]
+    if words and prediction.whole and not contrast:
         whole = sentence_target(prediction, 0)
-        return [*words, Asked(whole, whole, "whole", prediction.text)]
+        words.append(Asked(whole, whole, "whole", prediction.text))
     return words
 
 
@@ -118,10 +126,9 @@ def measured(found: engine.Attribution) -> list[Measured]:
 def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequence[Asked]) -> list[float]:
     """The targets' log-probabilities (a contrast's difference) with the picture, in nats; of numbers the numbers."""
     words = [word.standing for word in prediction.words]
-    if all(one.role == "word" for one in asked) and not any(word.is_contrast for word in prediction.words):
-        return words
-    if any(one.role == "whole" for one in asked):  # known from generation
-        return [*words, sum(words)]
+    known = {"word": words, "whole": [sum(words)]}  # from generation
+    if all(one.role in known for one in asked) and not any(word.is_contrast for word in prediction.words):
+        return [value for role in dict.fromkeys(one.role for one in asked) for value in known[role]]
     return engine.scores(task, features.A, [one.likely for one in asked], features.rest).tolist()
 
 

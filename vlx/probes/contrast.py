@@ -9,7 +9,7 @@ from vlx.errors import InputError, WordNotFound
 from vlx.language import close_matches, shortened
 from vlx.methods import engine
 from vlx.protocol.powers import Contrasts, lacking, powers_of
-from vlx.protocol.targets import Alternative, Prediction, Target, Term, Word
+from vlx.protocol.targets import Alternative, Prediction, Target, Term, Word, usual
 from vlx.protocol.task import Features, Task
 
 EXAMPLE = "instead_of={'dog': 'cat'}"
@@ -24,15 +24,15 @@ class Contrast:
     other: str
 
     @classmethod
-    def of(cls, kind: str, given: Any) -> "Contrast | None":
-        """What the option ``instead_of`` says to a task of this ``kind``; None for a text, which answers take.
+    def of(cls, task: Task, given: Any) -> "Contrast | None":
+        """What the option ``instead_of`` says to a task; None for a text, which tasks without texts of words take.
 
         Raises InputError where captions are given a text, answers a mapping, and for anything else.
 
-        >>> Contrast.of("captioning", {"dog": "cat"})
+        >>> Contrast.of(vlx.load("scenes/captioner"), {"dog": "cat"})
         Contrast(word='dog', other='cat')
         """
-        if kind != "captioning":
+        if powers_of(task).contrasts is None and not usual(task.kind, "whole"):
             if isinstance(given, Mapping):
                 raise InputError(
                     f"instead_of={_told(given)} names a word of a caption; of an answer or a class give the other one "

@@ -90,12 +90,13 @@ def looks(
 
 def _said(task: Task, features: Features, query: Query, prediction: Prediction, targets: int) -> list[tuple[str, ...]]:
     """What the model would say instead, for each target: the word after the same words, the caption, the answer."""
-    own = replace(query, caption=None) if task.kind == "captioning" else query
-    free = task.predict(features, [replace(own, answer=None, instead_of=None)] * len(features.A))
-    whole = tuple(one.text for one in free)
-    if task.kind != "captioning":
+    free = replace(query, caption=None if prediction.whole else query.caption, answer=None, instead_of=None)
+    whole = tuple(one.text for one in task.predict(features, [free] * len(features.A)))
+    if not prediction.whole:
         return [whole] * targets
-    forced = task.predict(features, [Query(caption=prediction.text)] * len(features.A))
+    text = prediction.text
+    again = Query(question=query.question, answer=text) if prediction.question else Query(caption=text)
+    forced = task.predict(features, [again] * len(features.A))
     if prediction.words and prediction.words[0].is_contrast:  # one place, whichever of its words is asked for
         return [tuple(_likeliest(one, _place(one, prediction.words[0])) for one in forced)] * targets
     count = len(prediction.words)  # the last ones of the text: those of a prompt stand before them

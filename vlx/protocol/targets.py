@@ -122,6 +122,14 @@ class Prediction:
     ``tokens`` are the ids under teacher forcing, START not included; ``notes`` are for the reader (unknown words,
     a caption cut at the model's longest). ``start`` is the step of the text's first token, where tokens that the model
     was asked with stand before it.
+
+    Four facts say what is asked about it, whatever kind of task it comes from. ``whole``: its words make a text, which
+    is explained as one, too. ``rivals``: the alternatives of its first word are other answers, and the likeliest are
+    explained beside it. ``question``: it answers the question that was asked. ``pieces``: of a word of several tokens
+    each has a map, and they are merged; else the word is one score. What an adapter leaves at None is as is usual for
+    the kind of its task; see `stated`.
+
+    >>> Prediction("two red cars", words, tokens, whole=True, rivals=False, question=True, pieces=True)  # of a chat
     """
 
     text: str
@@ -130,6 +138,38 @@ class Prediction:
     forced: bool = False
     notes: tuple[str, ...] = ()
     start: int = 0
+    whole: bool | None = None
+    rivals: bool | None = None
+    question: bool | None = None
+    pieces: bool | None = None
+
+
+FACTS = ("whole", "rivals", "question", "pieces")
+CAPTION = {"whole": True, "rivals": False, "question": False, "pieces": True}
+USUAL = {  # of the predictions of each kind of task; of any other kind none of them
+    "captioning": CAPTION,
+    "vqa": {"rivals": True, "question": True},
+    "classification": {"rivals": True},
+}
+
+
+def usual(kind: str, fact: str) -> bool:
+    """Whether a fact is usual for a kind of task: where no prediction is at hand yet that could say.
+
+    >>> usual("vqa", "question"), usual("captioning", "question")
+    (True, False)
+    """
+    return USUAL.get(kind, {}).get(fact, False)
+
+
+def stated(prediction: Prediction, kind: str) -> Prediction:
+    """The prediction with all four facts said: those that its adapter left open are as usual for the kind of task.
+
+    >>> stated(Prediction("cat", (word,), ()), "classification").rivals
+    True
+    """
+    left: dict[str, Any] = {fact: usual(kind, fact) for fact in FACTS if getattr(prediction, fact) is None}
+    return replace(prediction, **left) if left else prediction
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:
@@ -145,7 +185,8 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
             raise InputError(f"{word.label!r} is asked for twice; ask for each once")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     text = ", ".join(part.text for part in parts)
-    return Prediction(text, tuple(words), parts[0].tokens, all(part.forced for part in parts), notes)
+    forced = all(part.forced for part in parts)
+    return replace(parts[0], text=text, words=tuple(words), forced=forced, notes=notes)
 
 
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:

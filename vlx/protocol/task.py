@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.pictures.placement import Grid
-from vlx.protocol.targets import GradientWay, Prediction, Query, Target, TargetKind
+from vlx.protocol.targets import GradientWay, Prediction, Query, Target, TargetKind, stated
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,8 @@ class Defaults:
 class Task(Protocol):
     """A model split at its feature map A. Writing these members is all it takes to be explained.
 
-    ``kind`` is "captioning", "vqa" or "classification"; ``notes`` are shown with every explanation.
+    ``kind`` is "captioning", "vqa" or "classification", a label for people; what is asked of a prediction the
+    prediction says (see `Prediction`). ``notes`` are shown with every explanation.
     """
 
     name: str
@@ -109,3 +110,12 @@ class Task(Protocol):
         tensor([-0.21, -3.40], grad_fn=…)
         """
         ...
+
+
+def predict(task: Task, features: Features, queries: Sequence[Query]) -> list[Prediction]:
+    """What ``task`` says of each of the B pictures, with all facts about it said; see `vlx.protocol.targets.stated`.
+
+    >>> predict(vlx.load("scenes/captioner"), features, [Query()])[0].whole
+    True
+    """
+    return [stated(prediction, task.kind) for prediction in task.predict(features, queries)]

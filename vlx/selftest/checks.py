@@ -48,7 +48,7 @@ class Case:
     @cached_property
     def guests(self) -> tuple[Guest, ...]:
         """The picture and four others of its size, each run by itself."""
-        own = replace(self.query, caption=None) if self.task.kind == "captioning" else self.query
+        own = replace(self.query, caption=None) if self.prediction.whole else self.query
         return guests(self.task, self.picture, own)
 
     @property
@@ -117,13 +117,13 @@ def _forced(case: Case) -> Row:
 
 def _in_steps(case: Case) -> bool:
     steps = {term.step for target in case.targets for term in target.terms}
-    return case.task.kind == "captioning" or steps != {0}
+    return bool(case.prediction.whole) or steps != {0}
 
 
 def _split(case: Case) -> Row:
     """T20: what `scores` makes of A is what `predict` says: the answer and those beside it."""
     name = "split"
-    if case.task.kind == "captioning":
+    if case.prediction.whole:
         return idle(name, "of captions: see forced = generated")
     if not case.targets:
         return unproven(name, SILENT)

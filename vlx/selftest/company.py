@@ -9,7 +9,7 @@ import torch
 
 from vlx.methods import engine
 from vlx.protocol.targets import Prediction, Target
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Features
 from vlx.selftest.checks import SILENT, Case, apart
 from vlx.selftest.guests import Guest
 from vlx.selftest.result import Row, row, unproven
@@ -68,7 +68,7 @@ def _scores(case: Case) -> Row:
     gaps = []
     for batch in BATCHES:
         seen = _together(case, batch)
-        asked = [pair for r, n in enumerate(batch) for pair in _asked(case.task, alone[n], r)]
+        asked = [pair for r, n in enumerate(batch) for pair in _asked(alone[n], r)]
         found = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
         gaps.append(float((found - torch.tensor([score for _, score in asked]).double()).abs().max()))
         said = case.task.predict(seen, [alone[n].query for n in batch])
@@ -87,11 +87,11 @@ def _together(case: Case, batch: Sequence[int]) -> Features:
     return case.task.features(case.task.place(torch.stack([case.guests[n].inputs for n in batch])))
 
 
-def _asked(task: Task, guest: Guest, row: int) -> list[tuple[Target, float]]:
+def _asked(guest: Guest, row: int) -> list[tuple[Target, float]]:
     """The guest's words at its row and their scores alone; the first word also with what comes behind it cut off."""
     wanted = guest.scores.tolist()
     asked = [(replace(target, row=row), score) for target, score in zip(guest.targets, wanted, strict=True)]
-    if task.kind == "captioning" and len(asked) > 1:
+    if guest.prediction.whole and len(asked) > 1:
         first, score = asked[0]
         asked.append((replace(first, tokens=first.tokens[: first.last_step + 1]), score))
     return asked

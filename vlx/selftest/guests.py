@@ -15,7 +15,7 @@ from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.pictures.edits import unlike
 from vlx.protocol.targets import Prediction, Query, Target, word_target
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Features, Task, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def _queries(task: Task, features: Features, query: Query) -> list[Query]:
 def _alone(task: Task, picture: Image.Image, query: Query) -> Guest:
     inputs = task.prepare(picture)
     features = task.features(task.place(inputs[None]))
-    prediction = task.predict(features, [query])[0]
+    prediction = predict(task, features, [query])[0]
     targets = tuple(word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words)))
     scores = engine.ask(task, features, targets).double().cpu() if targets else torch.zeros(0)
     return Guest(inputs, query, features, prediction, targets, scores)

@@ -17,8 +17,8 @@ from vlx.pictures.opening import open_image
 from vlx.pictures.placement import Grid
 from vlx.process import random_state_kept
 from vlx.protocol.powers import meet, powers_of
-from vlx.protocol.targets import Prediction, Query, sentence_target, word_target
-from vlx.protocol.task import Features, Task
+from vlx.protocol.targets import Prediction, Query, sentence_target, usual, word_target
+from vlx.protocol.task import Features, Task, predict
 from vlx.selftest import around, axes, company, differences, patch_probe, stock, trusting
 from vlx.selftest.checks import CHECKS, Case, looked
 from vlx.selftest.result import Row, SelfTest, unproven
@@ -85,14 +85,14 @@ def _case(task: Task, picture: Image.Image, query: Query) -> Case:
 
 def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]:
     """The question to test with, and what the task says."""
-    if task.kind != "vqa" or query.text is not None:
-        return query, task.predict(seen, [query])[0]
+    if not usual(task.kind, "question") or query.text is not None:
+        return query, predict(task, seen, [query])[0]
     powers = powers_of(task)
     samples = (QUESTION,) if powers.sample_question is None else (powers.sample_question, QUESTION)
     for text in (*samples, *(word for word in powers.vocabulary or () if word.isalpha())):
         query = replace(query, question=text)
         try:
-            return query, task.predict(seen, [query])[0]
+            return query, predict(task, seen, [query])[0]
         except UnknownWords:
             continue
     raise InputError(f"{task.name} refuses {QUESTION!r}; give a question in its own words")

@@ -31,7 +31,7 @@ def _same(case: Case) -> Row:
     shared, other = _shared(own, said, limit)
     if other is not None:
         return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
-    if shared == len(own.words) and len(said.tokens) != _length(case, own):
+    if shared == len(own.words) and len(said.tokens) != _length(own):
         return Row(name, None, None, False, f"the task's text ends where the model's own does not: {UNLIKE}")
     gaps = [abs(word.standing - _logprob(word, own.start, said)) for word in own.words[:shared]]
     worst = own.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
@@ -58,8 +58,8 @@ def _shared(own: Prediction, said: Said, limit: float) -> tuple[int, str | None]
     return len(own.words), None
 
 
-def _length(case: Case, own: Prediction) -> int:
-    return len(own.tokens) - own.start if case.task.kind == "captioning" else sum(len(word.terms) for word in own.words)
+def _length(own: Prediction) -> int:
+    return len(own.tokens) - own.start if own.whole else sum(len(word.terms) for word in own.words)
 
 
 def _logprob(word: Word, start: int, said: Said) -> float:
