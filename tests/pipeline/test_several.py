@@ -34,7 +34,8 @@ def test_several_answers_are_each_alone_from_one_run(outputs: Any, options: dict
     vlx.explain(task, picture())
     before = task.model.runs
     why = vlx.explain(task, picture(), answer=["blue", "red"], seen=False, check=False, **options)
-    empty = any(word.signed.max() <= 0 for word in why)  # then its replay: is the gradient cut in part?
+    shown = [*why, *(other[0] for other in why.others)]
+    empty = sum(one.signed.max() <= 0 for one in shown)  # of each a replay: is the gradient cut in part?
     assert task.model.runs == before + 2 + ("instead_of" in options) + empty  # the picture, rows, log p of contrasts
     assert (why.text, len(why), why.forced) == ("blue, red", 2, True)
     assert why.instead_of == options.get("instead_of")

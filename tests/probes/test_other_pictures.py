@@ -138,8 +138,7 @@ def dark() -> Prediction:
 
 def test_words_without_alternatives_leave_what_was_said_open() -> None:
     task = Nested()
-    task.kind = "captioning"
-    found = looks(task, picture(), dark(), [Target(0, "dark", (Term(0, 1),))], others=False)
+    found = looks(task, picture(), replace(dark(), whole=True), [Target(0, "dark", (Term(0, 1),))], others=False)
     assert [look.said for look in found[0]] == [("",)] * 5
 
 

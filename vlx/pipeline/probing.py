@@ -66,7 +66,7 @@ class Context:
     @cached_property
     def logprobs(self) -> list[float]:
         """Their log-probabilities with the picture, in nats."""
-        return asking.logprobs(self.task, self.features, self.prediction, self.asked)
+        return asking.logprobs(self.task, self.features, self.asked)
 
     @cached_property
     def elsewhere(self) -> Elsewhere:

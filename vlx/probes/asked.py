@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan, nan
 from typing import Literal
 
 from vlx.explanation.map_check import MapCheck
@@ -30,7 +31,8 @@ class Asked:
     """One question about a picture: the ``target`` that is explained, and the same as a log-probability (``likely``).
 
     ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text;
-    ``outputs`` what the model's output means. Of a number ``likely`` asks for the number.
+    ``outputs`` what the model's output means. Of a number ``likely`` asks for the number. ``told`` is what the model
+    gave ``likely`` when it answered, NaN where that is not known yet.
     """
 
     target: Target
@@ -38,6 +40,7 @@ class Asked:
     role: Role
     label: str
     outputs: str = "softmax"
+    told: float = nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +84,23 @@ def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Aske
             "word",
             word.label,
             word.outputs,
+            nan if word.is_contrast else word.standing,
         )
         for n, word in enumerate(prediction.words)
     ]
     contrast = any(word.is_contrast for word in prediction.words)
     if words and (prediction.rivals or contrast):
         outputs = prediction.words[0].outputs
-        rivals = [(rival.label, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
-        words += [Asked(target, _as_logprob(target, outputs), "rival", label, outputs) for label, target in rivals]
+        rivals = [(rival, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
+        words += [
+            Asked(target, _as_logprob(target, outputs), "rival", rival.label, outputs, rival.logprob)
+            for rival, target in rivals
+        ]
     if words and prediction.whole and not contrast:
         whole = sentence_target(prediction, 0)
-        words.append(Asked(whole, whole, "whole", prediction.text))
+        words.append(
+            Asked(whole, whole, "whole", prediction.text, told=sum(word.standing for word in prediction.words))
+        )
     return words
 
 
@@ -123,12 +132,14 @@ def measured(found: engine.Attribution) -> list[Measured]:
     ]
 
 
-def logprobs(task: Task, features: Features, prediction: Prediction, asked: Sequence[Asked]) -> list[float]:
-    """The targets' log-probabilities (a contrast's difference) with the picture, in nats; of numbers the numbers."""
-    words = [word.standing for word in prediction.words]
-    known = {"word": words, "whole": [sum(words)]}  # from generation
-    if all(one.role in known for one in asked) and not any(word.is_contrast for word in prediction.words):
-        return [value for role in dict.fromkeys(one.role for one in asked) for value in known[role]]
+def logprobs(task: Task, features: Features, asked: Sequence[Asked]) -> list[float]:
+    """The targets' log-probabilities (a contrast's difference) with the picture, in nats; of numbers the numbers.
+
+    The model is asked again only where its answer did not tell them.
+    """
+    told = [one.told for one in asked]
+    if not any(map(isnan, told)):
+        return told
     return engine.scores(task, features.A, [one.likely for one in asked], features.rest).tolist()
 
 
