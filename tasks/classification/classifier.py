@@ -211,7 +211,7 @@ class Classifier(Networks):
         (word,) = made.words
         if word.sides:
             word = replace(word, notes=(f"why this and not {word.sides[1].label}",))
-        return replace(made, words=(word,), notes=(*self.notes, *made.notes), question=False)
+        return replace(made, words=(word,), notes=(*self.notes, *made.notes))
 
     def _example(self) -> Tensor:
         return self.place(self.prepare(Image.new("RGB", (256, 256), (128, 128, 128)))[None])

@@ -6,7 +6,7 @@ template are the processor's; what is answered is put behind them, and is never 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch

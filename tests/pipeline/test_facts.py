@@ -57,7 +57,7 @@ def word(label: str, *steps: int) -> Word:
 )
 def test_what_an_adapter_leaves_open_is_as_is_usual_for_its_kind(kind: str, roles: list[str]) -> None:
     task, said = Patchy(), Prediction("two words", (word("two", 0), word("words", 1)), (0, 1))
-    task.kind = kind  # type: ignore[misc]
+    task.kind = kind
     assert [one.role for one in questions(task, said, "logprob")] == roles
     told = stated(said, kind)
     assert [getattr(told, fact) for fact in ALL] == [usual(kind, fact) for fact in ALL]
