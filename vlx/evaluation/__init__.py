@@ -1,9 +1,8 @@
 """Measures of explanations against ground truth, each figure beside its baselines."""
 
-from vlx.evaluation.agreement import agreement
-from vlx.evaluation.grounds import grounds
-from vlx.evaluation.looking import looking
-from vlx.evaluation.pointing import evaluate
-from vlx.evaluation.result import Figure, Result, wilson
+from vlx.evaluation.intervals import wilson
+from vlx.evaluation.metric import Metric, of_maps
+from vlx.evaluation.result import Figure, Result
+from vlx.evaluation.run import agreement, evaluate, grounds, looking
 
-__all__ = ["Figure", "Result", "agreement", "evaluate", "grounds", "looking", "wilson"]
+__all__ = ["Figure", "Metric", "Result", "agreement", "evaluate", "grounds", "looking", "of_maps", "wilson"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from vlx.errors import InputError, VlxError
-from vlx.evaluation import answer_card, caption_card, photo_card
-from vlx.evaluation.photo_card import Sources
+from vlx.evaluation.cards import answer, caption, photo
+from vlx.evaluation.cards.photo import Sources
 from vlx.files.whole import write_text
 from vlx.tasks.photos.bundle import TASK as PHOTOGRAPHS
 from vlx.tasks.shared.bundle_format import task_of
@@ -25,9 +25,9 @@ def write_card(folder: Path, n: int | None, pointing_n: int, sources: Sources | 
     if task == PHOTOGRAPHS:
         if sources is None:
             raise InputError(f"{folder} captions photographs: say which to measure it on, --data flickr8k:DIR")
-        text, measured = photo_card.measure(folder, sources)
+        text, measured = photo.measure(folder, sources)
     else:
-        measure = answer_card.measure if task == "vqa" else caption_card.measure
+        measure = answer.measure if task == "vqa" else caption.measure
         text, measured = measure(folder, n or SCENES, pointing_n)
     write_text(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
     card = folder / "card.md"

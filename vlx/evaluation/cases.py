@@ -1,27 +1,39 @@
-"""What a map is judged by: words and answers of drawn scenes, and the pixels that each should point at."""
+"""What maps are judged by: words, answers and classes of examples, and the pixels that each should point at."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.data.captioned import words_of
+from vlx.data.example import Ask, Data, Example
 from vlx.errors import InputError
 from vlx.language import shortened
+from vlx.methods.method import Site
+from vlx.protocol.powers import Worded
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
 from vlx.protocol.task import Features, Task
-from vlx.scenes import Scene
 
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message
-WORDS = ("object", "color", "texture", "scene")
+HALF = 0.5  # of the captions' words must be known
+LISTED = 3
+NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
+SUITS: dict[str, Callable[[Ask], bool]] = {  # what a task of that kind can be asked
+    "captioning": lambda ask: ask.query.caption is not None,
+    "vqa": lambda ask: ask.query.question is not None,
+    "classification": lambda ask: ask.label is not None,
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One word or answer of the scene in row ``row`` of A, and the pixels it should point at, bool [H, W].
+    """One word, answer or class of the picture in row ``row`` of A, and the pixels it should point at, bool [H, W].
 
-    ``other`` asks for something else about the same picture: the whole caption, or another question.
+    ``other`` asks for something else about the same picture: the whole caption, or another question. ``ask`` is what
+    the data say of it, ``picture`` the number of its picture. ``mask`` is `NOWHERE` where the data do not know.
     """
 
     group: str
@@ -30,53 +42,207 @@ class Case:
     prediction: Prediction
     position: int
     other: Target
+    ask: Ask = field(default_factory=Ask)
+    picture: int = 0
 
     def target(self, kind: TargetKind) -> Target:
         """The target that asks for it."""
         return word_target(self.prediction, self.position, self.row, kind)
 
 
-def check_scenes(task: Task) -> None:
-    """Raises InputError for a task of a kind that drawn scenes hold no truth about, with what can be done instead."""
-    if task.kind not in ("captioning", "vqa"):
-        raise InputError(
-            f"{task.name} does {task.kind}, and drawn scenes have true captions and answers but none of its classes: "
-            f"they cannot judge its maps; {INSTEAD}"
-        )
+def suits(task: Task, ask: Ask) -> bool:
+    """Whether a task can be asked so: captioners about words, models that answer about questions, others by class."""
+    return SUITS[task.kind](ask) if task.kind in SUITS else False
 
 
-def cases_of(task: Task, features: Features, scenes: Sequence[Scene]) -> list[Case]:
-    """The words of the scenes' true captions, or the scenes' questions with their true answers, by the task's kind.
+def closed(data: Data) -> str:
+    """What messages call data whose texts have a vocabulary of their own, which a model has to know; "" of others.
 
-    Raises InputError for a task that knows other words.
+    Captions of other data are people's: words that a model lacks are left out of them.
     """
-    found = _questions if task.kind == "vqa" else _words
+    return getattr(data, "closed", "")
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One query about a picture, and all that is asked by it: each ask with its word's place in the text."""
+
+    query: Query
+    asks: list[tuple[Ask, int]] = field(default_factory=list)
+
+
+class Reading:
+    """How a task reads what data ask: which asks suit it, and the words of captions that it knows.
+
+    ``lost`` are words left out by how often, of ``count``; ``unplaced`` counts nouns that the model has as other words,
+    ``unknown`` the texts of asks that it cannot be asked. Raises InputError for a task that can be asked nothing of
+    what the first example holds, and for one that knows under half of the words of people's captions.
+    """
+
+    def __init__(self, task: Task, data: Data) -> None:
+        self.task, self.data = task, data
+        self.free = task.kind == "captioning" and not closed(data)
+        self._known = _known(task) if self.free else None
+        self.lost: Counter[str] = Counter()
+        self.count = self.unplaced = 0
+        self.unknown: Counter[str] = Counter()
+        if closed(data) and not any(suits(task, ask) for ask in data[0].asks):
+            raise InputError(
+                f"{task.name} does {task.kind}, and {closed(data)} have true captions and answers but none of its "
+                f"classes: they cannot judge its maps; {INSTEAD}"
+            )
+        if self.free:
+            self._refuse_strangers()
+
+    def _refuse_strangers(self) -> None:
+        words = [word for n in range(len(self.data)) for text in self.data[n].texts for word in words_of(text)]
+        known = sum(map(self.knows, words))
+        if known < HALF * len(words):
+            raise InputError(
+                f"{self.task.name} knows {known / len(words):.0%} of the words in these captions: they cannot be "
+                "forced upon it. Measure it on what it was made for (vlx evaluate MODEL, for drawn scenes)"
+            )
+
+    def knows(self, word: str) -> bool:
+        """Whether the vocabulary has it; a task that cuts words into pieces knows all."""
+        return self._known is None or word in self._known
+
+    def count_words(self, example: Example) -> None:
+        """Count the words of people's captions that the task lacks."""
+        for text in example.texts if self.free else ():
+            words = words_of(text)
+            self.count += len(words)
+            self.lost.update(word for word in words if not self.knows(word))
+
+    def asked(self, example: Example, *, pointed: bool = True) -> "list[Turn]":
+        """What suits the task and, where it is ``pointed``, should point somewhere; a caption's words go together."""
+        found: list[Turn] = []
+        for ask in example.asks:
+            if not suits(self.task, ask) or (pointed and not self._points(ask)):
+                continue
+            query, place = self._read(ask)
+            if query is None:
+                continue
+            same = next((turn for turn in found if query.caption is not None and turn.query == query), None)
+            if same is None:
+                found.append(same := Turn(query))
+            same.asks.append((ask, place))
+        return found
+
+    def _points(self, ask: Ask) -> bool:
+        return ask.mask is not None and (bool(closed(self.data)) or bool(ask.mask.any()))
+
+    def _read(self, ask: Ask) -> tuple[Query | None, int]:
+        """What the task is asked, and the place of the word; None where it lacks the word."""
+        if ask.label is not None:
+            return Query(answer=ask.label), 0
+        if not self.free or ask.query.caption is None:
+            return ask.query, ask.position
+        words = ask.query.caption.split()
+        kept = [place for place, word in enumerate(words) if self.knows(word)]
+        if ask.position not in kept:
+            return None, 0
+        return Query(caption=" ".join(words[place] for place in kept)), kept.index(ask.position)
+
+    def notes(self) -> Iterator[str]:
+        """What a reader must know of what could not be asked."""
+        if self.unplaced:
+            yield f"{self.unplaced} nouns not scored: the model's words are others than the caption's"
+        if self.unknown:
+            yield f"{self.unknown.total()} asks left out: not in the model's words ({_often(self.unknown)})"
+        if self.free:
+            often = f" ({_often(self.lost)})" if self.lost else ""
+            yield f"{self.lost.total()} of {self.count} words of the captions left out: not in the vocabulary{often}"
+
+
+def _known(task: Task) -> set[str] | None:
+    return {word.lower() for word in task.vocabulary} if isinstance(task, Worded) else None
+
+
+def _often(counts: Counter[str]) -> str:
+    return ", ".join(sorted(counts, key=lambda word: (-counts[word], word))[:LISTED]) + " …"
+
+
+def cases_of(
+    reading: Reading, features: Features, examples: Sequence[Example], numbers: Sequence[int], *, pointed: bool = True
+) -> list[Case]:
+    """The words, answers or classes of the examples whose features these are, the true ones forced upon the task.
+
+    ``numbers`` are the examples' places in the data; those that should point somewhere, or all. Raises InputError for a task that knows other words than
+    data whose vocabulary is closed.
+    """
+    asked = [reading.asked(example, pointed=pointed) for example in examples]
+    if not any(asked):
+        return []
     try:
-        return list(found(task, features, scenes))
+        rounds = _rounds(reading.task, features, asked)
     except InputError as error:
-        why = shortened(str(error), WHY)
-        raise InputError(f"drawn scenes cannot judge {task.name}, which has other words ({why}); {INSTEAD}") from error
+        called = closed(reading.data)
+        if called:
+            other = f"{reading.task.name}, which has other words ({shortened(str(error), WHY)})"
+            raise InputError(f"{called} cannot judge {other}; {INSTEAD}") from error
+        asked = [_askable(reading, features, row, own) for row, own in enumerate(asked)]
+        if not any(asked):
+            return []
+        rounds = _rounds(reading.task, features, asked)
+    said = [[rounds[n][row] for n in range(len(turns))] for row, turns in enumerate(asked)]
+    return [
+        case
+        for row, turns in enumerate(asked)
+        for number, turn in enumerate(turns)
+        for case in _cases(reading, turn, said[row], number, row, numbers[row])
+    ]
 
 
-def _words(task: Task, features: Features, scenes: Sequence[Scene]) -> Iterator[Case]:
-    predictions = task.predict(features, [Query(caption=scene.caption) for scene in scenes])
-    for row, (scene, prediction) in enumerate(zip(scenes, predictions, strict=True)):
-        whole = sentence_target(prediction, row)
-        for position, word in enumerate(scene.words):
-            if word.category in WORDS and word.mask is not None:
-                yield Case(str(word.category), row, word.mask, prediction, position, whole)
+def _rounds(task: Task, features: Features, asked: Sequence[Sequence[Turn]]) -> list[list[Prediction]]:
+    """What the task says to the n-th query of every picture, at once: it predicts one text a picture.
+
+    Pictures with fewer queries begin again; those with none are asked what another one is.
+    """
+    spare = next((turns for turns in asked if turns), [])
+    queries = [[turn.query for turn in turns or spare] for turns in asked]
+    return [task.predict(features, [own[n % len(own)] for own in queries]) for n in range(max(map(len, asked)))]
 
 
-def _questions(task: Task, features: Features, scenes: Sequence[Scene]) -> Iterator[Case]:
-    """Questions of one place at a time, for all scenes: a task predicts one answer a picture."""
-    asked = [[question for question in scene.questions if question.mask is not None] for scene in scenes]
-    most = max(map(len, asked))
-    by_place = []
-    for place in range(most):
-        chosen = [about[place % len(about)] for about in asked]
-        by_place.append(task.predict(features, [Query(question=one.text, answer=one.answer) for one in chosen]))
-    for row, about in enumerate(asked):
-        for place, question in enumerate(about):
-            assert question.mask is not None
-            other = word_target(by_place[(place + len(about) // 2) % len(about)][row], 0, row, "logit")
-            yield Case(question.kind, row, question.mask, by_place[place][row], 0, other)
+def _askable(reading: Reading, features: Features, row: int, turns: Sequence[Turn]) -> list[Turn]:
+    """The queries that the task can be asked about one picture; the others are counted."""
+    seen, kept = Site(features).row(row).features, []
+    for turn in turns:
+        try:
+            reading.task.predict(seen, [turn.query])
+        except InputError:
+            query = turn.query
+            reading.unknown[query.answer or query.question or query.caption or ""] += len(turn.asks)
+        else:
+            kept.append(turn)
+    return kept
+
+
+def _cases(
+    reading: Reading, turn: Turn, said: Sequence[Prediction], number: int, row: int, picture: int
+) -> Iterator[Case]:
+    """The cases of one query, the n-th about its picture."""
+    if turn.query.caption is not None:
+        other = sentence_target(said[number], row)
+    else:  # the answer half of the list further on
+        other = word_target(said[(number + len(said) // 2) % len(said)], 0, row, "logit")
+    for ask, place in turn.asks:
+        position = place if closed(reading.data) else _position(said[number], turn.query, place)
+        if position is None:
+            reading.unplaced += 1
+        else:
+            mask = NOWHERE if ask.mask is None else ask.mask
+            yield Case(ask.group, row, mask, said[number], position, other, ask, picture)
+
+
+def _position(prediction: Prediction, query: Query, place: int) -> int | None:
+    """Which word of a prediction is the word at a place of a forced caption; None where the model has other words."""
+    if query.caption is None:
+        return place
+    labels, spoken = [word.label.lower().strip() for word in prediction.words], query.caption.split()
+    if labels == spoken:
+        return place
+    if labels.count(spoken[place]) != spoken.count(spoken[place]):
+        return None
+    nth = spoken[:place].count(spoken[place])
+    return [n for n, label in enumerate(labels) if label == spoken[place]][nth]

@@ -1,12 +1,13 @@
 """Data sets of captioned photographs by name: ``flickr8k:DIR`` and ``coco:DIR``."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlx.data import captioned, outlines
+from vlx.data import CocoData, captioned, open_data
 from vlx.data.captioned import Photographs
-from vlx.data.outlines import OutlinedData
+from vlx.data.example import Data, Example
 from vlx.errors import InputError
 from vlx.files import json_files
 from vlx.files.whole import read_bytes
@@ -53,24 +54,66 @@ def photographs(name: str, only: Path | None = None) -> Photographs:
     return replace(chosen, left_out={**chosen.left_out, UNKNOWN: missing} if missing else chosen.left_out)
 
 
-def outlined(name: str, captions: Path | None = None, only: Path | None = None) -> OutlinedData:
-    """The captioned photographs of ``coco:DIR`` whose objects are outlined, see `vlx.data.outlines.read`.
+def opened(name: str, captions: Path | None = None, only: Path | None = None, *, told: bool = False) -> Data:
+    """Data to measure on, by name as `vlx.data.open_data` takes it; of captioned photographs those of `photographs`.
 
-    With ``only`` those of a list. Raises InputError for another kind of data, and when nothing is left.
+    ``told``: captions are measured, not where their words point. ``captions`` is another file of captions of COCO's
+    pictures, ``only`` a list of the pictures that are measured. Raises InputError when nothing is left.
     """
-    kind, folder = parsed(name)
-    if kind != "coco":
+    kind, _, folder = name.partition(":")
+    if kind == "flickr8k" and not told:
         raise InputError(
             f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
         )
-    found = outlines.read(folder, captions)
-    if only is None:
-        return found
-    wanted = set(listed(only))
-    rows = tuple(row for row in found.rows if row.path.name in wanted)
-    if not rows:
-        raise InputError(f"{only}: none of its {len(wanted)} names is an outlined picture of {name}")
-    return replace(found, rows=rows)
+    if told and kind in KINDS:
+        return OfPhotographs(photographs(name, only), name)
+    data = CocoData(parsed(name)[1], captions, name) if captions is not None else open_data(name)
+    return data if only is None else Limited(data, listed(only), str(only))
+
+
+class OfPhotographs:
+    """Captioned photographs as data called ``name``."""
+
+    licence = "photographs and captions: as their source says"
+
+    def __init__(self, photographs: Photographs, name: str) -> None:
+        self.rows, self.name, self.left_out = photographs.rows, name, photographs.left_out
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Example:
+        row = self.rows[number]
+        return Example(row.name, row.path, texts=row.captions)
+
+    def digest(self) -> str:
+        """Of the captions, and of names and sizes of the pictures."""
+        made = hashlib.sha256()
+        for row in self.rows:
+            made.update(f"{row.name} {row.path.stat().st_size} {row.captions}\n".encode())
+        return made.hexdigest()
+
+
+class Limited:
+    """The pictures of data whose files have some names; raises InputError where there are none, saying by which list."""
+
+    def __init__(self, data: Data, names: Sequence[str], called: str) -> None:
+        wanted = set(names)
+        self._data, self._numbers = data, [n for n in range(len(data)) if Path(data[n].key).name in wanted]
+        if not self._numbers:
+            raise InputError(f"{called}: none of its {len(wanted)} names is a picture of {data.name}")
+        self.name, self.licence, self.left_out = data.name, data.licence, getattr(data, "left_out", {})
+        self.by_size: bool = getattr(data, "by_size", False)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> Example:
+        return self._data[self._numbers[number]]
+
+    def digest(self) -> str:
+        """Of all the data, and of which pictures are measured."""
+        return hashlib.sha256(f"{self._data.digest()} {self._numbers}".encode()).hexdigest()
 
 
 def listed(path: Path) -> Sequence[str]:

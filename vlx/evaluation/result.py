@@ -99,16 +99,6 @@ _BASELINES = {
 }
 
 
-def wilson(hits: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share of ``hits`` among ``count`` (Wilson 1927)."""
-    if count == 0:
-        return 0.0, 1.0
-    share = hits / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * float(np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
 def _cell(row: Figure | None) -> str:
     if row is None or row.ahead is None:
         return "" if row is None else _number(row.value)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from vlx.evaluation.result import wilson
+from vlx.evaluation.intervals import wilson
 from vlx.explanation.records import Explanation, Look, WordExplanation
 from vlx.language import are_words
 from vlx.methods import registry

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from vlx.data.captioned import Photograph, words_of
 from vlx.errors import InputError
-from vlx.evaluation.caption_scores import LONGEST, bleu, most_grams
+from vlx.evaluation.metrics.caption_scores import LONGEST, bleu, most_grams
+from vlx.evaluation.metrics.captions import Vectors, looks
 from vlx.files import json_files
 from vlx.pictures.opening import open_image
-from vlx.protocol.task import Features, Task
+from vlx.protocol.task import Task
 
 BATCH = 32
 
 Words = tuple[str, ...]
-Vectors = Mapping[str, NDArray[np.float32]]
 
 
 def one_for_all(rows: Sequence[Photograph]) -> str:
@@ -63,12 +63,6 @@ def nearest(known: Vectors, asked: Vectors) -> dict[str, str]:
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12))
-
-
-def looks(features: Features) -> NDArray[np.float32]:
-    """How each picture looks to the CNN as a whole: the mean over cells of its last map, or of A by itself."""
-    seen = features.maps.get("last", features.A)
-    return np.asarray(seen.mean((2, 3)).float().cpu().numpy())
 
 
 def vectors(

@@ -10,8 +10,8 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
-from vlx.evaluation import sheet
-from vlx.evaluation.pointing import evaluate
+from vlx.evaluation.cards import sheet
+from vlx.evaluation.run import evaluate
 from vlx.scenes.bias import BIASED
 from vlx.scenes.compose import HELD_OUT
 from vlx.scenes.corpus import corpus

@@ -1,8 +1,8 @@
-"""What the card of a captioner of photographs says; its text is in photo_card.md."""
+"""What the card of a captioner of photographs says; its text is in photo.md."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import torch
 from rich.progress import track
 
 from vlx.data import captioned
-from vlx.data.captioned import Photograph, Photographs
+from vlx.data.captioned import UNREADABLE, Photograph, Photographs, omissions
 from vlx.errors import InputError
-from vlx.evaluation import datasets, knowledge, photo_baselines, photo_captions, sheet
-from vlx.evaluation.caption_scores import METRICS
-from vlx.evaluation.photo_captions import PERSON, Said
+from vlx.evaluation import datasets
+from vlx.evaluation.cards.saying import say
+from vlx.evaluation.cards import knowledge, neighbours, sheet
+from vlx.evaluation.metrics import captions
+from vlx.evaluation.metrics.caption_scores import METRICS
+from vlx.evaluation.metrics.captions import ABSENT, PERSON, Said
 from vlx.evaluation.result import Figure, Result
 from vlx.files import json_files
 from vlx.protocol.task import Task
@@ -54,13 +57,13 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
     config, command = bundle.read_config(folder), command_of(folder, sources)
     task = bundle.load_task(folder, sheet.public_name(folder))
     train, sets = _trained_on(sources), _sets(sources)
-    told = {title: photo_captions.say(task, own.rows[: sources.n], progress=_bar(title)) for title, own in sets.items()}
+    told = {title: say(task, own.rows[: sources.n], progress=_bar(title)) for title, own in sets.items()}
     others = _baselines(task, train, told, sources.maps)
     results = {title: _result(task, said, others[title], command, sets[title]) for title, said in told.items()}
     cover = {title: knowledge.coverage(config.vocabulary, _written(said.rows)) for title, said in told.items()}
     pointing = [read_result(path) for path in sources.pointing]
     text = sheet.render(
-        files("vlx.evaluation").joinpath("photo_card.md").read_text(encoding="utf-8"),
+        files("vlx.evaluation.cards").joinpath("photo.md").read_text(encoding="utf-8"),
         **sheet.origin(folder, bundle.build(config)),
         **_known(config, train),
         **_outside(strange(folder, config)),
@@ -181,31 +184,34 @@ def _baselines(
     task: Task, train: Photographs, told: Mapping[str, Said], folders: Sequence[Path]
 ) -> dict[str, dict[str, list[str]]]:
     """Of each set the captions that nobody made for its pictures, by who says them."""
-    one = photo_baselines.one_for_all(train.rows)
+    one = neighbours.one_for_all(train.rows)
     known = _vectors(task, train.rows, folders)
     first = {row.name: row.captions[0] for row in train.rows}
     found = {}
     for title, said in told.items():
-        near = photo_baselines.nearest(known, said.looks)
+        near = neighbours.nearest(known, said.looks)
         found[title] = {ONE: [one] * len(said.rows), NEAR: [first[near[row.name]] for row in said.rows]}
     return found
 
 
-def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) -> photo_baselines.Vectors:
+def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) -> neighbours.Vectors:
     """The CNN's pooled last map of each training picture: kept ones where they are, the rest computed."""
-    kept = {name: vector for folder in folders for name, vector in photo_baselines.kept_vectors(folder).items()}
+    kept = {name: vector for folder in folders for name, vector in neighbours.kept_vectors(folder).items()}
     missing = tuple(row for row in rows if row.name not in kept)
     found = {row.name: kept[row.name] for row in rows if row.name in kept}
     if missing:
-        found |= photo_baselines.vectors(
+        found |= neighbours.vectors(
             task, captioned.readable(Photographs(missing)).rows, progress=_bar("neighbours")
         )
     return found
 
 
 def _result(task: Task, said: Said, others: dict[str, list[str]], command: str, data: Photographs) -> Result:
-    result = photo_captions.result_of(task.name, said, command, data.left_out)
-    return replace(result, rows=(*result.rows, *photo_captions.figures(others, said.rows)))
+    rows = captions.figures_of(said)
+    notes = omissions({**data.left_out, **({UNREADABLE: said.unread} if said.unread else {})})
+    notes += [ABSENT] if len({row.group for row in rows}) < len(METRICS) else []
+    rows += captions.figures(others, said.rows)
+    return Result(task.name, len(said.rows), tuple(rows), command, "photographs", tuple(notes))
 
 
 def _table(result: Result) -> dict[str, list[str]]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.progress import track
 
-from vlx.evaluation import sheet
-from vlx.evaluation.captions import caption_quality
-from vlx.evaluation.pointing import evaluate
+from vlx.evaluation.cards import sheet
+from vlx.evaluation.cards.quality import caption_quality
+from vlx.evaluation.run import evaluate
 from vlx.tasks.captioning import bundle
 
 TEMPLATE = """# {{ name }}

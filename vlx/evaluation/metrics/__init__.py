@@ -1,0 +1,14 @@
+"""Measures: of maps, of looking, of reasons, of captions. A measure is a file here and a line in `METRICS`."""
+
+from vlx.evaluation.metric import Metric
+from vlx.evaluation.metrics.captions import CAPTIONS
+from vlx.evaluation.metrics.faithfulness import OCCLUSION
+from vlx.evaluation.metrics.looking import LOOKING
+from vlx.evaluation.metrics.pointing import FALL, POINTING
+from vlx.evaluation.metrics.reasons import BECAUSE
+
+__all__ = ["METRICS"]
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (POINTING, FALL, OCCLUSION, LOOKING, BECAUSE, CAPTIONS)
+}
