@@ -32,6 +32,7 @@ class SceneData:
     """
 
     licence = "MIT"
+    closed = "drawn scenes"  # all that can be said of them is known: who lacks a word is not judged by them
 
     def __init__(self, count: int, first: int = FIRST, size: int = 128, named: int | None = None) -> None:
         if count < 1:

@@ -48,7 +48,8 @@ def methods(seed: int = 0) -> dict[str, Method]:
 
 def random(rng: np.random.Generator, shape: tuple[int, int, int]) -> Tensor:
     """Maps of noise [N, h, w], float64."""
-    return torch.special.ndtr(torch.from_numpy(rng.normal(size=shape)))
+    noise: Tensor = torch.special.ndtr(torch.from_numpy(rng.normal(size=shape)))
+    return noise
 
 
 def centre(shape: tuple[int, int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from vlx.data.example import Ask, Data, Example
 from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.methods.method import Site
-from vlx.protocol.powers import Worded
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
 from vlx.protocol.task import Features, Task
 
@@ -156,7 +156,8 @@ class Reading:
 
 
 def _known(task: Task) -> set[str] | None:
-    return {word.lower() for word in task.vocabulary} if isinstance(task, Worded) else None
+    vocabulary = powers_of(task).vocabulary
+    return None if vocabulary is None else {word.lower() for word in vocabulary}
 
 
 def _often(counts: Counter[str]) -> str:
@@ -168,8 +169,8 @@ def cases_of(
 ) -> list[Case]:
     """The words, answers or classes of the examples whose features these are, the true ones forced upon the task.
 
-    ``numbers`` are the examples' places in the data; those that should point somewhere, or all. Raises InputError for a task that knows other words than
-    data whose vocabulary is closed.
+    ``numbers`` are the examples' places in the data; those that should point somewhere, or all. Raises InputError
+    for a task that knows other words than data whose vocabulary is closed.
     """
     asked = [reading.asked(example, pointed=pointed) for example in examples]
     if not any(asked):

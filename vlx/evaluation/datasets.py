@@ -60,7 +60,7 @@ def opened(name: str, captions: Path | None = None, only: Path | None = None, *,
     ``told``: captions are measured, not where their words point. ``captions`` is another file of captions of COCO's
     pictures, ``only`` a list of the pictures that are measured. Raises InputError when nothing is left.
     """
-    kind, _, folder = name.partition(":")
+    kind = name.partition(":")[0]
     if kind == "flickr8k" and not told:
         raise InputError(
             f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
@@ -95,7 +95,7 @@ class OfPhotographs:
 
 
 class Limited:
-    """The pictures of data whose files have some names; raises InputError where there are none, saying by which list."""
+    """The pictures of data whose files have some names; raises InputError, saying by which list, where none has."""
 
     def __init__(self, data: Data, names: Sequence[str], called: str) -> None:
         wanted = set(names)

@@ -136,4 +136,4 @@ class _OfMaps:
 
 def rectified(maps: Tensor) -> Values:
     """Signed maps [N, h, w] → what speaks for the score, float64."""
-    return np.maximum(maps.cpu().numpy(), 0).astype(np.float64)
+    return np.asarray(np.maximum(maps.cpu().numpy(), 0), np.float64)

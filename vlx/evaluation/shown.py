@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from vlx.data.example import Data, Example
@@ -113,4 +112,3 @@ class Shown:
     def filling(self, row: int) -> Tensor:
         """A prepared picture [C, H, W] to take what hides a part of a picture from: its median colour."""
         return self.task.prepare(references.filling(self.examples[row].image))
-

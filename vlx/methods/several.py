@@ -13,23 +13,28 @@ from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
 
-def maps_of(task: Task, site: Site, targets: Sequence[Target], methods: Sequence[Method]) -> dict[str, Tensor]:
+def maps_of(
+    task: Task, site: Site, targets: Sequence[Target], methods: Sequence[Method], *, lean: bool = False
+) -> dict[str, Tensor]:
     """Each method's signed maps of N targets, [N, h, w] by name; those of one gradient are taken in one backward.
 
-    Raises NoGradient where the model cuts the gradient off: such maps would all be zero.
+    ``lean``: a site's only row of A is not copied for each target, which changes maps by rounding. Raises NoGradient where the model cuts the gradient off: such maps would all be zero.
     """
     weightings = [method.weighting for method in methods if method.weighting is not None]
-    shared = _weighed(task, site, targets, weightings) if weightings else {}
+    shared = _weighed(task, site, targets, weightings, lean) if weightings else {}
     alone = [method for method in methods if method.weighting is None]
     made = shared | {method.name: method.attribute(task, site, targets).signed for method in alone}
     return {method.name: made[method.name] for method in methods}
 
 
-def _weighed(task: Task, site: Site, targets: Sequence[Target], weightings: Sequence[Weighting]) -> dict[str, Tensor]:
+def _weighed(
+    task: Task, site: Site, targets: Sequence[Target], weightings: Sequence[Weighting], lean: bool
+) -> dict[str, Tensor]:
     A, parts = site.features.A, {weighting.name: list[Tensor]() for weighting in weightings}
     for chunk in engine.chunks(A, targets):
         _, gradient = engine.gradients(task, A, chunk, site.features.rest)
         refuse_cut(task, site.features, chunk, gradient)
+        rows = engine.rows_of(A, chunk) if lean else A[[target.row for target in chunk]]
         for weighting in weightings:
-            parts[weighting.name].append(weighting.map(engine.rows_of(A, chunk), gradient))
+            parts[weighting.name].append(weighting.map(rows, gradient))
     return {name: torch.cat(own) for name, own in parts.items()}

@@ -277,7 +277,7 @@ def _maps(task: Task, features: Features, prediction: Prediction, names: Sequenc
     for kind in dict.fromkeys(kind for _, kind in names):
         targets = [word_target(prediction, n, 0, kind) for n in words]
         methods = [registry.choose(name) for name, other in names if other == kind]
-        maps = several.maps_of(task, Site(features), targets, methods)
+        maps = several.maps_of(task, Site(features), targets, methods, lean=True)
         known |= {(name, kind): own for name, own in maps.items()}
     for pair in names:
         yield known[pair].double().cpu().numpy()

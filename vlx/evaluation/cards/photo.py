@@ -15,8 +15,8 @@ from vlx.data import captioned
 from vlx.data.captioned import UNREADABLE, Photograph, Photographs, omissions
 from vlx.errors import InputError
 from vlx.evaluation import datasets
-from vlx.evaluation.cards.saying import say
 from vlx.evaluation.cards import knowledge, neighbours, sheet
+from vlx.evaluation.cards.saying import say
 from vlx.evaluation.metrics import captions
 from vlx.evaluation.metrics.caption_scores import METRICS
 from vlx.evaluation.metrics.captions import ABSENT, PERSON, Said
@@ -194,15 +194,13 @@ def _baselines(
     return found
 
 
-def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) -> neighbours.Vectors:
+def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) -> captions.Vectors:
     """The CNN's pooled last map of each training picture: kept ones where they are, the rest computed."""
     kept = {name: vector for folder in folders for name, vector in neighbours.kept_vectors(folder).items()}
     missing = tuple(row for row in rows if row.name not in kept)
     found = {row.name: kept[row.name] for row in rows if row.name in kept}
     if missing:
-        found |= neighbours.vectors(
-            task, captioned.readable(Photographs(missing)).rows, progress=_bar("neighbours")
-        )
+        found |= neighbours.vectors(task, captioned.readable(Photographs(missing)).rows, progress=_bar("neighbours"))
     return found
 
 

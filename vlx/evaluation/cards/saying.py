@@ -11,9 +11,7 @@ from vlx.evaluation.shown import Setting
 from vlx.protocol.task import Task
 
 
-def say(
-    task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *, progress: Progress = iter
-) -> Said:
+def say(task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *, progress: Progress = iter) -> Said:
     """Caption photographs by each beam width (1 is greedy).
 
     Raises InputError for a task that does not caption, and where no picture can be read.

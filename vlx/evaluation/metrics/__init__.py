@@ -9,6 +9,4 @@ from vlx.evaluation.metrics.reasons import BECAUSE
 
 __all__ = ["METRICS"]
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (POINTING, FALL, OCCLUSION, LOOKING, BECAUSE, CAPTIONS)
-}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (POINTING, FALL, OCCLUSION, LOOKING, BECAUSE, CAPTIONS)}

@@ -48,6 +48,7 @@ class Captions:
         self.looks: dict[str, NDArray[np.float32]] = {}
 
     def update(self, shown: Shown) -> None:
+        """Caption a batch of pictures."""
         names = [Path(example.key).name for example in shown.examples]
         self.rows += [Photograph(Path(one.key), one.texts) for one in shown.examples]
         self.looks.update(zip(names, looks(shown.features), strict=True))
@@ -60,9 +61,11 @@ class Captions:
         return Said(tuple(self.rows), {width: tuple(told) for width, told in self.told.items()}, looks=self.looks)
 
     def figures(self) -> Iterator[Figure]:
+        """See `figures_of`."""
         yield from figures_of(self.said)
 
     def notes(self) -> Iterator[str]:
+        """Which scores could not be computed here."""
         if len({row.group for row in self.figures()}) < len(METRICS):
             yield ABSENT
 

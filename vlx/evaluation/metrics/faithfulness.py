@@ -1,6 +1,6 @@
 """Does hiding what a map marks cost the score? Rank correlation of heat maps with occlusion (paper, section 6.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from torch import Tensor
@@ -34,9 +34,7 @@ class _Agreement:
         self.ledger.groups += [case.group for case in shown.cases]
         for kind in self.kinds:
             made = shown.maps(kind)
-            own = made.get(registry.choose(shown.task.defaults.method).name)
-            if own is None:
-                own = by_default(shown.task, shown.features, shown.targets(kind)).signed
+            own = _default(shown, kind, made)
             falls = _falls(shown, kind, own)
             for method, maps in made.items():
                 self.ledger.add(method, kind, _correlations(falls, rectified(maps)))
@@ -50,6 +48,12 @@ class _Agreement:
 
     def notes(self) -> Iterator[str]:
         yield from ()
+
+
+def _default(shown: Shown, kind: TargetKind, made: Mapping[str, Tensor]) -> Tensor:
+    """The maps by the task's own method, [N, h, w], whether it is measured or not."""
+    name = registry.choose(shown.task.defaults.method).name
+    return made[name] if name in made else by_default(shown.task, shown.features, shown.targets(kind)).signed
 
 
 def _falls(shown: Shown, kind: TargetKind, maps: Tensor) -> Values:

@@ -25,7 +25,7 @@ from vlx.methods.method import Site
 from vlx.pictures.placement import Placement
 from vlx.protocol.targets import Target, TargetKind
 from vlx.tasks.captioning import CnnLstmCaptioner
-from vlx.tasks.captioning.looking import looked
+from vlx.tasks.captioning.captioner import looked
 
 KINDS: dict[str, tuple[TargetKind, ...]] = {"vqa": ("logprob", "logit", "margin")}
 USUAL: tuple[TargetKind, ...] = ("logprob", "logit")
@@ -76,9 +76,7 @@ def _half_a_cell(placement: Placement) -> tuple[float, float]:
 
 def hits(shown: Shown, maps: Tensor) -> list[float]:
     """Whether each case's map [h, w] points at what it should."""
-    return [
-        hit(case, peak, shown.placement(case.row)) for case, peak in zip(shown.cases, peaks_of(maps), strict=True)
-    ]
+    return [hit(case, peak, shown.placement(case.row)) for case, peak in zip(shown.cases, peaks_of(maps), strict=True)]
 
 
 class _Pointing:
@@ -147,10 +145,16 @@ class _OfCaptions:
             for (method, target), values in self.hits.items():
                 found = np.array(values)[own]
                 ahead = found - centre[own]
+                beside = [float(one[own].mean()) for one in (areas, centre, same)]
                 yield Figure(
-                    *(group, method, target, "pointing"),
-                    *(float(found.mean()), *over_pictures(found, pictures[own])),
-                    *(float(areas[own].mean()), float(centre[own].mean()), float(same[own].mean()), len(found)),
+                    group,
+                    method,
+                    target,
+                    "pointing",
+                    float(found.mean()),
+                    *over_pictures(found, pictures[own]),
+                    *beside,
+                    len(found),
                     ahead=(float(ahead.mean()), *over_pictures(ahead, pictures[own])),
                     paper=PAPER if self.by_size and group == ALL else float("nan"),
                 )

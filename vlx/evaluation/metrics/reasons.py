@@ -162,7 +162,7 @@ class _Row:
 
     @property
     def _weighting(self) -> Weighting:
-        """How the default method weighs A, or HiResCAM where its maps are not made of units, as `vlx.explain` has it."""
+        """How the default method weighs A; HiResCAM where its maps are not made of units, as in `vlx.explain`."""
         return registry.choose(self.task.defaults.method).weighting or WEIGHTINGS["hirescam"]
 
 
