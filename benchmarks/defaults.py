@@ -24,7 +24,7 @@ from benchmarks import abroad
 from benchmarks.clock import console_for_tables
 from vlx import scenes
 from vlx.errors import InputError
-from vlx.evaluation.pointing import peaks_of
+from vlx.evaluation.metrics.pointing import peaks_of
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.pictures.placement import Placement

@@ -22,7 +22,7 @@ import vlx
 from benchmarks.clock import console_for_tables
 from vlx.data.questions import easy_kind, shape_mask
 from vlx.evaluation import wilson
-from vlx.evaluation.pointing import peaks_of
+from vlx.evaluation.metrics.pointing import peaks_of
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.pictures.placement import Placement

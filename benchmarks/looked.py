@@ -22,7 +22,7 @@ import vlx
 from benchmarks import abroad
 from benchmarks.clock import console_for_tables
 from vlx.errors import InputError
-from vlx.evaluation.looking import roc_area
+from vlx.evaluation.metrics.looking import roc_area
 from vlx.explanation.records import Look, WordExplanation
 from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.probes import other_pictures, references

@@ -29,15 +29,15 @@ import vlx
 from benchmarks.clock import console_for_tables
 from benchmarks.photos import LAYER, SHARED, classes, network
 from vlx import scenes
-from vlx.data import outlines
+from vlx.data import SceneData, outlines
 from vlx.data.captioned import words_of
 from vlx.data.categories import named
 from vlx.data.outlines import OutlinedData
 from vlx.errors import VlxError
-from vlx.evaluation.cases import cases_of
+from vlx.evaluation.cases import Reading, cases_of
+from vlx.evaluation.intervals import over_pictures
 from vlx.evaluation.maps import maps_of
-from vlx.evaluation.pointing import peaks_of
-from vlx.evaluation.resampling import over_pictures
+from vlx.evaluation.metrics.pointing import peaks_of
 from vlx.methods import engine
 from vlx.pictures import pixel_fields
 from vlx.pictures.layers import Follower
@@ -202,12 +202,14 @@ def _classes(net: Net, row: outlines.Outlined, image: Image.Image) -> Iterator[t
 
 
 def _of_scenes(task: Any, n: int) -> Iterator[tuple[int, tuple[Any, Peak, tuple[int, int]]]]:
+    data = SceneData(n, scenes.HELD_OUT)
+    reading = Reading(task, data)
     for number in range(n):
-        scene = scenes.draw(scenes.HELD_OUT + number)
-        features = task.features(task.place(task.prepare(scene.image)[None]))
-        cases = [case for case in cases_of(task, features, [scene]) if case.group == "object"]
+        example = data[number]
+        features = task.features(task.place(task.prepare(example.image)[None]))
+        cases = [case for case in cases_of(reading, features, [example]) if case.group == "object"]
         for case, peak in zip(cases, _peaks(task, features, [c.target("logit") for c in cases]), strict=True):
-            yield number, (case.mask, peak, (scene.size, scene.size))
+            yield number, (case.mask, peak, (data.size, data.size))
 
 
 # Networks

@@ -22,9 +22,10 @@ from torch.nn import functional as F
 import vlx
 from benchmarks.clock import console_for_tables
 from vlx import scenes
-from vlx.evaluation.cases import Case, cases_of
+from vlx.data import SceneData
+from vlx.evaluation.cases import Case, Reading, cases_of
 from vlx.evaluation.maps import maps_of
-from vlx.evaluation.pointing import hit, peaks_of
+from vlx.evaluation.metrics.pointing import hit, peaks_of
 from vlx.methods import attention
 from vlx.methods.attention import AttentionWeighting, Layers
 from vlx.pictures.placement import Placement
@@ -167,11 +168,13 @@ def variants() -> Iterator[AttentionWeighting]:
 def measured(task: TransformerCaptioner, count: int) -> dict[tuple[str, str, str], list[float]]:
     """Hits by (method, target, group) over held-out scenes, their captions forced."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    data = SceneData(count, HELD_OUT, SIDE)
+    reading = Reading(task, data)
     for first in track(range(0, count, 10), "pointing"):
-        drawn = [scenes.draw(HELD_OUT + n, size=SIDE) for n in range(first, min(first + 10, count))]
-        features = task.features(torch.stack([task.prepare(scene.image) for scene in drawn]))
+        drawn = [data[n] for n in range(first, min(first + 10, count))]
+        features = task.features(torch.stack([task.prepare(example.image) for example in drawn]))
         placement = Placement(features.grid, measure_frame(task.prepare, (SIDE, SIDE)))
-        cases = cases_of(task, features, drawn)
+        cases = cases_of(reading, features, drawn)
         for case in cases:
             found["random point", "", case.group].append(float(case.mask.mean()))
         for kind in ("logprob", "logit"):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-import vlx
+import vlx.data.scenes
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
+from vlx.scenes.compose import named
 from vlx.scenes.painter import Pose
 from vlx.scenes.questions import Question
 from vlx.scenes.scene import Scene
@@ -138,6 +139,7 @@ def shown(patch: pytest.MonkeyPatch, scenes: Mapping[int, Scene]) -> None:
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "vlx" and vars(module).get("draw") is draw:
             patch.setattr(module, "draw", painted)
+    patch.setattr(vlx.data.scenes, "named", lambda seed: scenes[seed].named if seed in scenes else named(seed))
 
 
 def as_seen(image: Image.Image) -> Array:

@@ -10,8 +10,8 @@ import pytest
 
 from vlx.data.captioned import words_of
 from vlx.errors import InputError
-from vlx.evaluation import caption_scores
-from vlx.evaluation.caption_scores import METRICS, Score, scored
+from vlx.evaluation.metrics import caption_scores
+from vlx.evaluation.metrics.caption_scores import METRICS, Score, scored
 
 Corpus = tuple[list[list[str]], list[list[list[str]]]]
 

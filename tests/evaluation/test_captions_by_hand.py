@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.painted import WORDS, Painted, as_seen, logprobs, painted, shown
-from vlx.evaluation.captions import CaptionQuality, caption_quality
+from vlx.evaluation.cards.quality import CaptionQuality, caption_quality
 from vlx.protocol.targets import Prediction, Query
 
 SAID = {  # all true; with the colours exchanged; true but for one word near the end

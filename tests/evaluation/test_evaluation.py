@@ -11,13 +11,15 @@ from tests.heads import classifier, vqa
 from vlx import scenes
 from vlx.errors import InputError
 from vlx.evaluation import agreement, evaluate, grounds, wilson
-from vlx.evaluation.captions import caption_quality
-from vlx.evaluation.cases import WORDS, Case
-from vlx.evaluation.pointing import hit, peaks_of
+from vlx.evaluation.cards.quality import caption_quality
+from vlx.evaluation.cases import Case
+from vlx.evaluation.metrics.pointing import hit, peaks_of
 from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.protocol.targets import Prediction, Target, Term, Word
 from vlx.scenes.vocabulary import caption_vocabulary
 from vlx.tasks.captioning import CnnLstmCaptioner, bundle
+
+WORDS = {"object", "color", "texture", "scene"}
 
 
 def random_captioner(tmp_path: Path) -> CnnLstmCaptioner:
@@ -94,7 +96,7 @@ def test_baselines_are_what_a_random_and_a_central_point_score(tmp_path: Path) -
     assert row.random == pytest.approx(np.mean(areas))
     assert row.centre == pytest.approx(np.mean(central))
     assert row.low <= row.value <= row.high
-    assert {row.group for row in result.rows} == set(WORDS)
+    assert {row.group for row in result.rows} == WORDS
     assert len(result.rows) == len(WORDS) * 5 * 2
 
 
@@ -112,7 +114,7 @@ def test_occlusion_reports_the_fall_of_log_p(tmp_path: Path) -> None:
 
 
 def test_caption_quality_counts_words_in_their_own_noun_phrase(tmp_path: Path) -> None:
-    from vlx.evaluation.captions import _by_category
+    from vlx.evaluation.cards.quality import _by_category
 
     shares = _by_category(
         ["a red house and a striped blue car at night"], ["a blue house and a striped red car at night"]

@@ -12,7 +12,7 @@ from tests.fakes import captioner
 from vlx import evaluation, neuron_names, scenes
 from vlx.data import SceneData
 from vlx.errors import InputError
-from vlx.evaluation.grounds import METRICS, counted
+from vlx.evaluation.metrics.reasons import METRICS, counted
 from vlx.explanation.reasons import Because
 
 LEFT = np.tile(np.array([True, False]), (4, 2))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vlx.evaluation import caption_scores
-from vlx.evaluation.caption_scores import Score, scored
+from vlx.evaluation.metrics import caption_scores
+from vlx.evaluation.metrics.caption_scores import Score, scored
 
 SAID = ["a dog runs", "a cat", "two dogs sit on grass", "a man", "a red ball on grass"]
 WRITTEN = [

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.painted import ANSWERS, Painted, answers, as_seen, logprobs, painted, painting, scene, shown
 from vlx import evaluation
 from vlx.evaluation import Result
-from vlx.evaluation.looking import roc_area
+from vlx.evaluation.metrics.looking import roc_area
 from vlx.pictures.edits import made_of
 from vlx.scenes.scene import Scene
 

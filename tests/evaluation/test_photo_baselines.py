@@ -12,9 +12,9 @@ from PIL import Image
 
 from vlx.data.captioned import Photograph, words_of
 from vlx.errors import InputError
-from vlx.evaluation import knowledge, photo_baselines
-from vlx.evaluation.caption_scores import scored
-from vlx.evaluation.photo_baselines import kept_vectors, nearest, one_for_all
+from vlx.evaluation.cards import knowledge, neighbours
+from vlx.evaluation.cards.neighbours import kept_vectors, nearest, one_for_all
+from vlx.evaluation.metrics.caption_scores import scored
 
 WORDS = "a the dog man child red ball runs jumps on over grass snow".split()
 
@@ -77,7 +77,7 @@ def test_vectors_are_means_over_cells_of_the_very_picture(tmp_path: Path) -> Non
         place=lambda one: one,
         features=lambda images: SimpleNamespace(maps={"last": images}, A=images[:, :1]),
     )
-    found = photo_baselines.vectors(task, rows)
+    found = neighbours.vectors(task, rows)
     assert list(found) == list(wanted)
     for name, vector in wanted.items():
         assert found[name] == pytest.approx(vector, rel=1e-5)

@@ -13,10 +13,13 @@ from PIL import Image
 
 from vlx.data import captioned
 from vlx.errors import InputError
-from vlx.evaluation import card, knowledge, photo_card, sheet
-from vlx.evaluation.caption_scores import METRICS
-from vlx.evaluation.photo_captions import PERSON, Said, say
-from vlx.evaluation.photo_card import NEAR, ONE, Sources
+from vlx.evaluation import card
+from vlx.evaluation.cards import knowledge, sheet
+from vlx.evaluation.cards import photo as photo_card
+from vlx.evaluation.cards.photo import NEAR, ONE, Sources
+from vlx.evaluation.cards.saying import say
+from vlx.evaluation.metrics.caption_scores import METRICS
+from vlx.evaluation.metrics.captions import PERSON, Said
 from vlx.evaluation.result import Figure, Result
 from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.kinds import imagenet
@@ -24,7 +27,7 @@ from vlx.tasks.photos.vocabulary import SPECIAL
 
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "in", "snow")
 SAID = ("A dog runs on grass", "A cat sleeps on snow", "A dog sleeps in snow")
-SHIPPED = Path(photo_card.__file__).parents[1] / "photos" / "models" / "captioner"
+SHIPPED = Path(photo_card.__file__).parents[2] / "photos" / "models" / "captioner"
 HELD_OUT = "000000000001.jpg"
 TRAINED = "000000999999.jpg"
 

@@ -17,13 +17,16 @@ from tests.fakes import tiny_bundle
 from tests.heads import classifier
 from vlx.data import outlines
 from vlx.data.categories import CATEGORIES_OF, WORDS, named
+from vlx.data.example import Example
 from vlx.data.outlines import Outlined, OutlinedData
 from vlx.errors import InputError
-from vlx.evaluation import datasets, sheet, word_pointing
-from vlx.evaluation.pointing import peaks_of
-from vlx.evaluation.resampling import over_pictures
+from vlx.evaluation import datasets, evaluate
+from vlx.evaluation.cards import sheet
+from vlx.evaluation.datasets import OfOutlined
+from vlx.evaluation.intervals import over_pictures
+from vlx.evaluation.metrics import pointing
+from vlx.evaluation.metrics.pointing import ALL, SMALL, peaks_of
 from vlx.evaluation.result import Result
-from vlx.evaluation.word_pointing import ALL, SMALL
 from vlx.pictures.placement import Placement
 from vlx.tasks.captioning import CnnLstmCaptioner
 
@@ -106,8 +109,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
     return outlines.read(written(tmp_path_factory.mktemp("coco") / "data"))
 
 
+def word_pointing(task: Any, data: OutlinedData, n: int | None = None) -> Result:
+    return evaluate(task, OfOutlined(data, data.name), n=n)
+
+
 def measured(data: OutlinedData, **changes: Any) -> Result:
-    return word_pointing.word_pointing(namer(**changes), data)
+    return word_pointing(namer(**changes), data)
 
 
 def as_by_hand(result: Result) -> None:
@@ -142,12 +149,12 @@ def test_a_captioner_that_points_right_scores_one(data: OutlinedData) -> None:
 
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-shares = word_pointing._count
+middle = pointing._middle
 
 
 def _peaks(change: Callable[[int, int], tuple[int, int]]) -> Plant:
     def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(word_pointing, "peaks_of", lambda maps: [peak and change(*peak) for peak in peaks_of(maps)])
+        patch.setattr(pointing, "peaks_of", lambda maps: [peak and change(*peak) for peak in peaks_of(maps)])
 
     return plant
 
@@ -174,31 +181,22 @@ def _masks(change: Callable[[Any], Any]) -> Plant:
 
 
 def _of_another(patch: pytest.MonkeyPatch) -> None:
-    measure = word_pointing._measure
-    before: list[Outlined] = []
+    example = OfOutlined.__getitem__
 
-    def mixed(task: Any, row: Outlined, *others: Any) -> None:
-        polygons = before[-1].polygons if before else row.polygons
-        before.append(row)
-        measure(task, Outlined(row.path, row.size, row.captions, polygons), *others)
+    def mixed(self: OfOutlined, number: int) -> Example:
+        own, before = self.rows[number], self.rows[max(number - 1, 0)]
+        row = Outlined(own.path, own.size, own.captions, before.polygons)
+        return example(OfOutlined(OutlinedData(self.name, (row,)), self.name), 0)
 
-    patch.setattr(word_pointing, "_measure", mixed)
+    patch.setattr(OfOutlined, "__getitem__", mixed)
 
 
 def _centre_twice(patch: pytest.MonkeyPatch) -> None:
-    def counted(cases: Any, number: int, tally: Any) -> None:
-        shares(cases, number, tally)
-        tally.centre[-len(cases) :] = [min(2 * value + 1, 2) for value in tally.centre[-len(cases) :]]
-
-    patch.setattr(word_pointing, "_count", counted)
+    patch.setattr(pointing, "_middle", lambda case: min(2 * middle(case) + 1, 2))
 
 
 def _corner_for_centre(patch: pytest.MonkeyPatch) -> None:
-    def counted(cases: Any, number: int, tally: Any) -> None:
-        shares(cases, number, tally)
-        tally.centre[-len(cases) :] = [float(case.mask[0, 0]) for case in cases]
-
-    patch.setattr(word_pointing, "_count", counted)
+    patch.setattr(pointing, "_middle", lambda case: case.mask[0, 0])
 
 
 PLANTS: dict[str, Plant] = {
@@ -266,7 +264,7 @@ def test_crowds_are_no_objects_and_what_is_missing_is_told(tmp_path: Path) -> No
     result = measured(found)
     assert result.n == PICTURES - 5
     assert result.value(ALL, "hirescam", "logit") == 1.0
-    assert any(note == "2 photographs that cannot be read: 3.png, 4.png" for note in result.notes)
+    assert any(note == "2 left out, cannot be read: 3.png, 4.png" for note in result.notes)
 
 
 def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
@@ -295,15 +293,16 @@ def test_a_broken_file_is_named(tmp_path: Path, changes: dict[str, Any], message
 
 
 def test_a_captioner_of_other_words_and_what_is_none_are_refused(data: OutlinedData, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^Net does classification; words about photographs judge a captioner$"):
-        word_pointing.word_pointing(classifier(3), data)
+    nothing = r": nothing to measure; of 12 pictures none .* Net knows .*; it does not know dog, car$"
+    with pytest.raises(InputError, match=nothing):
+        word_pointing(classifier(3), data)
     other = CnnLstmCaptioner(
         Colours().eval(), Namer().eval(), ["<s>", "<e>", "un", "chien", "et", "voiture"], prepare, end=1
     )
     with pytest.raises(InputError, match=r"knows 0% of the words in these captions: they cannot be forced upon it"):
-        word_pointing.word_pointing(other, data)
+        word_pointing(other, data)
     with pytest.raises(InputError, match=r"^n=0; measure at least one photograph$"):
-        word_pointing.word_pointing(namer(), data, 0)
+        word_pointing(namer(), data, 0)
 
 
 def test_words_name_categories() -> None:
@@ -327,7 +326,7 @@ def test_every_category_of_coco_can_be_named_by_itself() -> None:
 def test_the_command_prints_the_figures(tmp_path: Path) -> None:
     folder = written(tmp_path / "data")
     with pytest.raises(InputError, match="flickr8k have no outlines"):
-        datasets.outlined(f"flickr8k:{folder}")
+        datasets.opened(f"flickr8k:{folder}")
     model = tiny_bundle(tmp_path / "tiny")
     told = run("evaluate", model, f"coco:{folder}", "--metrics", "pointing", "--n", 3, "--json")
     assert told.exit_code == 0
@@ -335,10 +334,8 @@ def test_the_command_prints_the_figures(tmp_path: Path) -> None:
     assert (found["n"], len(found["rows"])) == (3, 2 * 11)
     assert found["command"].endswith(f"coco:{folder} --metrics pointing --n 3")
     (tmp_path / "names.txt").write_text("5.png\n6.png")
-    assert [row.path.name for row in datasets.outlined(f"coco:{folder}", None, tmp_path / "names.txt").rows] == [
-        "5.png",
-        "6.png",
-    ]
+    listed = datasets.opened(f"coco:{folder}", None, tmp_path / "names.txt")
+    assert [listed[n].key for n in range(len(listed))] == ["5.png", "6.png"]
     content = json.loads((folder / "instances.json").read_text())
     other = [{"image_id": 0, "caption": "Two big dogs sleeping outdoors near their car"}]
     (folder / "instances.json").write_text(json.dumps({**content, "captions": other}))

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
 from vlx.data.outlines import Outlined, OutlinedData
+from vlx.evaluation import evaluate
+from vlx.evaluation.datasets import OfOutlined
 from vlx.evaluation.result import Result
-from vlx.evaluation.word_pointing import word_pointing
 from vlx.protocol.targets import Prediction, Query
 from vlx.tasks.captioning import CnnLstmCaptioner
 
@@ -93,6 +94,10 @@ class Spoken:
 
 def centre(at: Cell) -> Cell:
     return 32 * at[0] + 16, CELL * at[1] + 8
+
+
+def word_pointing(task: Any, data: OutlinedData) -> Result:
+    return evaluate(task, OfOutlined(data, data.name))
 
 
 def nouns(data: OutlinedData) -> list[Spoken]:

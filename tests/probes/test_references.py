@@ -14,7 +14,8 @@ import vlx
 from tests.answerers import ANSWERS, QUESTION, WORDS, vqa
 from tests.fakes import UNITS, VOCABULARY, Blind, Stepped, TinyCnn, captioner, picture, prepare, slow_score
 from vlx.errors import InputError
-from vlx.evaluation.looking import looking, roc_area
+from vlx.evaluation import looking
+from vlx.evaluation.metrics.looking import roc_area
 from vlx.pictures.edits import MADE, made_of
 from vlx.probes import references
 from vlx.probes.references import References

@@ -55,7 +55,7 @@ class Asked:
     click.option(
         "--metrics",
         type=Several(METRICS, "metrics"),
-        help="One or more, with commas. Do maps point at the right things? Does occlusion agree? Does a VQA model look at "
+        help="With commas. Do maps point at the right things? Does occlusion agree? Does a VQA model look at "
         "all? Are reasons true? Are captions good?  Default: pointing; of captioners captions on photographs.",
     ),
     click.option(

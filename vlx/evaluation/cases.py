@@ -165,12 +165,17 @@ def _often(counts: Counter[str]) -> str:
 
 
 def cases_of(
-    reading: Reading, features: Features, examples: Sequence[Example], numbers: Sequence[int], *, pointed: bool = True
+    reading: Reading,
+    features: Features,
+    examples: Sequence[Example],
+    numbers: Sequence[int] = (),
+    *,
+    pointed: bool = True,
 ) -> list[Case]:
     """The words, answers or classes of the examples whose features these are, the true ones forced upon the task.
 
-    ``numbers`` are the examples' places in the data; those that should point somewhere, or all. Raises InputError
-    for a task that knows other words than data whose vocabulary is closed.
+    ``numbers`` are the examples' places in the data, from 0 where they are left out; those that should point
+    somewhere, or all. Raises InputError for a task that knows other words than data whose vocabulary is closed.
     """
     asked = [reading.asked(example, pointed=pointed) for example in examples]
     if not any(asked):
@@ -191,7 +196,7 @@ def cases_of(
         case
         for row, turns in enumerate(asked)
         for number, turn in enumerate(turns)
-        for case in _cases(reading, turn, said[row], number, row, numbers[row])
+        for case in _cases(reading, turn, said[row], number, row, numbers[row] if numbers else row)
     ]
 
 

@@ -13,7 +13,7 @@ from vlx.data.captioned import UNREADABLE, omissions
 from vlx.data.example import Data, Example
 from vlx.errors import ImageError, InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
-from vlx.evaluation.cases import Reading, closed, suits
+from vlx.evaluation.cases import LISTED, Reading, closed, suits
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
@@ -71,7 +71,7 @@ def evaluate(
     """
     chosen = [*map(_metric, metrics), *([FALL] if running.get("occlusion") else [])]
     drawn = data is None or isinstance(data, int)
-    count = data if isinstance(data, int) else n if not drawn else n or SCENES
+    count = data if isinstance(data, int) else SCENES if drawn and n is None else n
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
     setting = Setting(task, opened, tuple(_methods(task, methods)), tuple(map(_kind, targets or ())))
     for metric in chosen:
@@ -153,8 +153,8 @@ def _opened(data: int | str | Path | Data | None, count: int | None, first: int,
         what = "scene" if data is None or isinstance(data, int) else "photograph"
         raise InputError(f"n={count}; measure at least one {what}")
     if data is None or isinstance(data, int):
-        return SceneData(count or SCENES, first, named=2 if pairs else None)
-    return open_data(data)
+        return SceneData(SCENES if count is None else count, first, named=2 if pairs else None)
+    return data if isinstance(data, Data) else cast(Data, open_data(data))
 
 
 class Loop:
@@ -191,8 +191,13 @@ class Loop:
         if not self.pictures:
             raise InputError(
                 f"{self.setting.data.name}: nothing to measure; of {len(numbers)} pictures none asks for anything that "
-                f"{self.setting.task.name} knows and that has its place there"
+                f"{self.setting.task.name} knows and that has its place there{self._unknown()}"
             )
+
+    def _unknown(self) -> str:
+        """What was asked for and is not known, the commonest."""
+        lacking = list(self.reading().unknown)[:LISTED] if self.forced else []
+        return f"; it does not know {', '.join(lacking)}" if lacking else ""
 
     def _numbers(self, count: int | None) -> Iterator[int]:
         found = 0

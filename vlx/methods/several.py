@@ -18,7 +18,8 @@ def maps_of(
 ) -> dict[str, Tensor]:
     """Each method's signed maps of N targets, [N, h, w] by name; those of one gradient are taken in one backward.
 
-    ``lean``: a site's only row of A is not copied for each target, which changes maps by rounding. Raises NoGradient where the model cuts the gradient off: such maps would all be zero.
+    ``lean``: a site's only row of A is not copied for each target, which changes maps by rounding. Raises NoGradient
+    where the model cuts the gradient off: such maps would all be zero.
     """
     weightings = [method.weighting for method in methods if method.weighting is not None]
     shared = _weighed(task, site, targets, weightings, lean) if weightings else {}

@@ -145,15 +145,19 @@ class _OfCaptions:
             for (method, target), values in self.hits.items():
                 found = np.array(values)[own]
                 ahead = found - centre[own]
-                beside = [float(one[own].mean()) for one in (areas, centre, same)]
+                low, high = over_pictures(found, pictures[own])
+                random, middle, other = (float(one[own].mean()) for one in (areas, centre, same))
                 yield Figure(
                     group,
                     method,
                     target,
                     "pointing",
                     float(found.mean()),
-                    *over_pictures(found, pictures[own]),
-                    *beside,
+                    low,
+                    high,
+                    random,
+                    middle,
+                    other,
                     len(found),
                     ahead=(float(ahead.mean()), *over_pictures(ahead, pictures[own])),
                     paper=PAPER if self.by_size and group == ALL else float("nan"),

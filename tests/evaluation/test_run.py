@@ -1,0 +1,172 @@
+"""The one loop: any data, method, baseline and metric, and what is refused before a picture is shown."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import vlx
+from tests.explanation.test_map_check import colours, squares
+from tests.fakes import captioner
+from vlx.data.example import Ask, Example, Truth
+from vlx.errors import InputError
+from vlx.evaluation import Metric, baselines, evaluate, of_maps
+from vlx.evaluation.metrics import METRICS
+from vlx.evaluation.shown import Shown
+from vlx.methods import registry
+from vlx.methods.cams import Weighting
+from vlx.methods.method import Site, cam
+from vlx.protocol.targets import Query
+
+Values = NDArray[np.float64]
+
+
+class Squares:
+    """Pictures with a red and a green square, each asked for by its class, where it stands known."""
+
+    name, licence, by_size = "squares", "none", False
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> Example:
+        picture = squares(0, 1)
+        pixels = np.asarray(picture, int)
+        asks = [
+            Ask(label=name, group="square", truth=Truth(pixels[..., channel] > 1.5 * pixels[..., 1 - channel] + 40))
+            for channel, name in enumerate(("red", "green"))
+        ]
+        return Example(str(number), picture, asks=asks)
+
+    def digest(self) -> str:
+        return "squares"
+
+
+def test_anybodys_own_metric_measures_every_map_and_the_baselines() -> None:
+    def inside(case: Any, values: Values, shown: Shown) -> float:
+        painted = shown.placement(case.row).paint(values)
+        return float(painted[case.mask].sum() / max(painted.sum(), 1e-9))
+
+    energy = Metric("energy", "the share of the map on the thing itself", of_maps("energy", inside))
+    result = evaluate(
+        colours(), Squares(), metrics=["pointing", energy], methods=["gradcam", "centre"], targets=["logit"]
+    )
+    own = {row.method: row for row in result.rows if row.metric == "energy"}
+    area = np.mean([ask.mask.mean() for ask in Squares()[0].asks])  # type: ignore[union-attr]
+    assert own["gradcam"].value > 0.8
+    assert own["centre"].value == pytest.approx(own["gradcam"].centre)
+    assert own["gradcam"].random == pytest.approx(area, rel=0.3)
+    told = "--metrics pointing,energy --methods gradcam,centre --targets logit"
+    assert result.command == f"vlx evaluate {colours().name} squares {told}"
+    assert {row.count for row in result.rows} == {6}
+
+
+def test_data_and_methods_of_ones_own_are_measured_like_those_that_are_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "_OWN", {})
+    lit = cam(Weighting("lit", lambda A, G: A.sum(1).expand(len(G), -1, -1), False, "", "activation", "hirescam"))
+    result = evaluate(colours(), Squares(), methods=[lit, "default"], n=2)
+    assert (result.n, result.of) == (2, "pictures")
+    assert {row.method for row in result.rows} == {"lit", colours().defaults.method}
+    pointed = {row.method: row.value for row in result.rows if row.target == "logit"}
+    assert pointed[colours().defaults.method] == 1.0 > pointed["lit"]
+
+
+def test_scenes_by_name_are_the_scenes_by_number() -> None:
+    task = vlx.load("scenes/captioner")
+    by_number = evaluate(task, 2, metrics=["occlusion"], methods=["layercam"], first=10_000_040)
+    by_name = evaluate(task, "scenes:2:10000040", metrics=["occlusion"], methods=["layercam"])
+    assert by_number.rows == by_name.rows
+    assert by_name.command == "vlx evaluate scenes/captioner scenes:2:10000040 --metrics occlusion --methods layercam"
+
+
+def test_several_metrics_share_one_run_of_the_vision_part() -> None:
+    task: Any = vlx.load("scenes/captioner")
+    runs: list[int] = []
+    features = task.features
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(task, name)
+
+        def features(self, inputs: torch.Tensor) -> Any:
+            runs.append(len(inputs))
+            return features(inputs)
+
+    both = evaluate(Counted(), 1, metrics=["pointing", "because"])
+    alone = evaluate(task, 1, metrics=["pointing"])
+    assert [row for row in both.rows if row.metric == "pointing"] == list(alone.rows)
+    assert runs == [1]
+
+
+def test_baselines_know_nothing_of_the_model_and_say_so() -> None:
+    task = captioner()
+    inputs = torch.stack([task.prepare(Image.new("RGB", (16, 16), colour)) for colour in ("red", "blue")])
+    features = task.features(inputs)
+    said = task.predict(features, [Query()] * 2)
+    from vlx.protocol.targets import word_target
+
+    targets = [word_target(one, 0, row, "logprob") for row, one in enumerate(said)]
+    for name, method in baselines.methods().items():
+        found = method.attribute(task, Site(features), targets)
+        assert not method.evidence
+        assert found.signed.shape == (2, *features.grid.shape)
+        assert (found.signed > 0).all()
+        assert torch.equal(found.signed, baselines.made()[name]((2, *features.grid.shape)))
+    middle = baselines.centre((1, 5, 7))[0]
+    assert divmod(int(middle.argmax()), 7) == (2, 3)
+    torch.testing.assert_close(middle, middle.flip(0, 1))
+    first, second = (baselines.made()["random"]((3, 4, 4)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["pointin"]}, r"^no metric 'pointin'; close: pointing.*Known: pointing, fall, occlusion"),
+        ({"targets": ["logits"]}, r"^no target 'logits'\. Known: logprob, logit, prob, margin$"),
+        ({"methods": ["grdcam"]}, r"^no method 'grdcam'; close: gradcam"),
+        ({"methods": ["occlusion"]}, r"^occlusion makes maps on a grid of its own; measured are methods on A's cells$"),
+        ({"n": 0}, r"^n=0; measure at least one"),
+        ({"metrics": ["captions"]}, r"does classification; captions are measured of a captioner$"),
+        ({"metrics": ["looking"]}, r"does classification; whether it looks is asked of VQA models$"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_a_picture_is_shown(options: dict[str, Any], message: str) -> None:
+    task = colours()
+    with pytest.raises(InputError, match=message):
+        evaluate(task, Squares(), **options)
+
+
+def test_classes_that_the_model_lacks_are_counted_and_named() -> None:
+    class More(Squares):
+        def __getitem__(self, number: int) -> Example:
+            example = super().__getitem__(number)
+            violet = replace(example.asks[0], label="violet")
+            return Example(example.key, example.image, asks=[*example.asks, violet])
+
+    result = evaluate(colours(), More(), methods=["gradcam"], targets=["logit"])
+    assert [row.count for row in result.rows] == [6]
+    assert "3 asks left out: not in the model's words (violet …)" in result.notes
+
+
+def test_a_picture_that_cannot_be_read_costs_itself_alone() -> None:
+    class Broken(Squares):
+        def __getitem__(self, number: int) -> Example:
+            example = super().__getitem__(number)
+            return Example("b.png", "/nowhere/b.png", asks=example.asks) if number == 1 else example
+
+    result = evaluate(colours(), Broken(), methods=["gradcam"], targets=["logit"])
+    assert (result.n, [row.count for row in result.rows]) == (2, [4])
+    assert "1 left out, cannot be read: b.png" in result.notes
+
+
+def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
+    assert list(METRICS) == ["pointing", "fall", "occlusion", "looking", "because", "captions"]
+    assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
