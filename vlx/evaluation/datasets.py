@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import cast
 
 from vlx.data import captioned, open_data, outlines
 from vlx.data.captioned import Photographs, words_of
@@ -73,7 +72,7 @@ def opened(name: str, captions: Path | None = None, only: Path | None = None, *,
     if told and kind in KINDS:
         return OfPhotographs(photographs(name, only), name)
     data = OfOutlined(outlines.read(parsed(name)[1], captions), name) if kind == "coco" else open_data(name)
-    return cast(Data, data) if only is None else Limited(cast(Data, data), listed(only), str(only))
+    return data if only is None else Limited(data, listed(only), str(only))
 
 
 class OfPhotographs:

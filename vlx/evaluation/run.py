@@ -154,7 +154,7 @@ def _opened(data: int | str | Path | Data | None, count: int | None, first: int,
         raise InputError(f"n={count}; measure at least one {what}")
     if data is None or isinstance(data, int):
         return SceneData(SCENES if count is None else count, first, named=2 if pairs else None)
-    return data if isinstance(data, Data) else cast(Data, open_data(data))
+    return open_data(data)
 
 
 class Loop:
