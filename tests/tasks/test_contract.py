@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import vlx
+from tests.answerers import ANSWERS, WORDS
 from tests.fakes import picture, prepare, tiny_bundle
 from tests.protocol.test_state import unchanged
 from vlx.errors import InputError, ModelError, VlxError
@@ -32,13 +33,14 @@ from vlx.tasks.huggingface import tiny
 from vlx.tasks.huggingface.chat import ChatTask
 from vlx.tasks.huggingface.loading import wrap
 from vlx.tasks.shared.answers import Answers, answered
+from vlx.tasks.vqa import CnnLstmVqa
 
 PICTURES = (picture(1), picture(2))
 QUESTIONS = ("what color is the house?", "is there a boat?")
-OTHERS = ("folder", "torchvision", "image classifier", "outsider")
+OTHERS = ("folder", "tokens", "torchvision", "image classifier", "outsider")
 NAMES = (*EMBEDDED, *OTHERS, *tiny.FAMILIES)
 WAYS: tuple[GradientWay, ...] = ("rows", "batched", "loop")
-WORDS = 3  # of each picture whose gradients are compared
+FEW = 3  # words of each picture whose gradients are compared
 
 
 class Outsider:
@@ -75,6 +77,29 @@ class Outsider:
 
     def table(self, A: Tensor, rest: Tensor) -> Tensor:
         return torch.mul(2, self.head(A.mean((2, 3)) + rest))
+
+
+class Tokens(nn.Module):
+    """Pictures [B, 3, 16, 16] → a token of the whole picture and those of its 16 patches, [B, 17, 6]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.whole = nn.Conv2d(3, 6, 4, 4), nn.Linear(3, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.whole(x[:, :, 0, 0])[:, None], self.patches(x).flatten(2).transpose(1, 2)], 1)
+
+
+class Reader(nn.Module):
+    """A head that reads the token of the whole picture as much as the patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.answers = nn.Embedding(len(WORDS), 6, padding_idx=0), nn.Linear(6, len(ANSWERS))
+
+    def forward(self, A: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+        seen = torch.tanh(A[:, 0] + A[:, 1:].mean(1)) * (1 + self.words(tokens).sum(1))
+        return torch.mul(3, self.answers(seen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +150,8 @@ def cases(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
             return vlx.load(tiny_folder(name))
         if name == "folder":
             return weighted(vlx.load(tiny_bundle(tmp_path_factory.mktemp("bundle"))), 1.5)
+        if name == "tokens":
+            return CnnLstmVqa(Tokens().eval(), Reader().eval(), WORDS, ANSWERS, prepare, outputs="softmax", unknown=1)
         if name == "torchvision":
             return torchvision.load("squeezenet1_1", weights=None)
         if name == "image classifier":
@@ -254,7 +281,7 @@ def test_the_rows_of_a_batch_do_not_read_each_other(case: Case) -> None:
 
 
 def test_gradients_are_those_of_a_plain_backward_in_all_three_ways(case: Case) -> None:
-    said = [target for row in range(2) for target in [one for one in case.targets if one.row == row][:WORDS]]
+    said = [target for row in range(2) for target in [one for one in case.targets if one.row == row][:FEW]]
     site, targets = meet(case.task, case.features, said)
     with torch.enable_grad():
         A = site.A.clone().requires_grad_()

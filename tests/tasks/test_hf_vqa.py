@@ -8,6 +8,7 @@ from torch import Tensor
 
 pytest.importorskip("transformers")
 
+import vlx
 from tests.hf import (
     ASKED,
     QUESTION,
@@ -149,6 +150,15 @@ def test_alternatives_are_what_stock_beams_find_best_first(tiny_models: Tiny) ->
     assert {other.label for other in told} <= {text.strip() for text in texts} | {told[0].label}
     assert len(told) >= 5
     assert [other.logprob for other in told] == sorted((other.logprob for other in told), reverse=True)
+
+
+def test_other_answers_are_asked_for_as_texts_of_their_own(tiny_models: Tiny) -> None:
+    task = tiny_models.task("blip-vqa", torch.float64)
+    why = vlx.explain(task, picture(), question=QUESTION, target="logprob", seen=False, check=False)
+    likely = dict(why[0].alternatives)
+    assert len(why.others) > 1
+    for other in why.others:
+        assert other[0].score == pytest.approx(likely[other.text], abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ASKED)
