@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from vlx.cli.program import main as vlx_command
+from vlx.data import KINDS
 from vlx.methods.registry import NAMES, choose
 from vlx.methods.relu_rules import RULES
 from vlx.protocol import powers
@@ -54,7 +55,7 @@ RULE_TEXTS = {
     "deconvolution": ("G ∘ [G > 0]", "what raises the score, whatever was active", "1311.2901"),
     "guided": ("G ∘ [x > 0] ∘ [G > 0]", "both", "1412.6806"),
 }
-KINDS = (
+FAMILIES = (
     ("Weightings of the feature map", ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")),
     ("Attention", ("gradattention", "gradrollout")),
     ("Hiding", ("occlusion",)),
@@ -68,6 +69,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page(),
         "architecture.md": architecture_page(),
         "adapters.md": adapters_page(),
+        "how-to/own-data.md": data_page(),
     }
 
 
@@ -94,8 +96,8 @@ def methods_page() -> str:
 
 
 def _kinds() -> Iterator[tuple[str, Sequence[str]]]:
-    yield from KINDS
-    told = [name for _, names in KINDS for name in names]
+    yield from FAMILIES
+    told = [name for _, names in FAMILIES for name in names]
     others = [name for name in NAMES if name not in told]
     if others:
         yield "Others", others
@@ -104,8 +106,7 @@ def _kinds() -> Iterator[tuple[str, Sequence[str]]]:
 def _method(name: str) -> str:
     method = choose(name)
     formula, where = FORMULAS[name]
-    linear = getattr(method, "linear", True)
-    against = "its own map, negated" if linear else f"the map of `{method.against}`, negated"
+    against = "its own map, negated" if method.against == name else f"the map of `{method.against}`, negated"
     return "\n".join(
         (
             f"### {name}",
@@ -116,18 +117,13 @@ def _method(name: str) -> str:
             "|---|---|",
             f"| formula | {formula} |",
             f"| paper | {_paper(method.paper)}{', ' * bool(where)}{where} |",
-            f"| unit | {_unit(name)} |",
-            f"| linear in the gradient | {'yes' if linear else 'no'} |",
+            f"| unit | {method.unit.format(score='that of the score (nats, logits, p)')} |",
+            f"| in words | {method.sentence} most raise log p(word) |",
+            f"| linear in the gradient | {'yes' if method.linear else 'no'} |",
             f"| what speaks against the score | {against} |",
             f"| limits | {LIMITS[name]} |",
         )
     )
-
-
-def _unit(name: str) -> str:
-    if name == "gradrollout":
-        return "relevance"
-    return f"the target’s (nats, logits, probability, logits of lead) per {'part' if name == 'occlusion' else 'cell'}"
 
 
 def _paper(given: str) -> str:
@@ -153,7 +149,26 @@ Where nobody measured a model its default is `layercam` on log p; the embedded m
 ([which default?](measured.md#which-default)). `method="auto"` takes what `vlx.recommend` finds on your pictures. Each
 map carries its own check, [whatever made it](tutorial.md#what-each-mark-means)."""
 
-METHODS_TAIL = """## Gradients in pixels
+METHODS_TAIL = """## A method of your own
+
+A weighting of A is a function and a record; from then on it is known by its name, too, and compared with the others
+(`vlx.recommend`, `vlx evaluate`):
+
+```python
+import vlx
+from vlx import scenes
+from vlx.methods.cams import Weighting
+from vlx.methods.method import cam
+
+absolute = cam(Weighting("abscam", lambda A, G: (A * G).abs().sum(1), False, "", "absolute contributions", "hirescam"))
+why = vlx.explain(vlx.load("scenes/captioner"), scenes.draw(10_000_021).image, method=absolute)
+print(why[0].method, why[0].signed.min())
+```
+
+Anything else that makes maps is a `vlx.methods.method.Method`: `attribute(task, site, targets)` gives the maps, and the
+record says their unit and how a sentence about them begins.
+
+## Gradients in pixels
 
 `vlx.explain(…, guided=True)` multiplies Grad-CAM with a gradient at the picture (Guided Grad-CAM, 1610.02391, section
 3.2); `vlx.methods.pixels` takes the gradients alone. With x what goes into a ReLU and G what comes from above, it hands
@@ -312,6 +327,12 @@ def _powers() -> Iterator[tuple[str, str, str]]:
             ", ".join(map(_called, members)),
             _escaped(" ".join(sentence.split())).replace("``", "`"),
         )
+
+
+def data_page() -> str:
+    """The page as it stands, with the table of data that are known by name made anew."""
+    rows = [(f"`{_escaped(kind.form)}`".replace(" or ", "` or `"), _escaped(kind.what)) for kind in KINDS.values()]
+    return _between("how-to/own-data.md", "data", ("name", "what"), rows)
 
 
 def _called(member: Callable[..., object]) -> str:

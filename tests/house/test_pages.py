@@ -16,6 +16,7 @@ from tests.house.test_layout import ROWS
 from tests.pages import DOCS, LINK, README, ROOT, anchors, blocks, commands, name_of, pages, python_blocks
 from tools import docs
 from vlx.cli.program import main
+from vlx.methods import registry
 from vlx.selftest.run import ALL, self_test
 
 RUN = [page for page in pages() if python_blocks(page)]
@@ -30,9 +31,10 @@ PROBES = ("patch probe", "patch probe 3:2")  # rows of the self-test beside thos
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a reader has a photo.jpg."""
+    """Where a reader has a photo.jpg; what a page registers is forgotten."""
     picture(0, 300, 200).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_OWN", {})  # methods of a page's own
     return tmp_path
 
 
@@ -136,6 +138,7 @@ def test_generated_pages_are_not_stale() -> None:
 
 def test_a_stale_page_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in docs.pages().items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text.replace("| formula |", "| former |"), encoding="utf-8")
     monkeypatch.setattr(docs, "DOCS", tmp_path)
     assert docs.stale() == ["methods.md"]
