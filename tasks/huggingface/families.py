@@ -109,7 +109,7 @@ def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
     if not towers and not _looks(config):
         return f"{given}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
     told = f"{given}, for which vlx has no adapter. It knows {known}."
-    hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; an adapter of your own would split it"
+    hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; your own adapter could split it"
     return told + hint * bool(towers)
 
 

@@ -46,18 +46,8 @@ class Networks:
         notes: Sequence[str] = (),
     ) -> None:
         self.prepare, self.name, self.notes = prepare, name, tuple(notes)
-        self._names, self._blank, self._digest = parts, blank, Digest()
-
-    @property
-    def blank(self) -> tuple[float, float, float]:
-        """RGB in [0, 1] of a picture that shows nothing: as given, or the colour that ``prepare`` turns into zeros."""
-        if self._blank is None:
-            self._blank = mean_colour(self.prepare)
-        return self._blank
-
-    @blank.setter
-    def blank(self, colour: tuple[float, float, float]) -> None:
-        self._blank = colour
+        self.blank = mean_colour(prepare) if blank is None else blank
+        self._names, self._digest = parts, Digest()
 
     def vision(self) -> Sequence[nn.Module]:
         """The networks before A, by default the first part; inputs go where they are, and `digest` is theirs.
