@@ -69,31 +69,44 @@ def load(name: str | Path, **options: Any) -> Task:
 
 
 def kind_of(name: str | Path, **options: Any) -> str | None:
-    """What a model does, "captioning", "vqa" or "classification", without its weights; None where only loading tells.
+    """What a model does, of several kinds the first; None where only loading tells. See `kinds_of`.
 
-    Of a model of transformers config.json is read, from the hub where it is not here. Raises ModelError as `load` does.
+    >>> kind_of("scenes/vqa")
+    'vqa'
+    """
+    return next(iter(kinds_of(name, **options)), None)
+
+
+def kinds_of(name: str | Path, **options: Any) -> tuple[str, ...]:
+    """What a model does, without its weights: "captioning", "vqa" or "classification"; none where only loading tells.
+
+    A chat model does several, first what it does where nobody says. Of a model of transformers config.json is read,
+    from the hub where it is not here. Raises ModelError as `load` does.
+
+    >>> kinds_of("scenes/vqa")
+    ('vqa',)
     """
     text = str(name)
     with in_own_words(f"{shortened(text, 100)} cannot be loaded", ModelError):
         if text in EMBEDDED:
-            return EMBEDDED[text]
+            return (EMBEDDED[text],)
         if text.startswith(PREFIX_TORCHVISION):
-            return "classification"
+            return ("classification",)
         if own_models.parted(text) or text in _plugins():
-            return None
+            return ()
         source = text.removeprefix(PREFIX_TRANSFORMERS)
         if source and (source != text or _of_transformers(Path(text))):
             from vlx.tasks.huggingface import loading
 
             reading = {option: options[option] for option in loading.OF_CONFIG if option in options}
-            return loading.kind_of(source, **reading)
+            return loading.kinds_of(source, **reading)
         if _there(Path(text) / "config.json", Path.is_file):
             from vlx.tasks.photos import bundle as photographs
             from vlx.tasks.shared.bundle_format import task_of
 
             found = task_of(Path(text))
-            return "captioning" if found == photographs.TASK else found
-        return None
+            return ("captioning" if found == photographs.TASK else found,)
+        return ()
 
 
 def _opened(name: str | PathLike[str], options: dict[str, Any]) -> Task:

@@ -7,11 +7,13 @@ template are the processor's; what is answered is put behind them, and is never 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from vlx.errors import InputError, ModelError
 from vlx.pictures.placement import Grid
@@ -58,10 +60,10 @@ class ChatTask(TransformerTask):
     """A chat model of transformers: a question about a picture, answered with a text of which every word is explained.
 
     A target's tokens are the question's ids, then what ``family.fill`` names, then the answer (of a contrast both
-    answers); its steps count from the first of them. Raises ModelError for a processor without a chat template.
-    """
+    answers); its steps count from the first of them. ``kind`` is a label for people, "vqa" or "captioning".
 
-    kind = "captioning"
+    Raises ModelError for a processor without a chat template.
+    """
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class ChatTask(TransformerTask):
         name: str,
         revision: str | None = None,
         longest: int = LONGEST,
+        kind: str = "vqa",
     ) -> None:
         super().__init__(model, processor.image_processor, processor.tokenizer, name=name, revision=revision)
         if not getattr(processor, "chat_template", None):
@@ -80,19 +83,12 @@ class ChatTask(TransformerTask):
                 "processor of the same repository, or set its chat_template as the model's card says"
             )
         self.asking, self.family, self.longest = processor, family, longest
-        self.layer, self.defaults = family.parts[-1], family.defaults
+        self.kind, self.layer, self.defaults = kind, family.parts[-1], family.defaults
         self.writing = Writing(self.tokenizer, name, "answer")
 
-    def place(self, inputs: Tensor) -> Tensor:
-        """Move prepared pictures [B, 3, H, W] to the device and dtype of the part that sees them."""
-        seeing = self.model.get_submodule(self.family.parts[0]).parameters()
-        weights = next(weight for weight in seeing if weight.is_floating_point())
-        return inputs.to(weights.device, weights.dtype)
-
-    def digest(self) -> str:
-        """A hash of the weights behind A; see `vlx.protocol.powers.Identified`."""
-        parts = [self.model.get_submodule(part) for part in self.family.parts]
-        return self._digest.of(self.version(), (t for part in parts for t in part.state_dict().values()))
+    def vision(self) -> Sequence[nn.Module]:
+        """The modules from the picture to A: inputs go where they are, whatever precision the text half is in."""
+        return [self.model.get_submodule(part) for part in self.family.parts]
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, 3, H, W] → the projected image tokens [B, D, h, w], without a graph.
@@ -112,12 +108,16 @@ class ChatTask(TransformerTask):
         return self._laid(_tokens(self._seen(inputs)), inputs)
 
     def shallow(self, inputs: Tensor) -> Tensor:
-        """Pictures → the tokens after the tower's first block, arranged as A is; see `vlx.protocol.powers.Shallow`."""
+        """Pictures → the tokens after the tower's first block, arranged as A is; see `vlx.protocol.powers.Shallow`.
+
+        Where the projector makes one token of several beside each other, their mean.
+        """
         tower: Any = self.model.get_submodule(self.family.parts[0])
         with torch.inference_mode(False), torch.no_grad():
-            count = _tokens(self._seen(unbound(inputs))).shape[1]
+            h, w = self.see(unbound(inputs)).shape[-2:]
             early = tower(unbound(inputs), output_hidden_states=True).hidden_states[1]
-        return self._laid(early[:, early.shape[1] - count :], inputs)
+            before = early.shape[1] % (h * w)  # class tokens
+            return adaptive_avg_pool2d(self._laid(early[:, before:], inputs), (h, w))
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """The answer to each query's question, generated from the features that there are, or the query's own.
@@ -194,6 +194,14 @@ class ChatTask(TransformerTask):
             )
         return texts
 
+    def _spelled(self, query: Query, size: tuple[int, int], question: Tokens, text: str) -> Tokens:
+        """A text as the template puts it behind the question: there a space may belong to its first token."""
+        picture = Image.new("RGB", size[::-1])
+        whole = stock.asked(self.asking, picture, query.question or DESCRIBE, text)["input_ids"][0].tolist()
+        if tuple(whole[: len(question)]) == question:
+            return tuple(whole[len(question) :])
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _predicted(self, A: Tensor, size: tuple[int, int], query: Query) -> Prediction:
         if query.instead_of is not None:
             raise InputError(
@@ -203,10 +211,11 @@ class ChatTask(TransformerTask):
         if query.answer is not None and query.caption is not None:
             raise InputError("answer and caption are two names for the text that is explained; give one of them")
         question = self._question(query, size, A[0, 0].numel())
-        begun, room = self.writing.begun(query), self._context - len(question[0])
+        spelled = partial(self._spelled, query, size, question[0])
+        begun, room = self.writing.begun(query, spelled), self._context - len(question[0])
         wished = query.caption if query.answer is None else query.answer
         if wished is not None:
-            text = self.writing.forced(query, wished)
+            text = self.writing.forced(query, wished, spelled)
             check_length(
                 len(question[0]) + len(begun) + len(text), self._context, "question with its answer", self.name
             )
@@ -214,9 +223,12 @@ class ChatTask(TransformerTask):
         else:
             check_length(len(question[0]) + len(begun) + 1, self._context, "question", self.name)
             text, logprobs = self._generated(A, question, begun, query.beams, min(self.longest, room - len(begun)))
-        before = (*packed(*question), *packed((), ()))
-        said = self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
-        return replace(said, question=query.question is not None)
+        before = packed(*question, ())
+        prediction = self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
+        if query.question is not None:
+            return replace(prediction, question=True)
+        told = f"no question was asked; the model was told: {DESCRIBE}"
+        return replace(prediction, notes=(told, *prediction.notes))
 
     def _forced(self, A: Tensor, question: tuple[Tokens, ...], text: Tokens) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of an answer, its END included."""
@@ -283,6 +295,6 @@ def _tokens(seen: Any) -> Tensor:
 LLAVA = ChatFamily(("model.vision_tower", "model.multi_modal_projector"))
 
 
-def llava(model: nn.Module, processor: Any, *, name: str, revision: str | None = None) -> ChatTask:
-    """A ``LlavaForConditionalGeneration`` of LLaVA-1.5's kind as a task."""
-    return ChatTask(model, processor, LLAVA, name=name, revision=revision)
+def llava(model: nn.Module, processor: Any, **named: Any) -> ChatTask:
+    """A ``LlavaForConditionalGeneration`` of LLaVA-1.5's kind as a task; ``named`` as for `ChatTask`."""
+    return ChatTask(model, processor, LLAVA, **named)

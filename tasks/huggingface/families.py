@@ -52,15 +52,16 @@ VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "ima
 
 @dataclass(frozen=True)
 class Family:
-    """A row of the table, or an image classifier, and the class of the model."""
+    """A row of the table, or an image classifier, the class of the model, and the kind of task that is meant."""
 
     architecture: str
     row: Row
+    kind: str
 
-    @property
-    def kind(self) -> str:
-        """The task it does, "captioning", "vqa" or "classification"; of several the first."""
-        return self.row.kinds[0]
+    @classmethod
+    def of(cls, architecture: str, row: Row, task: str | None = None) -> "Family":
+        """The family as what is asked for, else as the first of its kinds."""
+        return cls(architecture, row, task if task in row.kinds else row.kinds[0])
 
     def adapter(self, *parts: Any, **options: Any) -> Task:
         """The task of (model, image processor, tokenizer), the tokenizer None for image classifiers; of chat models of
@@ -68,7 +69,7 @@ class Family:
         """
         module, _, function = self.row.maker.partition(":")
         make: Callable[..., Task] = getattr(import_module(module), function)
-        return make(*parts, **options)
+        return make(*parts, **options, **({"kind": self.kind} if len(self.row.kinds) > 1 else {}))
 
 
 def find(config: Any, classes: Sequence[str], name: str, task: str | None = None) -> Family:
@@ -81,7 +82,7 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
     """
     if task is not None and task not in TASKS:
         raise InputError(f"task={task!r} is no task of these models; known are {', '.join(TASKS)}")
-    known = {made: Family(made, row) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
+    known = {made: Family.of(made, row, task) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
     found = [known[made] for made in classes if made in known]
     if not found and not classes:
         found = [family for family in known.values() if task is None or task in family.row.kinds]
@@ -91,7 +92,7 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
                 'add "architectures": ["…"] with the class that its card names'
             )
     if not found:
-        found = [Family(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
+        found = [Family.of(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
     if not found:
         raise ModelError(_unknown(config, classes, name))
     kinds = found[0].row.kinds

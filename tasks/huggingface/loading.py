@@ -83,17 +83,17 @@ def load(
     return family.adapter(moved(model.eval(), place), *beside, name=own, revision=version, **meant)
 
 
-def kind_of(
+def kinds_of(
     name: str | Path, *, revision: str | None = None, trust_remote_code: bool = False, task: str | None = None
-) -> str:
-    """What a model does, "captioning", "vqa" or "classification", by its config.json alone.
+) -> tuple[str, ...]:
+    """What a model does, "captioning", "vqa" or "classification", by its config.json alone; a chat model does several.
 
     Raises ModelError as `load` does.
     """
     check_transformers()
     found = _looked_at(name, revision, trust_remote_code)
     with quiet():
-        return find(found.config, found.config.architectures or [], found.text, task).kind
+        return find(found.config, found.config.architectures or [], found.text, task).row.kinds
 
 
 class _Looked(NamedTuple):

@@ -20,11 +20,18 @@ def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: 
     return taken(model, made)
 
 
-def asked(processor: Any, image: Image.Image, question: str) -> dict[str, Tensor]:
-    """All that a chat model's processor makes of a picture and a question, by its own chat template."""
+def asked(processor: Any, image: Image.Image, question: str, answer: str | None = None) -> dict[str, Tensor]:
+    """All that a chat model's processor makes of a picture and a question, by its own chat template.
+
+    ``answer``: what stands behind the question, where the model is made to go on.
+    """
     content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
-    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-    return dict(processor.apply_chat_template([{"role": "user", "content": content}], **options))
+    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if answer is not None:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    end = "add_generation_prompt" if answer is None else "continue_final_message"
+    return dict(processor.apply_chat_template(turns, **options, **{end: True}))
 
 
 def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What a model of transformers wrote, or was made to write, as a prediction: its words, their tokens, other words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packe
 from vlx.tasks.huggingface.words import words_of
 
 Tokens = tuple[int, ...]
+Spelled = Callable[[str], Tokens]
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,28 @@ class Writing:
     name: str
     what: str
 
-    def begun(self, query: Query) -> Tokens:
-        """The tokens of the query's ``prompt``, with which the text begins; none where there is none."""
-        return () if query.prompt is None else written(self.tokenizer, query.prompt.rstrip(), "prompt", self.name)
+    def begun(self, query: Query, spelled: Spelled | None = None) -> Tokens:
+        """The tokens of the query's ``prompt``, with which the text begins; none where there is none.
 
-    def forced(self, query: Query, text: str) -> Tokens:
-        """The tokens of a text that the model is made to write, behind the query's prompt.
+        ``spelled``: a text as the model would write it where it stands; by default as the tokenizer writes it alone.
+        """
+        if query.prompt is None:
+            return ()
+        text = query.prompt.rstrip()
+        tokens = written(self.tokenizer, text, "prompt", self.name)
+        return tokens if spelled is None else spelled(text)
+
+    def forced(self, query: Query, text: str, spelled: Spelled | None = None) -> Tokens:
+        """The tokens of a text that the model is made to write, behind the query's prompt; ``spelled`` as for `begun`.
 
         Behind a prompt a space may belong to a token. Raises as `written`.
         """
-        tokens, begun = written(self.tokenizer, text, self.what, self.name), self.begun(query)
-        start = "" if query.prompt is None else query.prompt.rstrip()
-        whole = tuple(self.tokenizer(f"{start} {text.lstrip()}", add_special_tokens=False)["input_ids"])
-        return whole[len(begun) :] if begun and whole[: len(begun)] == begun else tokens
+        tokens, begun = written(self.tokenizer, text, self.what, self.name), self.begun(query, spelled)
+        spell = spelled or self._alone
+        if query.prompt is not None:
+            whole = spell(f"{query.prompt.rstrip()} {text.lstrip()}")
+            return whole[len(begun) :] if whole[: len(begun)] == begun else tokens
+        return tokens if spelled is None else spelled(text)
 
     def prediction(
         self, begun: Tokens, text: Tokens, logprobs: Tensor, *, forced: bool, before: Tokens = ()
@@ -90,6 +101,9 @@ class Writing:
         there = tuple(replace(term, step=after + term.step - start) for term in terms)
         alone = (*prediction.tokens[:first], *tokens)
         return contrasted_word(word, label, terms, alone, joint=(there, packed(prediction.tokens, text)))
+
+    def _alone(self, text: str) -> Tokens:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _word(self, label: str, places: tuple[int, ...], tokens: Tokens, logprobs: Tensor, start: int) -> Word:
         terms = tuple(Term(start + place, tokens[place]) for place in places)

@@ -14,7 +14,7 @@ from tests.fakes import picture, tiny_bundle
 from vlx.cli.program import main
 from vlx.errors import InputError, ModelError
 from vlx.methods.names import METHODS, method_name
-from vlx.models import kind_of
+from vlx.models import kind_of, kinds_of
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +214,7 @@ def test_a_folder_of_transformers_tells_its_kind(tmp_path: Path) -> None:
     for path in folder.glob("*.safetensors"):
         path.unlink()
     assert kind_of(f"hf:{folder}") == kind_of(folder) == "vqa"
+    assert kinds_of(folder) == ("vqa",)
     picture(1, 60, 40).save(tmp_path / "p.png")
     told = said("caption", tmp_path / "p.png", "--model", folder, "-o", tmp_path / "out")
     assert "vilt answers questions: `vlx answer` explains it" in told

@@ -26,11 +26,12 @@ def opened(kind: str, name: str, loading: Mapping[str, Any]) -> "tuple[Task, Cal
     """
     import vlx
     from vlx import own_models
-    from vlx.models import kind_of
+    from vlx.models import kinds_of
 
-    told = kind_of(name, **loading)
-    if told is not None:
-        _refuse_other(told, kind, name)
+    kinds = kinds_of(name, **loading)
+    if kinds and kind not in kinds:
+        _refuse_other(kinds[0], kind, name)
+    loading = {**loading, "task": kind} if len(kinds) > 1 else loading
     with redirect_stdout(sys.stderr):  # what a user's own file prints is no result
         task = vlx.load(name, **loading)
     _refuse_other(task.kind, kind, name)

@@ -36,13 +36,13 @@ def title(why: Explanation) -> str:
 
 
 def in_caption(why: Explanation) -> bool:
-    """Whether one word of a caption is explained against another one."""
-    return why.instead_of is not None and why.task == "captioning"
+    """Whether one word of a text is explained against another one."""
+    return why.instead_of is not None and (why.task == "captioning" or wording.in_words(why))
 
 
 def single(why: Explanation) -> bool:
     """Whether one thing is explained by itself, and its verdict told over all else: an answer, a word's contrast."""
-    return why.question is not None or in_caption(why)
+    return (why.question is not None and not wording.in_words(why)) or in_caption(why)
 
 
 def marked(why: Explanation) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vlx.explanation.records import Explanation
 from vlx.language import is_content
-from vlx.report import figure, html, options, pictures
+from vlx.report import figure, html, options, pictures, wording
 
 COLORS = 256  # of the picture
 DPI = 80
@@ -33,9 +33,8 @@ def beside(why: Explanation, data: bytes) -> str:
 def picture(why: Explanation) -> bytes:
     """The figure of the words that say something, as a small PNG."""
     content = any(is_content(word.label) for word in why.words)
-    wished = options.FigureOptions.of(
-        why, {"dpi": DPI, "words": "content" if content and why.question is None else "all"}
-    )
+    content = content and (why.question is None or wording.in_words(why))
+    wished = options.FigureOptions.of(why, {"dpi": DPI, "words": "content" if content else "all"})
     drawn = Image.open(io.BytesIO(figure.rendered(figure.draw(why, wished))))
     return small(drawn)
 

@@ -41,7 +41,16 @@ def noun(why: Explanation) -> str:
     """What is explained: a "word", an "answer", or of a classifier a "class", a "label" (yes or no) or a "value"."""
     if why.task == "classification":
         return {"sigmoid": "label", "value": "value"}.get(why.words[0].outputs if why.words else "", "class")
-    return "word" if why.question is None else "answer"
+    return "word" if why.question is None or in_words(why) else "answer"
+
+
+def in_words(why: Explanation) -> bool:
+    """Whether a question was answered with a text of which the words are explained, and not with one answer or several.
+
+    >>> in_words(vlx.explain(chat, picture, question="what is there?"))  # "a red car", by a, red and car
+    True
+    """
+    return why.question is not None and why.text != ", ".join(word.label for word in why.words)
 
 
 def a(noun: str) -> str:
