@@ -14,6 +14,7 @@ from torch import Tensor, nn
 hf = pytest.importorskip("transformers")
 
 import vlx  # noqa: E402
+from tests.cli.test_cli import run  # noqa: E402
 from tests.hf import picture  # noqa: E402
 from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.methods import engine  # noqa: E402
@@ -162,6 +163,28 @@ def test_the_self_test_passes_whatever_the_pictures_shape(chat: Chat, size: tupl
         assert found[name].passed, name
         assert (found[name].value or 0) < 1e-4
     assert [found[name].value for name in ("patch probe", "patch probe 3:2")] == [1, 1]
+
+
+def test_the_commands_answer_caption_and_check(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    model, shown = tiny_folder("llava"), tmp_path / "picture.png"
+    picture(2, 90, 60).save(shown)
+    answered = run("answer", shown, QUESTION, "--model", model, "-o", tmp_path / "answers")
+    assert answered.exit_code == 0, answered.output
+    assert f"asked: {QUESTION}" in answered.stdout
+    assert "it answers: the" in answered.stdout
+    page = (tmp_path / "answers" / "picture.html").read_text(encoding="utf-8")
+    assert "Why each word" in page
+    assert "Why each answer" not in page
+    forced = ("--answer", "the house is red", "--instead-of", "red=greenish")
+    compared = run("answer", shown, QUESTION, "--model", model, *forced, "-o", tmp_path / "compared")
+    assert compared.exit_code == 0, compared.output
+    assert "red rather than greenish in “the house is red”" in compared.stdout
+    described = run("caption", shown, "--model", model, "-o", tmp_path / "captions")
+    assert described.exit_code == 0, described.output
+    assert DESCRIBE in " ".join(described.stdout.split())
+    checked = run("models", "--check", model, "--image", shown, "--question", QUESTION)
+    assert checked.exit_code == 0, checked.output
+    assert "self-test passed" in checked.stdout
 
 
 # Texts and questions

@@ -91,7 +91,7 @@ FLAGS = ("caption", "prompt", "instead_of")
     "forced",
     dict,
     click.option("--answer", multiple=True, help="Explain this answer, or several, instead of the model's own."),
-    click.option("--instead-of", help="Why the answer and not this one."),
+    click.option("--instead-of", help="Why the answer and not this one; of a chat model's words WORD=OTHER."),
 )
 @click.option(
     "--probes/--no-probes",
@@ -123,9 +123,13 @@ def answer(
               vlx answer scene.png "what color is the car?" --answer red --instead-of blue
               vlx answer photo.jpg "how many dogs?" --model hf:dandelin/vilt-b32-finetuned-vqa
     """
+    from vlx.protocol.powers import powers_of
+
     found = _asked_of(given, questions, running)
-    found = _with(found, {**forced, "answer": _given(forced["answer"])})
     task, load = opened("vqa", model, loading)
+    pairs = powers_of(task).contrasts is not None
+    other = _pair(forced["instead_of"]) if pairs else forced["instead_of"]
+    found = _with(found, {"answer": _given(forced["answer"]), "instead_of": other}, pairs=pairs)
     plain = wishes.options(task)
     options = {**plain, "looks": probes, "occlusion": probes and wishes.method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}

@@ -42,9 +42,11 @@ class Contrast:
         if given is None:
             return None
         if isinstance(given, str):
+            caption = usual(task.kind, "whole")
+            whose = "this is a captioner, name the word of its caption" if caption else "name the word of its answer"
             raise InputError(
-                f"instead_of={shortened(given, 40)!r}: this is a captioner, name the word of its caption, too: "
-                f"{EXAMPLE} asks why dog and not cat; force the text with caption=…"
+                f"instead_of={shortened(given, 40)!r}: {whose}, too: {EXAMPLE} asks why dog and not cat; force the "
+                f"text with {'caption' if caption else 'answer'}=…"
             )
         if not isinstance(given, Mapping):
             several = "; one for each picture is for explain_many()" if isinstance(given, list | tuple) else ""
