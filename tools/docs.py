@@ -15,6 +15,7 @@ import click
 
 from vlx.cli.program import main as vlx_command
 from vlx.data import KINDS
+from vlx.evaluation.metrics import METRICS
 from vlx.methods.registry import NAMES, choose
 from vlx.methods.relu_rules import RULES
 from vlx.protocol import powers
@@ -70,6 +71,7 @@ def pages() -> dict[str, str]:
         "architecture.md": architecture_page(),
         "adapters.md": adapters_page(),
         "how-to/own-data.md": data_page(),
+        "how-to/evaluate.md": metrics_page(),
     }
 
 
@@ -333,6 +335,16 @@ def data_page() -> str:
     """The page as it stands, with the table of data that are known by name made anew."""
     rows = [(f"`{_escaped(kind.form)}`".replace(" or ", "` or `"), _escaped(kind.what)) for kind in KINDS.values()]
     return _between("how-to/own-data.md", "data", ("name", "what"), rows)
+
+
+def metrics_page() -> str:
+    """The page as it stands, with the table of metrics made anew."""
+    rows = [(f"`{_option_of(name)}`", _escaped(metric.summary)) for name, metric in METRICS.items()]
+    return _between("how-to/evaluate.md", "metrics", ("metric", "what it asks"), rows)
+
+
+def _option_of(metric: str) -> str:
+    return "--occlusion" if metric == "fall" else f"--metrics {metric}"  # which stands beside the others
 
 
 def _called(member: Callable[..., object]) -> str:
