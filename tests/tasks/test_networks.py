@@ -109,6 +109,17 @@ def test_inputs_go_where_the_vision_part_is(name: str) -> None:
     assert task.place(torch.zeros(1, 3, 16, 16)).dtype == torch.float64
 
 
+def test_an_adapter_that_splits_inside_a_network_names_what_comes_before_a() -> None:
+    class Inside(Mine):
+        def vision(self) -> list[nn.Module]:
+            return [self.head]
+
+    torch.manual_seed(0)
+    task = Inside(TinyCnn().eval(), nn.Linear(5, 3).eval().double(), prepare)
+    assert task.place(torch.zeros(1, 3, 4, 4)).dtype == torch.float64
+    assert task.digest() == weights_digest(task.head.state_dict().values())
+
+
 def test_a_part_without_weights_leaves_inputs_to_the_next() -> None:
     task = mine()
     task.cnn = nn.Identity()
