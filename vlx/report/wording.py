@@ -287,17 +287,15 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
     more, none of one plain colour, of which so many gave the same that 80 % do at 95 % confidence, and the word hardly
     moved. Empty when nobody asked. ``instead_of``: the other answer of a contrast.
     """
-    if word.outputs == "value":
+    if word.outputs == "value" or word.seen is None or math.isnan(word.seen):
         return seen_said(word)
-    if word.seen is None or math.isnan(word.seen):
-        return ""
     if instead_of is None and (told := anyway(word)):
         return told
     spread = _spread(list(word.seen_by.values()))
     if instead_of is not None:
-        moved = difference(word.seen) if word.outputs == "value" else f"{signed_bits(word.seen)} bits{spread}"
+        moved = f"{signed_bits(word.seen)} bits{spread}"
         return f"the picture moves the lead over “{_short(instead_of)}” by {moved}, compared with {compared(word)}"
-    if word.outputs == "value" or (word.looked is not None and word.looked < LITTLE):
+    if word.looked is not None and word.looked < LITTLE:
         return seen_said(word)
     if word.seen < 0:
         return f"the picture speaks against it: {signed_bits(word.seen)} bits{spread}, compared with {compared(word)}"
