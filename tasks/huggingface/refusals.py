@@ -75,18 +75,7 @@ def _explained(error: Exception, name: str, revision: str | None, what: str) -> 
             "trust_remote_code=True"
         )
     if among(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError) or "couldn't connect" in text:
-        at, option = ("", "") if revision is None else (f" at revision {revision!r}", f" --revision {revision}")
-        folder = name.rpartition("/")[2]
-        if beside := next((path for path in (name, folder) if (Path(path) / "config.json").is_file()), ""):
-            return ModelError(
-                f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. A folder of that name "
-                f"is here: give its path, hf:./{beside}"
-            )
-        return ModelError(
-            f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. On a machine with a network "
-            f"run `hf download {name}{option} --local-dir {folder}`, copy that folder here and give its "
-            f"path: hf:./{folder}"
-        )
+        return _not_cached(name, revision, what)
     if "cannot be loaded with `safetensors`" in text:
         return ModelError(f"{name}: {pickled()}")
     if among(SafetensorError):
@@ -105,3 +94,18 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _not_cached(name: str, revision: str | None, what: str) -> ModelError:
+    at, option = ("", "") if revision is None else (f" at revision {revision!r}", f" --revision {revision}")
+    folder = name.rpartition("/")[2]
+    if beside := next((path for path in (name, folder) if (Path(path) / "config.json").is_file()), ""):
+        return ModelError(
+            f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. A folder of that name "
+            f"is here: give its path, hf:./{beside}"
+        )
+    return ModelError(
+        f"{name}: {what} is not in the local cache{at}, and the hub cannot be reached. On a machine with a network "
+        f"run `hf download {name}{option} --local-dir {folder}`, copy that folder here and give its "
+        f"path: hf:./{folder}"
+    )

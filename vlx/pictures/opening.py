@@ -86,13 +86,7 @@ def _from_path(source: str | os.PathLike[Any]) -> Picture:
     if re.match(r"https?://", str(source)):
         raise ImageError(f"{source}: vlx does not download; save the picture and give its path")
     try:
-        kind = path.stat()
-        if stat.S_ISDIR(kind.st_mode):
-            raise ImageError(f"{path} is a folder: {_inside(path)}")
-        if not stat.S_ISREG(kind.st_mode):
-            raise ImageError(f"{path} is not a regular file; save the picture and give its path")
-        if kind.st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes); copy or download it again")
+        _require_filled_file(path, path.stat())
         with path.open("rb") as file:
             return _from_file(file, path)
     except FileNotFoundError:
@@ -107,6 +101,15 @@ def _from_path(source: str | os.PathLike[Any]) -> Picture:
         raise
     except (OSError, ValueError) as error:  # a name with a null character, a name too long, a broken disk
         raise ImageError(f"{str(path)!r} cannot be read: {error}") from None
+
+
+def _require_filled_file(path: Path, kind: os.stat_result) -> None:
+    if stat.S_ISDIR(kind.st_mode):
+        raise ImageError(f"{path} is a folder: {_inside(path)}")
+    if not stat.S_ISREG(kind.st_mode):
+        raise ImageError(f"{path} is not a regular file; save the picture and give its path")
+    if kind.st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes); copy or download it again")
 
 
 def _from_file(file: BinaryIO, path: Path) -> Picture:
