@@ -20,7 +20,7 @@ from rich.console import Console
 from tests.explanations import caption_explanation
 from vlx import Explanation, WordExplanation
 from vlx.pictures.placement import Frame, Grid, Placement, visible_at
-from vlx.report import colour, html, maps, pictures, text, wording
+from vlx.report import colour, html, maps, numbers, pictures, text, wording
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 NASTY = "</script><img src=x onerror=alert(1)>\u2028\"'&"
@@ -138,7 +138,7 @@ def test_the_page_says_everything_without_a_script() -> None:
     for word in why:
         assert word.label in shown
         assert wording.seen(word) in shown
-        assert wording.figure(wording.strongest(word.signed)) in shown
+        assert numbers.figure(wording.strongest(word.signed)) in shown
     assert 'a note with <i>markup</i> & "quotes"' in shown
     assert "the score does not depend on the feature map" in shown
     assert "@media print" in page
@@ -286,7 +286,7 @@ def test_a_word_that_is_all_but_certain_has_a_faint_map_and_the_page_says_why() 
     flat = np.zeros((4, 4), np.float32)
     zero = replace(sure, logprob=-0.001, signed=flat, opposed=-flat)
     assert wording.remarks(zero, top=100.0) == ["the map is zero everywhere"]
-    assert wording.figure(wording.strongest(zero.opposed)) == "0"
+    assert numbers.figure(wording.strongest(zero.opposed)) == "0"
     assert wording.remarks(replace(sure, logprob=-0.001, target="logit"), top=100.0) == []
 
 
@@ -444,7 +444,7 @@ def test_markdown_is_one_file_with_its_picture(tmp_path: Path) -> None:
     ],
 )
 def test_figures_are_written_for_people(value: float, written: str) -> None:
-    assert wording.figure(value) == written
+    assert numbers.figure(value) == written
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_figures_are_written_for_people(value: float, written: str) -> None:
     ],
 )
 def test_probabilities_are_written_in_percent(logprob: float, written: str) -> None:
-    assert wording.share(logprob) == written
+    assert numbers.share(logprob) == written
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import vlx
 from tests.heads import classifier, picture, vqa
-from vlx.report import answers, chances, panels, text, wording
+from vlx.report import answers, chances, numbers, panels, text, wording
 from vlx.report.figure import draw
 
 RGB = ["red", "green", "blue"]
@@ -46,7 +46,7 @@ def told(why: vlx.Explanation, tmp_path: Path) -> dict[str, str]:
 
 def test_of_a_number_no_probability_is_told(tmp_path: Path) -> None:
     why = number(looks=True)
-    value = wording.figure(why[0].score, 4)
+    value = numbers.figure(why[0].score, 4)
     for place, words in told(why, tmp_path).items():
         assert not MENTIONS.search(words), (place, MENTIONS.search(words))
         assert "nan" not in words.lower().replace("name", ""), place
@@ -64,16 +64,16 @@ def test_what_the_picture_adds_to_a_number_is_in_its_own_unit() -> None:
     assert "seen: its own unit owed to the picture" in printed(why)
     assert wording.noun(why) == "value"
     assert wording.meaning(why[0], "for") == "Regions whose features most raise “age”."
-    assert "not a number" not in wording.log(float("nan"))
+    assert "not a number" not in numbers.log(float("nan"))
 
 
 def test_a_number_on_other_pictures_is_a_number() -> None:
     why = number(looks=True)
     rows = answers.rows(why[0])
-    assert rows[0].figures == wording.figure(why[0].score)
+    assert rows[0].figures == numbers.figure(why[0].score)
     for row, look in zip(rows[1:], why[0].looks, strict=True):
         assert row.numbers == look.logprobs
-        assert wording.figure(float(np.median(look.logprobs))) in row.figures
+        assert numbers.figure(float(np.median(look.logprobs))) in row.figures
     assert {min(min(row.chances) for row in rows), max(max(row.chances) for row in rows)} == {0.0, 1.0}
 
 
@@ -104,7 +104,7 @@ def test_labels_are_told_one_by_one(tmp_path: Path) -> None:
     page = why.save(tmp_path / "why.html").read_text(encoding="utf-8")
     assert "All labels, each yes or no by itself" in page
     for label, logprob in why[0].alternatives:
-        assert wording.share(logprob) in page, label
+        assert numbers.share(logprob) in page, label
     assert "its outputs are read as yes or no of each label by itself (sigmoid)" in printed(why)
 
 
@@ -128,7 +128,7 @@ def test_a_counting_head_is_told_as_a_number(tmp_path: Path) -> None:
     why = vlx.explain(vqa(1, lambda z: z, ["how many"], outputs="value"), picture(), question="what")
     for place, words in told(why, tmp_path).items():
         assert not MENTIONS.search(words), (place, MENTIONS.search(words))
-    assert chances.short(why[0]) == f"= {wording.figure(why[0].score, 4)}"
+    assert chances.short(why[0]) == f"= {numbers.figure(why[0].score, 4)}"
 
 
 def test_what_a_contrast_of_labels_owes_is_counted_in_log_p() -> None:

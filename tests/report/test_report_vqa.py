@@ -16,7 +16,7 @@ from vlx import Explanation
 from vlx.explanation.records import Look, QuestionWord
 from vlx.methods import pixels
 from vlx.pictures.placement import Frame
-from vlx.report import answers, colour, html, maps, pictures, strength, wording
+from vlx.report import answers, colour, html, maps, numbers, pictures, strength, wording
 
 
 def without_script(page: str) -> str:
@@ -151,7 +151,7 @@ def test_what_references_give_and_the_verdict_stand_on_the_page_without_a_script
     assert 'style="left:49.66%"' in rows[3]
     for word in (other[0] for other in answer_explanation().others):
         assert wording.seen(word) in shown
-        assert wording.figure(wording.strongest(word.signed)) in shown
+        assert numbers.figure(wording.strongest(word.signed)) in shown
 
 
 def test_occlusion_is_a_view_and_its_agreement_stands_beside_the_map() -> None:

@@ -13,7 +13,7 @@ from tests.explanations import VERDICT, answer_explanation, asked, caption_expla
 from tests.report.test_report_vqa import nasty_answer
 from vlx import Explanation, WordExplanation
 from vlx.explanation.records import Look, Occlusion, QuestionWord
-from vlx.report import colour, html, pictures, text, wording
+from vlx.report import colour, html, numbers, pictures, text, wording
 
 CONTROL = "\x1b[2J\x07red"
 
@@ -216,7 +216,7 @@ def test_nothing_is_said_anyway_before_sixteen_pictures_of_ones_own_give_the_sam
 
 
 def test_bits_have_no_negative_zero() -> None:
-    assert [wording.bits(nats) for nats in (-0.02, 0.0, -0.0, 0.04, -1.0)] == ["0.0", "0.0", "0.0", "0.1", "−1.4"]
+    assert [numbers.bits(nats) for nats in (-0.02, 0.0, -0.0, 0.04, -1.0)] == ["0.0", "0.0", "0.0", "0.1", "−1.4"]
 
 
 def test_the_verdict_on_a_contrast() -> None:

@@ -15,7 +15,7 @@ from vlx.comparing.words import Side, WordPair
 from vlx.files import templates
 from vlx.language import are_words, shortened
 from vlx.pictures.placement import visible_at
-from vlx.report import colour, pictures, wording
+from vlx.report import colour, numbers, pictures, wording
 
 DRAWN = 80  # pairs of words that have their maps on the page; the others are in the table below them
 LISTED = 1000  # rows of that table
@@ -66,9 +66,9 @@ class Map:
         check = [] if side.check is None else [("check", f"{wording.CHECKED.get(side.check, '')} {side.check}")]
         seen = [] if side.seen is None else [("seen", wording.difference(side.seen))]
         value = side.score is not None and side.logprob is None
-        chance = [("value", wording.figure(side.score or 0.0))] if value else [("p", _share(side.logprob))]
+        chance = [("value", numbers.figure(side.score or 0.0))] if value else [("p", _share(side.logprob))]
         rival = [] if side.rival is None else [(f"p of “{shortened(side.rival[0], 24)}”", _share(side.rival[1]))]
-        return [*chance, *rival, *seen, *check, ("peak", f"{wording.figure(side.top)} {side.unit}")]
+        return [*chance, *rival, *seen, *check, ("peak", f"{numbers.figure(side.top)} {side.unit}")]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _under(image: NDArray[np.uint8], side: Side) -> NDArray[np.uint8]:
 
 
 def _share(logprob: float | None) -> str:
-    return "–" if logprob is None else wording.share(logprob)
+    return "–" if logprob is None else numbers.share(logprob)
 
 
 def _correlation(value: float | None) -> str | None:

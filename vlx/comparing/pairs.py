@@ -13,7 +13,7 @@ from vlx.comparing import words
 from vlx.comparing.words import Side, WordPair
 from vlx.errors import InputError
 from vlx.explanation.records import Explanation
-from vlx.report import answers, wording
+from vlx.report import answers, numbers, wording
 
 SIDE = 240  # pixels of the kept picture's longer side
 QUALITY = 80
@@ -82,7 +82,7 @@ def said(pair: WordPair) -> str:
 
 def _against(letter: str, other: Side) -> str:
     """The word's chance with the other side, where that is known."""
-    return "" if other.rival is None else f" (with {letter} p {wording.share(other.rival[1])})"
+    return "" if other.rival is None else f" (with {letter} p {numbers.share(other.rival[1])})"
 
 
 def _kinds(pair: WordPair, a: Side, b: Side) -> dict[str, str]:
@@ -145,8 +145,8 @@ def nats(value: float | None) -> str:
 
 
 def _share(logprob: float | None) -> str:
-    return "–" if logprob is None else wording.share(logprob)
+    return "–" if logprob is None else numbers.share(logprob)
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else wording.figure(value)
+    return "–" if value is None else numbers.figure(value)

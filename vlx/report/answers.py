@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
-from vlx.report import chances, wording
+from vlx.report import chances, numbers, wording
 
 LEAST = 0.5  # nats: words that change the answer by less never reach the end of the colours
 
@@ -95,7 +95,7 @@ class AnswerRow:
         known = [value for value in self.numbers or self.chances if not math.isnan(value)]
         if not known:
             return "–"
-        written = wording.figure if self.numbers else wording.percent
+        written = numbers.figure if self.numbers else numbers.percent
         middle = written(float(np.median(known)))
         return middle if len(known) == 1 else f"median {middle}"
 

@@ -1,7 +1,7 @@
 """How sure the model is of a word, an answer or a class; of a number, the number: told in one place for both."""
 
 from vlx.explanation.records import Explanation, WordExplanation
-from vlx.report import wording
+from vlx.report import numbers
 
 NUMBER = ("value",)
 CHANCE = ("p", "log p")
@@ -20,8 +20,8 @@ def heads(why: Explanation) -> tuple[str, ...]:
 def cells(word: WordExplanation) -> tuple[str, ...]:
     """A word's cells under `heads`."""
     if is_number(word):
-        return (wording.figure(word.score, 4),)
-    return wording.share(word.logprob), wording.log(word.logprob)
+        return (numbers.figure(word.score, 4),)
+    return numbers.share(word.logprob), numbers.log(word.logprob)
 
 
 def bare(word: WordExplanation) -> str:
@@ -36,14 +36,14 @@ def short(word: WordExplanation) -> str:
 
 def spoken(word: WordExplanation) -> str:
     """The same for who hears it."""
-    return f"value {wording.figure(word.score, 4)}" if is_number(word) else f"probability {wording.share(word.logprob)}"
+    return f"value {numbers.figure(word.score, 4)}" if is_number(word) else f"probability {numbers.share(word.logprob)}"
 
 
 def facts(word: WordExplanation) -> list[tuple[str, str]]:
     """The same with names; none of a number, whose score says it."""
     if is_number(word):
         return []
-    return [("probability", wording.share(word.logprob)), ("log p", f"{wording.log(word.logprob)} nats")]
+    return [("probability", numbers.share(word.logprob)), ("log p", f"{numbers.log(word.logprob)} nats")]
 
 
 def seen_unit(why: Explanation) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlx.explanation.records import WordExplanation
 from vlx.language import is_content
-from vlx.report import answers, chances, sentences, strength, wording
+from vlx.report import answers, chances, numbers, sentences, strength, wording
 from vlx.report.reasons import ToldReason, bound
 
 VIEWS = ("for", "against", "signed", "occlusion", "guided")
@@ -157,14 +157,14 @@ class PageItem:
         """Its figures with their names."""
         word = self.word
         name = word.target if self.instead_of is None else f"{word.target}, less that of {self.instead_of}"
-        own = [] if name == "logprob" else [(name, wording.figure(word.score, 4))]
+        own = [] if name == "logprob" else [(name, numbers.figure(word.score, 4))]
         seen = [("seen", self.owed_exactly)] if self.owed else []
         return [
             *chances.facts(word),
             *own,
             *seen,
-            ("peak for", f"{wording.figure(wording.strongest(word.signed))} {self.unit}"),
-            ("peak against", f"{wording.figure(wording.strongest(word.opposed))} {self.unit}"),
+            ("peak for", f"{numbers.figure(wording.strongest(word.signed))} {self.unit}"),
+            ("peak against", f"{numbers.figure(wording.strongest(word.opposed))} {self.unit}"),
         ]
 
     @cached_property
@@ -176,9 +176,9 @@ class PageItem:
     def alternatives(self) -> Iterator[dict[str, Any]]:
         """What could have stood in its place."""
         for label, logprob in self.word.alternatives:
-            p = wording.probability(logprob)
+            p = numbers.probability(logprob)
             width = 0.0 if math.isnan(p) else round(100 * p, 2)
-            yield {"label": label, "share": wording.share(logprob), "width": width, "said": label == self.word.label}
+            yield {"label": label, "share": numbers.share(logprob), "width": width, "said": label == self.word.label}
 
 
 def first(items: Sequence[PageItem]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlx.explanation.records import Explanation, WordExplanation
 from vlx.pictures.placement import axes
-from vlx.report import answers, colour, maps, pictures, sentences, strength, wording
+from vlx.report import answers, colour, maps, numbers, pictures, sentences, strength, wording
 from vlx.report.items import PageItem, first
 
 GUIDED_SIDE = 400
@@ -164,7 +164,7 @@ class Panel:
 
     def end(self, item: PageItem) -> str:
         """What an item's own scale ends at."""
-        return f"{wording.figure(_top(item.word, self.why))} {item.unit}"
+        return f"{numbers.figure(_top(item.word, self.why))} {item.unit}"
 
     @staticmethod
     def part(share: float | None) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from vlx.explanation.reasons import Because, Check, Kind, Reason
 from vlx.explanation.records import Array, WordExplanation
-from vlx.report import maps, wording
+from vlx.report import maps, numbers, wording
 
 SHOWN: dict[Kind, int] = {"because": 5, "despite": 3, "absence": 3}  # rows; only the first two kinds have maps
 HEADS: dict[Kind, tuple[str, str]] = {
@@ -304,7 +304,7 @@ def percent(share: float, places: int = 1) -> str:
 
 def figure(value: float) -> str:
     """An effect with one place."""
-    return f"{round(value, 1) + 0.0:.1f}".replace("-", "−") if math.isfinite(value) else wording.figure(value)
+    return f"{round(value, 1) + 0.0:.1f}".replace("-", "−") if math.isfinite(value) else numbers.figure(value)
 
 
 def bound(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
-from vlx.report import answers, chances, colour, reasons, wording
+from vlx.report import answers, chances, colour, numbers, reasons, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
@@ -164,7 +164,7 @@ def _row(why: Explanation, word: WordExplanation, top: float) -> list[Text]:
         Text(wording.seen(word)),
         Text(bar(peak / top if top > 0 else 0.0), style="dark_orange"),
         Text(wording.mark(word)),
-        Text(wording.figure(peak)),
+        Text(numbers.figure(peak)),
         Text(clean(wording.runners_up(word)), style="dim"),
     ]
 
@@ -232,8 +232,8 @@ def _line(why: Explanation, word: WordExplanation) -> str:
         *map(_plain, chances.cells(word)),
         wording.seen(word),
         _plain(wording.mark(word)),
-        wording.figure(wording.strongest(word.signed)),
-        wording.figure(wording.strongest(word.opposed)),
+        numbers.figure(wording.strongest(word.signed)),
+        numbers.figure(wording.strongest(word.opposed)),
         _plain(wording.runners_up(word)),
     )
     return f"| {' | '.join(cells)} |"

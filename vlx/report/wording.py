@@ -11,6 +11,7 @@ from vlx.language import are_words
 from vlx.methods import registry
 from vlx.methods.method import Method
 from vlx.pictures.edits import MADE
+from vlx.report.numbers import bits, figure, log, probability, share, signed_bits
 
 UNITS = {
     "value": "units of the value",
@@ -139,39 +140,6 @@ def mark(word: WordExplanation) -> str:
 def checked(word: WordExplanation) -> str:
     """What its map's check found, in a sentence; empty when it was not asked for."""
     return "" if word.check is None else f"{mark(word)} map {word.check}"
-
-
-def figure(value: float, digits: int = 3) -> str:
-    """A number with a true minus sign, in powers of ten when very small or large."""
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "−∞")
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}".replace("-", "−") if abs(value) < 1000 else f"{value:.0f}".replace("-", "−")
-    mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}×10{power}".replace("-", "−")
-
-
-def log(value: float) -> str:
-    """A log-probability with two places, or two digits near 0; "–" where there is none."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:.2f}".replace("-", "−") if 0.1 <= abs(value) < math.inf else figure(value, 2)
-
-
-def share(logprob: float) -> str:
-    """A probability in percent."""
-    p = probability(logprob)
-    if math.isnan(p):
-        return "–"
-    if p < 0.0005:
-        return "< 0.1 %"
-    return "> 99.9 %" if p > 0.9995 and p < 1 else f"{100 * p:.1f} %"
-
-
-def probability(logprob: float) -> float:
-    """p of a log-probability in nats; rounding above 0 is taken for 0."""
-    return math.exp(min(logprob, 0.0))
 
 
 def seen(word: WordExplanation) -> str:
@@ -321,18 +289,8 @@ def _spread(nats: list[float]) -> str:
     return f" ({signed_bits(min(known))} to {signed_bits(max(known))} by reference)" if len(known) > 1 else ""
 
 
-def signed_bits(nats: float) -> str:
-    """Nats as bits, with one place and a sign."""
-    return ("+" if nats > 0 and bits(nats) != "0.0" else "") + bits(nats)
-
-
 def _range(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
-
-
-def bits(nats: float) -> str:
-    """Nats as bits, with one place."""
-    return f"{round(nats / math.log(2), 1) + 0.0:.1f}".replace("-", "−") if math.isfinite(nats) else figure(nats)
 
 
 def lead(word: WordExplanation) -> float:
@@ -369,16 +327,6 @@ def chance(nats: float, instead_of: str | None = None) -> float:
     if instead_of is None:
         return probability(nats)
     return math.nan if math.isnan(nats) else 1 / (1 + math.exp(-min(max(nats, -700.0), 700.0)))
-
-
-def percent(p: float) -> str:
-    """A share from 0 to 1 in percent, as `share` writes it."""
-    return share(math.log(p) if p > 0 else -math.inf)
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """A figure that shows its sign, whichever it is."""
-    return ("+" if value > 0 else "") + figure(value, digits)
 
 
 def _occlusion_meaning(word: WordExplanation, instead_of: str | None) -> str:
