@@ -44,9 +44,9 @@ def axis(cells: int, offset: float, stride: float, prepared: int, labels: int) -
     longest = int(np.bincount(run, minlength=cells + 1).max())
     pixels, weights = np.zeros((cells + 1, longest), np.int64), np.full((cells + 1, longest), np.nan, np.float32)
     for number in range(cells + 1):
-        own = np.flatnonzero(run == number)
-        pixels[number, : len(own)] = own
-        weights[number, : len(own)] = place[own] - np.floor(place[own])
+        inside = np.flatnonzero(run == number)
+        pixels[number, : len(inside)] = inside
+        weights[number, : len(inside)] = place[inside] - np.floor(place[inside])
     return QuadAxis(torch.from_numpy(pixels), torch.from_numpy(weights))
 
 
@@ -70,10 +70,10 @@ def on_grid(labels: NDArray[np.integer], frame: Frame, size: tuple[int, int]) ->
     """
     rows, rows_in = _nearest(labels.shape[1], frame, 0, size[0])
     columns, columns_in = _nearest(labels.shape[2], frame, 1, size[1])
-    found = labels[:, rows][:, :, columns].astype(np.int32)
-    found[:, ~rows_in] = -1
-    found[:, :, ~columns_in] = -1
-    return found
+    laid = labels[:, rows][:, :, columns].astype(np.int32)
+    laid[:, ~rows_in] = -1
+    laid[:, :, ~columns_in] = -1
+    return laid
 
 
 def _nearest(labels: int, frame: Frame, along: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -76,8 +76,8 @@ class Checkpoint:
         """Write what ``state()`` gives, whole or not at all; it is not asked where nothing is kept."""
         if self.path is None:
             return
-        made = state()
-        hdf5.write(self.path, lambda file: _fill(file, {"settings": self.settings, **made}))
+        arrays = state()
+        hdf5.write(self.path, lambda file: _fill(file, {"settings": self.settings, **arrays}))
         self._saved = monotonic()
 
     @contextmanager
@@ -86,14 +86,16 @@ class Checkpoint:
         try:
             yield
         except Exception as error:  # whatever an array raises that is not there, or of another shape
-            told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.path} cannot be gone on with: {told[:150]}; delete it to start anew") from error
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.path} cannot be gone on with: {reason[:150]}; delete it to start anew") from error
 
 
 def fitting(state: State, name: str, kind: str, *shape: int | None) -> NDArray[Any]:
     """An array of a state, of a numpy dtype and shape (None: any size); raises InputError for another."""
     array: NDArray[Any] = state[name]
-    fits = array.ndim == len(shape) and all(side in (None, own) for side, own in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(
+        side in (None, length) for side, length in zip(shape, array.shape, strict=True)
+    )
     if not fits or array.dtype != np.dtype(kind):
         raise InputError(f"its {name} is {array.dtype} {array.shape}, not {kind} {shape}")
     return array

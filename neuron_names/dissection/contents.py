@@ -36,8 +36,8 @@ class Contents:
 
     def gather(self, numbers: Sequence[int], hashes: NDArray[np.uint64]) -> None:
         """What another process noted of pictures; raises as `note`."""
-        for number, own in zip(numbers, hashes, strict=True):
-            self._take(number, own, REMEDY)
+        for number, digest in zip(numbers, hashes, strict=True):
+            self._take(number, digest, REMEDY)
 
     def restore(self, hashes: NDArray[np.uint64], progress: Progress) -> None:
         """Take up what was kept; raises InputError when a file that was read then holds something else now."""
@@ -52,10 +52,10 @@ class Contents:
         """A hash of all of them."""
         return hashlib.sha256(self.hashes.astype("<u8").tobytes()).hexdigest()
 
-    def _take(self, number: int, own: np.uint64, remedy: str = "") -> None:
-        if self.hashes[number] not in (0, own):
+    def _take(self, number: int, digest: np.uint64, remedy: str = "") -> None:
+        if self.hashes[number] not in (0, digest):
             raise InputError(f"{self._where(number)} has changed since the dissection was begun{remedy}")
-        self.hashes[number] = own
+        self.hashes[number] = digest
 
     def _where(self, number: int) -> str:
         if isinstance(self.data, Filed):
@@ -64,21 +64,21 @@ class Contents:
 
 
 def _of_files(paths: Sequence[Path]) -> np.uint64:
-    made = hashlib.sha256()
+    hasher = hashlib.sha256()
     for path in paths:
         try:
-            made.update(b"file" + hashlib.sha256(read_bytes(path)).digest())
+            hasher.update(b"file" + hashlib.sha256(read_bytes(path)).digest())
         except InputError:  # who reads the picture says so
-            made.update(b"none")
-    return _short(made.digest())
+            hasher.update(b"none")
+    return _short(hasher.digest())
 
 
 def _of_pixels(picture: Labelled) -> np.uint64:
-    made = hashlib.sha256(f"{picture.image.size} {picture.labels.shape} {picture.labels.dtype}".encode())
-    made.update(picture.image.tobytes())
-    made.update(np.ascontiguousarray(picture.labels).tobytes())
-    made.update(repr(tuple(map(int, picture.whole))).encode())
-    return _short(made.digest())
+    hasher = hashlib.sha256(f"{picture.image.size} {picture.labels.shape} {picture.labels.dtype}".encode())
+    hasher.update(picture.image.tobytes())
+    hasher.update(np.ascontiguousarray(picture.labels).tobytes())
+    hasher.update(repr(tuple(map(int, picture.whole))).encode())
+    return _short(hasher.digest())
 
 
 def _short(digest: bytes) -> np.uint64:

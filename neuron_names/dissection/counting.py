@@ -71,15 +71,15 @@ class Counter:
         maps, here = self._active(A.float()), _arranged(quads, batch)
         tables = torch.zeros(len(here.codes), len(maps.n) * self._wide, dtype=torch.long, device=A.device)
         owner = (maps.unit * (self.Q * (self.C + 1))).int()
-        for found in self._masked(maps, quads):
-            quad, level = found.quad, found.level
-            place = found.slot + found.base.index_select(0, quad)
+        for masked in self._masked(maps, quads):
+            quad, level = masked.quad, masked.level
+            place = masked.slot + masked.base.index_select(0, quad)
             if here.seen is not None:
                 seen = here.seen.index_select(0, place)
                 quad, place, level = quad[seen], place[seen], None if level is None else level[seen]
             if len(quad):
-                self._note_codes(tables, found.map, quad, level, [own.index_select(0, place) for own in here.codes])
-                keys = owner.index_select(0, found.map).index_select(0, quad)
+                self._note_codes(tables, masked.map, quad, level, [code.index_select(0, place) for code in here.codes])
+                keys = owner.index_select(0, masked.map).index_select(0, quad)
                 keys = keys if level is None else keys + level.int() * (self.C + 1)
                 for channel in here.labels:
                     self._note_keys(keys, channel.index_select(0, place))
@@ -98,9 +98,9 @@ class Counter:
         first, stop = int(owner[0]), int(owner[-1]) + 1
         row = ((owner - first) * self._wide).index_select(0, quad)
         row = row if level is None else row + level.long() * len(self.bits)
-        for table, own in zip(tables, codes, strict=True):
-            found = torch.bincount(row + own, minlength=(stop - first) * self._wide)
-            table[first * self._wide : stop * self._wide] += found
+        for table, code in zip(tables, codes, strict=True):
+            counts = torch.bincount(row + code, minlength=(stop - first) * self._wide)
+            table[first * self._wide : stop * self._wide] += counts
 
     def _note_keys(self, owners: Tensor, labels: Tensor) -> None:
         """Note unit, quantile and concept of every masked pixel."""
@@ -151,9 +151,9 @@ class Counter:
         for total, counted in zip(self._activation, by_rule, strict=True):
             total.index_add_(0, maps.unit, masks[:, :, None] * counted)
         for row, numbers in enumerate(batch.whole):
-            own = maps.n == row if numbers else None
+            of_picture = maps.n == row if numbers else None
             for number in numbers:
-                self._intersection[maps.unit[own], :, number] += areas[own]
+                self._intersection[maps.unit[of_picture], :, number] += areas[of_picture]
 
 
 def _where(on: Tensor) -> Tensor:

@@ -65,8 +65,8 @@ class LabelGrid:
         N, channels = self.grid.shape[:2]
         size = self.categories.C + 1
         place = np.arange(N * channels, dtype=np.int32).reshape(N, channels, 1, 1) * np.int32(size)
-        found = torch.bincount(torch.from_numpy((self._known + place).ravel()), minlength=N * channels * size)
-        return found.numpy().reshape(N, channels, size)[:, :, 1:]
+        counts = torch.bincount(torch.from_numpy((self._known + place).ravel()), minlength=N * channels * size)
+        return counts.numpy().reshape(N, channels, size)[:, :, 1:]
 
     @cached_property
     def _known(self) -> NDArray[np.int32]:
@@ -81,10 +81,10 @@ class LabelGrid:
     @cached_property
     def has_whole(self) -> NDArray[np.bool_]:
         """Which categories each picture has a label of as a whole, [N, G]."""
-        found = np.zeros((len(self.grid), self.categories.G), bool)
-        for row, numbers in zip(found, self.whole, strict=True):
+        has = np.zeros((len(self.grid), self.categories.G), bool)
+        for row, numbers in zip(has, self.whole, strict=True):
             row[self.categories.of[np.array(numbers, int) - 1]] = True
-        return found
+        return has
 
     @cached_property
     def has(self) -> NDArray[np.bool_]:
@@ -104,17 +104,17 @@ class LabelGrid:
 
     def overlaps(self) -> NDArray[np.bool_]:
         """Of which categories some pixel carries two concepts, [G]; raises InputError for one concept twice."""
-        found: NDArray[np.bool_] = np.zeros(self.categories.G, bool)
+        overlapping: NDArray[np.bool_] = np.zeros(self.categories.G, bool)
         for n, numbers in enumerate(self.whole):
             there = self.pixels[n] > 0
             self._refuse_twice(n, there)
             channels = self.by_category(there)
-            found |= np.bincount(self.categories.of[np.array(numbers, int) - 1], minlength=len(found)) > 1
-            found |= self.has_whole[n] & channels.any(0)
-            for category in np.flatnonzero((channels.sum(0) > 1) & ~found):
-                own = np.isin(self.grid[n], np.flatnonzero(self.categories.of == category) + 1)
-                found[category] = bool((np.sum(own, axis=0) > 1).any())
-        return found
+            overlapping |= np.bincount(self.categories.of[np.array(numbers, int) - 1], minlength=len(overlapping)) > 1
+            overlapping |= self.has_whole[n] & channels.any(0)
+            for category in np.flatnonzero((channels.sum(0) > 1) & ~overlapping):
+                carried = np.isin(self.grid[n], np.flatnonzero(self.categories.of == category) + 1)
+                overlapping[category] = bool((np.sum(carried, axis=0) > 1).any())
+        return overlapping
 
     def _refuse_twice(self, n: int, there: NDArray[np.bool_]) -> None:
         """A concept that a pixel of picture ``n`` carries twice would be counted twice."""
@@ -136,9 +136,9 @@ class LabelGrid:
         N = len(self.grid)
         labels = [self._known[:, channel].reshape(N, -1) for channel in np.flatnonzero(self.pixels.any((0, 2)))]
         codes = np.zeros((len(self.categories.bytes), N, self.grid[0, 0].size), np.uint8)
-        for own, table in zip(codes, self.categories.bytes, strict=True):
+        for code, table in zip(codes, self.categories.bytes, strict=True):
             for channel in labels:
-                own |= table.take(channel)
+                code |= table.take(channel)
         seen = None if self._known is self.grid else torch.from_numpy(self.grid[:, 0].reshape(N, -1) >= 0)
         return LabelBatch(
             torch.from_numpy(np.stack(labels) if labels else np.zeros((0, *codes.shape[1:]), np.int32)).to(device),

@@ -41,24 +41,24 @@ class Layers:
         if tuple(placed.shape[2:]) not in self._sizes:  # at first sight a task may run itself on other pictures too
             self._sizes.add(tuple(placed.shape[2:]))
             self.task.features(placed)
-        found = self._run(self.task.features, placed)
-        return {name: self._laid(name, made, placed) for name, made in found.items()}
+        outputs = self._run(self.task.features, placed)
+        return {name: self._laid(name, output, placed) for name, output in outputs.items()}
 
     def _run(self, run: Callable[[Tensor], object], placed: Tensor) -> dict[str, Tensor]:
         kept: dict[str, list[Any]] = {name: [] for name in self.modules}
         with _hooked(self.modules, kept):
             run(placed)
-        for name, made in kept.items():
-            A = made[0] if made else None
-            if len(made) != 1 or not isinstance(A, Tensor) or A.ndim not in (3, 4) or len(placed) not in A.shape:
-                given = f"gave {tuple(A.shape) if isinstance(A, Tensor) else type(A).__name__}"
-                given = given if len(made) == 1 else f"runs {len(made)} times" if made else "did not run"
+        for name, outputs in kept.items():
+            A = outputs[0] if outputs else None
+            if len(outputs) != 1 or not isinstance(A, Tensor) or A.ndim not in (3, 4) or len(placed) not in A.shape:
+                fault = f"gave {tuple(A.shape) if isinstance(A, Tensor) else type(A).__name__}"
+                fault = fault if len(outputs) == 1 else f"runs {len(outputs)} times" if outputs else "did not run"
                 raise ModelError(
-                    f"layer {name!r} {given}; choose one before the model's own layer that runs once and gives a map"
+                    f"layer {name!r} {fault}; choose one before the model's own layer that runs once and gives a map"
                 )
-        return {name: made[0] for name, made in kept.items()}
+        return {name: outputs[0] for name, outputs in kept.items()}
 
-    def _laid(self, name: str, made: Tensor, placed: Tensor) -> tuple[Tensor, Grid]:
+    def _laid(self, name: str, output: Tensor, placed: Tensor) -> tuple[Tensor, Grid]:
         """A layer's map as [B, K, h, w] and its grid, both found on a random picture of this size."""
         size = (placed.shape[-2], placed.shape[-1])
         key, tracer = (name, size), self._tracers[name]
@@ -69,7 +69,7 @@ class Layers:
             picture = torch.rand(1, *placed.shape[1:], generator=generator).to(placed)
             with torch.no_grad():
                 self._grids[key] = tracer.run(lambda pictures: self._run(see, pictures)[name], picture)[1]
-        return tracer.split(made, size), self._grids[key]
+        return tracer.split(output, size), self._grids[key]
 
 
 @contextmanager
@@ -78,8 +78,8 @@ def _hooked(modules: Mapping[str, nn.Module], kept: dict[str, list[Any]]) -> Ite
     with ExitStack() as stack:
         for name, module in modules.items():
 
-            def keep(_module: nn.Module, _given: Any, made: Any, name: str = name) -> None:
-                kept[name].append(made.clone() if isinstance(made, Tensor) else made)
+            def keep(_module: nn.Module, _given: Any, output: Any, name: str = name) -> None:
+                kept[name].append(output.clone() if isinstance(output, Tensor) else output)
 
             stack.callback(module.register_forward_hook(keep).remove)
         yield

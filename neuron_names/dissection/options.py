@@ -57,12 +57,12 @@ class DissectOptions:
         >>> Options.of({"quantile": 0.01}).quantiles
         (0.01,)
         """
-        known = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in given:
-            if name not in known:
-                near = close_matches(name, known)
+            if name not in names:
+                near = close_matches(name, names)
                 hint = f"; close: {', '.join(near)}" if near else ""
-                raise InputError(f"dissect() has no option {name!r}{hint}. Known: {', '.join(known)}")
+                raise InputError(f"dissect() has no option {name!r}{hint}. Known: {', '.join(names)}")
         options = cls(**given)
         if options.compat not in (None, "lite"):
             raise InputError(f"compat={options.compat!r}; known is 'lite', or leave it out")
@@ -71,12 +71,12 @@ class DissectOptions:
     @property
     def quantiles(self) -> tuple[float, ...]:
         """The shares, sorted. Raises InputError where one does not lie between 0 and 1."""
-        given: Any = self.quantile
-        several = [given] if isinstance(given, int | float) else given
-        known = isinstance(several, Iterable) and all(isinstance(q, int | float) for q in several)
-        quantiles = tuple(sorted({float(q) for q in several})) if known else ()
+        quantile: Any = self.quantile
+        several = [quantile] if isinstance(quantile, int | float) else quantile
+        numbers = isinstance(several, Iterable) and all(isinstance(q, int | float) for q in several)
+        quantiles = tuple(sorted({float(q) for q in several})) if numbers else ()
         if not quantiles or not all(0 < q < 1 for q in quantiles):
-            raise InputError(f"quantile={given!r}; give shares between 0 and 1, such as 0.005")
+            raise InputError(f"quantile={quantile!r}; give shares between 0 and 1, such as 0.005")
         return quantiles
 
     @property
@@ -92,6 +92,6 @@ class DissectOptions:
     def refuse(self, names: Iterable[str], data: str, why: str) -> None:
         """Raises InputError where an option of these ``names`` was given: they are for other pictures than ``data``."""
         usual = DissectOptions()
-        given = [name for name in sorted(names) if getattr(self, name) != getattr(usual, name)]
-        if given:
-            raise InputError(f"{', '.join(given)}: {why}, which {data} is not; leave it out")
+        changed = [name for name in sorted(names) if getattr(self, name) != getattr(usual, name)]
+        if changed:
+            raise InputError(f"{', '.join(changed)}: {why}, which {data} is not; leave it out")

@@ -56,8 +56,8 @@ class Layer:
 
     def rank(self, sums: Tensor, peaks: Tensor, numbers: Sequence[int]) -> None:
         """Take in the sums [B, K] over the cells of pictures, and their maxima [B, K]."""
-        for own in sums:  # one by one: the same however the pictures are batched
-            self.sums += own
+        for row in sums:  # one by one: the same however the pictures are batched
+            self.sums += row
         every = torch.cat([self.peaks, peaks.T], 1)
         seen = torch.tensor(numbers, device=peaks.device).expand(len(self.sums), -1)
         order = every.sort(dim=1, descending=True, stable=True).indices[:, :EXAMPLES]
@@ -167,13 +167,13 @@ class Passes:
 
     def maps(self, pictures: Sequence[Labelled]) -> dict[str, Tensor]:
         """Each layer's maps [B, K, h, w], from the model; a layer is known from the first time on."""
-        found: dict[str, list[Tensor]] = {}
+        by_layer: dict[str, list[Tensor]] = {}
         for inputs, count in self.pictures.blocks(pictures):
             for name, (A, grid) in self.see(inputs).items():
-                found.setdefault(name, []).append(A[:count])
+                by_layer.setdefault(name, []).append(A[:count])
                 if name not in self.layers:
                     self.layers[name] = self._layer(A[:count], grid)
-        return {name: torch.cat(blocks) if len(blocks) > 1 else blocks[0] for name, blocks in found.items()}
+        return {name: torch.cat(blocks) if len(blocks) > 1 else blocks[0] for name, blocks in by_layer.items()}
 
     def _layer(self, A: Tensor, grid: Grid) -> Layer:
         if self.lite:
@@ -225,9 +225,9 @@ class Passes:
         pictures = self.pictures.read(batch)
         maps, labels = self._again(number, pictures), self.pictures.labels(pictures, batch)
         for fold, first, stop in batch.parts:
-            own = labels.part(first, stop)
-            self._add_labels(fold, own)
-            counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, own)
+            part = labels.part(first, stop)
+            self._add_labels(fold, part)
+            counting.add(fold, {name: A[first:stop] for name, A in maps.items()}, part)
 
     def _add_labels(self, fold: int, labels: LabelGrid) -> None:
         truth, area = labels.truth()
@@ -265,8 +265,10 @@ class Passes:
         phase, sizes = str(state["phase"]), (len(self.quantiles), *self.truth.shape, len(self.area[0]))
         with kept.taken_up():
             for n, layer in enumerate(self.layers.values()):
-                own = {name.removeprefix(f"{n}/"): value for name, value in state.items() if name.startswith(f"{n}/")}
-                layer.restore(own, phase == "thresholds", sizes)
+                arrays = {
+                    name.removeprefix(f"{n}/"): value for name, value in state.items() if name.startswith(f"{n}/")
+                }
+                layer.restore(arrays, phase == "thresholds", sizes)
             for name in TOTALS:
                 before = getattr(self, name)
                 setattr(self, name, fitting(state, name, before.dtype.str, *before.shape))

@@ -53,7 +53,7 @@ class Peaks:
 
     def find(self, start: int) -> State:
         """Run the model on the pictures of one block that can be read: what `add` takes in."""
-        numbers, made, unread = [], [], []
+        numbers, prepared, unread = [], [], []
         block = range(start, min(start + BLOCK, len(self.data)))
         for number in block:
             try:
@@ -64,30 +64,30 @@ class Peaks:
                 continue
             self.contents.note(number, picture)
             numbers.append(number)
-            made.append(self.see.task.prepare(picture.image))
-        found: State = {"numbers": np.array(numbers, np.int64), "unread": np.array(unread, np.int64)}
-        found |= {"block": np.array(block), "hashes": self.contents.hashes[block.start : block.stop]}
-        layers = dict(self._maps(made)) if made else {}
-        found["layers"] = np.array(list(layers))
+            prepared.append(self.see.task.prepare(picture.image))
+        state: State = {"numbers": np.array(numbers, np.int64), "unread": np.array(unread, np.int64)}
+        state |= {"block": np.array(block), "hashes": self.contents.hashes[block.start : block.stop]}
+        layers = dict(self._maps(prepared)) if prepared else {}
+        state["layers"] = np.array(list(layers))
         for n, (name, A) in enumerate(layers.items()):
-            found[f"{n}/values"] = A.amax((2, 3)).cpu().numpy()
-            found[f"{n}/sums"] = A.double().sum((0, 2, 3)).cpu().numpy()
-            found[f"{n}/cells"] = np.array(len(A) * A.shape[2] * A.shape[3])
-            found[f"{n}/grid"], found[f"{n}/source"] = map(np.array, self.grids[name])
-        return found
+            state[f"{n}/values"] = A.amax((2, 3)).cpu().numpy()
+            state[f"{n}/sums"] = A.double().sum((0, 2, 3)).cpu().numpy()
+            state[f"{n}/cells"] = np.array(len(A) * A.shape[2] * A.shape[3])
+            state[f"{n}/grid"], state[f"{n}/source"] = map(np.array, self.grids[name])
+        return state
 
-    def add(self, found: State) -> None:
+    def add(self, state: State) -> None:
         """Take in what `find` found of a block; blocks come in order, as sums of floating point depend on it."""
-        self.contents.gather(found["block"].tolist(), found["hashes"])
-        self.unread += found["unread"].tolist()
-        for n, name in enumerate(map(str, found["layers"])):
-            values = found[f"{n}/values"]
+        self.contents.gather(state["block"].tolist(), state["hashes"])
+        self.unread += state["unread"].tolist()
+        for n, name in enumerate(map(str, state["layers"])):
+            values = state[f"{n}/values"]
             if name not in self.values:
                 self._begin(name, values.shape[1])
-            self.grids[name] = (found[f"{n}/grid"].tolist(), str(found[f"{n}/source"]))
-            self.values[name][found["numbers"]] = values
-            self._sums[name] += found[f"{n}/sums"]
-            self._cells[name] += int(found[f"{n}/cells"])
+            self.grids[name] = (state[f"{n}/grid"].tolist(), str(state[f"{n}/source"]))
+            self.values[name][state["numbers"]] = values
+            self._sums[name] += state[f"{n}/sums"]
+            self._cells[name] += int(state[f"{n}/cells"])
             if not np.isfinite(self._sums[name]).all():
                 raise ModelError(f"{self.see.task.name}, layer {name}: nan or infinite features; check its weights")
 
@@ -104,17 +104,17 @@ class Peaks:
         self.values[name] = np.full((len(self.data), units), np.nan, np.float32)
         self._sums[name], self._cells[name] = np.zeros(units), 0
 
-    def _maps(self, made: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def _maps(self, prepared: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
         """Each layer's maps [B, K, h, w]; the first picture fills up the block."""
-        sizes = {tuple(one.shape) for one in made}
+        sizes = {tuple(one.shape) for one in prepared}
         if len(sizes) > 1:
             raise InputError(
                 f"{self.see.task.name} prepares pictures of {self.data.name} to different sizes; dissect with a "
                 "`prepare` that resizes and crops all to one size"
             )
-        for name, (A, grid) in self.see(torch.stack(made + made[:1] * (BLOCK - len(made)))).items():
+        for name, (A, grid) in self.see(torch.stack(prepared + prepared[:1] * (BLOCK - len(prepared)))).items():
             self.grids[name] = (list(grid.shape), grid.source)
-            yield name, A[: len(made)].float()
+            yield name, A[: len(prepared)].float()
 
     def state(self, done: int) -> State:
         """What a checkpoint keeps with ``done`` pictures behind it."""
@@ -133,7 +133,7 @@ class Peaks:
         self._take(next((n for n in range(0, len(self.data), BLOCK) if not _gap(state, n)), 0))
         with kept.taken_up():
             for n, name in enumerate(names):
-                self._restore_layer(name, {own: state[f"{n}/{own}"] for own in ("values", "sums", "cells")})
+                self._restore_layer(name, {part: state[f"{n}/{part}"] for part in ("values", "sums", "cells")})
             unread, done = fitting(state, "unread", "i8", None), int(state["done"])
             if not 0 <= done <= len(self.data) + BLOCK or not np.isin(unread, range(len(self.data))).all():
                 raise InputError("it tells of pictures that are not there")
@@ -141,14 +141,14 @@ class Peaks:
         return done
 
     def _restore_layer(self, name: str, state: State) -> None:
-        own = self.values.get(name, np.zeros((0, 0), np.float32))
-        saved, known = state["values"], ~np.isnan(own)
-        if saved.shape != own.shape or (
-            np.abs(saved[known] - own[known]).max(initial=0) > ALIKE * np.abs(own[known]).max(initial=0)
+        values = self.values.get(name, np.zeros((0, 0), np.float32))
+        saved, read = state["values"], ~np.isnan(values)
+        if saved.shape != values.shape or (
+            np.abs(saved[read] - values[read]).max(initial=0) > ALIKE * np.abs(values[read]).max(initial=0)
         ):
             raise InputError("the model gave other features then")
-        self.values[name] = fitting(state, "values", "f4", *own.shape)
-        self._sums[name] = fitting(state, "sums", "f8", own.shape[1])
+        self.values[name] = fitting(state, "values", "f4", *values.shape)
+        self._sums[name] = fitting(state, "sums", "f8", values.shape[1])
         self._cells[name] = int(state["cells"])
 
 

@@ -60,10 +60,10 @@ class LabelledPictures:
     def _cut(self, size: int) -> Iterator[Batch]:
         numbers = sorted(range(len(self.data)), key=lambda number: number % self.folds)
         for first in range(0, len(numbers), size):
-            own = numbers[first : first + size]
-            fold = np.array(own) % self.folds
-            edges = [0, *(np.flatnonzero(np.diff(fold)) + 1).tolist(), len(own)]
-            yield Batch(tuple(own), tuple((int(fold[a]), a, b) for a, b in pairwise(edges)))
+            batch = numbers[first : first + size]
+            fold = np.array(batch) % self.folds
+            edges = [0, *(np.flatnonzero(np.diff(fold)) + 1).tolist(), len(batch)]
+            yield Batch(tuple(batch), tuple((int(fold[a]), a, b) for a, b in pairwise(edges)))
 
     def read(self, batch: Batch) -> list[Labelled]:
         """The pictures of a batch; raises InputError for labels that do not fit them, and for what has changed."""
@@ -79,23 +79,23 @@ class LabelledPictures:
         Raises InputError when `prepare` makes them of different sizes.
         """
         for first in range(0, len(pictures), BLOCK):
-            made = [self.task.prepare(picture.image) for picture in pictures[first : first + BLOCK]]
-            for one in made:
-                if tuple(one.shape) != self.shape:
+            prepared = [self.task.prepare(picture.image) for picture in pictures[first : first + BLOCK]]
+            for inputs in prepared:
+                if tuple(inputs.shape) != self.shape:
                     raise InputError(
                         f"{self.task.name} prepares pictures of {self.data.name} to different sizes, "
-                        f"{self.shape[1:]} and {tuple(one.shape[1:])}; dissect with a `prepare` that resizes and crops "
-                        "all to one size"
+                        f"{self.shape[1:]} and {tuple(inputs.shape[1:])}; dissect with a `prepare` that resizes and "
+                        "crops all to one size"
                     )
-            yield torch.stack(made + made[:1] * (BLOCK - len(made))), len(made)
+            yield torch.stack(prepared + prepared[:1] * (BLOCK - len(prepared))), len(prepared)
 
     def labels(self, pictures: Sequence[Labelled], batch: Batch) -> LabelGrid:
         """Their labels on the grid."""
-        found = [self._on_grid(picture) for picture in pictures]
-        stacked = np.zeros((len(found), max(len(one) for one in found), *self.grid), np.int32)
-        for row, one in zip(stacked, found, strict=True):
-            row[: len(one)] = one
-            row[len(one) :] = np.minimum(one[:1], 0)
+        grids = [self._on_grid(picture) for picture in pictures]
+        stacked = np.zeros((len(grids), max(len(grid) for grid in grids), *self.grid), np.int32)
+        for row, grid in zip(stacked, grids, strict=True):
+            row[: len(grid)] = grid
+            row[len(grid) :] = np.minimum(grid[:1], 0)
         return LabelGrid(stacked, [picture.whole for picture in pictures], self.categories, batch.numbers)
 
     def _on_grid(self, picture: Labelled) -> NDArray[np.int32]:

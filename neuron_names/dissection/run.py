@@ -46,8 +46,8 @@ def dissect(task: Task, data: AnyData | str | Path, **options: Unpack[DissectOpt
     Counts are integers, and the same for any batch size; summed over folds also for any order of the pictures. Raises
     InputError for labels that do not fit, ModelError for features that are nan or infinite, and as `features` does.
     """
-    found = dissect_layers(task, data, None, **options)
-    return next(iter(found.values()))
+    tables = dissect_layers(task, data, None, **options)
+    return next(iter(tables.values()))
 
 
 @in_own_words("the dissection cannot be made", ModelError)

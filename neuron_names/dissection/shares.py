@@ -58,90 +58,90 @@ def share_peaks(peaks: Peaks, kept: Checkpoint, elsewhere: DissectionWorkers) ->
     if state is not None:
         first = peaks.restore(state, kept)
     shares = [range(start, start + 1) for start in range(-(-first // BLOCK), -(-len(peaks.data) // BLOCK))]
-    found = _Arriving(elsewhere("peaks", kept.settings, {}, shares), len(shares), peaks.data.name)
+    arriving = _Arriving(elsewhere("peaks", kept.settings, {}, shares), len(shares), peaks.data.name)
     numbers = peaks.progress(range(len(shares)), "peaks")
-    for _ in kept.over(found.along(numbers), lambda number: peaks.state(shares[number].stop * BLOCK)):
-        peaks.add(found.last)
+    for _ in kept.over(arriving.along(numbers), lambda number: peaks.state(shares[number].stop * BLOCK)):
+        peaks.add(arriving.last)
     peaks.end(kept)
 
 
 # What a process does with a share
 
 
-def find(passes: Passes, own: range) -> State:
+def find(passes: Passes, batches: range) -> State:
     """The first pass over some batches: by layer the ``kept`` values, of every picture its ``sums`` and ``peaks``."""
     tops: dict[str, TopValues] = {}
     sums: dict[str, list[torch.Tensor]] = {}
     peaks: dict[str, list[torch.Tensor]] = {}
-    for number in own:
+    for number in batches:
         for name, A in passes.maps(passes.pictures.read(passes.pictures.batches[number])).items():
             peaks.setdefault(name, []).append(highest := A.float().amax((2, 3)))
             sums.setdefault(name, []).append(A.float().sum((2, 3)).double())
             if name not in tops:
                 tops[name] = passes.top(A)
             tops[name].add(A, highest)
-    found = _hashes(passes, own)
+    state = _hashes(passes, batches)
     for n, name in enumerate(passes.layers):
         parts = {"kept": tops[name].kept(), "sums": torch.cat(sums[name]), "peaks": torch.cat(peaks[name])}
-        found |= {f"{n}/{part}": value.cpu().numpy() for part, value in parts.items()}
-    return found
+        state |= {f"{n}/{part}": value.cpu().numpy() for part, value in parts.items()}
+    return state
 
 
-def count(passes: Passes, own: range) -> State:
+def count(passes: Passes, batches: range) -> State:
     """The second pass over some batches: counts of masks and labels."""
     for name in TOTALS:
         getattr(passes, name)[...] = 0
     for layer in passes.layers.values():
         layer.counts = {}
     counting = Counting(passes)
-    for number in own:
+    for number in batches:
         passes.count(number, counting)
     counting.gather()
-    found = {name: getattr(passes, name).copy() for name in TOTALS} | _hashes(passes, own)
+    state = {name: getattr(passes, name).copy() for name in TOTALS} | _hashes(passes, batches)
     for n, layer in enumerate(passes.layers.values()):
-        found |= {f"{n}/{name}": value for name, value in layer.counts.items()}
-    return found
+        state |= {f"{n}/{name}": value for name, value in layer.counts.items()}
+    return state
 
 
 # What is done with what they found
 
 
-def take(passes: Passes, own: range, found: State) -> None:
-    """Add what `find` found of the batches ``own``, which follow those that were taken before."""
-    numbers = _numbers(passes, own)
-    passes.pictures.contents.gather(numbers, found["hashes"])
+def take(passes: Passes, batches: range, state: State) -> None:
+    """Add what `find` found of these ``batches``, which follow those that were taken before."""
+    numbers = _numbers(passes, batches)
+    passes.pictures.contents.gather(numbers, state["hashes"])
     for n, (name, layer) in enumerate(passes.layers.items()):
         kept, sums, peaks = (
-            torch.from_numpy(found[f"{n}/{part}"]).to(layer.sums.device) for part in ("kept", "sums", "peaks")
+            torch.from_numpy(state[f"{n}/{part}"]).to(layer.sums.device) for part in ("kept", "sums", "peaks")
         )
         layer.top.merge(kept)
         layer.rank(sums, peaks, numbers)
         refuse_nan(passes.see.task.name, name, layer.sums)
 
 
-def add(passes: Passes, own: range, found: State) -> None:
-    """Add what `count` counted of the batches ``own``."""
-    passes.pictures.contents.gather(_numbers(passes, own), found["hashes"])
-    passes.truth += found["truth"]
-    passes.area += found["area"]
-    passes.overlaps |= found["overlaps"]
+def add(passes: Passes, batches: range, state: State) -> None:
+    """Add what `count` counted of these ``batches``."""
+    passes.pictures.contents.gather(_numbers(passes, batches), state["hashes"])
+    passes.truth += state["truth"]
+    passes.area += state["area"]
+    passes.overlaps |= state["overlaps"]
     for n, layer in enumerate(passes.layers.values()):
         for name in ("intersection", "activation"):
-            own_counts = layer.counts.get(name)
-            layer.counts[name] = found[f"{n}/{name}"] if own_counts is None else own_counts + found[f"{n}/{name}"]
+            before = layer.counts.get(name)
+            layer.counts[name] = state[f"{n}/{name}"] if before is None else before + state[f"{n}/{name}"]
 
 
 class _Arriving:
     """What arrives of each share, one at a time; raises InputError where one is lost."""
 
-    def __init__(self, found: Iterator[State], count: int, name: str) -> None:
-        self._found, self._count, self._name = found, count, name
+    def __init__(self, states: Iterator[State], count: int, name: str) -> None:
+        self._states, self._count, self._name = states, count, name
         self.last: State = {}
 
     def along(self, numbers: Any) -> Iterator[int]:
         """The numbers, each when its share has arrived and is the `last`."""
         for arrived, number in enumerate(numbers):
-            state = next(self._found, None)
+            state = next(self._states, None)
             if state is None:
                 raise InputError(
                     f"{self._name}: {self._count - arrived} of {self._count} shares are missing, as their workers died "
@@ -163,10 +163,10 @@ def _over(
     state = passes.state("masks", 0) if phase == "masks" else {}
     if state:  # no process need look at all pictures again
         state["hashes"] = np.zeros_like(state["hashes"])
-    found = _Arriving(elsewhere(phase, kept.settings, state, shares), len(shares), passes.pictures.data.name)
-    numbers = found.along(passes.progress(range(len(shares)), phase))
+    arriving = _Arriving(elsewhere(phase, kept.settings, state, shares), len(shares), passes.pictures.data.name)
+    numbers = arriving.along(passes.progress(range(len(shares)), phase))
     for number in kept.over(numbers, lambda number: passes.state(phase, shares[number].stop)):
-        take_in(passes, shares[number], found.last)
+        take_in(passes, shares[number], arriving.last)
 
 
 def _cut(passes: Passes, done: int, workers: int) -> list[range]:
@@ -177,17 +177,17 @@ def _cut(passes: Passes, done: int, workers: int) -> list[range]:
     return [range(first, min(first + size, len(batches))) for first in range(done, len(batches), size)]
 
 
-def _numbers(passes: Passes, own: range) -> list[int]:
-    return [number for batch in own for number in passes.pictures.batches[batch].numbers]
+def _numbers(passes: Passes, batches: range) -> list[int]:
+    return [number for batch in batches for number in passes.pictures.batches[batch].numbers]
 
 
-def _hashes(passes: Passes, own: range) -> State:
-    return {"hashes": passes.pictures.contents.hashes[_numbers(passes, own)]}
+def _hashes(passes: Passes, batches: range) -> State:
+    return {"hashes": passes.pictures.contents.hashes[_numbers(passes, batches)]}
 
 
-def same(own: dict[str, Any], settings: str) -> None:
+def same(ours: dict[str, Any], settings: str) -> None:
     """Raises InputError where a process would dissect something else."""
-    ours, theirs = own, json.loads(settings)
+    theirs = json.loads(settings)
     differ = [name for name in theirs if json.loads(json.dumps(ours.get(name))) != theirs[name]]
     if differ:
         raise InputError(f"a worker has other {', '.join(differ)}; give all machines the same files")

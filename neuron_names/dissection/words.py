@@ -34,16 +34,16 @@ class Words:
     left_out: tuple[tuple[str, int], ...]
 
 
-def words(told: Sequence[frozenset[Concept]], least: int = LEAST) -> Words:
+def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST) -> Words:
     """The concepts that ``least`` pictures have and ``least`` lack, in order of their names."""
-    pictures = Counter(concept for own in told for concept in own)
-    enough = sorted(concept for concept, n in pictures.items() if least <= n <= len(told) - least)
+    pictures = Counter(concept for concepts in by_picture for concept in concepts)
+    enough = sorted(concept for concept, n in pictures.items() if least <= n <= len(by_picture) - least)
     places = {concept: number for number, concept in enumerate(enough)}
-    found = np.zeros((len(told), len(enough)), bool)
-    for row, own in zip(found, told, strict=True):
-        row[[places[concept] for concept in own if concept in places]] = True
+    has = np.zeros((len(by_picture), len(enough)), bool)
+    for row, concepts in zip(has, by_picture, strict=True):
+        row[[places[concept] for concept in concepts if concept in places]] = True
     others = ((concept.name, n) for concept, n in pictures.most_common() if concept not in places)
-    return Words(tuple(enough), found, tuple(others))
+    return Words(tuple(enough), has, tuple(others))
 
 
 def name_by_captions(
@@ -60,25 +60,25 @@ def name_by_captions(
     """
     peaks, settings = begun(task, data, layers, wish)
     least = wish.enough
-    told = data.told()
-    _enough(data, words(told, least), least)
+    by_picture = data.told()
+    _enough(data, words(by_picture, least), least)
     kept = Checkpoint(wish.file, settings)
     if elsewhere is None:
         peaks.go(kept)
     else:
         share_peaks(peaks, kept, elsewhere)
     read = np.setdiff1d(np.arange(len(data)), peaks.unread)
-    known = words([told[n] for n in read], least)
-    _enough(data, known, least)
-    about = settings | {"images": len(read), "left_out": _left_out(data, peaks.unread, known, least)}
-    about |= {"words": len(known.concepts), "contents_hash": peaks.contents.digest()}
-    found = {}
+    vocabulary = words([by_picture[n] for n in read], least)
+    _enough(data, vocabulary, least)
+    about = settings | {"images": len(read), "left_out": _left_out(data, peaks.unread, vocabulary, least)}
+    about |= {"words": len(vocabulary.concepts), "contents_hash": peaks.contents.digest()}
+    tables = {}
     for name, values in peaks.values.items():
-        made = named(values[read], known.told, known.concepts, read % wish.folds)
+        naming = named(values[read], vocabulary.told, vocabulary.concepts, read % wish.folds)
         shape, alignment = peaks.grids[name]
-        own = about | {"layer": name, "feature_map": shape, "alignment": alignment}
-        found[name] = NeuronNames(made.listed, own, activity=peaks.activity(name))
-    return found
+        facts = about | {"layer": name, "feature_map": shape, "alignment": alignment}
+        tables[name] = NeuronNames(naming.listed, facts, activity=peaks.activity(name))
+    return tables
 
 
 def begun(
@@ -90,26 +90,26 @@ def begun(
     return Peaks(data, Layers(task, layers), wish.progress), _settings(task, data, layers, wish.folds, wish.enough)
 
 
-def _enough(data: Told, known: Words, least: int) -> None:
-    if not known.concepts:
-        most = ", ".join(f"{name} {n}" for name, n in known.left_out[:3]) or "none at all"
+def _enough(data: Told, vocabulary: Words, least: int) -> None:
+    if not vocabulary.concepts:
+        most = ", ".join(f"{name} {n}" for name, n in vocabulary.left_out[:3]) or "none at all"
         raise InputError(
-            f"{data.name}: no word is told of {least} pictures and lacking in {least} of {len(known.told)} (most: "
+            f"{data.name}: no word is told of {least} pictures and lacking in {least} of {len(vocabulary.told)} (most: "
             f"{most}); give more captioned pictures, or a smaller least"
         )
 
 
-def _left_out(data: Told, unread: Sequence[int], known: Words, least: int) -> list[str]:
+def _left_out(data: Told, unread: Sequence[int], vocabulary: Words, least: int) -> list[str]:
     """What is no part of the table, in sentences."""
-    told = list(data.left_out)
+    sentences = list(data.left_out)
     if unread:
         more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
         named = ", ".join(_name(data, number) for number in unread[:SHOWN])
-        told.append(f"{len(unread)} pictures that cannot be read: {named}{more}")
-    if known.left_out:
-        some = ", ".join(f"{name} {n}" for name, n in known.left_out[:SHOWN])
-        told.append(f"{len(known.left_out)} words that fewer than {least} pictures have or lack, as {some}")
-    return told
+        sentences.append(f"{len(unread)} pictures that cannot be read: {named}{more}")
+    if vocabulary.left_out:
+        some = ", ".join(f"{name} {n}" for name, n in vocabulary.left_out[:SHOWN])
+        sentences.append(f"{len(vocabulary.left_out)} words that fewer than {least} pictures have or lack, as {some}")
+    return sentences
 
 
 def _name(data: Told, number: int) -> str:

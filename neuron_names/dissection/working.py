@@ -32,11 +32,11 @@ def work(
     """
     data = open_data(dataset)
     if isinstance(data, Told):
-        peaks, own = begun_by_captions(task, data, layers, DissectOptions.of(options))
-        shares.same(own, settings)
+        peaks, settings_here = begun_by_captions(task, data, layers, DissectOptions.of(options))
+        shares.same(settings_here, settings)
         return lambda share: peaks.find(share.start * BLOCK)
-    passes, own = begun(task, with_concepts(data), layers, DissectOptions.of(options))
-    shares.same(own, settings)
+    passes, settings_here = begun(task, with_concepts(data), layers, DissectOptions.of(options))
+    shares.same(settings_here, settings)
     if phase == "masks":
-        passes.restore(state, Checkpoint(None, own))
+        passes.restore(state, Checkpoint(None, settings_here))
     return partial(shares.count if phase == "masks" else shares.find, passes)

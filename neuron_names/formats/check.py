@@ -24,11 +24,11 @@ def _doubts(tally: Tally) -> "list[tuple[bool, str]]":
         "area": (folds, groups),
         "tied": (quantiles, units),
     }
-    found: list[tuple[bool, str]] = [
+    doubts: list[tuple[bool, str]] = [
         (getattr(tally, name).shape != shape, f"{name} has shape {getattr(tally, name).shape}, not {shape}")
         for name, shape in shapes.items()
     ]
-    found += [
+    doubts += [
         (len(tally.concepts) != concepts, f"{len(tally.concepts)} concepts for {concepts} counts"),
         (len({concept[:2] for concept in tally.concepts}) != concepts, "a concept stands there twice"),
         (len(tally.quantiles) != quantiles, f"{len(tally.quantiles)} quantiles for {quantiles} rows of thresholds"),
@@ -39,17 +39,19 @@ def _doubts(tally: Tally) -> "list[tuple[bool, str]]":
         (not np.isfinite(tally.means).all(), "a mean is not a number"),
         (tally.overlaps.shape not in ((0,), (groups,)), f"overlaps has shape {tally.overlaps.shape}, not {(groups,)}"),
     ]
-    return found if any(wrong for wrong, _ in found) else _doubtful_counts(tally)
+    return doubts if any(wrong for wrong, _ in doubts) else _doubtful_counts(tally)
 
 
 def _doubtful_counts(tally: Tally) -> "list[tuple[bool, str]]":
     paper, lite, every = tally.activation
-    found = [(bool((tally.truth > tally.area[:, tally.category]).any()), "a concept has more pixels than its pictures")]
-    found += [(bool((lite > paper).any() or (paper > every).any()), "masks in some pictures exceed those in all")]
+    doubts = [
+        (bool((tally.truth > tally.area[:, tally.category]).any()), "a concept has more pixels than its pictures")
+    ]
+    doubts += [(bool((lite > paper).any() or (paper > every).any()), "masks in some pictures exceed those in all")]
     for fold, both in enumerate(tally.intersection):  # one fold at a time: the whole is large
-        found += [
+        doubts += [
             (bool((both < 0).any()), "an intersection is negative"),
             (bool((both > tally.truth[fold]).any()), "an intersection exceeds its concept"),
             (bool((both > lite[fold][:, :, tally.category]).any()), "an intersection exceeds its mask"),
         ]
-    return found
+    return doubts

@@ -179,12 +179,12 @@ def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:
         raise ValueError("the columns of the names differ in length")
     listed: dict[int, list[UnitName]] = {}
     for values in zip(*columns.values(), strict=True):
-        told = {
+        facts = {
             name: value
             for name, value in zip(columns, values, strict=True)
             if not ((name in WHOLE and value == NONE) or (isinstance(value, float) and math.isnan(value)))
         }
-        listed.setdefault(told["unit"], []).append(UnitName(**told))
+        listed.setdefault(facts["unit"], []).append(UnitName(**facts))
     if listed and not 0 <= min(listed) <= max(listed) < units:
         raise ValueError(f"names of units {min(listed)} to {max(listed)}, but there are {units}")
     return tuple(tuple(listed.get(unit, ())) for unit in range(units))

@@ -37,10 +37,10 @@ class UnitMeasures:
 def categories_of(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     """The categories that have columns; raises InputError when one lacks a column of its group."""
     require_columns(path, header, COLUMNS, "a NetDissect table")
-    found = dict.fromkeys(
+    prefixes = dict.fromkeys(
         match[1] for match in (re.fullmatch(rf"(.+)-({'|'.join(GROUP)})", name) for name in header) if match
     )
-    groups = tuple(name for name in found if not re.fullmatch(r"top\d+", name))
+    groups = tuple(name for name in prefixes if not re.fullmatch(r"top\d+", name))
     require_columns(path, header, [f"{name}-{column}" for name in groups for column in GROUP], "a NetDissect table")
     return groups
 
@@ -53,16 +53,16 @@ def is_lite(header: Sequence[str]) -> bool:
 def read(path: Path, header: Sequence[str], rows: Iterable[TableRow]) -> tuple[list[Entry], str]:
     """What the table says of each unit, and whose denominator it uses: "paper", "lite", or "unknown"."""
     groups = categories_of(path, header)
-    found = [_measured(row, groups) for row in rows]
-    shown = _displayed({(one.category, one.concept) for row in found for one in row.entry.names})
+    measured = [_measured(row, groups) for row in rows]
+    shown = _displayed({(one.category, one.concept) for row in measured for one in row.entry.names})
     entries = [
         replace(
             row.entry,
             names=tuple(replace(one, concept=shown[one.category, one.concept]) for one in row.entry.names),
         )
-        for row in found
+        for row in measured
     ]
-    return entries, denominator(found)
+    return entries, denominator(measured)
 
 
 def denominator(rows: Sequence[UnitMeasures]) -> str:
@@ -84,9 +84,9 @@ def _measured(row: TableRow, groups: Sequence[str]) -> UnitMeasures:
     if best:
         _check_best(row, best, groups, names)
     names.sort(key=lambda one: (-one.score, one.category != best))
-    found = tuple(one for one in names if one.score > 0)  # at 0 any label is as good
+    scored = tuple(one for one in names if one.score > 0)  # at 0 any label is as good
     activation = {one.category: one.activation for one in names if one.activation is not None}
-    return UnitMeasures(Entry(row.place, row.count("unit"), found), activation)
+    return UnitMeasures(Entry(row.place, row.count("unit"), scored), activation)
 
 
 def _of_group(row: TableRow, group: str) -> UnitName | None:
@@ -111,14 +111,18 @@ def _check_best(row: TableRow, best: str, groups: Sequence[str], names: Sequence
     """The unit's own label must be that of its category's columns, its score their IoU, and none better."""
     if best not in groups:
         raise InputError(f"{row.place}: category {best!r} has no columns; there are: {', '.join(groups)}")
-    own = next((one for one in names if one.category == best), UnitName(0))
+    best_name = next((one for one in names if one.category == best), UnitName(0))
     label, score = row.text("label"), row.number("score")
-    if own.concept != label:
-        raise InputError(f"{row.place}: label is {label!r}, but {best}-label is {own.concept!r}; columns are mixed up")
-    if abs(own.iou - score) > EXACT:
-        raise InputError(f"{row.place}: score is {score:.6g}, but {best}-iou is {own.iou:.6g}; columns are mixed up")
+    if best_name.concept != label:
+        raise InputError(
+            f"{row.place}: label is {label!r}, but {best}-label is {best_name.concept!r}; columns are mixed up"
+        )
+    if abs(best_name.iou - score) > EXACT:
+        raise InputError(
+            f"{row.place}: score is {score:.6g}, but {best}-iou is {best_name.iou:.6g}; columns are mixed up"
+        )
     higher = max(names, key=lambda one: one.iou)
-    if higher.iou > own.iou + EXACT:
+    if higher.iou > best_name.iou + EXACT:
         raise InputError(
             f"{row.place}: {label!r} is not the best: {higher.category}-iou of {higher.concept!r} is {higher.iou:.6g}"
         )
@@ -134,8 +138,8 @@ def _literal_name(row: TableRow, column: str) -> str:
         return ""
     try:
         with ignoring(SyntaxWarning):
-            found: Any = ast.literal_eval(written) if len(written) < LITERAL else None
-        return str(found["name"])
+            literal: Any = ast.literal_eval(written) if len(written) < LITERAL else None
+        return str(literal["name"])
     except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         raise InputError(f"{row.place}: {column} is {shortened(written)!r}, not a dict with a name") from None
 

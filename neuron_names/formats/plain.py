@@ -116,13 +116,13 @@ def _ours(path: Path, whole: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
     return about, count(whole.get("units"), f"{path.name}: units"), whole.get("names")
 
 
-def entry(place: str, found: dict[str, Any]) -> Entry:
+def entry(place: str, cells: dict[str, Any]) -> Entry:
     """One name from the fields that a row or record has; a score that is not given is the IoU."""
-    unit = count(found.get("unit", ""), f"{place}: unit")
-    if not found.get("concept"):
+    unit = count(cells.get("unit", ""), f"{place}: unit")
+    if not cells.get("concept"):
         return Entry(place, unit, ())
     facts: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in cells.items():
         if name in TEXTS and not isinstance(value, str):
             raise InputError(f"{place}: {name} is {value!r}, not a text")
         if name in DEFAULTS:

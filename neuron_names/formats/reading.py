@@ -43,13 +43,13 @@ def read(
 def _read(path: Path, format: str | None, layer: str | None, units: int | None, base: int | None) -> NeuronNames:
     if path.suffix.lower() == ".h5":
         return load(path)
-    given = None if format is None else known()[format]
-    if path.suffix.lower() == ".json" or (given is not None and given.knows is not None):
+    wanted = None if format is None else known()[format]
+    if path.suffix.lower() == ".json" or (wanted is not None and wanted.knows is not None):
         source = Source(path, layer, whole=reports.parsed(path))
-        kind = given or _json_format(source)
+        kind = wanted or _json_format(source)
     else:
         source = Source(path, layer, *table(path))
-        kind = given or _csv_format(source)
+        kind = wanted or _csv_format(source)
     if kind.knows is None and not source.header:
         others = ", ".join(one.name for one in known().values() if one.knows is not None)
         raise InputError(f"{path} is JSON, and {kind.name} is CSV; give format=, one of {others}")

@@ -19,10 +19,10 @@ def parsed(path: Path) -> Any:
 
 def units_of(path: Path, part: Any, what: str) -> list[dict[str, Any]]:
     """The list "units" of a part of a file."""
-    found = part.get("units") if isinstance(part, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    units = part.get("units") if isinstance(part, dict) else None
+    if not isinstance(units, list) or not all(isinstance(one, dict) for one in units):
         raise InputError(f"{path}: {what} has no list of units; give the file as the tool wrote it")
-    return found
+    return units
 
 
 def read_dissect(path: Path, whole: Any) -> list[Entry]:
@@ -41,12 +41,12 @@ def read_quick(path: Path, whole: Any, layer: str | None) -> tuple[list[Entry], 
     if not isinstance(layers, list) or not all(isinstance(one, dict) for one in layers):
         raise InputError(f"{path} has no list of layers; give the dissect.json as the tool wrote it")
     layer = of_layer(path, (str(one.get("layer", "")) for one in layers), layer)
-    own = [one for one in layers if str(one.get("layer", "")) == layer]
-    if len(own) > 1:
-        raise InputError(f"{path} has layer {layer!r} {len(own)} times; keep one")
+    matching = [one for one in layers if str(one.get("layer", "")) == layer]
+    if len(matching) > 1:
+        raise InputError(f"{path} has layer {layer!r} {len(matching)} times; keep one")
     share = whole.get("quantile_threshold")
     quantile = None if share is None else number(share, f"{path.name}: quantile_threshold")
-    entries = [_quick(path, n, one, quantile) for n, one in enumerate(units_of(path, own[0], f"layer {layer!r}"))]
+    entries = [_quick(path, n, one, quantile) for n, one in enumerate(units_of(path, matching[0], f"layer {layer!r}"))]
     about = {"quantiles": [quantile]} if quantile is not None else {}
     return entries, layer, about | ({"model": str(whole["netname"])} if whole.get("netname") else {})
 

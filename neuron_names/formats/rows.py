@@ -51,20 +51,20 @@ def number(value: object, what: str) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError
-        found = float(value)
+        parsed = float(value)
     except (OverflowError, ValueError):
         raise InputError(f"{what} is {shortened(repr(value))}, not a number; mend the file") from None
-    if not math.isfinite(found):
-        raise InputError(f"{what} is {found}, not a finite number; mend the file or write the table anew")
-    return found
+    if not math.isfinite(parsed):
+        raise InputError(f"{what} is {parsed}, not a finite number; mend the file or write the table anew")
+    return parsed
 
 
 def count(value: object, what: str) -> int:
     """A whole number from 0; raises InputError for anything else."""
-    found = number(value, what)
-    if found < 0 or found != int(found) or found >= 2**53:
+    parsed = number(value, what)
+    if parsed < 0 or parsed != int(parsed) or parsed >= 2**53:
         raise InputError(f"{what} is {value}, not a whole number from 0; mend the file")
-    return int(found)
+    return int(parsed)
 
 
 def text_of(path: Path) -> str:
@@ -116,14 +116,14 @@ def require_columns(path: Path, header: Sequence[str], wanted: Iterable[str], ki
 
 def of_layer(path: Path, layers: Iterable[str], wanted: str | None) -> str:
     """The layer to read, of those in the file; raises InputError when it must be named or is not there."""
-    known = list(dict.fromkeys(layers))
-    if wanted is None and len(known) == 1:
-        return known[0]
-    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    names = list(dict.fromkeys(layers))
+    if wanted is None and len(names) == 1:
+        return names[0]
+    listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     if wanted is None:
-        raise InputError(f"{path} has {len(known)} layers ({listed or 'none'}); say which with layer=")
-    if wanted not in known:
-        near = ", ".join(close_matches(wanted, known)) or listed
+        raise InputError(f"{path} has {len(names)} layers ({listed or 'none'}); say which with layer=")
+    if wanted not in names:
+        near = ", ".join(close_matches(wanted, names)) or listed
         raise InputError(f"{path} has no layer {wanted!r}; there are: {near}")
     return wanted
 
@@ -153,20 +153,20 @@ def arrange(path: Path, entries: Sequence[Entry], numbering: Numbering) -> tuple
 
     Raises InputError for units twice, missing, or out of place, and when the numbers do not fit the base.
     """
-    found: dict[int, list[UnitName]] = {}
+    by_unit: dict[int, list[UnitName]] = {}
     for entry in entries:
-        if entry.unit in found and not (numbering.several and _adds(entry, found[entry.unit])):
+        if entry.unit in by_unit and not (numbering.several and _adds(entry, by_unit[entry.unit])):
             raise InputError(f"{entry.place}: unit {entry.unit} stands there twice; keep one of its rows")
-        found.setdefault(entry.unit, []).extend(entry.names)
-    if not found and numbering.units is None:
+        by_unit.setdefault(entry.unit, []).extend(entry.names)
+    if not by_unit and numbering.units is None:
         raise InputError(f"{path} names no unit; a table has one row a unit at least")
-    expected = max(found) + 1 - numbering.first if numbering.units is None else numbering.units
-    if found:
-        _fits(path, found, numbering, expected)
+    expected = max(by_unit) + 1 - numbering.first if numbering.units is None else numbering.units
+    if by_unit:
+        _fits(path, by_unit, numbering, expected)
     if expected > MOST:
         raise InputError(f"{path}: {expected} units are more than a layer can have")
     return tuple(
-        tuple(replace(one, unit=unit) for one in sorted(found.get(unit + numbering.first, []), key=_rank))
+        tuple(replace(one, unit=unit) for one in sorted(by_unit.get(unit + numbering.first, []), key=_rank))
         for unit in range(expected)
     )
 
@@ -181,21 +181,21 @@ def _rank(name: UnitName) -> float:
     return math.inf if math.isnan(name.score) else -name.score
 
 
-def _fits(path: Path, found: Mapping[int, object], numbering: Numbering, expected: int) -> None:
-    low, high, first, kind = min(found), max(found), numbering.first, numbering.kind
+def _fits(path: Path, by_unit: Mapping[int, object], numbering: Numbering, expected: int) -> None:
+    low, high, first, kind = min(by_unit), max(by_unit), numbering.first, numbering.kind
     if low < first:
         raise InputError(
             f"{path}: units start at {low}, but {kind} counts from {first}; give base={low} if this file does not"
         )
-    if numbering.given is None and first == 0 and low == 1 and high in (len(found), numbering.units):
+    if numbering.given is None and first == 0 and low == 1 and high in (len(by_unit), numbering.units):
         raise InputError(
             f"{path}: units run from 1 to {high}, but {kind} counts from 0; give base=1 if this file counts from 1, "
             "or base=0 and units= if unit 0 is left out"
         )
     if high - first >= expected:
         raise InputError(f"{path}: unit {high} is beyond the {expected} units of the layer, counted from {first}")
-    if numbering.units is None and len(found) != expected:
-        gap = next(unit for unit in range(first, high) if unit not in found)
+    if numbering.units is None and len(by_unit) != expected:
+        gap = next(unit for unit in range(first, high) if unit not in by_unit)
         raise InputError(
             f"{path}: unit {gap} is missing between {first} and {high}; the file is cut off, or give units= (how many "
             "the layer has) if it leaves out units"

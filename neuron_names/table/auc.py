@@ -1,7 +1,7 @@
 """Which word a unit's highest activation tells best: areas under ROC curves, exact, with ties (Mann and Whitney 1947).
 
 Sizes: N pictures, K units, C concepts, F folds. ``peaks`` [N, K] are the units' highest activations over each picture,
-``told`` bool [N, C] whether the picture has the concept.
+``has`` bool [N, C] whether the picture has the concept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def double_ranks(peaks: Floats) -> Counts:
     return ranks
 
 
-def areas(peaks: Floats, told: Flags) -> NDArray[np.float64]:
+def areas(peaks: Floats, has: Flags) -> NDArray[np.float64]:
     """The AUC of every unit for every concept, [K, C]: P(peak with > peak without) + half of P(equal); nan where all
     pictures or none have the concept.
 
@@ -51,26 +51,26 @@ def areas(peaks: Floats, told: Flags) -> NDArray[np.float64]:
     array([[0.75]])
     """
     ranks = double_ranks(peaks).astype(np.float64).T  # whole numbers, and so are the sums: exact below 2 ** 53
-    found = np.empty((peaks.shape[1], told.shape[1]))
-    for first in range(0, told.shape[1], AT_ONCE):
-        own = told[:, first : first + AT_ONCE]
-        with_, without = own.sum(0), len(own) - own.sum(0)
-        doubled = ranks @ own.astype(np.float64) - with_ * (with_ + 1)
+    auc = np.empty((peaks.shape[1], has.shape[1]))
+    for first in range(0, has.shape[1], AT_ONCE):
+        columns = has[:, first : first + AT_ONCE]
+        with_, without = columns.sum(0), len(columns) - columns.sum(0)
+        doubled = ranks @ columns.astype(np.float64) - with_ * (with_ + 1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found[:, first : first + AT_ONCE] = doubled / (2.0 * with_ * without)
-    return found
+            auc[:, first : first + AT_ONCE] = doubled / (2.0 * with_ * without)
+    return auc
 
 
-def spread(peaks: Floats, told: Flags) -> NDArray[np.float64]:
+def spread(peaks: Floats, has: Flags) -> NDArray[np.float64]:
     """The standard deviation [K, C] that an AUC has when pictures are permuted, ties counted; 0 for a constant unit."""
     ranks = double_ranks(peaks) - (len(peaks) + 1)
     squares = (ranks.astype(np.float64) ** 2).sum(0) / 4
-    with_ = told.sum(0).astype(np.float64)
+    with_ = has.sum(0).astype(np.float64)
     N = len(peaks)
     return np.asarray(np.sqrt(squares[:, None] / (N * (N - 1.0) * with_ * (N - with_))))
 
 
-def highest_by_chance(peaks: Floats, told: Flags, permutations: int = PERMUTATIONS) -> NDArray[np.float64]:
+def highest_by_chance(peaks: Floats, has: Flags, permutations: int = PERMUTATIONS) -> NDArray[np.float64]:
     """How many of its `spread` the best concept's AUC lies above ½ when pictures are permuted, [P, K].
 
     Pictures are permuted, so that concepts keep their company, and units theirs.
@@ -79,8 +79,8 @@ def highest_by_chance(peaks: Floats, told: Flags, permutations: int = PERMUTATIO
     ranks = (double_ranks(peaks) - (N + 1)).astype(np.float32)
     scale = np.sqrt((ranks.astype(np.float64) ** 2).sum(0))
     ranks = (ranks / np.where(scale > 0, scale, 1.0)).astype(np.float32)
-    with_ = told.sum(0).astype(np.float64)
-    columns = told.astype(np.float32) / np.sqrt(with_ * (N - with_) / (N * (N - 1.0))).astype(np.float32)
+    with_ = has.sum(0).astype(np.float64)
+    columns = has.astype(np.float32) / np.sqrt(with_ * (N - with_) / (N * (N - 1.0))).astype(np.float32)
     random = np.random.default_rng(SEED)
     orders = (random.permutation(N) for _ in range(permutations))
     return np.stack([(ranks[order].T @ columns).max(1) for order in orders]).astype(np.float64)
@@ -97,7 +97,7 @@ class NamedByCaptions:
     chance: NDArray[np.float64]
 
 
-def named(peaks: Floats, told: Flags, concepts: Sequence[Concept], fold: NDArray[np.integer]) -> NamedByCaptions:
+def named(peaks: Floats, has: Flags, concepts: Sequence[Concept], fold: NDArray[np.integer]) -> NamedByCaptions:
     """The concept of each category that every unit's peak tells best, with the runner-up, the error and p.
 
     A concept's score is its AUC less what the best of all concepts reaches in 95 % of permutations of the pictures:
@@ -106,21 +106,21 @@ def named(peaks: Floats, told: Flags, concepts: Sequence[Concept], fold: NDArray
     """
     categories = list(dict.fromkeys(concept.category for concept in concepts))
     groups = [np.array([n for n, one in enumerate(concepts) if one.category == name], np.intp) for name in categories]
-    auc, width = areas(peaks, told), spread(peaks, told)
-    highest = highest_by_chance(peaks, told)
+    auc, width = areas(peaks, has), spread(peaks, has)
+    highest = highest_by_chance(peaks, has)
     chance = np.quantile(highest, SURE, axis=0)
     score = auc - 0.5 - chance[:, None] * width
     left = [np.asarray(fold != one) for one in np.unique(fold)]
-    parts = np.stack([areas(peaks[own], told[own]) for own in left]) if len(left) > 1 else auc[None]
+    parts = np.stack([areas(peaks[kept], has[kept]) for kept in left]) if len(left) > 1 else auc[None]
     judge = _Judge(auc, score, width, parts, highest, chance)
     units: list[list[UnitName]] = [[] for _ in range(peaks.shape[1])]
-    for own in groups:
-        for unit, name in enumerate(judge.best(own, concepts)):
+    for members in groups:
+        for unit, name in enumerate(judge.best(members, concepts)):
             units[unit] += [name] if name.auc > 0.5 else []
     for unit, names in enumerate(units):
         places = [concepts.index(Concept(name.concept, name.category)) for name in names]
         units[unit] = [
-            replace(name, threshold=dividing(peaks[:, unit], told[:, place]))
+            replace(name, threshold=dividing(peaks[:, unit], has[:, place]))
             for name, place in zip(names, places, strict=True)
         ]
     return NamedByCaptions(tuple(tuple(sorted(names, key=_rank)) for names in units), chance)
@@ -142,13 +142,13 @@ class _Judge:
     highest: Floats
     chance: Floats
 
-    def best(self, own: NDArray[np.intp], concepts: Sequence[Concept]) -> Iterator[UnitName]:
-        """Every unit's best of the concepts ``own``."""
+    def best(self, members: NDArray[np.intp], concepts: Sequence[Concept]) -> Iterator[UnitName]:
+        """Every unit's best of the concepts ``members``."""
         folds = len(self.parts)
-        left = (self.parts[:, :, own] - self.chance[:, None] * self.width[:, own]).argmax(2)
-        for unit, order in enumerate(self.score[:, own].argsort(1, kind="stable")[:, ::-1]):
-            place = own[order[0]]
-            second = concepts[own[order[1]]].name if len(order) > 1 else ""
+        left = (self.parts[:, :, members] - self.chance[:, None] * self.width[:, members]).argmax(2)
+        for unit, order in enumerate(self.score[:, members].argsort(1, kind="stable")[:, ::-1]):
+            place = members[order[0]]
+            second = concepts[members[order[1]]].name if len(order) > 1 else ""
             width = self.width[unit, place]
             z = (self.auc[unit, place] - 0.5) / width if width > 0 else 0.0
             jackknife = self.parts[:, unit, place]
@@ -164,17 +164,17 @@ class _Judge:
                 auc=float(self.auc[unit, place]),
                 p=float((1 + (self.highest[:, unit] >= z - ROUNDING).sum()) / (1 + len(self.highest))),
                 runner_up=second,
-                runner_up_auc=float(self.auc[unit, own[order[1]]]) if len(order) > 1 else float("nan"),
+                runner_up_auc=float(self.auc[unit, members[order[1]]]) if len(order) > 1 else float("nan"),
             )
 
 
-def dividing(peaks: Floats, told: Flags) -> float:
+def dividing(peaks: Floats, has: Flags) -> float:
     """The value above which a peak speaks for the concept: most of those with it lie above, of those without below.
 
     It makes the sum of both shares largest (Youden's index), and lies at a peak that is itself not above.
     """
     order = peaks.argsort(kind="stable")[::-1]
-    values, there = peaks[order], told[order]
+    values, there = peaks[order], has[order]
     index = there.cumsum() / max(int(there.sum()), 1) - (~there).cumsum() / max(int((~there).sum()), 1)
     ends = np.flatnonzero(values[:-1] != values[1:])  # a threshold lies between two values that differ
     if not len(ends):

@@ -77,20 +77,20 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _is_other(theirs: str, own: str, known: Iterable[str]) -> bool:
+def _is_other(theirs: str, ours: str, modules: Iterable[str]) -> bool:
     """Whether the table's layer is known to be another one than the model's own.
 
     It is where the model has a module of that name beside its own layer; and where nothing is known of its modules. A
     model whose layer is no module's name (an adapter's ``cnn``: all of the vision part) has its last one: then a module
     is another one where a later one of the same series (layer3 behind layer2) is there.
     """
-    known = list(known)
-    if not known:
+    modules = list(modules)
+    if not modules:
         return True
-    matching = [name for name in known if _same(theirs, name)]
-    if any(_same(own, name) for name in known):
+    matching = [name for name in modules if _same(theirs, name)]
+    if any(_same(ours, name) for name in modules):
         return bool(matching)
-    return any(_later(name, other) for name in matching for other in known)
+    return any(_later(name, other) for name in matching for other in modules)
 
 
 def _later(name: str, other: str) -> bool:

@@ -78,31 +78,31 @@ def hypernym_names(
         near = ", ".join(close_matches(category, tally.categories)) or ", ".join(tally.categories)
         raise InputError(f"no concept is of category {category!r}; there are: {near}")
     there = (tally.category == tally.categories.index(category)) & (tally.truth.sum(0) > 0)
-    own = {tally.concepts[n].name: int(n) for n in np.flatnonzero(there)}
+    places = {tally.concepts[n].name: int(n) for n in np.flatnonzero(there)}
     if parents is None:
-        parents = wordnet_parents([tally.concepts[n] for n in own.values()])
-    nodes = _nodes(list(own), parents)
-    return tuple(_chosen(names, tally, category, own, nodes, penalty)) if nodes else (None,) * tally.units
+        parents = wordnet_parents([tally.concepts[n] for n in places.values()])
+    nodes = _nodes(list(places), parents)
+    return tuple(_chosen(names, tally, category, places, nodes, penalty)) if nodes else (None,) * tally.units
 
 
 def _chosen(
     names: NeuronNames,
     tally: Tally,
     category: str,
-    own: Mapping[str, int],
+    places: Mapping[str, int],
     nodes: Mapping[str, tuple[str, ...]],
     penalty: float,
 ) -> Iterator[Hypernym | None]:
     members = np.zeros((len(tally.concepts), len(nodes)), np.int64)
     for column, hyponyms in enumerate(nodes.values()):
-        members[[own[name] for name in hyponyms], column] = 1
+        members[[places[name] for name in hyponyms], column] = 1
     iou, exact = _iou(names, tally, category, members)
     score = iou - penalty * np.array([log2(len(hyponyms)) for hyponyms in nodes.values()])
     for unit, best in enumerate(np.where(iou > 0, score, -np.inf).argmax(1)):
         name, hyponyms = list(nodes.items())[best]
         value = float(iou[unit, best])
-        found = Hypernym(unit, name, category, value, float(score[unit, best]), hyponyms, bool(exact[unit, best]))
-        yield found if value > 0 else None
+        hypernym = Hypernym(unit, name, category, value, float(score[unit, best]), hyponyms, bool(exact[unit, best]))
+        yield hypernym if value > 0 else None
 
 
 def _iou(
@@ -133,17 +133,17 @@ def _nodes(concepts: Sequence[str], parents: Parents) -> dict[str, tuple[str, ..
 
 def _above(concept: str, parents: Parents) -> dict[str, int]:
     """The concept and all wider names, with how many steps up they are; circles end."""
-    found, level, distance = {concept: 0}, [concept], 0
+    distances, level, steps = {concept: 0}, [concept], 0
     while level:
-        distance += 1
-        level = [name for name in chain.from_iterable(_parents(one, parents) for one in level) if name not in found]
-        found |= dict.fromkeys(level, distance)
-    return found
+        steps += 1
+        level = [name for name in chain.from_iterable(_parents(one, parents) for one in level) if name not in distances]
+        distances |= dict.fromkeys(level, steps)
+    return distances
 
 
 def _parents(name: str, parents: Parents) -> Sequence[str]:
-    found = parents.get(name, ())
-    return (found,) if isinstance(found, str) else found
+    wider = parents.get(name, ())
+    return (wider,) if isinstance(wider, str) else wider
 
 
 def wordnet_parents(concepts: Iterable[Concept]) -> Parents:
@@ -159,14 +159,14 @@ def wordnet_parents(concepts: Iterable[Concept]) -> Parents:
         raise InputError("hypernyms need NLTK: pip install 'vlx[language]'; or give parents=") from None
     except LookupError:
         raise InputError("NLTK has no WordNet here: python -m nltk.downloader wordnet; or give parents=") from None
-    found: dict[str, tuple[str, ...]] = {}
+    parents: dict[str, tuple[str, ...]] = {}
     for concept in concepts:
         nouns = wordnet.synsets(concept.name.replace(" ", "_"), pos="n")
         synsets = [wordnet.synset(concept.synset)] if concept.synset else nouns[:1]
-        found[concept.name] = tuple(one.name() for one in synsets)
+        parents[concept.name] = tuple(one.name() for one in synsets)
         while synsets:
             wider = {one.name(): tuple(one.hypernyms() + one.instance_hypernyms()) for one in synsets}
-            new = {name: above for name, above in wider.items() if name not in found}
-            found |= {name: tuple(one.name() for one in above) for name, above in new.items()}
+            new = {name: above for name, above in wider.items() if name not in parents}
+            parents |= {name: tuple(one.name() for one in above) for name, above in new.items()}
             synsets = list(chain.from_iterable(new.values()))
-    return found
+    return parents

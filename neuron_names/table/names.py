@@ -106,10 +106,10 @@ class NeuronNames:
 
     @cached_property
     def _units(self) -> tuple[tuple[UnitName, ...], ...]:
-        found = self.listed if self.tally is None else named_by(self.tally, self.quantile, self.denominator)
+        units = self.listed if self.tally is None else named_by(self.tally, self.quantile, self.denominator)
         if self.categories is None:
-            return found
-        return tuple(tuple(one for one in unit if one.category in self.categories) for unit in found)
+            return units
+        return tuple(tuple(one for one in unit if one.category in self.categories) for unit in units)
 
     def choose(
         self,
@@ -138,11 +138,11 @@ class NeuronNames:
 
     def _known_categories(self, wanted: Collection[str]) -> tuple[str, ...]:
         everything = replace(self, categories=None)
-        known = sorted({one.category for unit in everything._units for one in unit})
+        categories = sorted({one.category for unit in everything._units for one in unit})
         wanted = [wanted] if isinstance(wanted, str) else wanted
         for name in wanted:
-            if name not in known:
-                near = ", ".join(close_matches(name, known)) or ", ".join(known)
+            if name not in categories:
+                near = ", ".join(close_matches(name, categories)) or ", ".join(categories)
                 raise InputError(f"no unit has a name of category {name!r}; there are: {near}")
         return tuple(wanted)
 
@@ -154,14 +154,14 @@ class NeuronNames:
     @property
     def examples(self) -> NDArray[np.int32]:
         """The numbers of the pictures in which each unit is most active, [K, E]; empty where they are not known."""
-        known = self.tally or self.activity
-        return np.zeros((0, 0), np.int32) if known is None else known.examples
+        source = self.tally or self.activity
+        return np.zeros((0, 0), np.int32) if source is None else source.examples
 
     @property
     def means(self) -> NDArray[np.float32]:
         """The units' mean activations [K]; empty where they are not known."""
-        known = self.tally or self.activity
-        return np.zeros(0, np.float32) if known is None else known.means
+        source = self.tally or self.activity
+        return np.zeros(0, np.float32) if source is None else source.means
 
     def counts(self, name: UnitName, iou: float = DETECTOR) -> bool:
         """Whether a name of this table is to be used: `detects`, or any name of a tool that has another measure."""
@@ -186,13 +186,13 @@ class NeuronNames:
         """The concepts that `unique_detectors` counts, by category."""
         if rule not in ("published", "best"):
             raise InputError(f"rule={rule!r}; known are 'published' (each category's best) and 'best' (one a unit)")
-        found: dict[str, set[str]] = {}
+        concepts: dict[str, set[str]] = {}
         for unit in range(len(self)):
             names: Sequence[UnitName] = self.candidates(unit) if rule == "published" else [self[unit]]
             for name in names:
                 if detects(name, iou, auc):
-                    found.setdefault(name.category, set()).add(name.concept)
-        return found
+                    concepts.setdefault(name.category, set()).add(name.concept)
+        return concepts
 
     def save(self, path: str | Path) -> Path:
         """Write to ``path``: .h5 keeps everything, .csv and .json the names; see `vlx.neuron_names.read`."""
@@ -221,23 +221,23 @@ def named_by(tally: Tally, quantile: float | None, denominator: str) -> tuple[tu
     for number in sorted(set(chosen.values())):
         for place, category in enumerate(tally.categories):
             if chosen[category] == number:
-                own = np.flatnonzero((tally.category == place) & (tally.truth.sum(0) > 0))
+                members = np.flatnonzero((tally.category == place) & (tally.truth.sum(0) > 0))
                 fair = len(set(chosen.values())) > 1
-                for unit, name in enumerate(_best(tally, number, denominator, own, place, fair)):
+                for unit, name in enumerate(_best(tally, number, denominator, members, place, fair)):
                     units[unit] += [name] if name.iou > 0 else []
     return tuple(tuple(sorted(names, key=lambda name: -name.score)) for names in units)
 
 
-def _best(tally: Tally, quantile: int, denominator: str, own: Any, category: int, fair: bool) -> Iterator[UnitName]:
-    """Every unit's best of the concepts ``own``, all of one category; ``fair``: scored against chance."""
-    if not len(own):
+def _best(tally: Tally, quantile: int, denominator: str, members: Any, category: int, fair: bool) -> Iterator[UnitName]:
+    """Every unit's best of the concepts ``members``, all of one category; ``fair``: scored against chance."""
+    if not len(members):
         return
-    chance, reach = tally.chance(quantile)[own], tally.attainable(quantile)[own]
-    iou, error = tally.iou(quantile, denominator)[:, own], tally.error(quantile, denominator)[:, own]
-    left = tally.iou_without(quantile, denominator)[:, :, own].argmax(2)
+    chance, reach = tally.chance(quantile)[members], tally.attainable(quantile)[members]
+    iou, error = tally.iou(quantile, denominator)[:, members], tally.error(quantile, denominator)[:, members]
+    left = tally.iou_without(quantile, denominator)[:, :, members].argmax(2)
     rule = ("paper", "lite", "all").index(denominator)
     for unit, best in enumerate(iou.argmax(1)):
-        concept, value = tally.concepts[own[best]], float(iou[unit, best])
+        concept, value = tally.concepts[members[best]], float(iou[unit, best])
         score = (value - chance[best]) / max(reach[best] - chance[best], 1e-9) if fair else value
         yield UnitName(
             unit,
@@ -250,7 +250,7 @@ def _best(tally: Tally, quantile: int, denominator: str, own: Any, category: int
             folds=len(left) if len(left) > 1 else None,
             threshold=float(tally.thresholds[quantile, unit]),
             quantile=tally.quantiles[quantile],
-            intersection=int(tally.intersection[:, quantile, unit, own[best]].sum()),
-            truth=int(tally.truth[:, own[best]].sum()),
+            intersection=int(tally.intersection[:, quantile, unit, members[best]].sum()),
+            truth=int(tally.truth[:, members[best]].sum()),
             activation=int(tally.activation[rule, :, quantile, unit, category].sum()),
         )

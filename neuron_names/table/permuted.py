@@ -17,12 +17,12 @@ def permuted(table: NeuronNames, order: Sequence[int] | np.ndarray[tuple[int], n
 
     >>> wrong = permuted(names, np.random.default_rng(0).permutation(len(names)))
     """
-    given = [int(unit) for unit in order]
-    if sorted(given) != list(range(len(table))):
-        raise InputError(f"order must hold each of the units 0 to {len(table) - 1} once, it has {len(given)} numbers")
+    numbers = [int(unit) for unit in order]
+    if sorted(numbers) != list(range(len(table))):
+        raise InputError(f"order must hold each of the units 0 to {len(table) - 1} once, it has {len(numbers)} numbers")
     listed = tuple(
         tuple(replace(name, unit=unit, threshold=table[unit].threshold) for name in table.candidates(other))
-        for unit, other in enumerate(given)
+        for unit, other in enumerate(numbers)
     )
     about = {**table.about, "source": "names permuted over units: a baseline, not a table of names"}
     return NeuronNames(listed, about, categories=table.categories, activity=table.activity)

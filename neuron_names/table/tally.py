@@ -117,11 +117,11 @@ class Tally:
         """For each category the quantile at which its concepts' median attainable IoU is highest."""
         reach = np.stack([self.attainable(n) for n in range(len(self.quantiles))])
         there = self.truth.sum(0) > 0
-        found = {}
+        best = {}
         for number, name in enumerate(self.categories):
-            own = (self.category == number) & there
-            found[name] = int(np.median(reach[:, own], axis=1).argmax()) if own.any() else 0
-        return found
+            members = (self.category == number) & there
+            best[name] = int(np.median(reach[:, members], axis=1).argmax()) if members.any() else 0
+        return best
 
     def _ratio(self, quantile: int, denominator: str, picks: Counts) -> Floats:
         """IoU for each pick of folds [P, F] of 0 and 1: [P, K, C]."""

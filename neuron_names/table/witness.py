@@ -81,9 +81,9 @@ class Witness:
         return tuple(row for row in self.rows if row.other and (row.gain < 0 or _returns(leads, row)))
 
     def __str__(self) -> str:
-        told = f"{sum(row.own for row in self.rows)} of {len(self.rows)} names gain most for their own word"
+        gained = f"{sum(row.own for row in self.rows)} of {len(self.rows)} names gain most for their own word"
         wrong = ", ".join(f"{row.concept} (rather {row.best})" for row in self.swapped)
-        return f"{told}; {f'swapped, as it seems: {wrong}' if wrong else 'no label is seen to be swapped'}"
+        return f"{gained}; {f'swapped, as it seems: {wrong}' if wrong else 'no label is seen to be swapped'}"
 
 
 def _returns(leads: dict[tuple[str, str], tuple[str, str]], row: Testimony) -> bool:
@@ -145,15 +145,15 @@ def _sayable(table: NeuronNames, task: Task, features: Features, question: str |
     if question is None and words is not None:
         places = {word: token for token, word in reversed(list(enumerate(words)))}
         return {name: places[name] for name in names if name in places}
-    found = {}
+    tokens = {}
     for name in names:
         try:
             word = task.predict(features, [Query(question=question, answer=name)])[0].words[0]
         except InputError:
             continue  # no such answer
         if len(word.terms) == 1:
-            found[name] = word.terms[0].token
-    return found
+            tokens[name] = word.terms[0].token
+    return tokens
 
 
 class _Court:
@@ -185,32 +185,32 @@ class _Court:
                 ]
                 added = _contributions(task, features, targets) * active
                 added -= added.mean(0)
-                per_group = [added[:, self.groups[category, own]].sum(1) for own in words]
+                per_group = [added[:, self.groups[category, name]].sum(1) for name in words]
                 self.gains.setdefault(category, []).append((picture, np.stack(per_group)))
 
     def rows(self) -> tuple[Testimony, ...]:
         """One a name of two units or more, of categories of which words were said."""
-        found = []
+        rows = []
         for category, heard in self.gains.items():
             words = self.categories[category]
             gains = np.stack([gain for _, gain in heard])
             if len(heard) >= LEAST:
                 numbers = np.array([picture for picture, _ in heard])
-                several = [g for g, own in enumerate(words) if len(self.groups[category, own]) >= LEAST]
-                found += [self._row(category, words, g, gains[:, g], numbers) for g in several]
-        return tuple(found)
+                several = [g for g, word in enumerate(words) if len(self.groups[category, word]) >= LEAST]
+                rows += [self._row(category, words, g, gains[:, g], numbers) for g in several]
+        return tuple(rows)
 
     def _row(
-        self, category: str, words: Sequence[str], own: int, gains: Array, pictures: NDArray[np.intp]
+        self, category: str, words: Sequence[str], index: int, gains: Array, pictures: NDArray[np.intp]
     ) -> Testimony:
         mean = gains.mean(0)
         best = int(mean.argmax())
-        lead = gains[:, best] - gains[:, own]
+        lead = gains[:, best] - gains[:, index]
         each = np.array([lead[pictures == one].mean() for one in np.unique(pictures)])
         error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("inf")
-        units = tuple(self.groups[category, words[own]])
-        gain, most = float(mean[own]), float(mean[best])
-        return Testimony(words[own], category, units, words[best], gain, most, error, len(gains))
+        units = tuple(self.groups[category, words[index]])
+        gain, most = float(mean[index]), float(mean[best])
+        return Testimony(words[index], category, units, words[best], gain, most, error, len(gains))
 
     def left_out(self, rows: Sequence[Testimony]) -> tuple[str, ...]:
         """Names that could not be tested: no word of the model, alone in their category, or of one unit."""
@@ -220,8 +220,8 @@ class _Court:
 
 def _contributions(task: Task, features: Features, targets: Sequence[Target]) -> Array:
     """Σ over cells of gradient × activation, [N, K]."""
-    found = []
+    sums = []
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
-        found.append(torch.einsum("nkhw,khw->nk", gradients, features.A[0].to(gradients.dtype)).double().cpu().numpy())
-    return np.concatenate(found)
+        sums.append(torch.einsum("nkhw,khw->nk", gradients, features.A[0].to(gradients.dtype)).double().cpu().numpy())
+    return np.concatenate(sums)

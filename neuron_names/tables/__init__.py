@@ -17,12 +17,12 @@ def comes_with(task: Task) -> bool:
 
 def shipped(task: Task) -> NeuronNames:
     """The table that came with vlx for the weights of the task's vision part; raises InputError where there is none."""
-    found = _of(task)
-    if found is None:
+    table = _of(task)
+    if table is None:
         raise InputError(
             f"no table of names came with {task.name}; make one: vlx dissect {task.name} DATASET -o TABLE.h5"
         )
-    return found
+    return table
 
 
 def _of(task: Task) -> NeuronNames | None:
@@ -34,9 +34,9 @@ def _of(task: Task) -> NeuronNames | None:
 
 @cache
 def _all() -> tuple[NeuronNames, ...]:
-    own = sorted(one.name for one in files(__name__).iterdir() if one.name.endswith(".h5"))
+    file_names = sorted(one.name for one in files(__name__).iterdir() if one.name.endswith(".h5"))
     tables = []
-    for name in own:
+    for name in file_names:
         with as_file(files(__name__) / name) as path:
             tables.append(load(path))
     return tuple(tables)
