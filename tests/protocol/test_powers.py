@@ -143,11 +143,11 @@ class Net(nn.Module):
         (passed_on(lambda inputs: ...), "fits"),
         (Net(), "fits"),
         (nn.MultiheadAttention(4, 1), "other"),
-        (lambda path: ..., "other"),
+        (lambda path: ..., "may"),
         (lambda: ..., "other"),
         (lambda inputs, scale: ..., "other"),
         (lambda *, inputs: ..., "other"),
-        (passed_on(lambda path: ...), "other"),
+        (passed_on(lambda path: ...), "may"),
         (len, "other"),
         (dict, "other"),
         ("inputs", "other"),
@@ -171,7 +171,7 @@ def annotated(name: str, type_: Any, returned: Any = Tensor) -> Any:
     [
         (annotated("canvas", Tensor), "fits"),
         (annotated("canvas", nn.Parameter), "fits"),
-        (annotated("canvas", object), "other"),
+        (annotated("canvas", object), "may"),
         (annotated("inputs", "Nowhere"), "fits"),
         (annotated("x", str), "other"),
         (annotated("inputs", Path), "other"),
@@ -208,6 +208,18 @@ def test_a_power_that_is_clearly_meant_is_refused_by_name(members: dict[str, Any
     with pytest.raises(InputError, match=message) as caught:
         vlx.explain(having(**members), picture())
     assert len(str(caught.value)) < 300
+
+
+def test_of_a_pair_one_may_have_names_of_its_own() -> None:
+    assert named(having(begin=lambda self, A, rest=None: A, scores_from=lambda self, s, t: s)) == ["restarts"]
+    assert named(having(begin=lambda self, one, two: one, scores_from=lambda self, s, t: s)) == []
+
+
+def test_single_letters_are_tensors_or_nothing() -> None:
+    assert named(having(attend=lambda self, A, t, r: A)) == ["attends"]
+    assert (
+        named(having(scope=lambda self, x, y, z: x, stock=lambda self, s, d: s, rather=lambda self, a, b, c: a)) == []
+    )
 
 
 def test_half_a_pair_is_no_power() -> None:

@@ -335,7 +335,7 @@ def _has(task: Any, wanted: Sequence[Callable[..., Any]]) -> bool:
     if not any(map(callable, members)):
         return False
     fits = [fit(member, one) for member, one in zip(members, wanted, strict=True)]
-    if all(one == "fits" for one in fits):
+    if "fits" in fits and all(one in ("fits", "may") for one in fits):
         return True
     meant = len(wanted) > 1 and "fits" in fits and all(map(callable, members))
     for member, one, how in zip(members, wanted, fits, strict=True):

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from PIL import Image
 from torch import Tensor, nn
 
-Fit = Literal["fits", "lacks", "other"]  # lacks: meant, by its parameters' names, but not callable as vlx calls it
+Fit = Literal["fits", "may", "lacks", "other"]
 
 PLAIN = (str, bytes, int, float, bool, type(None), Path)
 USUAL: dict[Any, tuple[str, ...]] = {  # other names that people give to such parameters
@@ -25,12 +25,13 @@ _judged: WeakKeyDictionary[Any, dict[Any, Fit]] = WeakKeyDictionary()
 def fit(member: Any, wanted: Callable[..., Any]) -> Fit:
     """Whether ``member``, bound to its object, can be called as the function ``wanted`` of a protocol.
 
-    It ``fits`` where it takes as many positional arguments, at least one of which bears the wanted name, a usual one, a
-    single letter or an annotation that agrees, and no annotation is another plain type. It ``lacks`` something where it
-    does not take them though its first two are called the same. Else it is another thing of that name.
+    It ``fits`` where it takes as many positional arguments, at least one of which bears the wanted name, a usual one, of
+    a tensor a single letter, or an annotation that agrees, and no annotation is another plain type. Without such a one
+    it ``may`` be meant. It ``lacks`` something where it does not take them though its first two are called the same.
+    Else it is another thing of that name.
 
-    >>> fit(lambda inputs: ..., Sees.see), fit(lambda path, zoom: ..., Sees.see)
-    ('fits', 'other')
+    >>> fit(lambda inputs: ..., Sees.see), fit(lambda path: ..., Sees.see), fit(lambda path, zoom: ..., Sees.see)
+    ('fits', 'may', 'other')
     """
     if not callable(member):
         return "other"
@@ -83,7 +84,7 @@ def _judge(member: Any, wanted: Callable[..., Any]) -> Fit:
     ):
         return "other"
     known = any(_bears(one, given, types[given]) for one, given in single)
-    return "fits" if known or not names or len(single) < len(pairs) else "other"
+    return "fits" if known or not names or len(single) < len(pairs) else "may"
 
 
 def _signature(member: Any) -> Signature | None:
@@ -102,7 +103,7 @@ def _bears(own: Parameter, name: str, type_: Any) -> bool:
     agrees = isinstance(given, type) and isinstance(type_, type) and given is not object and type_ is not object
     return (
         own.name == name
-        or len(own.name) == 1
+        or (type_ is Tensor and len(own.name) == 1)
         or own.name in USUAL.get(type_, ())
         or (agrees and (issubclass(given, type_) or issubclass(type_, given)))
     )
