@@ -25,8 +25,8 @@ _judged: WeakKeyDictionary[Any, dict[Any, Fit]] = WeakKeyDictionary()
 def fit(member: Any, wanted: Callable[..., Any]) -> Fit:
     """Whether ``member``, bound to its object, can be called as the function ``wanted`` of a protocol.
 
-    It ``fits`` where it takes as many positional arguments, at least one of which bears the wanted name, a usual one, of
-    a tensor a single letter, or an annotation that agrees, and no annotation is another plain type. Without such a one
+    It ``fits`` where it takes as many positional arguments, at least one of which bears the wanted name, a usual one, a
+    single letter of a tensor or an annotation that agrees, and no annotation is another plain type. Without such a one
     it ``may`` be meant. It ``lacks`` something where it does not take them though its first two are called the same.
     Else it is another thing of that name.
 
