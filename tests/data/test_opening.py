@@ -189,7 +189,9 @@ def test_easy_vqa_asks_about_the_one_shape(tmp_path: Path) -> None:
     ]
     red = np.asarray(data[0].image)[..., 2] < 100
     assert all(np.array_equal(ask.mask, red) for ask in (*data[0].asks, *data[1].asks))
-    assert open_data(f"easy-vqa:{tmp_path}:train").name != data.name
+    assert data.files(0) == [tmp_path / "data" / "test" / "images" / "3.png"]
+    train: Any = open_data(f"easy-vqa:{tmp_path}:train")
+    assert train.files(1) == [tmp_path / "data" / "train" / "images" / "12.png"]
 
 
 def test_questions_train_as_they_did(tmp_path: Path) -> None:

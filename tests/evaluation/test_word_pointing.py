@@ -282,7 +282,7 @@ def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
     [
         ({"images": [{"id": 0}]}, r"images\[0\] lacks file_name, height, width$"),
         ({"annotations": [{"image_id": 0}]}, r"annotations\[0\] lacks category_id$"),
-        ({"annotations": "none"}, r"not a COCO file; it needs a list of annotations$"),
+        ({"annotations": "none"}, r"not a COCO instance file; it needs lists of images, annotations, categories$"),
         ({"annotations": []}, r"0 photographs .*12 left out, no polygons: 0\.png"),
     ],
 )

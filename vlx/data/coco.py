@@ -8,6 +8,7 @@ val2017/000000000139.jpg …           pictures: in the folder, in images/, or a
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ MISSING = "no such picture"
 NEEDED: dict[str, dict[str, Any]] = {
     "images": {"id": int | str, "file_name": str, "height": int, "width": int},
     "categories": {"id": int | str, "name": str},
-    "annotations": {"image_id": int | str},
+    "annotations": {"image_id": int | str, "category_id": object},
 }
 TOLD: dict[str, dict[str, Any]] = {
     "images": {"id": int | str, "file_name": str},
@@ -84,12 +85,12 @@ class CocoData:
         return len(self._images)
 
     def __getitem__(self, place: int) -> Example:
-        record = self._images[place]
+        record, outlined = self._images[place], self.outlined(place)
         return Example(
             str(record["file_name"]),
-            partial(self._picture, record),
-            texts=self._texts.get(record["id"], ()),
-            asks=lambda: tuple(self._asks(record)),
+            outlined.image,
+            texts=outlined.captions,
+            asks=lambda: tuple(outlined.asks()),
             regions=partial(self._regions, record) if self.concepts else None,
         )
 
@@ -107,16 +108,6 @@ class CocoData:
         tries = (root / where / short for where in PICTURES for short in dict.fromkeys((name, Path(name).name)))
         return next((path for path in tries if path.is_file()), root / "images" / name)
 
-    def _picture(self, record: Mapping[str, Any]) -> Image.Image:
-        """The picture, which has to be as large as its record says: masks are laid on it."""
-        image = picture(self._file(record))
-        if "height" in record and (image.height, image.width) != (record["height"], record["width"]):
-            raise ImageError(
-                f"{self.path}: {record['file_name']} is {image.width}×{image.height}, its record says "
-                f"{record['width']}×{record['height']}; masks cannot be laid on it (is it turned by EXIF, or resized?)"
-            )
-        return image
-
     def _regions(self, record: Mapping[str, Any], _: Image.Image) -> Regions:
         size = (record["height"], record["width"])
         channels: list[Labels] = [np.zeros(size, np.int32)]
@@ -128,29 +119,58 @@ class CocoData:
             _lay(channels, outside, self._number[record["scene"], "scene"])
         return Regions(np.stack(channels), self.concepts)
 
-    def _asks(self, record: Mapping[str, Any]) -> Iterator[Ask]:
-        """The captions' words that name what is outlined, then the categories by themselves."""
-        outlined: dict[str, list[_Note]] = {}
+    def outlined(self, number: int) -> "Outlined":
+        """What is told of picture ``number``, but for crowds."""
+        record = self._images[number]
+        polygons: dict[str, list[Sequence[float]]] = {}
+        boxes: dict[str, list[Box]] = {}
         for note in self._notes.get(record["id"], ()):
             if isinstance(note.segmentation, list) and note.segmentation and not note.record.get("iscrowd"):
-                outlined.setdefault(note.category, []).append(note)
+                polygons.setdefault(note.category, []).extend(note.segmentation)
+                boxes.setdefault(note.category, []).extend([] if note.box is None else [note.box])
+        size = (record.get("height", 0), record.get("width", 0))
+        return Outlined(self._file(record), size, tuple(self._texts.get(record["id"], ())), polygons, boxes)
 
-        @cache
-        def mask(names: tuple[str, ...]) -> Mask:
-            flat = [polygon for name in names for note in outlined.get(name, ()) for polygon in note.segmentation]
-            return mask_of(flat, (record["height"], record["width"]), f"{self.path}, {record['file_name']}")
+
+@dataclass(frozen=True, eq=False)
+class Outlined:
+    """One photograph, what people wrote about it, and the polygons and boxes of each category; ``size`` is (H, W)."""
+
+    path: Path
+    size: tuple[int, int]
+    captions: tuple[str, ...]
+    polygons: Mapping[str, Sequence[Sequence[float]]]
+    boxes: Mapping[str, Sequence[Box]] = field(default_factory=dict)
+
+    def image(self) -> Image.Image:
+        """The photograph, upright; raises ImageError where it cannot be read or is not as large as recorded."""
+        image = picture(self.path)
+        if any(self.size) and (image.height, image.width) != self.size:
+            raise ImageError(
+                f"{self.path} is {image.width}×{image.height}, its record says {self.size[1]}×{self.size[0]}: masks "
+                "cannot be laid on it (is it turned by EXIF, or resized?)"
+            )
+        return image
+
+    def mask(self, categories: Sequence[str]) -> Mask:
+        """Pixels of any object of these categories, bool [H, W]."""
+        flat = [one for name in categories for one in self.polygons.get(name, ())]
+        return mask_of(flat, self.size, str(self.path))
+
+    def asks(self) -> Iterator[Ask]:
+        """The captions' words that name what is outlined, then the categories by themselves."""
+        mask = cache(self.mask)
 
         def truth(names: tuple[str, ...]) -> Truth:
-            notes = (note for name in names for note in outlined.get(name, ()))
-            return Truth(partial(mask, names), boxes=[note.box for note in notes if note.box is not None])
+            return Truth(partial(mask, names), boxes=[box for name in names for box in self.boxes.get(name, ())])
 
-        for text in self._texts.get(record["id"], ()):
+        for text in self.captions:
             words = words_of(text)
             query = Query(caption=" ".join(words))
             for place, names in named(words).items():
-                if any(name in outlined for name in names):
+                if any(name in self.polygons for name in names):
                     yield Ask(query, place, group=" or ".join(names), truth=truth(names))
-        for name in outlined:
+        for name in self.polygons:
             yield Ask(label=name, group=name, truth=truth((name,)))
 
 
@@ -268,10 +288,14 @@ def _require_records(path: Path, part: str, found: Any, needed: Mapping[str, Any
     for n, record in enumerate(found):
         if not isinstance(record, Mapping):
             raise InputError(f"{path}: {part}[{n}] is no object but {shortened(repr(record))}")
+        lacking = [name for name in needed if name not in record]
+        if lacking:
+            raise InputError(f"{path}: {part}[{n}] lacks {', '.join(lacking)}")
         for name, kind in needed.items():
-            if not isinstance(record.get(name), kind):
-                given = f"has {name} {shortened(repr(record[name]))}" if name in record else f"lacks {name}"
-                raise InputError(f"{path}: {part}[{n}] {given}; an instance file needs one for each of {part}")
+            if not isinstance(record[name], kind):
+                raise InputError(
+                    f"{path}: {part}[{n}] has {name} {shortened(repr(record[name]))}; give it as COCO does"
+                )
         own = record.get("parts", [])
         if not isinstance(own, list) or not all(isinstance(one, Mapping) and one.get("name") for one in own):
             raise InputError(f"{path}: {part}[{n}] has parts without a name")
