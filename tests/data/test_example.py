@@ -70,10 +70,10 @@ def test_a_picture_that_is_missing_says_so_when_it_is_opened() -> None:
 
 
 def test_regions_kept_as_numbers_are_masks_on_the_picture() -> None:
-    regions = Regions(np.array([[[0, 2], [2, 2]], [[1, 0], [0, 0]]]), (SKY, SEA, DAY), (3,), size=(4, 4))
+    regions = Regions(np.array([[[0, 2], [2, 2]], [[1, 0], [0, 0]]]), (SKY, SEA, DAY), (3,), size=(4, 6))
     assert list(regions) == [SKY, SEA, DAY]
-    assert regions[SKY].tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2
-    assert regions[SEA].tolist() == [[False, False, True, True]] * 2 + [[True] * 4] * 2
+    assert regions[SKY].tolist() == [[True, True, True, False, False, False]] * 2 + [[False] * 6] * 2
+    assert regions[SEA].tolist() == [[False, False, False, True, True, True]] * 2 + [[True] * 6] * 2
     assert regions[DAY].all()
     assert Concept("dog", "object") not in regions
 

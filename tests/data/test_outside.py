@@ -1,4 +1,4 @@
-"""A data set is added once: twenty lines from outside, and units are named on it and folders of pictures explained."""
+"""A data set is added once: twenty lines from outside; units are named, maps measured and folders explained on it."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.fakes import captioner, tiny_bundle
-from vlx import neuron_names
+from vlx import evaluation, neuron_names
 from vlx.cli import main
 from vlx.data import open_data
 
@@ -71,6 +71,15 @@ def test_a_folder_of_results_is_made_of_it(mine: str, tmp_path: Path) -> None:
     assert [line["path"] for line in lines] == [f"mine:blocks/{n}" for n in range(8)]
     again: Any = CliRunner().invoke(main, ["caption", mine, "--model", bundle, "-o", "out"])
     assert "8 done before" in again.output or again.exit_code == 0
+
+
+def test_maps_are_measured_on_it(mine: str) -> None:
+    result = evaluation.evaluate(captioner(), mine, n=4)
+    assert (result.n, result.command) == (4, f"vlx evaluate {captioner().name} {mine} --metrics pointing --n 4")
+    figure = next(row for row in result.rows if row.method == "gradcam")
+    assert (figure.group, figure.count, figure.random, figure.centre) == ("red", 8, 144 / 1024, 1 / 4)
+    data: Any = open_data(mine)
+    assert evaluation.evaluate(captioner(), data, n=4).rows == result.rows
 
 
 def test_it_stays_the_same_data(mine: str) -> None:

@@ -17,10 +17,10 @@ from tests.fakes import tiny_bundle
 from tests.heads import classifier
 from vlx.data import captioned
 from vlx.data.captioned import Photographs
+from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
 from vlx.evaluation import datasets, evaluate
 from vlx.evaluation.cards.saying import say
-from vlx.evaluation.datasets import OfPhotographs
 from vlx.evaluation.metrics.captions import PERSON, captions_by, figures
 from vlx.evaluation.result import Result
 
@@ -62,7 +62,7 @@ def coco(folder: Path, count: int = 40) -> Path:
 
 
 def measured(task: Any, data: Photographs, name: str, beams: Sequence[int] = (1, 3)) -> Result:
-    return evaluate(task, OfPhotographs(data, name), metrics=[captions_by(beams)])
+    return evaluate(task, PhotographData(data, name), metrics=[captions_by(beams)])
 
 
 def flickr(folder: Path) -> Path:

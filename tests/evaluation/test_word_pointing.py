@@ -22,7 +22,6 @@ from vlx.data.outlines import Outlined, OutlinedData
 from vlx.errors import InputError
 from vlx.evaluation import datasets, evaluate
 from vlx.evaluation.cards import sheet
-from vlx.evaluation.datasets import OfOutlined
 from vlx.evaluation.intervals import over_pictures
 from vlx.evaluation.metrics import pointing
 from vlx.evaluation.metrics.pointing import ALL, SMALL, peaks_of
@@ -110,7 +109,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
 
 
 def word_pointing(task: Any, data: OutlinedData, n: int | None = None) -> Result:
-    return evaluate(task, OfOutlined(data, data.name), n=n)
+    return evaluate(task, data, n=n)
 
 
 def measured(data: OutlinedData, **changes: Any) -> Result:
@@ -181,14 +180,14 @@ def _masks(change: Callable[[Any], Any]) -> Plant:
 
 
 def _of_another(patch: pytest.MonkeyPatch) -> None:
-    example = OfOutlined.__getitem__
+    example = OutlinedData.__getitem__
 
-    def mixed(self: OfOutlined, number: int) -> Example:
+    def mixed(self: OutlinedData, number: int) -> Example:
         own, before = self.rows[number], self.rows[max(number - 1, 0)]
         row = Outlined(own.path, own.size, own.captions, before.polygons)
-        return example(OfOutlined(OutlinedData(self.name, (row,)), self.name), 0)
+        return example(OutlinedData(self.name, (row,)), 0)
 
-    patch.setattr(OfOutlined, "__getitem__", mixed)
+    patch.setattr(OutlinedData, "__getitem__", mixed)
 
 
 def _centre_twice(patch: pytest.MonkeyPatch) -> None:

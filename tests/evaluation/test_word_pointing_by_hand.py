@@ -15,7 +15,6 @@ from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
 from vlx.data.outlines import Outlined, OutlinedData
 from vlx.evaluation import evaluate
-from vlx.evaluation.datasets import OfOutlined
 from vlx.evaluation.result import Result
 from vlx.protocol.targets import Prediction, Query
 from vlx.tasks.captioning import CnnLstmCaptioner
@@ -97,7 +96,7 @@ def centre(at: Cell) -> Cell:
 
 
 def word_pointing(task: Any, data: OutlinedData) -> Result:
-    return evaluate(task, OfOutlined(data, data.name))
+    return evaluate(task, data)
 
 
 def nouns(data: OutlinedData) -> list[Spoken]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vlx.data import flickr
 from vlx.data.captioned import omissions
 from vlx.data.concepts import Concept
 from vlx.data.example import Data, Example, Filed
-from vlx.data.flickr import PhotographData
 from vlx.data.lexicon import Lexicon
 from vlx.data.scenes import FIRST, SceneData
 
@@ -60,11 +60,11 @@ class FiledCaptions(CaptionedData):
 
 
 class CaptionedPhotos(FiledCaptions):
-    """The captioned photographs of a folder, of one ``split`` of Flickr8k or all; see `PhotographData`."""
+    """The captioned photographs of a folder, of one ``split`` of Flickr8k or all; see `flickr.of_folder`."""
 
     def __init__(self, folder: str | Path, split: str | None = None, lexicon: Lexicon | None = None) -> None:
         name = f"{folder}" + (f":{split}" if split else "")
-        super().__init__(PhotographData(folder, split, name), lexicon)
+        super().__init__(flickr.of_folder(folder, split, name), lexicon)
 
     def digest(self) -> str:
         """Of the captions, and of names and sizes of the pictures."""

@@ -156,12 +156,20 @@ class Data(Protocol):
     """Pictures with what is known of them, one at a time.
 
     ``name`` is what `open_data` opens again, "scenes:2000"; ``licence`` says under what pictures and texts stand, as
-    far as is known. Data whose units are named by regions also have ``concepts``: all that their regions can hold (see
-    `ConceptData`); data that left pictures out tell them in ``left_out``, {why: (name, …)}.
+    far as is known. Data may tell more of themselves: ``concepts``, all that their regions can hold (`ConceptData`);
+    ``left_out``, {why: (name, …)}; ``closed``, what messages call a world whose every word is known, which a model has
+    to know; ``by_size``, that figures of words are told by how large things are and not by group.
     """
 
-    name: str
-    licence: str
+    @property
+    def name(self) -> str:
+        """What `open_data` opens again."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Under what pictures and texts stand."""
+        ...
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -183,9 +191,20 @@ class ConceptData(Protocol):
     ``concepts`` are all that the regions can hold. Pictures may be plain `Labelled` ones, too.
     """
 
-    name: str
-    licence: str
-    concepts: tuple[Concept, ...]
+    @property
+    def name(self) -> str:
+        """What `open_data` opens again."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Under what pictures and texts stand."""
+        ...
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """Concept number n is the n-th of them, from 1."""
+        ...
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -217,8 +236,15 @@ class Told(ConceptData, Protocol):
     A picture that cannot be read raises ImageError when it is asked for.
     """
 
-    told_by: str
-    left_out: tuple[str, ...]
+    @property
+    def told_by(self) -> str:
+        """By what words were made concepts."""
+        ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What is not among the pictures, and why, in sentences."""
+        ...
 
     def told(self) -> Sequence[frozenset[Concept]]:
         """Each picture's concepts, those of any of its captions."""

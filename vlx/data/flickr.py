@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from vlx.data import captioned
+from vlx.data.captioned import Photographs
 from vlx.data.example import Example
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
@@ -14,21 +15,12 @@ SPLITS = tuple(captioned.SPLITS)
 
 
 class PhotographData:
-    """The captioned photographs of a folder; ``split``: "train", "dev" or "test" of Flickr8k, all where it is None.
-
-    Raises InputError naming the file that is missing or broken.
-    """
+    """Captioned photographs as data called ``name``."""
 
     licence = "photographs and captions: as their source says (Flickr8k's: research and education only)"
 
-    def __init__(self, folder: str | Path, split: str | None = None, name: str | None = None) -> None:
-        self.name = str(folder) if name is None else name
-        data = captioned.read(folder)
-        if split is not None:
-            data = data.only(captioned.split(folder, split))
-        if not data.rows:
-            raise InputError(f"{self.name}: none of the captioned pictures is of this split; give another folder")
-        self.rows, self.left_out = data.rows, data.left_out
+    def __init__(self, photographs: Photographs, name: str) -> None:
+        self.rows, self.left_out, self.name = photographs.rows, photographs.left_out, name
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,6 +41,19 @@ class PhotographData:
         return made.hexdigest()
 
 
+def of_folder(folder: str | Path, split: str | None, name: str) -> PhotographData:
+    """The captioned photographs of a folder; ``split``: "train", "dev" or "test" of Flickr8k, all where it is None.
+
+    Raises InputError naming the file that is missing or broken.
+    """
+    data = captioned.read(folder)
+    if split is not None:
+        data = data.only(captioned.split(folder, split))
+    if not data.rows:
+        raise InputError(f"{name}: none of the captioned pictures is of this split; give another folder")
+    return PhotographData(data, name)
+
+
 def open_flickr(rest: str) -> PhotographData:
     """Data by what follows "flickr8k:", the official test split where none is named; raises InputError."""
     folder, colon, split = rest.rpartition(":")
@@ -58,4 +63,4 @@ def open_flickr(rest: str) -> PhotographData:
     if split not in known or not folder:
         near = ", ".join(close_matches(split, known)) or ", ".join(known)
         raise InputError(f"flickr8k:{shortened(rest, 100)}: no split {shortened(split, 40)!r}: {near}; write {FORM}")
-    return PhotographData(folder, None if split == ALL else split, f"flickr8k:{rest}")
+    return of_folder(folder, None if split == ALL else split, f"flickr8k:{rest}")

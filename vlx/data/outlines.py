@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from vlx.data.captioned import omissions
 from vlx.data.coco import CocoData, Outlined
@@ -18,8 +19,12 @@ SHOWN = 290  # characters of what a message tells of the data
 
 @dataclass(frozen=True, eq=False)
 class OutlinedData:
-    """Photographs in the order of their names; ``left_out`` tells why others are not among them."""
+    """Photographs in the order of their names; ``left_out`` tells why others are not among them.
 
+    ``by_size``: figures of their words are told by how large the things are; categories are too many for a table.
+    """
+
+    by_size: ClassVar[bool] = True
     name: str
     rows: tuple[Outlined, ...]
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

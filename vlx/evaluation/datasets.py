@@ -1,21 +1,18 @@
 """Data sets of captioned photographs by name: ``flickr8k:DIR`` and ``coco:DIR``."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 
 from vlx.data import captioned, open_data, outlines
-from vlx.data.captioned import Photographs, words_of
-from vlx.data.categories import named
-from vlx.data.example import Ask, Data, Example, Truth
-from vlx.data.outlines import Outlined, OutlinedData
+from vlx.data.captioned import Photographs
+from vlx.data.example import Data, Example
+from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
 from vlx.files import json_files
 from vlx.files.whole import read_bytes
 from vlx.language import shortened
-from vlx.protocol.targets import Query
 
 KINDS = ("flickr8k", "coco")
 UNKNOWN = "asked for, not in the data"
@@ -70,67 +67,10 @@ def opened(name: str, captions: Path | None = None, only: Path | None = None, *,
             f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
         )
     if told and kind in KINDS:
-        return OfPhotographs(photographs(name, only), name)
-    data = OfOutlined(outlines.read(parsed(name)[1], captions), name) if kind == "coco" else open_data(name)
+        return PhotographData(photographs(name, only), name)
+    coco = kind == "coco"
+    data: Data = replace(outlines.read(parsed(name)[1], captions), name=name) if coco else open_data(name)
     return data if only is None else Limited(data, listed(only), str(only))
-
-
-class OfPhotographs:
-    """Captioned photographs as data called ``name``."""
-
-    licence = "photographs and captions: as their source says"
-
-    def __init__(self, photographs: Photographs, name: str) -> None:
-        self.rows, self.name, self.left_out = photographs.rows, name, photographs.left_out
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> Example:
-        row = self.rows[number]
-        return Example(row.name, row.path, texts=row.captions)
-
-    def digest(self) -> str:
-        """Of the captions, and of names and sizes of the pictures."""
-        made = hashlib.sha256()
-        for row in self.rows:
-            made.update(f"{row.name} {row.path.stat().st_size} {row.captions}\n".encode())
-        return made.hexdigest()
-
-
-class OfOutlined:
-    """Outlined photographs as data called ``name``: nouns of captions that name what is outlined, and categories."""
-
-    licence = "photographs and captions: as their source says"
-    by_size = True  # figures of words are told by how large the things are: categories are too many for a table
-
-    def __init__(self, outlined: OutlinedData, name: str) -> None:
-        self.rows, self.name, self.left_out = outlined.rows, name, outlined.left_out
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> Example:
-        row = self.rows[number]
-        return Example(row.path.name, row.image, texts=row.captions, asks=lambda: tuple(_asks(row)))
-
-    def digest(self) -> str:
-        """Of the captions and outlines, and of names and sizes of the pictures."""
-        made = hashlib.sha256()
-        for row in self.rows:
-            made.update(f"{row.path.name} {row.path.stat().st_size} {row.captions} {row.polygons}\n".encode())
-        return made.hexdigest()
-
-
-def _asks(row: Outlined) -> Iterator[Ask]:
-    mask = cache(row.mask)
-    for caption in row.captions:
-        words = words_of(caption)
-        query = Query(caption=" ".join(words))
-        for place, names in named(words).items():
-            yield Ask(query, place, group=" or ".join(names), truth=Truth(partial(mask, names)))
-    for name in row.polygons:
-        yield Ask(label=name, group=name, truth=Truth(partial(mask, (name,))))
 
 
 class Limited:

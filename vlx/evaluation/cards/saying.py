@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vlx.data.captioned import Photograph, Photographs
-from vlx.evaluation.datasets import OfPhotographs
+from vlx.data.flickr import PhotographData
 from vlx.evaluation.metrics.captions import BEAMS, Captions, Said, captions_by
 from vlx.evaluation.run import Loop, Progress
 from vlx.evaluation.shown import Setting
@@ -16,7 +16,7 @@ def say(task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *,
 
     Raises InputError for a task that does not caption, and where no picture can be read.
     """
-    metric, data = captions_by(beams), OfPhotographs(Photographs(tuple(rows)), "photographs")
+    metric, data = captions_by(beams), PhotographData(Photographs(tuple(rows)), "photographs")
     metric.check(task, data)
     loop = Loop(Setting(task, data, ()), [metric], progress)
     loop.run(None)
