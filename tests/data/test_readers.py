@@ -353,6 +353,7 @@ def test_masks_of_real_photographs_are_as_large_as_their_polygons() -> None:
 def test_what_vlx_draws_to_disk_reads_as_the_scenes_themselves(tmp_path: Path) -> None:
     export(3, tmp_path, 10_000_000, 128, lambda items: items)
     data, drawn = open_data(tmp_path), SceneData(3, 10_000_000)
+    assert open_data(f"coco:{tmp_path}")[2].texts == drawn[2].texts
     for place in range(3):
         read, own = concepts_at(data, data[place]), concepts_at(drawn, drawn[place])
         for concept, pixels in read.items():

@@ -25,6 +25,7 @@ from vlx.data.masks import Mask, mask_of
 from vlx.errors import ImageError, InputError
 from vlx.language import shortened
 from vlx.protocol.targets import Query
+from vlx.scenes.export import MANIFEST
 
 FORM = "coco:DIR or coco:INSTANCES.json[,CAPTIONS.json]"
 PICTURES = ("", "images", "Images", "val2017", "train2017", "val2014", "train2014", "all")
@@ -55,7 +56,7 @@ class CocoData:
     def __init__(self, path: str | Path, captions: str | Path | None = None, name: str | None = None) -> None:
         self.path, self.name = Path(path), str(path) if name is None else name
         whole = self.path.is_dir()
-        outlines = _files(self.path, "instances*.json") if whole else [self.path]
+        outlines = _manifests(self.path) if whole else [self.path]
         texts = [Path(captions)] if captions else _files(self.path, "captions_*.json") if whole else []
         if not outlines and not texts:
             raise InputError(f"{path}: neither instances*.json nor captions_*.json in this folder or its annotations/")
@@ -201,6 +202,11 @@ def open_coco(rest: str) -> CocoData:
     if not place or not Path(place).exists():
         raise InputError(f"coco:{shortened(rest, 100)}: nothing there; write {FORM}")
     return CocoData(place, captions or None, name=f"coco:{rest}")
+
+
+def _manifests(folder: Path) -> list[Path]:
+    """COCO's instance files, or what ``vlx draw`` wrote."""
+    return _files(folder, "instances*.json") or _files(folder, MANIFEST)
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
