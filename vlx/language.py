@@ -72,16 +72,16 @@ def chosen(words: str | Collection[str | int], labels: Sequence[str]) -> list[in
     """
     if isinstance(words, str):
         return [n for n, label in enumerate(labels) if words == "all" or is_content(label)]
-    found = set[int]()
+    positions = set[int]()
     for one in words:
-        own = [n for n, label in enumerate(labels) if label == one] if isinstance(one, str) else _place(one, labels)
-        if not own:
+        places = [n for n, label in enumerate(labels) if label == one] if isinstance(one, str) else _place(one, labels)
+        if not places:
             near = close_matches(one, labels) if isinstance(one, str) else []
             hint = f" (close: {shortened(', '.join(near), 60)})" if near else ""
-            told = f"words={shortened(repr(one))} is not there{hint}; the text has {len(labels)} words"
-            raise WordNotFound(f"{told}: {shortened(', '.join(labels), 120)}")
-        found.update(own)
-    return sorted(found)
+            message = f"words={shortened(repr(one))} is not there{hint}; the text has {len(labels)} words"
+            raise WordNotFound(f"{message}: {shortened(', '.join(labels), 120)}")
+        positions.update(places)
+    return sorted(positions)
 
 
 def _place(position: int, labels: Sequence[str]) -> list[int]:

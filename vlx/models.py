@@ -104,39 +104,39 @@ def kinds_of(name: str | Path, **options: Any) -> tuple[str, ...]:
             from vlx.tasks.photos import bundle as photographs
             from vlx.tasks.shared.bundle_format import task_of
 
-            found = task_of(Path(text))
-            return ("captioning" if found == photographs.TASK else found,)
+            task_name = task_of(Path(text))
+            return ("captioning" if task_name == photographs.TASK else task_name,)
         return ()
 
 
 def _opened(name: str | PathLike[str], options: dict[str, Any]) -> Task:
     text = str(name)
-    if own := own_models.parted(text):
-        return own_models.load(*own, options)
+    if file_and_function := own_models.parted(text):
+        return own_models.load(*file_and_function, options)
     if text.startswith(PREFIX_TRANSFORMERS):
         return _transformers(text.removeprefix(PREFIX_TRANSFORMERS), options)
     path, plugins = Path(name), _plugins()
     if text not in EMBEDDED and text not in plugins and _of_transformers(path):
         return _transformers(text, options)
-    known = OF_TORCHVISION if text.startswith(PREFIX_TORCHVISION) else MOVED
-    _refuse_options(repr(shortened(text, 100)), options, known)
+    allowed = OF_TORCHVISION if text.startswith(PREFIX_TORCHVISION) else MOVED
+    _refuse_options(repr(shortened(text, 100)), options, allowed)
     from vlx.tasks.shared import devices
 
     return devices.placed(_load(text, path, plugins, options), options)
 
 
-def _refuse_options(what: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    strange = [option for option in options if option not in known]
+def _refuse_options(what: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    strange = [option for option in options if option not in allowed]
     if strange:
         where = [
             kind
-            for kind, own in (
+            for kind, takes in (
                 ("torchvision:NAME", OF_TORCHVISION),
                 ("models of transformers (hf:NAME)", OF_TRANSFORMERS),
             )
-            if set(strange) <= set(own) and own != known
+            if set(strange) <= set(takes) and takes != allowed
         ]
-        hint = f"these are for {' and '.join(where)}" if where else f"known are {', '.join(known)}"
+        hint = f"these are for {' and '.join(where)}" if where else f"known are {', '.join(allowed)}"
         raise InputError(f"{what} takes no {', '.join(strange)}; {hint}")
 
 
@@ -148,8 +148,8 @@ def _load(text: str, path: Path, plugins: dict[str, Callable[[], Task]], options
     if text.startswith(PREFIX_TORCHVISION):
         from vlx.tasks.classification import torchvision
 
-        own = {name: value for name, value in options.items() if name not in MOVED}
-        return torchvision.load(text.removeprefix(PREFIX_TORCHVISION), **own)
+        task_options = {name: value for name, value in options.items() if name not in MOVED}
+        return torchvision.load(text.removeprefix(PREFIX_TORCHVISION), **task_options)
     if text in plugins:
         return plugins[text]()
     if _there(path, Path.is_dir):
@@ -197,8 +197,8 @@ def known() -> list[Known]:
 
 def _plugins() -> dict[str, Callable[[], Task]]:
     """Outsiders' models: entry point name → a function that makes the task; embedded names cannot be replaced."""
-    found = {point.name: point for point in entry_points(group=GROUP) if point.name not in EMBEDDED}
-    return {name: partial(_made_by, point) for name, point in found.items()}
+    points = {point.name: point for point in entry_points(group=GROUP) if point.name not in EMBEDDED}
+    return {name: partial(_made_by, point) for name, point in points.items()}
 
 
 def _made_by(point: EntryPoint) -> Task:
@@ -225,9 +225,9 @@ def _bundle(folder: Path, name: str) -> Task:
 
 def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> str:
     if path.suffix == ".py":
-        own = own_models.functions(path)
-        known = f" (its functions: {shortened(', '.join(own), 120)})" if own else ""
-        return f"{text}: a model of your own is named with its function: {text}:FUNCTION{known}"
+        functions = own_models.functions(path)
+        listed = f" (its functions: {shortened(', '.join(functions), 120)})" if functions else ""
+        return f"{text}: a model of your own is named with its function: {text}:FUNCTION{listed}"
     if _there(path, Path.is_file):
         return (
             f"{text} is a file; vlx opens a bundle folder with config.json and weights.safetensors, and never a pickle"
@@ -235,8 +235,8 @@ def _unknown(text: str, path: Path, plugins: dict[str, Callable[[], Task]]) -> s
     names = [*EMBEDDED, *plugins]
     near = close_matches(text, names)
     hint = f"; close: {', '.join(near)}" if near else ""
-    known = f"{', '.join(names)}, a bundle folder, FILE.py:FUNCTION, torchvision:NAME, hf:NAME{_hub(text)}"
-    return f"no model {shortened(text, 120)!r}{hint}. Known: {known}"
+    listed = f"{', '.join(names)}, a bundle folder, FILE.py:FUNCTION, torchvision:NAME, hf:NAME{_hub(text)}"
+    return f"no model {shortened(text, 120)!r}{hint}. Known: {listed}"
 
 
 def _hub(text: str) -> str:

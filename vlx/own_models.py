@@ -29,8 +29,8 @@ MAKERS = "a Classifier, CnnLstmCaptioner or CnnLstmVqa, or a task of your own"
 
 def parted(name: str) -> tuple[Path, str] | None:
     """The file and the function of ``FILE.py:FUNCTION``; None for any other name of a model."""
-    found = FORM.fullmatch(name)
-    return (Path(found["file"]).expanduser(), found["function"]) if found else None
+    match = FORM.fullmatch(name)
+    return (Path(match["file"]).expanduser(), match["function"]) if match else None
 
 
 def load(file: Path, function: str, options: Mapping[str, Any]) -> Task:
@@ -50,14 +50,14 @@ def load(file: Path, function: str, options: Mapping[str, Any]) -> Task:
         raise ModelError(_missing(file))
     called = f"{file}:{function}"
     with _beside(file):
-        with _told(file, "it"):
+        with _naming_line(file, "it"):
             module = _module(file)
         make = _function(module, file, function)
-        given = _arguments(make, called, options)
-        with _told(file, f"{function}()"):
-            task = make(**given)
+        arguments = _arguments(make, called, options)
+        with _naming_line(file, f"{function}()"):
+            task = make(**arguments)
     _refuse_no_task(task, called)
-    return devices.placed(task, {name: options.get(name) for name in PLACING if name not in given})
+    return devices.placed(task, {name: options.get(name) for name in PLACING if name not in arguments})
 
 
 def functions(file: Path) -> list[str]:
@@ -122,7 +122,7 @@ def _module(file: Path) -> ModuleType:
 
 
 @contextmanager
-def _told(file: Path, what: str) -> Iterator[None]:
+def _naming_line(file: Path, what: str) -> Iterator[None]:
     """What the user's code raises becomes a ModelError with its line; what vlx raises passes."""
     try:
         yield
@@ -135,16 +135,16 @@ def _told(file: Path, what: str) -> Iterator[None]:
 def _raised(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "ends the program; put what is not to run on import under: if __name__ == '__main__'"
-    told = shortened(" ".join(str(error).split()), 160)
-    return f"raises {type(error).__name__}{f': {told}' if told else ''}"
+    text = shortened(" ".join(str(error).split()), 160)
+    return f"raises {type(error).__name__}{f': {text}' if text else ''}"
 
 
 def _line(error: BaseException, file: Path) -> str:
     """Where in the file it happened, as ", line 3"; nothing where it was elsewhere."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
-    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, file)]
-    return f", line {own[-1]}" if own else ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, file)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _same(name: str, file: Path) -> bool:
@@ -153,19 +153,19 @@ def _same(name: str, file: Path) -> bool:
 
 def _function(module: ModuleType, file: Path, function: str) -> Callable[..., Any]:
     """Raises ModelError for a name that is not there, or is no function."""
-    own = [name for name in functions(file) if callable(getattr(module, name, None))]
-    known = f"its functions: {shortened(', '.join(own), 120)}" if own else "it defines no function"
+    names = [name for name in functions(file) if callable(getattr(module, name, None))]
+    listing = f"its functions: {shortened(', '.join(names), 120)}" if names else "it defines no function"
     if not function:
-        raise ModelError(f"{file}: name the function that returns the model, as {file}:FUNCTION; {known}")
-    found = getattr(module, function, None)
-    if found is None:
+        raise ModelError(f"{file}: name the function that returns the model, as {file}:FUNCTION; {listing}")
+    member = getattr(module, function, None)
+    if member is None:
         near = close_matches(function, [name for name in vars(module) if not name.startswith("_")])
         hint = f"; close: {', '.join(near)}" if near else ""
-        raise ModelError(f"{file} has no function {shortened(function)!r}{hint}; {known}")
-    if not (inspect.isroutine(found) or inspect.isclass(found)):
-        raise ModelError(f"{file}:{function} is no function but {_a(found)}; write a function that returns {MAKERS}")
-    made: Callable[..., Any] = found
-    return made
+        raise ModelError(f"{file} has no function {shortened(function)!r}{hint}; {listing}")
+    if not (inspect.isroutine(member) or inspect.isclass(member)):
+        raise ModelError(f"{file}:{function} is no function but {_a(member)}; write a function that returns {MAKERS}")
+    maker: Callable[..., Any] = member
+    return maker
 
 
 def _arguments(make: Callable[..., Any], called: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,19 +176,19 @@ def _arguments(make: Callable[..., Any], called: str, options: Mapping[str, Any]
     strange = [name for name in options if name not in PLACING and name not in named and not open_]
     if strange:
         raise InputError(f"{called} has no argument {', '.join(strange)}; add it to the function, or leave it out here")
-    given = {name: value for name, value in options.items() if value is not None and (name in named or open_)}
+    arguments = {name: value for name, value in options.items() if value is not None and (name in named or open_)}
     read: dict[str, Callable[[Any], Any]] = {"device": devices.device_of, "dtype": devices.dtype_of}
     for name in PLACING:
-        if name in given or (name in named and named[name].default is inspect.Parameter.empty):
-            given[name] = read[name](given.get(name))
-    lacking = [name for name, one in named.items() if one.default is one.empty and name not in given]
+        if name in arguments or (name in named and named[name].default is inspect.Parameter.empty):
+            arguments[name] = read[name](arguments.get(name))
+    lacking = [name for name, one in named.items() if one.default is one.empty and name not in arguments]
     lacking += [one.name for one in parameters if one.kind is one.POSITIONAL_ONLY and one.default is one.empty]
     if lacking:
         raise ModelError(
             f"{called} needs {', '.join(lacking)}, and vlx calls it without arguments, but for device and dtype where "
             "it names them; give the others defaults"
         )
-    return given
+    return arguments
 
 
 def _refuse_no_task(task: Any, called: str) -> None:

@@ -115,43 +115,43 @@ def compare(given: tuple[str, ...], asked: Questions, loading: dict[str, str], r
             f"one model, {first}: name B, too, or give two of --method, --target, --caption, --answer"
         )
     out, stdin = running.out, sys.stdin if "-" in pictures else ()
-    found = folder.items(pictures, COLUMNS, recursive=running.recursive, stdin=stdin, leave_out=out)
+    chosen = folder.items(pictures, COLUMNS, recursive=running.recursive, stdin=stdin, leave_out=out)
     tasks = _loaded((first, second), options)
     alike(*tasks, (first, second))
-    _require_questions(tasks[0], found.items, asked.question)
+    _require_questions(tasks[0], chosen.items, asked.question)
     compared, names = _comparing(tasks, options, asked.same_text)
-    made = _job(tasks, (first, second), options, asked.same_text)
+    this_job = _job(tasks, (first, second), options, asked.same_text)
     refuse_file(out)
     list(compared([]))  # options that cannot be are refused before anything is written
     writable(out)
-    for note in () if running.quiet else found.notes:
+    for note in () if running.quiet else chosen.notes:
         click.echo(f"Note: {note}", err=True)
     from vlx.comparing import many
 
-    told = _printer(running.as_json, running.quiet)
-    with folder.Manifest.opened(out, made, resume=running.resume, overwrite=running.overwrite) as held:
+    printer = _printer(running.as_json, running.quiet)
+    with folder.Manifest.opened(out, this_job, resume=running.resume, overwrite=running.overwrite) as held:
         again = running.as_json and not running.overwrite
-        for record in held.records([one.key for one in found.items if again and _is_done(held, one.key)]):
-            told(record)
-        found_all, left = many.run(held, found.items, compared, names, told=told, overwrite=running.overwrite)
-    _summed(found_all, left, len(found.items), running)
+        for record in held.records([one.key for one in chosen.items if again and _is_done(held, one.key)]):
+            printer(record)
+        comparison, left = many.run(held, chosen.items, compared, names, told=printer, overwrite=running.overwrite)
+    _summed(comparison, left, len(chosen.items), running)
 
 
 def _is_done(held: Any, key: str) -> bool:
     return key in held.states and held.states[key].status == "done"
 
 
-def _models_of(given: Sequence[str]) -> list[str]:
+def _models_of(arguments: Sequence[str]) -> list[str]:
     """The models that the arguments begin with, at most two."""
-    return [name for name in given[:2] if _is_model(name)] if given and _is_model(given[0]) else []
+    return [name for name in arguments[:2] if _is_model(name)] if arguments and _is_model(arguments[0]) else []
 
 
-def _models(given: Sequence[str]) -> tuple[tuple[str, str], Sequence[str]]:
+def _models(arguments: Sequence[str]) -> tuple[tuple[str, str], Sequence[str]]:
     """A and B, which is A where one is named alone, and the pictures."""
-    named = _models_of(given)
+    named = _models_of(arguments)
     if not named:
-        raise InputError(f"{given[0]} is a picture; models come first: vlx compare A B PICTURES…")
-    pictures = given[len(named) :]
+        raise InputError(f"{arguments[0]} is a picture; models come first: vlx compare A B PICTURES…")
+    pictures = arguments[len(named) :]
     if not pictures:
         raise click.UsageError("the pictures are missing: vlx compare A B PICTURES…")
     return (named[0], named[-1]), pictures
@@ -193,29 +193,29 @@ def _options(asked: Questions, loading: Mapping[str, str]) -> Both:
     return a, b
 
 
-def _pair(flag: str, given: str | None, known: Sequence[str] = ()) -> tuple[str | None, str | None]:
+def _pair(flag: str, value: str | None, choices: Sequence[str] = ()) -> tuple[str | None, str | None]:
     """NAME or NAME,NAME."""
-    if given is None:
+    if value is None:
         return None, None
-    parts = [part.strip() for part in given.split(",")]
+    parts = [part.strip() for part in value.split(",")]
     if len(parts) > 2 or not all(parts):
-        raise click.BadParameter(f"{given!r}: give one for both, or A's and B's with a comma between", param_hint=flag)
-    if known:
-        parts = [Spelled(known, flag.strip("-")).convert(part, None, None) for part in parts]
+        raise click.BadParameter(f"{value!r}: give one for both, or A's and B's with a comma between", param_hint=flag)
+    if choices:
+        parts = [Spelled(choices, flag.strip("-")).convert(part, None, None) for part in parts]
     return parts[0], parts[-1]
 
 
-def _twice(flag: str, given: Sequence[str]) -> tuple[str | None, str | None]:
-    if len(given) > 2:
-        raise click.BadParameter(f"given {len(given)} times; once for both, or twice: A's and B's", param_hint=flag)
-    return (given[0], given[-1]) if given else (None, None)
+def _twice(flag: str, values: Sequence[str]) -> tuple[str | None, str | None]:
+    if len(values) > 2:
+        raise click.BadParameter(f"given {len(values)} times; once for both, or twice: A's and B's", param_hint=flag)
+    return (values[0], values[-1]) if values else (None, None)
 
 
 def _loaded(names: tuple[str, str], options: Both) -> "tuple[Task, Task]":
     """Both models; one that both sides use is loaded once."""
     import vlx
 
-    ways = [{name: own[name] for name in LOADED if name in own} for own in options]
+    ways = [{name: side[name] for name in LOADED if name in side} for side in options]
     first = vlx.load(names[0], **ways[0])
     return first, first if names[0] == names[1] and ways[0] == ways[1] else vlx.load(names[1], **ways[1])
 
@@ -237,11 +237,11 @@ def _comparing(
     from vlx.comparing import run
     from vlx.folder import sources
 
-    plain = [{name: value for name, value in own.items() if name not in LOADED} for own in options]
+    plain = [{name: value for name, value in side.items() if name not in LOADED} for side in options]
 
     def asked(side: int, items: "Sequence[Item]") -> dict[str, Any]:
         texts = {name: [item.texts.get(name, plain[side].get(name)) for item in items] for name in COLUMNS}
-        return {**plain[side], **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
+        return {**plain[side], **{name: values for name, values in texts.items() if values.count(None) < len(values)}}
 
     def compared(items: "Sequence[Item]") -> "Iterator[PicturePair | Failure]":
         paths = [item.path for item in items]
@@ -268,11 +268,11 @@ def _job(tasks: "tuple[Task, Task]", names: tuple[str, str], options: Both, same
     """What is asked of every picture, with a digest of the weights of both."""
     from dataclasses import replace
 
-    made = [job("compare", name, task, {}) for name, task in zip(names, tasks, strict=True)]
-    deciding = [{name: value for name, value in own.items() if name != "device"} for own in options]
+    jobs = [job("compare", name, task, {}) for name, task in zip(names, tasks, strict=True)]
+    deciding = [{name: value for name, value in side.items() if name != "device"} for side in options]
     asked = {"A": deciding[0], "B": deciding[1], **({"same_text": True} if same_text else {})}
-    weights = " ".join(dict.fromkeys(one.weights for one in made))
-    return replace(made[0], model=" | ".join(names), weights=weights, options=asked)
+    weights = " ".join(dict.fromkeys(one.weights for one in jobs))
+    return replace(jobs[0], model=" | ".join(names), weights=weights, options=asked)
 
 
 def _printer(as_json: bool, quiet: bool) -> Callable[[Mapping[str, Any]], None]:
@@ -280,7 +280,7 @@ def _printer(as_json: bool, quiet: bool) -> Callable[[Mapping[str, Any]], None]:
     from vlx.comparing import many
     from vlx.report import text
 
-    def told(record: Mapping[str, Any]) -> None:
+    def print_record(record: Mapping[str, Any]) -> None:
         if as_json:
             words = list(many.rows(record)) if record["status"] == "done" else []
             plain = {name: value for name, value in record.items() if name != "pair"}
@@ -291,7 +291,7 @@ def _printer(as_json: bool, quiet: bool) -> Callable[[Mapping[str, Any]], None]:
         elif not (quiet or as_json):
             click.echo(text.clean(_short(record)).encode("utf-8", "replace").decode())
 
-    return told
+    return print_record
 
 
 def _named(record: Mapping[str, Any]) -> str:
@@ -303,8 +303,8 @@ def _short(record: Mapping[str, Any]) -> str:
     from vlx.comparing import many
     from vlx.comparing.pairs import said
 
-    found = many.comparison([record], SIDES)
-    pairs = [one.pair for one in found.ranked]
+    comparison = many.comparison([record], SIDES)
+    pairs = [one.pair for one in comparison.ranked]
     differ = [pair for pair in pairs if not pair.said_by_both]
     if not pairs or not pairs[0].difference:
         return f"{record['path']}: nothing differs"
@@ -312,15 +312,15 @@ def _short(record: Mapping[str, Any]) -> str:
     return f"{record['path']}: {words}{said(pairs[0])}"
 
 
-def _summed(found: "Comparison", left: int, count: int, running: CompareRun) -> None:
+def _summed(comparison: "Comparison", left: int, count: int, running: CompareRun) -> None:
     from vlx.comparing import many
     from vlx.report import text
 
     if not running.quiet:
-        for line in [*str(found).splitlines(), str(running.out / many.PAGE)]:
+        for line in [*str(comparison).splitlines(), str(running.out / many.PAGE)]:
             click.echo(text.clean(line).encode("utf-8", "replace").decode(), err=running.as_json)
     if left:
         click.echo(f"Interrupted: {count - left} of {count} are there; the same command goes on with {left}", err=True)
         sys.exit(INTERRUPTED)
-    if found.failures:
+    if comparison.failures:
         sys.exit(1)

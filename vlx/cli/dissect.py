@@ -85,9 +85,9 @@ def dissect(
     writable(out.parent)
     load = partial(vlx.load, model, **loading)
     task, data = load(), open_data(dataset)
-    told = isinstance(data, Told)
-    counting["quantile"] = counting["quantile"] or (QUANTILE if told else SEVERAL)
-    if told:
+    captioned = isinstance(data, Told)
+    counting["quantile"] = counting["quantile"] or (QUANTILE if captioned else SEVERAL)
+    if captioned:
         deciding = {"folds": counting["folds"], "least": counting["least"] or LEAST}
     else:
         deciding = {name: value for name, value in counting.items() if name not in ("least", "spill")}
@@ -97,12 +97,14 @@ def dissect(
         _interruptible(kept) as progress,
     ):
         modules = _modules(task, layers)
-        found = dissect_layers(task, data, modules, **counting, checkpoint=kept, progress=progress, elsewhere=elsewhere)
-    for name, names in found.items():
-        path = out if len(found) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
-        click.echo(f"{names.save(path)}: {_told(names)}")
+        tables = dissect_layers(
+            task, data, modules, **counting, checkpoint=kept, progress=progress, elsewhere=elsewhere
+        )
+    for name, names in tables.items():
+        path = out if len(tables) == 1 else out.with_name(f"{out.stem}-{name.replace('/', '_')}.h5")
+        click.echo(f"{names.save(path)}: {_summary(names)}")
     kept.unlink(missing_ok=True)  # not before: who is killed here has lost nothing
-    for note in next(iter(found.values())).about.get("left_out", ()):
+    for note in next(iter(tables.values())).about.get("left_out", ()):
         click.echo(f"left out: {note}", err=True)
 
 
@@ -130,8 +132,8 @@ def _modules(task: Any, layers: tuple[str, ...]) -> dict[str, Any] | None:
     return {name: _module(task, name) for name in layers} or None
 
 
-def _told(names: "NeuronNames") -> str:
-    by_category = {category: len(found) for category, found in names.unique_by_category().items()}
+def _summary(names: "NeuronNames") -> str:
+    by_category = {category: len(concepts) for category, concepts in names.unique_by_category().items()}
     kinds = ", ".join(f"{number} {category}" for category, number in by_category.items())
     return (
         f"{len(names)} units, {len(names.detectors())} detect something; {names.unique_detectors()} concepts "
@@ -141,7 +143,9 @@ def _told(names: "NeuronNames") -> str:
 
 def _module(task: Any, name: str) -> Any:
     """The layer of that name in the task's network."""
-    network = next((own for part in ("model", "cnn") if (own := getattr(task, part, None)) is not None), None)
+    network = next(
+        (candidate for part in ("model", "cnn") if (candidate := getattr(task, part, None)) is not None), None
+    )
     modules = dict(network.named_modules()) if network is not None and hasattr(network, "named_modules") else {}
     if name not in modules:
         from vlx.language import close_matches

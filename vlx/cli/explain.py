@@ -67,13 +67,13 @@ def caption(
               vlx caption photo.jpg --model mine.py:captioner
     """
     columns = ("caption", "prompt", "instead_of")
-    found = cli_running.found(images, columns, running)
-    found = _with(found, {**texts, "instead_of": _pair(texts["instead_of"])}, pairs=True)
+    chosen = cli_running.chosen(images, columns, running)
+    chosen = _with(chosen, {**texts, "instead_of": _pair(texts["instead_of"])}, pairs=True)
     task, load = opened("captioning", model, loading)
     plain = {"beams": beams, **wishes.options(task)}
     command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
     job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
-    cli_running.run(job, found, cli_running.Explaining(task, load, columns, plain), command, running)
+    cli_running.run(job, chosen, cli_running.Explaining(task, load, columns, plain), command, running)
 
 
 FLAGS = ("caption", "prompt", "instead_of")
@@ -125,17 +125,17 @@ def answer(
     """
     from vlx.protocol.powers import powers_of
 
-    found = _asked_of(given, questions, running)
+    chosen = _asked_of(given, questions, running)
     task, load = opened("vqa", model, loading)
     pairs = powers_of(task).contrasts is not None
     other = _pair(forced["instead_of"]) if pairs else forced["instead_of"]
-    found = _with(found, {"answer": _given(forced["answer"]), "instead_of": other}, pairs=pairs)
+    chosen = _with(chosen, {"answer": _repeated(forced["answer"]), "instead_of": other}, pairs=pairs)
     plain = wishes.options(task)
     options = {**plain, "looks": probes, "occlusion": probes and wishes.method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
     command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
     job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
-    cli_running.run(job, found, cli_running.Explaining(task, load, tuple(flags), options), command, running)
+    cli_running.run(job, chosen, cli_running.Explaining(task, load, tuple(flags), options), command, running)
 
 
 @click.command(short_help="Classify pictures, explain the class.")
@@ -167,8 +167,8 @@ def classify(
               vlx classify photos --out report
               vlx classify photo.jpg --model mine.py:tagger --outputs sigmoid
     """
-    found = _renamed(cli_running.found(images, ("class", "instead_of"), running))
-    found = _with(found, {"answer": _given(classes), "instead_of": instead_of})
+    chosen = _renamed(cli_running.chosen(images, ("class", "instead_of"), running))
+    chosen = _with(chosen, {"answer": _repeated(classes), "instead_of": instead_of})
     loading |= {} if outputs is None else {"outputs": outputs}
     task, load = opened("classification", model, loading)
     plain = wishes.options(task)
@@ -176,30 +176,30 @@ def classify(
         "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
     )
     job = cli_running.job("classify", model, task, {**_deciding(loading), **plain})
-    cli_running.run(job, found, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
+    cli_running.run(job, chosen, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
 
 
-def _asked_of(given: Sequence[str], questions: Path | None, running: Running) -> "Found":
+def _asked_of(arguments: Sequence[str], questions: Path | None, running: Running) -> "Found":
     """Pictures × questions, or the list's own pairs."""
     from vlx import folder
 
-    if not given and questions is None:
+    if not arguments and questions is None:
         raise click.UsageError("Missing argument 'PICTURE… QUESTION', or option '--questions'")
     if questions is None:
-        *pictures, question = given
+        *pictures, question = arguments
         _refuse_swapped(pictures, question)
-        return folder.crossed(cli_running.found(pictures, ("answer", "instead_of"), running), [{"question": question}])
+        return folder.crossed(cli_running.chosen(pictures, ("answer", "instead_of"), running), [{"question": question}])
     asked, notes = folder.questions(questions)
     if asked and isinstance(asked[0], folder.Item):
-        if given:
-            raise InputError(f"{questions} has pictures of its own (path); leave out {given[0]}, or the column")
-        own = {item.key: item for item in asked if isinstance(item, folder.Item)}
-        return folder.Found(tuple(own.values()), tuple(notes))
-    if not given:
+        if arguments:
+            raise InputError(f"{questions} has pictures of its own (path); leave out {arguments[0]}, or the column")
+        by_key = {item.key: item for item in asked if isinstance(item, folder.Item)}
+        return folder.Found(tuple(by_key.values()), tuple(notes))
+    if not arguments:
         raise InputError(f"{questions} has no column path; add one, or name the pictures that are asked about")
     texts = [one for one in asked if not isinstance(one, folder.Item)]
-    found = folder.crossed(cli_running.found(given, (), running), texts)
-    return replace(found, notes=(*found.notes, *notes))
+    chosen = folder.crossed(cli_running.chosen(arguments, (), running), texts)
+    return replace(chosen, notes=(*chosen.notes, *notes))
 
 
 def _refuse_swapped(pictures: Sequence[str], question: str) -> None:
@@ -214,33 +214,33 @@ def _refuse_swapped(pictures: Sequence[str], question: str) -> None:
     raise InputError(f"{question} is a file; the question is missing: {hint}")
 
 
-def _is_file(given: str) -> bool:
+def _is_file(path: str) -> bool:
     try:
-        return os.path.exists(given)
+        return os.path.exists(path)
     except ValueError:  # with a zero byte
         return False
 
 
-def _with(found: "Found", texts: Mapping[str, Any], pairs: bool = False) -> "Found":
+def _with(chosen: "Found", texts: Mapping[str, Any], pairs: bool = False) -> "Found":
     """The items with texts that hold for all of them; an item's own are stronger. ``pairs``: WORD=OTHER is split."""
     common = {name: text for name, text in texts.items() if text is not None}
 
-    def told(item: "Item") -> "Item":
-        own = dict(item.texts)
-        if pairs and isinstance(own.get("instead_of"), str):
-            own["instead_of"] = _pair(own["instead_of"], item.path)
-        return replace(item, texts={**common, **own})
+    def with_common(item: "Item") -> "Item":
+        merged = dict(item.texts)
+        if pairs and isinstance(merged.get("instead_of"), str):
+            merged["instead_of"] = _pair(merged["instead_of"], item.path)
+        return replace(item, texts={**common, **merged})
 
-    return replace(found, items=tuple(map(told, found.items)))
+    return replace(chosen, items=tuple(map(with_common, chosen.items)))
 
 
-def _renamed(found: "Found") -> "Found":
+def _renamed(chosen: "Found") -> "Found":
     """The items whose class is their answer."""
 
-    def told(item: "Item") -> "Item":
+    def renamed(item: "Item") -> "Item":
         return replace(item, texts={"answer" if name == "class" else name: text for name, text in item.texts.items()})
 
-    return replace(found, items=tuple(map(told, found.items)))
+    return replace(chosen, items=tuple(map(renamed, chosen.items)))
 
 
 def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
@@ -248,19 +248,21 @@ def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in loading.items() if name != "device"}
 
 
-def _given(texts: tuple[str, ...]) -> str | list[str] | None:
+def _repeated(texts: tuple[str, ...]) -> str | list[str] | None:
     """What an option that may be repeated was given: nothing, a text, or several."""
     return list(texts) if len(texts) > 1 else texts[0] if texts else None
 
 
-def _pair(given: str | None, where: str = "") -> dict[str, str] | None:
+def _pair(text: str | None, where: str = "") -> dict[str, str] | None:
     """WORD=OTHER as the manifest holds it."""
-    if given is None:
+    if text is None:
         return None
-    word, equals, other = (part.strip() for part in given.partition("="))
+    word, equals, other = (part.strip() for part in text.partition("="))
     if not (word and equals and other):
-        told = f"{given!r}: write WORD=OTHER, for example dog=cat"
+        fault = f"{text!r}: write WORD=OTHER, for example dog=cat"
         raise (
-            InputError(f"{where}: instead_of {told}") if where else click.BadParameter(told, param_hint="--instead-of")
+            InputError(f"{where}: instead_of {fault}")
+            if where
+            else click.BadParameter(fault, param_hint="--instead-of")
         )
     return {word: other}

@@ -35,24 +35,25 @@ def opened(kind: str, name: str, loading: Mapping[str, Any]) -> "tuple[Task, Cal
     with redirect_stdout(sys.stderr):  # what a user's own file prints is no result
         task = vlx.load(name, **loading)
     _refuse_other(task.kind, kind, name)
-    own = own_models.parted(name)
-    return task, partial(vlx.load, f"{own[0].resolve()}:{own[1]}" if own else name, **loading)
+    own_file = own_models.parted(name)
+    source = f"{own_file[0].resolve()}:{own_file[1]}" if own_file else name
+    return task, partial(vlx.load, source, **loading)
 
 
 def alike(first: "Task", second: "Task", names: tuple[str, str]) -> None:
     """Raises ClickException for two models that do different things."""
     if first.kind != second.kind:
-        told = " and ".join(f"{name} {_does(task.kind)}" for name, task in zip(names, (first, second), strict=True))
-        raise click.ClickException(f"{told}: compare two that do the same")
+        kinds = " and ".join(f"{name} {_does(task.kind)}" for name, task in zip(names, (first, second), strict=True))
+        raise click.ClickException(f"{kinds}: compare two that do the same")
 
 
 def _does(kind: str) -> str:
     return DOES[kind][0] if kind in DOES else f"does {kind}"
 
 
-def _refuse_other(found: str, wanted: str, name: str) -> None:
-    if found == wanted:
+def _refuse_other(actual: str, wanted: str, name: str) -> None:
+    if actual == wanted:
         return
-    other = f": `{DOES[found][1]}` explains it" if found in DOES else ""
-    needs, own, example = DOES[wanted]
-    raise click.ClickException(f"{name} {_does(found)}{other}. `{own}` takes one that {needs}, such as {example}")
+    other = f": `{DOES[actual][1]}` explains it" if actual in DOES else ""
+    needs, command, example = DOES[wanted]
+    raise click.ClickException(f"{name} {_does(actual)}{other}. `{command}` takes one that {needs}, such as {example}")

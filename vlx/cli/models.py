@@ -72,9 +72,9 @@ def models(
     from vlx.selftest.run import self_test
 
     picture = image or scenes.draw(SCENE, size=512).image
-    found = self_test(load(check, **loading), picture, question=question, caption=caption)
-    Console(width=max(console.width, WIDTH)).print(_rows(found))
-    if not found.passed:
+    result = self_test(load(check, **loading), picture, question=question, caption=caption)
+    Console(width=max(console.width, WIDTH)).print(_rows(result))
+    if not result.passed:
         sys.exit(1)
 
 
@@ -92,15 +92,15 @@ def _list() -> "Table":
     return table
 
 
-def _rows(found: "SelfTest") -> "Table":
+def _rows(result: "SelfTest") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", title=Text(found.title), title_justify="left")
+    table = Table(box=None, header_style="bold", title=Text(result.title), title_justify="left")
     for name in ("check", "value", "limit", ""):
         table.add_column(name, no_wrap=True)
     table.add_column("remark", overflow="fold")
-    for row in found:
+    for row in result:
         cells = [Text(cell) for cell in row.cells]
         cells[3].stylize(STYLES[row.told])
         table.add_row(*cells)

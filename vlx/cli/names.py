@@ -101,22 +101,24 @@ def show(
         raise click.UsageError("--data draws the pictures of one unit: give --unit too")
     if drawing.out is not None:
         _ending(drawing.out, ".png")
-    found = _read(table)
+    unit_names = _read(table)
     if categories is not None:
-        found = found.choose(categories=_listed(categories))
+        unit_names = unit_names.choose(categories=_listed(categories))
     console = Console()
     console = Console(width=max(console.width, WIDE))
     if unit is not None:
-        if unit >= len(found):
-            raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(found) - 1}")
-        console.print(_rows(found, found.candidates(unit)))
+        if unit >= len(unit_names):
+            raise click.ClickException(f"{table} has no unit {unit}; its units are 0 to {len(unit_names) - 1}")
+        console.print(_rows(unit_names, unit_names.candidates(unit)))
         if drawing.data is not None:
-            click.echo(_drawn(found, unit, drawing))
+            click.echo(_drawn(unit_names, unit, drawing))
         return
-    measured = found.metric == "iou" or any(name.auc == name.auc for name in found)
-    listed = list(found.detectors(iou, auc).values()) if measured else [name for name in found if name.concept]
-    console.print(_rows(found, sorted(listed, key=lambda name: -name.fit) if measured else listed))
-    summary = _summary(found, iou, auc) if measured else _unmeasured(found)
+    measured = unit_names.metric == "iou" or any(name.auc == name.auc for name in unit_names)
+    listed = (
+        list(unit_names.detectors(iou, auc).values()) if measured else [name for name in unit_names if name.concept]
+    )
+    console.print(_rows(unit_names, sorted(listed, key=lambda name: -name.fit) if measured else listed))
+    summary = _summary(unit_names, iou, auc) if measured else _unmeasured(unit_names)
     console.print(summary, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -137,9 +139,9 @@ def import_(file: Path, out: Path, kind: str | None, layer: str | None, units: i
               vlx names import descriptions.csv -o names.h5 --layer layer4
     """
     _ending(out, ".h5")
-    found = _read(file, kind, layer=layer, units=units, base=base)
-    click.echo(found.about.get("source", file.name), err=True)
-    click.echo(found.save(out))
+    unit_names = _read(file, kind, layer=layer, units=units, base=base)
+    click.echo(unit_names.about.get("source", file.name), err=True)
+    click.echo(unit_names.save(out))
 
 
 @names.command(short_help="Write names as .csv or .json.")
@@ -175,44 +177,44 @@ def check(
     """
     from rich.console import Console
 
-    found = _read(table)
+    unit_names = _read(table)
     if data is None:
-        if found.metric == "auc" and "scenes:" not in str(found.about.get("dataset", "")):
+        if unit_names.metric == "auc" and "scenes:" not in str(unit_names.about.get("dataset", "")):
             raise click.ClickException("its names are of photographs: say which to look at, as --data captions:DIR")
         data = SCENES
-    task = _model_of(found, model, device)
+    task = _model_of(unit_names, model, device)
     from vlx.neuron_names import witness
 
-    told = witness(found, task, data, question=question, pictures=count)
-    Console(width=WIDE).print(_testimonies(told))
-    for note in told.notes:
+    testimony = witness(unit_names, task, data, question=question, pictures=count)
+    Console(width=WIDE).print(_testimonies(testimony))
+    for note in testimony.notes:
         click.echo(f"Note: {note}", err=True)
-    if told.left_out:
-        click.echo(f"not tested, no word of the model or one unit: {', '.join(told.left_out)}")
-    click.echo(str(told))
-    if told.swapped:
+    if testimony.left_out:
+        click.echo(f"not tested, no word of the model or one unit: {', '.join(testimony.left_out)}")
+    click.echo(str(testimony))
+    if testimony.swapped:
         raise click.exceptions.Exit(1)
 
 
-def _testimonies(told: "Witness") -> "Table":
+def _testimonies(testimony: "Witness") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
     from vlx.report.text import clean
 
     shown = Table("name", "category", "units", "speaks most for", "own", "most", "places", box=None)
-    for row in told.rows:
+    for row in testimony.rows:
         text = [escape(clean(one)) for one in (row.concept, row.category)]
         best = f"{'' if row.own else '✗ '}{escape(clean(row.best))}"
         shown.add_row(*text, str(len(row.units)), best, f"{row.gain:+.2f}", f"{row.best_gain:+.2f}", str(row.places))
     return shown
 
 
-def _model_of(found: "NeuronNames", model: str | None, device: str | None) -> Any:
+def _model_of(unit_names: "NeuronNames", model: str | None, device: str | None) -> Any:
     """The model given, or that of the table."""
     import vlx
 
-    name = model or str(found.about.get("model") or "")
+    name = model or str(unit_names.about.get("model") or "")
     if not name:
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     try:
@@ -238,13 +240,13 @@ def _read(path: Path, kind: str | None = None, **options: Any) -> "NeuronNames":
 
 
 def _listed(categories: str) -> list[str]:
-    found = [name.strip() for name in categories.split(",") if name.strip()]
-    if not found:
+    chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    if not chosen:
         raise click.BadParameter("name one at least, as in object,part", param_hint="--categories")
-    return found
+    return chosen
 
 
-def _drawn(found: "NeuronNames", unit: int, drawing: UnitDrawing) -> Path:
+def _drawn(unit_names: "NeuronNames", unit: int, drawing: UnitDrawing) -> Path:
     """Draw the top pictures of a unit and say where."""
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
@@ -252,13 +254,13 @@ def _drawn(found: "NeuronNames", unit: int, drawing: UnitDrawing) -> Path:
 
     out = drawing.out or Path(f"unit-{unit}.png")
     require_place(out)
-    units.require_pictures(found)
-    if not (drawing.model or found.about.get("model")):
+    units.require_pictures(unit_names)
+    if not (drawing.model or unit_names.about.get("model")):
         raise click.ClickException("the table does not tell which model its units are of; give --model")
     pictures = open_data(drawing.data or "")
-    units.require_data(found, pictures)
-    task = _model_of(found, drawing.model, drawing.device)
-    for note in units.save(task, found, pictures, unit, out):
+    units.require_data(unit_names, pictures)
+    task = _model_of(unit_names, drawing.model, drawing.device)
+    for note in units.save(task, unit_names, pictures, unit, out):
         click.echo(f"Note: {note}", err=True)
     return out
 
@@ -268,11 +270,11 @@ def _ending(out: Path, *known: str) -> None:
         raise click.BadParameter(f"{out} must end in {' or '.join(known)}", param_hint="--out")
 
 
-def _rows(found: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
+def _rows(unit_names: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
     """One row a name; columns that no name fills are left out."""
     from rich.table import Table
 
-    rows = [_cells(found, name) for name in listed]
+    rows = [_cells(unit_names, name) for name in listed]
     table = Table(box=None, header_style="bold")
     columns = [
         column for column in dict.fromkeys(key for row in rows for key in row) if any(row.get(column) for row in rows)
@@ -284,50 +286,50 @@ def _rows(found: "NeuronNames", listed: "Iterable[UnitName]") -> "Table":
     return table
 
 
-def _cells(found: "NeuronNames", name: "UnitName") -> dict[str, str]:
+def _cells(unit_names: "NeuronNames", name: "UnitName") -> dict[str, str]:
     from rich.markup import escape
 
     from vlx.report.text import clean
 
-    told = (escape(clean(text)) for text in (name.concept, name.category))
-    cells = {"unit": str(name.unit), **dict(zip(("name", "category"), told, strict=True))}
+    texts = (escape(clean(text)) for text in (name.concept, name.category))
+    cells = {"unit": str(name.unit), **dict(zip(("name", "category"), texts, strict=True))}
     if name.fit == name.fit:
         measure = "AUC" if name.auc == name.auc else "IoU"
         cells[measure] = f"{name.fit:.3f}" + (f" ± {name.error:.3f}" if name.error is not None else "")
     elif name.score == name.score:
-        cells[str(found.about.get("metric", "score"))] = f"{name.score:.3f}"
+        cells[str(unit_names.about.get("metric", "score"))] = f"{name.score:.3f}"
     if name.wins is not None:
         cells["wins"] = f"{name.wins}/{name.folds}"
     if name.runner_up:
         cells["runner-up"] = f"{escape(clean(name.runner_up))} {name.runner_up_auc:.3f}"
     if name.p is not None:
         cells["over chance"], cells["p"] = f"{name.score:+.3f}", f"{name.p:.3f}"
-    if found.tally is not None and name.quantile is not None:
-        number = next(n for n, one in enumerate(found.tally.concepts) if one[:2] == (name.concept, name.category))
-        cells["attainable"] = f"{found.tally.attainable(found.tally.quantile(name.quantile))[number]:.2f}"
+    if unit_names.tally is not None and name.quantile is not None:
+        number = next(n for n, one in enumerate(unit_names.tally.concepts) if one[:2] == (name.concept, name.category))
+        cells["attainable"] = f"{unit_names.tally.attainable(unit_names.tally.quantile(name.quantile))[number]:.2f}"
         cells["quantile"] = f"{name.quantile:g}"
     if name.threshold is not None:
         cells["threshold"] = f"{name.threshold:.3g}"
     return cells
 
 
-def _lead(found: "NeuronNames") -> str:
-    about = " ".join(str(found.about[key]) for key in ("model", "layer", "dataset") if found.about.get(key))
-    return f"{about or found.about.get('source', 'table')}: {len(found)} units"
+def _lead(unit_names: "NeuronNames") -> str:
+    about = " ".join(str(unit_names.about[key]) for key in ("model", "layer", "dataset") if unit_names.about.get(key))
+    return f"{about or unit_names.about.get('source', 'table')}: {len(unit_names)} units"
 
 
-def _unmeasured(found: "NeuronNames") -> str:
-    metric = str(found.about.get("metric", "none"))
-    return f"{_lead(found)}, no IoU in this table" + ("" if metric == "none" else f" ({metric} instead)")
+def _unmeasured(unit_names: "NeuronNames") -> str:
+    metric = str(unit_names.about.get("metric", "none"))
+    return f"{_lead(unit_names)}, no IoU in this table" + ("" if metric == "none" else f" ({metric} instead)")
 
 
-def _summary(found: "NeuronNames", iou: float, auc: float) -> str:
-    by_category = found.unique_by_category(iou, auc=auc)
-    split = ", ".join(f"{name or 'none'} {len(own)}" for name, own in sorted(by_category.items()))
-    best, every = (found.unique_detectors(iou, rule, auc) for rule in ("best", "published"))
-    above = f"AUC {auc:g}" if found.metric == "auc" else f"{iou:g}"
+def _summary(unit_names: "NeuronNames", iou: float, auc: float) -> str:
+    by_category = unit_names.unique_by_category(iou, auc=auc)
+    split = ", ".join(f"{name or 'none'} {len(concepts)}" for name, concepts in sorted(by_category.items()))
+    best, every = (unit_names.unique_detectors(iou, rule, auc) for rule in ("best", "published"))
+    above = f"AUC {auc:g}" if unit_names.metric == "auc" else f"{iou:g}"
     return (
-        f"{_lead(found)}, {len(found.detectors(iou, auc))} detectors above {above}\n"
+        f"{_lead(unit_names)}, {len(unit_names.detectors(iou, auc))} detectors above {above}\n"
         f"concepts: {best} by the one best name of a unit; {every} by every category's best"
         + (f" ({split})" if split else "")
     )

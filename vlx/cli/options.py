@@ -35,11 +35,11 @@ class Spelled(click.Choice[str]):
         self.fail(f"no {self.noun} {shortened(str(value))!r}{hint}. Known: {', '.join(self.choices)}", param, ctx)
 
 
-def _address(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+def _address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
     """Raises BadParameter where a picture was taken for the address."""
-    if given is None or given in ("", "auto", "local") or re.fullmatch(r"(ray://)?[^/\s]+:\d+", given):
-        return given
-    raise click.BadParameter(f"{given!r} is no address: local, auto or HOST:PORT; alone, write --ray at the end")
+    if address is None or address in ("", "auto", "local") or re.fullmatch(r"(ray://)?[^/\s]+:\d+", address):
+        return address
+    raise click.BadParameter(f"{address!r} is no address: local, auto or HOST:PORT; alone, write --ray at the end")
 
 
 METHOD = click.option(
@@ -96,18 +96,18 @@ def packed(name: str, record: Callable[..., Any], *options: Decorator) -> Decora
     def decorate(command: Command) -> Command:
         mine = [option(lambda: None).__click_params__[0].name for option in options]  # type: ignore[attr-defined]
 
-        def told(**given: Any) -> Any:
-            return command(**{name: record(**{one: given.pop(one) for one in mine})}, **given)
+        def unpacked(**values: Any) -> Any:
+            return command(**{name: record(**{one: values.pop(one) for one in mine})}, **values)
 
-        told.__name__, told.__doc__ = command.__name__, command.__doc__
-        told.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        return reduce(lambda made, option: option(made), reversed(options), told)
+        unpacked.__name__, unpacked.__doc__ = command.__name__, command.__doc__
+        unpacked.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+        return reduce(lambda wrapped, option: option(wrapped), reversed(options), unpacked)
 
     return decorate
 
 
-def _set(**given: str | None) -> dict[str, str]:
-    return {name: value for name, value in given.items() if value is not None}
+def _set(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 LOADING = packed("loading", _set, *_LOADING)
@@ -157,5 +157,5 @@ def console(width: int = 0) -> "Console":
     """At least ``width`` columns, where the output is piped or the window narrow: tables stay whole."""
     from rich.console import Console
 
-    found = Console()
-    return Console(width=max(found.width, width))
+    terminal = Console()
+    return Console(width=max(terminal.width, width))

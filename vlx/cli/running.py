@@ -70,27 +70,27 @@ class Running:
 RUNNING = packed("running", Running, *_OPTIONS)
 
 
-def found(given: Sequence[str], columns: Sequence[str], running: Running) -> "Found":
+def chosen(arguments: Sequence[str], columns: Sequence[str], running: Running) -> "Found":
     """The items that the arguments mean; lines of standard input where one is ``-``."""
     from vlx import folder
 
-    stdin = sys.stdin if "-" in given else ()
+    stdin = sys.stdin if "-" in arguments else ()
     return folder.items(
-        given, columns, recursive=running.recursive, stdin=stdin, leave_out=running.out or Path(DEFAULT)
+        arguments, columns, recursive=running.recursive, stdin=stdin, leave_out=running.out or Path(DEFAULT)
     )
 
 
 def asked(command: str, options: Mapping[str, Any], flags: Mapping[str, str]) -> "Callable[[Item], str]":
     """Item → the command that explains it alone; ``flags`` are the names of its texts' options, "" of an argument."""
 
-    def told(item: "Item") -> str:
+    def command_of(item: "Item") -> str:
         arguments = [str(text) for name, text in item.texts.items() if flags.get(name) == ""]
-        own = {flags[name]: _written(text) for name, text in item.texts.items() if flags.get(name)}
-        pairs = [(name, value) for name, value in {**options, **own}.items() if value not in (None, False)]
+        item_options = {flags[name]: _written(text) for name, text in item.texts.items() if flags.get(name)}
+        pairs = [(name, value) for name, value in {**options, **item_options}.items() if value not in (None, False)]
         each = [(f"--{name.replace('_', '-')}", one) for name, value in pairs for one in _listed(value)]
         return shlex.join(["vlx", command, item.path, *arguments, *(n if v is True else f"{n}={v}" for n, v in each)])
 
-    return told
+    return command_of
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -133,24 +133,25 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], 
     import vlx
     from vlx.folder import sources
 
-    def told(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
+    def explain_items(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
         texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
-        given: dict[str, Any] = {**options, **{name: own for name, own in texts.items() if own.count(None) < len(own)}}
+        item_texts = {name: values for name, values in texts.items() if values.count(None) < len(values)}
+        asked_options: dict[str, Any] = {**options, **item_texts}
         errors: Any = "raise" if len(items) == 1 and not keep else "keep"
         pictures = sources.SourcePictures([item.path for item in items])
-        return vlx.explain_many(task, pictures, batch_size=1, errors=errors, **given)
+        return vlx.explain_many(task, pictures, batch_size=1, errors=errors, **asked_options)
 
-    return told
+    return explain_items
 
 
-def _placed(given: Any) -> Any:
+def _placed(text: Any) -> Any:
     """A text as `vlx.explain` takes it; of a pair whose word is a number, the word at that position is meant."""
-    if not isinstance(given, dict):
-        return given
-    return {int(word) if word.lstrip("-").isdecimal() else word: other for word, other in given.items()}
+    if not isinstance(text, dict):
+        return text
+    return {int(word) if word.lstrip("-").isdecimal() else word: other for word, other in text.items()}
 
 
-def run(job: "Job", found: "Found", explain: Explaining, command: "Callable[[Item], str]", running: Running) -> None:
+def run(job: "Job", chosen: "Found", explain: Explaining, command: "Callable[[Item], str]", running: Running) -> None:
     """Run over the items and print what becomes of them; ends with 1 when one failed, with 130 when interrupted."""
     from vlx import folder
 
@@ -158,8 +159,8 @@ def run(job: "Job", found: "Found", explain: Explaining, command: "Callable[[Ite
     here([])  # options that cannot be are refused before anything is written
     out = _out(running, job)
     writable(out)
-    items = found.items
-    for note in () if running.quiet else found.notes:
+    items = chosen.items
+    for note in () if running.quiet else chosen.notes:
         click.echo(f"Note: {note}", err=True)
     with (
         _elsewhere(job, explain, running) as elsewhere,
@@ -167,14 +168,14 @@ def run(job: "Job", found: "Found", explain: Explaining, command: "Callable[[Ite
         _progress(len(items), running) as progress,
     ):
         before = set() if running.overwrite else {key for key, state in held.states.items() if state.status == "done"}
-        known = [item.key for item in items if item.key in before]
-        for record in held.records(known):
+        finished = [item.key for item in items if item.key in before]
+        for record in held.records(finished):
             _again(record, out, running, len(items))
         if progress is not None:
-            progress.advance(progress.task_ids[0], len(known))
-        told = partial(_told, out, running, len(items), progress)
+            progress.advance(progress.task_ids[0], len(finished))
+        report = partial(_print_result, out, running, len(items), progress)
         summary = folder.run(
-            held, items, here, command=command, told=told, overwrite=running.overwrite, elsewhere=elsewhere
+            held, items, here, command=command, told=report, overwrite=running.overwrite, elsewhere=elsewhere
         )
     _summed(summary, out, running, len(items), WHAT.get(job.command, "words"))
 
@@ -189,8 +190,8 @@ def _elsewhere(job: "Job", explain: Explaining, running: Running) -> "Iterator[E
     from vlx.protocol.identity import task_digest
 
     gpu = str(getattr(explain.load, "keywords", {}).get("device", "")).startswith("cuda")
-    told = partial(explained, columns=explain.columns, options=explain.options, keep=True)
-    plan = cluster.Plan(explain.load, task_digest, job.weights, told)
+    explain_there = partial(explained, columns=explain.columns, options=explain.options, keep=True)
+    plan = cluster.Plan(explain.load, task_digest, job.weights, explain_there)
     with cluster.connected(running.ray):
         yield partial(cluster.explained, plan, cluster.Pool(cluster.workers(running.workers, gpu), gpu))
 
@@ -213,7 +214,7 @@ def refuse_file(out: Path) -> None:
         raise InputError(f"--out {out}: results go into a folder, a page each; give --out {out.with_suffix('')}")
 
 
-def _told(
+def _print_result(
     out: Path,
     running: Running,
     count: int,
@@ -261,10 +262,10 @@ def _again(record: Mapping[str, Any], out: Path, running: Running, count: int) -
 def _json(record: Mapping[str, Any]) -> str:
     """One line, the answer first: what was asked and said, each word with its p, the page; then all else."""
     plain = "utf" not in str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    told = {name: record[name] for name in (*ANSWER, *record) if name in record and name != "thumbnail"}
-    if "words" in told:
-        told["words"] = [_with_p(word) for word in told["words"]]
-    return json.dumps(told, ensure_ascii=plain)
+    ordered = {name: record[name] for name in (*ANSWER, *record) if name in record and name != "thumbnail"}
+    if "words" in ordered:
+        ordered["words"] = [_with_p(word) for word in ordered["words"]]
+    return json.dumps(ordered, ensure_ascii=plain)
 
 
 def _with_p(word: Mapping[str, Any]) -> dict[str, Any]:

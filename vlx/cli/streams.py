@@ -41,9 +41,9 @@ def spoken() -> None:
 def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    told = SUPERSCRIPTS.sub(lambda found: f"^{_folded(found[0])}", error.object[error.start : error.end])
+    text = SUPERSCRIPTS.sub(lambda found: f"^{_folded(found[0])}", error.object[error.start : error.end])
     return "".join(
-        PLAIN.get(sign) or _folded(sign).encode("ascii", "ignore").decode() or "?" for sign in told
+        PLAIN.get(sign) or _folded(sign).encode("ascii", "ignore").decode() or "?" for sign in text
     ), error.end
 
 

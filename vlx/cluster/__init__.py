@@ -5,7 +5,7 @@ writes what arrives, so that manifest, pages, table and gallery are those of one
 
 >>> with cluster.connected("auto"):
 ...     elsewhere = partial(cluster.explained, plan, cluster.Pool(cluster.workers(None)))
-...     told = folder.run(manifest, found.items, explained, elsewhere=elsewhere)
+...     summary = folder.run(manifest, chosen.items, explained, elsewhere=elsewhere)
 """
 
 from vlx.cluster.dissecting import Dissecting, Dissection

@@ -1,4 +1,4 @@
-"""A dissection over the workers of a cluster: batches go there, and what was found of them comes back, in order."""
+"""A dissection over the workers of a cluster: batches go there, and what was counted in them comes back, in order."""
 
 import io
 import json
@@ -57,10 +57,10 @@ def _work(dissection: Dissection, phase: str, settings: str, state: bytes) -> Wo
 
     task = dissection.load()
     layers = dissection.layers(task)
-    found = work(task, dissection.dataset, layers, dissection.options, phase, settings, _unpacked(state))
+    find = work(task, dissection.dataset, layers, dissection.options, phase, settings, _unpacked(state))
 
     def worked(unit: bytes) -> Iterator[bytes]:
-        yield _packed(found(range(*json.loads(unit))))
+        yield _packed(find(range(*json.loads(unit))))
 
     return worked
 
@@ -73,5 +73,5 @@ def _packed(state: State) -> bytes:
 
 
 def _unpacked(data: bytes) -> State:
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}

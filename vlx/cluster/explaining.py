@@ -49,8 +49,8 @@ def explained(
     left = {item.key: item for item in items}
     for units, used in _rounds(left, pool):
         packed = [_packed(unit, stems, command) for unit in units]
-        for made in mapped(packed, partial(_work, plan), used):
-            record, page = json.loads(made)
+        for answer in mapped(packed, partial(_work, plan), used):
+            record, page = json.loads(answer)
             if item := left.pop(record["key"], None):
                 yield item, ItemResult(record, page)
     for item in left.values():

@@ -39,8 +39,8 @@ class Worker:
         """What is made of the units of a batch, as Ray Data hands it over, one at a time."""
         for unit in batch["unit"]:
             try:
-                for made in self._ready()(unit):
-                    yield {"made": [made], "refused": [""]}
+                for result in self._ready()(unit):
+                    yield {"made": [result], "refused": [""]}
             except Exception as error:
                 yield {"made": [b""], "refused": [f"{type(error).__name__}: {error}"]}
 
@@ -66,8 +66,8 @@ def mapped(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, *, orde
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():  # of Ray's own ways; see its bounds in pyproject.toml
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = _planned(units, make, pool, ordered)
-    for row in found.iter_rows():
+        rows = _planned(units, make, pool, ordered)
+    for row in rows.iter_rows():
         if row["refused"]:
             raise _refused(row["refused"])
         yield row["made"]
@@ -95,10 +95,10 @@ def _planned(units: Sequence[bytes], make: Callable[[], Work], pool: Pool, order
         )
 
 
-def _refused(told: str) -> Exception:
+def _refused(message: str) -> Exception:
     """The exception that a worker tells of."""
-    kind, _, text = told.partition(": ")
-    known = getattr(errors, kind, None)
-    if isinstance(known, type) and issubclass(known, VlxError):
-        return known(text)
-    return RuntimeError(f"in a worker of the cluster: {told}")
+    kind, _, text = message.partition(": ")
+    error_class = getattr(errors, kind, None)
+    if isinstance(error_class, type) and issubclass(error_class, VlxError):
+        return error_class(text)
+    return RuntimeError(f"in a worker of the cluster: {message}")

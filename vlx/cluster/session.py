@@ -53,8 +53,8 @@ def workers(asked: int | None, gpus: bool = False) -> int:
 
 def threads() -> int:
     """Threads of a worker: results differ in the seventh figure where they are others."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else 1
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdecimal() and int(setting) else 1
 
 
 def imported() -> Any:
@@ -77,7 +77,7 @@ def _join(ray: Any, address: str) -> None:
 
 
 def _unreachable(address: str, error: Exception) -> InputError:
-    told = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
     return InputError(
-        f"--ray {address}: no Ray cluster answers ({told}); start one with `ray start --head`, or --ray local"
+        f"--ray {address}: no Ray cluster answers ({reason}); start one with `ray start --head`, or --ray local"
     )

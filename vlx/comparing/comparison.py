@@ -41,9 +41,9 @@ class Comparison:
     @property
     def ranked(self) -> tuple[Ranked, ...]:
         """All pairs of words, those that differ most first; equal ones as they stand in pictures and texts."""
-        found = [(picture, pair) for picture in self.pictures for pair in picture.words]
-        found.sort(key=lambda one: one[1].order, reverse=True)
-        return tuple(Ranked(number, *one) for number, one in enumerate(found, 1))
+        pairs = [(picture, pair) for picture in self.pictures for pair in picture.words]
+        pairs.sort(key=lambda one: one[1].order, reverse=True)
+        return tuple(Ranked(number, *one) for number, one in enumerate(pairs, 1))
 
     @property
     def same(self) -> bool:
@@ -58,7 +58,7 @@ class Comparison:
         pairs = [pair for picture in self.pictures for pair in picture.words]
         both = [pair for pair in pairs if pair.said_by_both]
         fair = [pair for pair in both if not pair.after_others]
-        found = [
+        figures = [
             ("pictures", f"{len(self.pictures)}" + f", {len(self.failures)} failed" * bool(self.failures)),
             ("said by both", f"{len(both)} of {len(pairs)}"),
             ("log p, B − A", _changes([pair.logprob_change for pair in fair], " nats")),
@@ -72,7 +72,7 @@ class Comparison:
             ),
             *((f"maps of {letter} confirmed", _confirmed(pairs, letter.lower())) for letter in "AB"),
         ]
-        return tuple((name, figure) for name, figure in found if figure)
+        return tuple((name, figure) for name, figure in figures if figure)
 
     def rows(self) -> Iterator[list[Any]]:
         """The table, a row a pair of words in the order of their rank, its columns ``COLUMNS``."""
@@ -102,8 +102,8 @@ class Comparison:
         writers: dict[str, Callable[[], str]] = {".html": self._page, ".csv": self._csv}
         ending = path.suffix.lower()
         if ending not in writers:
-            known = " or ".join(writers)
-            raise InputError(f"{path}: a comparison is saved as {known}, not {ending or 'without ending'}")
+            endings = " or ".join(writers)
+            raise InputError(f"{path}: a comparison is saved as {endings}, not {ending or 'without ending'}")
         whole.require_place(path)
         with in_own_words(f"{path} cannot be written", OutputError):
             whole.write_text(path, writers[ending]())
@@ -136,20 +136,20 @@ def _each(a: Side | None, b: Side | None, name: str) -> tuple[Any, Any]:
     return None if a is None else getattr(a, name), None if b is None else getattr(b, name)
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def _numbers(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
 def _changes(values: Sequence[float | None], unit: str) -> str:
-    known = _known(values)
-    if not known:
+    numbers = _numbers(values)
+    if not numbers:
         return ""
-    return f"mean {nats(fmean(known))}{unit} (in size {fmean(map(abs, known)):.2f})"
+    return f"mean {nats(fmean(numbers))}{unit} (in size {fmean(map(abs, numbers)):.2f})"
 
 
 def _middle(values: Sequence[float | None], written: Callable[[float], str]) -> str:
-    known = _known(values)
-    return f"median {written(median(known))}" if known else ""
+    numbers = _numbers(values)
+    return f"median {written(median(numbers))}" if numbers else ""
 
 
 def _confirmed(pairs: Sequence[WordPair], side: str) -> str:

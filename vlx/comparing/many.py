@@ -40,12 +40,12 @@ def run(
     todo = [item for item in items if item.key not in done]
     reached = 0
     with stoppable() as stop:
-        found = iter(compared(todo))
+        outcomes = iter(compared(todo))
         for item in todo:
             if stop.is_set():
                 break
             began = time.perf_counter()
-            record = _record(item, next(found))
+            record = _record(item, next(outcomes))
             record["seconds"] = round(time.perf_counter() - began, 3)
             held.append(record)
             told(record)
@@ -62,8 +62,8 @@ def finish(held: Manifest, items: Sequence[Item], names: tuple[str, str]) -> Com
     with whole.replacing(held.folder / manifest.NAME) as partial, partial.open("w", encoding="ascii") as file:
         file.write(manifest.line(manifest.header(held.job)))
         file.writelines(map(manifest.line, held.records(keys)))
-    own = {item.key for item in items}
-    return comparison((record for record in held.records(keys) if record["key"] in own), names)
+    asked = {item.key for item in items}
+    return comparison((record for record in held.records(keys) if record["key"] in asked), names)
 
 
 def comparison(records: Iterable[Mapping[str, Any]], names: tuple[str, str]) -> Comparison:
@@ -90,9 +90,9 @@ def _pair(record: Mapping[str, Any]) -> PicturePair:
         raise InputError(f"the manifest's line of {record.get('path')} is damaged ({error}); --overwrite it") from None
 
 
-def _record(item: Item, found: PicturePair | Failure) -> Record:
+def _record(item: Item, outcome: PicturePair | Failure) -> Record:
     base: Record = {"key": item.key, "path": item.path, **item.texts, "digest": digest(item.path), "page": None}
-    if isinstance(found, PicturePair):
-        return {**base, "status": "done", "error": None, "pair": found.to_dict()}
-    kind = "" if isinstance(found.error, VlxError) else f"{type(found.error).__name__}: "
-    return {**base, "status": "failed", "error": kind + (str(found.error) or "no reason given")}
+    if isinstance(outcome, PicturePair):
+        return {**base, "status": "done", "error": None, "pair": outcome.to_dict()}
+    kind = "" if isinstance(outcome.error, VlxError) else f"{type(outcome.error).__name__}: "
+    return {**base, "status": "failed", "error": kind + (str(outcome.error) or "no reason given")}

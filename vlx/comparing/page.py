@@ -92,13 +92,13 @@ class PairRow:
     def figures(self) -> list[tuple[str, str]]:
         """What their difference is made of."""
         pair, maps = self.pair, self.pair.maps
-        found = [
+        figures = [
             ("log p, B − A", None if pair.logprob_change is None else wording.difference(pair.logprob_change)),
             ("seen, B − A", None if pair.seen_change is None else wording.difference(pair.seen_change)),
             ("heat elsewhere", None if maps is None or maps.elsewhere is None else f"{100 * maps.elsewhere:.0f} %"),
             ("rank correlation", None if maps is None else _correlation(maps.correlation)),
         ]
-        return [(name, figure) for name, figure in found if figure is not None]
+        return [(name, figure) for name, figure in figures if figure is not None]
 
     @property
     def notes(self) -> list[str]:
@@ -116,17 +116,17 @@ class PairRow:
         return {"difference": round(pair.difference, 6), **sizes}
 
 
-def page(found: Compared) -> str:
+def page(comparison: Compared) -> str:
     """The whole page as one string."""
-    ranked, script = found.ranked, templates.text("vlx.comparing", "compare.js")
+    ranked, script = comparison.ranked, templates.text("vlx.comparing", "compare.js")
     drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
     return templates.template("vlx.comparing", "compare.html.j2").render(
-        found=found,
+        comparison=comparison,
         rows=drawn,
         rest=[PairRow(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
         left=max(len(ranked) - DRAWN - LISTED, 0),
-        pictures=found.pictures[:SHOWN],
-        unlisted=max(len(found.pictures) - SHOWN, 0),
+        pictures=comparison.pictures[:SHOWN],
+        unlisted=max(len(comparison.pictures) - SHOWN, 0),
         few=FEW,
         wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
@@ -137,10 +137,10 @@ def page(found: Compared) -> str:
     )
 
 
-def frame(found: Compared) -> str:
+def frame(comparison: Compared) -> str:
     """The page in a frame for notebooks; its own styles and script cannot touch the notebook's."""
     style = f"width:100%;height:{FRAME_HEIGHT}px;border:0;border-radius:8px"
-    content = escape(page(found))
+    content = escape(page(comparison))
     return f'<iframe title="vlx comparison" sandbox="allow-scripts" style="{style}" srcdoc="{content}"></iframe>'
 
 
@@ -148,11 +148,11 @@ def pieces(picture: PicturePair, letter: str) -> Iterator[tuple[str, str, bool]]
     """One side's text in pieces: what stands before a word, the word, whether the other says it, too."""
     text, other = (picture.text_a, picture.text_b) if letter == "A" else (picture.text_b, picture.text_a)
     sides = [(pair.a if letter == "A" else pair.b, pair.said_by_both) for pair in picture.words]
-    told = [(side.word, both) for side, both in sides if side is not None]
-    if not are_words([word for word, _ in told], text):
+    words = [(side.word, both) for side, both in sides if side is not None]
+    if not are_words([word for word, _ in words], text):
         yield from [("", text, text == other)] if text else []
         return
-    for word, both in told:
+    for word, both in words:
         before, _, text = text.partition(word)
         yield before, word, both
     yield text, "", True

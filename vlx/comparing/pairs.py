@@ -38,7 +38,7 @@ class PicturePair:
         notes = [f"{letter}: {note}" for letter, why in (("A", a), ("B", b)) for note in (*why.scope, *why.notes)]
         asked = " / ".join(dict.fromkeys(why.question for why in (a, b) if why.question))
         return cls(
-            name, answers.title(a), answers.title(b), words.pairs(a, b), _small(a), asked, (*_told(a, b), *notes)
+            name, answers.title(a), answers.title(b), words.pairs(a, b), _small(a), asked, (*_obstacles(a, b), *notes)
         )
 
     @property
@@ -107,7 +107,7 @@ def require_one_picture(a: Explanation, b: Explanation) -> None:
         )
 
 
-def _told(a: Explanation, b: Explanation) -> Iterator[str]:
+def _obstacles(a: Explanation, b: Explanation) -> Iterator[str]:
     """What stands in the way of a fair comparison."""
     if not np.array_equal(a.image, b.image):
         yield "the pictures of A and B are of one size and not the same"
@@ -117,8 +117,8 @@ def _told(a: Explanation, b: Explanation) -> Iterator[str]:
         yield "the texts differ: log p after another beginning is not that of the same question"
     targets = [dict.fromkeys(word.target for word in why) for why in (a, b)]
     if targets[0].keys() != targets[1].keys():
-        told = [", ".join(one) or "nothing" for one in targets]
-        yield f"A's maps are of {told[0]}, B's of {told[1]}: their strengths have different units"
+        listed = [", ".join(one) or "nothing" for one in targets]
+        yield f"A's maps are of {listed[0]}, B's of {listed[1]}: their strengths have different units"
 
 
 def _small(why: Explanation) -> bytes:

@@ -16,7 +16,7 @@ from vlx.pipeline.options import SINGLE, TEXTS, OptionsDict
 from vlx.protocol.task import Task
 
 FORCED = {"captioning": "caption"}  # the option that makes a model say a text; of the other kinds "answer"
-Found = Explanation | Failure
+Outcome = Explanation | Failure
 Both = tuple[Mapping[str, Any], Mapping[str, Any]]  # options of A and of B
 
 
@@ -46,8 +46,8 @@ def compare(
 
     Raises InputError for tasks of different kinds, and as `explain_many`.
 
-    >>> found = vlx.compare(vlx.load("scenes/captioner"), vlx.load("scenes/captioner-pooled"), ["a.png", "b.png"])
-    >>> print(found.ranked[0].pair.label, found.ranked[0].pair.by)
+    >>> comparison = vlx.compare(vlx.load("scenes/captioner"), vlx.load("scenes/captioner-pooled"), ["a.png", "b.png"])
+    >>> print(comparison.ranked[0].pair.label, comparison.ranked[0].pair.by)
     >>> vlx.compare(task, task, "a.png", a_options={"method": "gradcam"}, b_options={"method": "hirescam"})
     """
     if isinstance(a, Explanation) or isinstance(b, Explanation):
@@ -55,29 +55,29 @@ def compare(
     require_one_kind(a, b)
     if pictures is None:
         raise InputError("compare() needs pictures: compare(a, b, pictures), or two explanations of one picture")
-    own: tuple[Mapping[str, Any], Mapping[str, Any]] = (
+    both: tuple[Mapping[str, Any], Mapping[str, Any]] = (
         {**options, **(a_options or {})},
         {**options, **(b_options or {})},
     )
     if same_text:
-        _refuse_lists(own[1])
+        _refuse_lists(both[1])
     images = [pictures] if isinstance(pictures, SINGLE) or not isinstance(pictures, Iterable) else pictures
-    found: list[PicturePair | Failure] = []
-    for one in _pairs(a, b, images, own, same_text, batch_size):
-        if isinstance(one, Failure) and errors == "raise":
-            raise one.error
-        found.append(one)
-    return Comparison(*names(a.name, b.name, *own, same_text=same_text), *sorted_out(found))
+    outcomes: list[PicturePair | Failure] = []
+    for outcome in _pairs(a, b, images, both, same_text, batch_size):
+        if isinstance(outcome, Failure) and errors == "raise":
+            raise outcome.error
+        outcomes.append(outcome)
+    return Comparison(*names(a.name, b.name, *both, same_text=same_text), *sorted_out(outcomes))
 
 
-def sorted_out(found: Iterable[PicturePair | Failure]) -> tuple[tuple[PicturePair, ...], tuple[Failure, ...]]:
+def sorted_out(outcomes: Iterable[PicturePair | Failure]) -> tuple[tuple[PicturePair, ...], tuple[Failure, ...]]:
     """Pictures that were compared, and failures."""
-    every = list(found)
+    every = list(outcomes)
     pairs = tuple(one for one in every if isinstance(one, PicturePair))
     return pairs, tuple(one for one in every if isinstance(one, Failure))
 
 
-def pair(name: str, a: Found, b: Found) -> PicturePair | Failure:
+def pair(name: str, a: Outcome, b: Outcome) -> PicturePair | Failure:
     """One picture's comparison, or the failure of the side that failed."""
     if isinstance(a, Failure):
         return Failure(name, a.error)
@@ -89,7 +89,7 @@ def pair(name: str, a: Found, b: Found) -> PicturePair | Failure:
         return Failure(name, error)
 
 
-def said_again(b: Task, image: Any, a: Found, options: Mapping[str, Any]) -> Found:
+def said_again(b: Task, image: Any, a: Outcome, options: Mapping[str, Any]) -> Outcome:
     """What B makes of a picture when it says what A said of it; of A's failure that one."""
     if isinstance(a, Failure):
         return a
@@ -104,13 +104,13 @@ def names(
     a: str, b: str, a_options: Mapping[str, Any], b_options: Mapping[str, Any], same_text: bool
 ) -> tuple[str, str]:
     """How A and B are called: by model, and by the options that are not the same."""
-    known = {**a_options, **b_options}
-    own = [name for name in known if not _equal(a_options.get(name), b_options.get(name))]
-    found = []
+    merged = {**a_options, **b_options}
+    differing = [name for name in merged if not _equal(a_options.get(name), b_options.get(name))]
+    labels = []
     for name, options in ((a, a_options), (b, b_options)):
-        told = [_written(option, options.get(option)) for option in own]
-        found.append(", ".join([name, *told]))
-    return found[0], found[1] + " saying A's text" * same_text
+        settings = [_written(option, options.get(option)) for option in differing]
+        labels.append(", ".join([name, *settings]))
+    return labels[0], labels[1] + " saying A's text" * same_text
 
 
 def require_one_kind(a: Task, b: Task) -> None:
@@ -146,18 +146,18 @@ def _pairs(
     a: Task,
     b: Task,
     images: Iterable[Any],
-    own: Both,
+    both: Both,
     same_text: bool,
     batch_size: int,
 ) -> Iterator[PicturePair | Failure]:
     first, second, third = [images] * 3 if isinstance(images, list | tuple) else tee(_drawn(images), 3)
-    left: Iterator[Found] = explain_many(a, first, batch_size=batch_size, errors="keep", **own[0])
-    right: Iterator[Found]
+    left: Iterator[Outcome] = explain_many(a, first, batch_size=batch_size, errors="keep", **both[0])
+    right: Iterator[Outcome]
     if same_text:
         left, kept = tee(left)
-        right = (said_again(b, image, one, own[1]) for image, one in zip(second, kept, strict=False))
+        right = (said_again(b, image, one, both[1]) for image, one in zip(second, kept, strict=False))
     else:
-        right = explain_many(b, second, batch_size=batch_size, errors="keep", **own[1])
+        right = explain_many(b, second, batch_size=batch_size, errors="keep", **both[1])
     for number, (image, one, other) in enumerate(zip(third, left, right, strict=False)):
         name = str(image) if isinstance(image, str | PathLike) else f"picture {number}"
         yield Failure(name, image.error) if isinstance(image, _Lost) else pair(name, one, other)

@@ -134,13 +134,13 @@ class WordPair:
         """
         if not self.said_by_both:
             return {"words": 1.0}
-        known = [side.logprob is not None for side in (self.a, self.b) if side is not None]
-        gone = any(known) and not all(known)  # impossible with one of them: log p is −∞
-        found = {"log p": 1.0 if gone else _lost(self.logprob_change), "seen": _lost(self.seen_change)}
+        scored = [side.logprob is not None for side in (self.a, self.b) if side is not None]
+        gone = any(scored) and not all(scored)  # impossible with one of them: log p is −∞
+        parts = {"log p": 1.0 if gone else _lost(self.logprob_change), "seen": _lost(self.seen_change)}
         if self.is_number:
             largest = max(abs(side.score or 0.0) for side in (self.a, self.b) if side is not None)
-            found = {"value": min(abs(self.score_change or 0.0) / largest, 1.0) if largest else 0.0}
-        return {**found, "map": 0.0 if self.maps is None else self.maps.size}
+            parts = {"value": min(abs(self.score_change or 0.0) / largest, 1.0) if largest else 0.0}
+        return {**parts, "map": 0.0 if self.maps is None else self.maps.size}
 
     @property
     def difference(self) -> float:
@@ -156,8 +156,8 @@ class WordPair:
     @property
     def order(self) -> tuple[float, float, float]:
         """What ranks pairs: the difference, then the sum of its parts, then the likelier word's p."""
-        known = [side.logprob for side in (self.a, self.b) if side is not None and side.logprob is not None]
-        return self.difference, sum(self.parts.values()), max(known, default=-math.inf)
+        logprobs = [side.logprob for side in (self.a, self.b) if side is not None and side.logprob is not None]
+        return self.difference, sum(self.parts.values()), max(logprobs, default=-math.inf)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; `from_dict` makes an equal pair of it."""
@@ -185,7 +185,7 @@ class WordPair:
 
 def pairs(a: Explanation, b: Explanation) -> tuple[WordPair, ...]:
     """The words of two explanations of one picture beside each other, in the order of the texts."""
-    found, same = [], True
+    beside, same = [], True
     for i, j in aligned([word.label for word in a], [word.label for word in b]):
         one, other = None if i is None else a[i], None if j is None else b[j]
         maps = None if one is None or other is None else between(one, other)
@@ -194,8 +194,8 @@ def pairs(a: Explanation, b: Explanation) -> tuple[WordPair, ...]:
         said = [table.says_something(why, word) for why, word in ((a, one), (b, other)) if word is not None]
         pair = WordPair(left, right, maps, not same, any(said))
         same = same and pair.said_by_both
-        found.append(pair)
-    return tuple(found)
+        beside.append(pair)
+    return tuple(beside)
 
 
 def aligned(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:

@@ -45,11 +45,11 @@ def write(path: Path, fill: Callable[[Any], None]) -> None:
 
 @contextmanager
 def reading(
-    path: Path, what: str, known: Collection[str], *, most: int | None = MOST, largest: int = LARGEST
+    path: Path, what: str, attributes: Collection[str], *, most: int | None = MOST, largest: int = LARGEST
 ) -> Iterator[Any]:
     """The file, open to be read, after every object in it was looked at; ``what`` it is meant to be, for messages.
 
-    ``known`` are the attributes that it may have. Where it has a digest, as all files that `write` made, its contents
+    ``attributes`` are those that it may have. Where it has a digest, as all files that `write` made, its contents
     must be those that the digest was made of; this is looked at last, so that a fault that has a name is told by it.
 
     Raises InputError for what is no HDF5 file, for one that names other files, holds an object twice, links, types or
@@ -67,50 +67,50 @@ def reading(
             _walk(file.id, len(data), len(data) if most is None else most)
             _letters(file)
             yield file
-            _whole(path, file, known)
+            _whole(path, file, attributes)
     except VlxError:
         raise
     except Refused as error:
         raise InputError(f"{path}: {error}; vlx does not write such files: do not trust it") from None
     except Exception as error:  # HDF5 raises anything on a damaged file
-        told = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path} is not a whole {what} ({told}); save it again") from error
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{path} is not a whole {what} ({reason}); save it again") from error
 
 
 def digest(file: Any) -> str:
     """SHA-256 over all that a file holds: names, types, shapes, values and attributes, whatever their order."""
-    found = hashlib.sha256()
-    _digest(file, found)
-    return found.hexdigest()
+    hasher = hashlib.sha256()
+    _digest(file, hasher)
+    return hasher.hexdigest()
 
 
-def _digest(group: Any, found: Any) -> None:
+def _digest(group: Any, hasher: Any) -> None:
     for name in sorted(group.attrs):
         if name != DIGEST:
             value = group.attrs[name]
-            told = value if isinstance(value, str) else f"{np.asarray(value).dtype.kind}{value!s}"
-            found.update(f"@{name!r}{told!r}".encode("utf-8", "surrogatepass"))
+            written = value if isinstance(value, str) else f"{np.asarray(value).dtype.kind}{value!s}"
+            hasher.update(f"@{name!r}{written!r}".encode("utf-8", "surrogatepass"))
     for name in sorted(group):
         member = group[name]
-        found.update(f"/{name!r}".encode("utf-8", "surrogatepass"))
+        hasher.update(f"/{name!r}".encode("utf-8", "surrogatepass"))
         if not hasattr(member, "shape"):
-            found.update(b"{")
-            _digest(member, found)
-            found.update(b"}")
+            hasher.update(b"{")
+            _digest(member, hasher)
+            hasher.update(b"}")
             continue
-        found.update(f"{member.dtype.str}{member.shape}".encode())
+        hasher.update(f"{member.dtype.str}{member.shape}".encode())
         if member.dtype.kind == "O":
             values = texts(member) if member.ndim else [text(member)]
-            found.update(repr(values).encode("utf-8", "surrogatepass"))
+            hasher.update(repr(values).encode("utf-8", "surrogatepass"))
         else:
-            found.update(np.ascontiguousarray(member[()]).tobytes())
+            hasher.update(np.ascontiguousarray(member[()]).tobytes())
 
 
-def _whole(path: Path, file: Any, known: Collection[str]) -> None:
-    told = {name: file.attrs[name] for name in file.attrs}
-    if DIGEST in told and told[DIGEST] != digest(file):
+def _whole(path: Path, file: Any, attributes: Collection[str]) -> None:
+    values = {name: file.attrs[name] for name in file.attrs}
+    if DIGEST in values and values[DIGEST] != digest(file):
         raise InputError(f"{path} is damaged: it is not what its digest was made of; save it again")
-    strange = sorted(set(told) - {DIGEST, *known})
+    strange = sorted(set(values) - {DIGEST, *attributes})
     if strange:
         raise InputError(f"{path} is damaged, or of another program: it has {strange[0][:60]!r}; save it again")
 
@@ -121,7 +121,7 @@ class Refused(Exception):
 
 def texts(dataset: Any) -> list[str]:
     """A data set [N] of texts."""
-    return [told for part in _parts(dataset) for told in part]
+    return [entry for part in _parts(dataset) for entry in part]
 
 
 def _parts(dataset: Any) -> Iterator[list[str]]:
@@ -131,7 +131,7 @@ def _parts(dataset: Any) -> Iterator[list[str]]:
     longest = max(int(dataset.file.id.get_filesize()), 1)
     size = max(AT_ONCE // longest, 1)
     for first in range(0, len(dataset), size):
-        yield [str(told) for told in dataset.asstr()[first : first + size]]
+        yield [str(entry) for entry in dataset.asstr()[first : first + size]]
 
 
 def _letters(group: Any, before: int = 0) -> int:
@@ -166,19 +166,19 @@ def _walk(root: Any, size: int, most: int) -> None:
             info = group.links.get_info(name)
             if info.type != h5l.TYPE_HARD:
                 raise Refused(f"{where[:80]} is a link to elsewhere")
-            found = h5o.open(group, name)
-            if not isinstance(found, h5g.GroupID | h5d.DatasetID):
-                raise Refused(f"{where[:80]} is a {type(found).__name__}, not an array or a group")
-            _new(found, where, seen)
-            if isinstance(found, h5g.GroupID):
+            member = h5o.open(group, name)
+            if not isinstance(member, h5g.GroupID | h5d.DatasetID):
+                raise Refused(f"{where[:80]} is a {type(member).__name__}, not an array or a group")
+            _new(member, where, seen)
+            if isinstance(member, h5g.GroupID):
                 if depth >= DEPTH:
                     raise Refused(f"its groups are nested more than {DEPTH} deep")
-                waiting.append((found, where, depth + 1))
+                waiting.append((member, where, depth + 1))
             else:
-                total += _bytes(found, where, size)
+                total += _bytes(member, where, size)
                 if total > most:
                     raise Refused(f"its arrays take {total / 1e9:.1f} GB, more than {most / 1e9:.1f} GB")
-            _attributes(found, where)
+            _attributes(member, where)
     _attributes(root, "the file")
 
 
@@ -188,8 +188,8 @@ def _names(group: Any, place: str) -> list[bytes]:
     return list(group)
 
 
-def _new(found: Any, where: str, seen: set[Any]) -> None:
-    info = h5o.get_info(found)
+def _new(member: Any, where: str, seen: set[Any]) -> None:
+    info = h5o.get_info(member)
     address = info.addr if hasattr(info, "addr") else bytes(info.token)
     if address in seen or info.rc > 1:
         raise Refused(f"{where[:80]} stands there twice")
@@ -198,18 +198,18 @@ def _new(found: Any, where: str, seen: set[Any]) -> None:
         raise Refused(f"it has more than {OBJECTS:,} objects")
 
 
-def _bytes(found: Any, where: str, size: int) -> int:
+def _bytes(dataset: Any, where: str, size: int) -> int:
     """How much an array takes when it is read; raises Refused for what is not to be read."""
-    made = found.get_create_plist()
-    layout = made.get_layout()
-    if layout == h5d.VIRTUAL or made.get_external_count():
+    creation = dataset.get_create_plist()
+    layout = creation.get_layout()
+    if layout == h5d.VIRTUAL or creation.get_external_count():
         raise Refused(f"{where[:80]} is in another file of the machine")
-    kind = _kind(found.get_type(), where)
-    shape = _shape(found.get_space(), where)
+    kind = _kind(dataset.get_type(), where)
+    shape = _shape(dataset.get_space(), where)
     held = math.prod(shape) * kind.itemsize
     if layout == h5d.CHUNKED:
-        held = max(held, math.prod(made.get_chunk()) * kind.itemsize)
-        filters = {made.get_filter(number)[0] for number in range(made.get_nfilters())}
+        held = max(held, math.prod(creation.get_chunk()) * kind.itemsize)
+        filters = {creation.get_filter(number)[0] for number in range(creation.get_nfilters())}
         if filters - FILTERS:
             raise Refused(f"{where[:80]} is packed by filters that vlx does not use ({sorted(filters - FILTERS)})")
     elif held > size:
@@ -236,12 +236,12 @@ def _shape(space: Any, where: str) -> tuple[int, ...]:
     return shape
 
 
-def _attributes(found: Any, where: str) -> None:
-    number = h5py.h5a.get_num_attrs(found)
+def _attributes(member: Any, where: str) -> None:
+    number = h5py.h5a.get_num_attrs(member)
     if number > ATTRIBUTES:
         raise Refused(f"{where[:80]} has {number} attributes")
     for index in range(number):
-        attribute = h5py.h5a.open(found, index=index)
+        attribute = h5py.h5a.open(member, index=index)
         _kind(attribute.get_type(), f"an attribute of {where}")
         if math.prod(_shape(attribute.get_space(), f"an attribute of {where}")) != 1:
             raise Refused(f"an attribute of {where[:80]} holds several values")

@@ -28,14 +28,14 @@ def parsed(data: bytes | str, where: str, error: type[VlxError] = InputError, *,
         values = text.count(",") + text.count("[") + text.count("{")
         if values > VALUES:
             raise ValueError(f"about {values:,} values, more than {VALUES:,}")
-        found = json.loads(text, parse_int=_whole, parse_float=_float, parse_constant=_nan if nan else _constant)
-        _shallow(found)
+        content = json.loads(text, parse_int=_whole, parse_float=_float, parse_constant=_nan if nan else _constant)
+        _shallow(content)
     except (ValueError, RecursionError, MemoryError) as wrong:
         if isinstance(wrong, VlxError):
             raise
-        told = "nested too deep" if isinstance(wrong, RecursionError) else str(wrong)[:150] or type(wrong).__name__
-        raise error(f"{where} is not whole JSON ({told}); write it again") from wrong
-    return found
+        reason = "nested too deep" if isinstance(wrong, RecursionError) else str(wrong)[:150] or type(wrong).__name__
+        raise error(f"{where} is not whole JSON ({reason}); write it again") from wrong
+    return content
 
 
 def _whole(text: str) -> int:
@@ -45,10 +45,10 @@ def _whole(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    found = float(text)
-    if math.isinf(found):
+    number = float(text)
+    if math.isinf(number):
         raise ValueError(f"the number {text[:20]} is out of range")
-    return found
+    return number
 
 
 def _constant(name: str) -> NoReturn:
@@ -59,9 +59,9 @@ def _nan(name: str) -> float:
     return math.nan if name == "NaN" else _constant(name)
 
 
-def _shallow(found: Any) -> None:
+def _shallow(content: Any) -> None:
     """Raises ValueError for lists in lists more than `DEPTH` deep; every part is looked at once."""
-    parts = [found]
+    parts = [content]
     for _ in range(DEPTH):
         parts = (
             [

@@ -35,12 +35,12 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
     """
     try:
         with open(path, "rb", opener=_at_once) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise error(f"{path} is {_kind(found.st_mode)}, not a file; give a file")
-            if found.st_size > most:
-                raise error(f"{path} has {_size(found.st_size)}, more than the {_size(most)} that such a file can have")
-            data = file.read(found.st_size + 1)
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise error(f"{path} is {_kind(info.st_mode)}, not a file; give a file")
+            if info.st_size > most:
+                raise error(f"{path} has {_size(info.st_size)}, more than the {_size(most)} that such a file can have")
+            data = file.read(info.st_size + 1)
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -49,7 +49,7 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
         if isinstance(wrong, VlxError):
             raise
         raise error(f"{path}: cannot be read ({getattr(wrong, 'strerror', None) or wrong})") from None
-    if len(data) > found.st_size:
+    if len(data) > info.st_size:
         raise error(f"{path} grows while it is read; give a file that is whole")
     return data
 

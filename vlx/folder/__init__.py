@@ -1,8 +1,8 @@
 """Many pictures: what is asked of which, a record of what was done, tables and a gallery made of it.
 
->>> found = folder.items(["photos", "more/*.jpg"], recursive=True)
+>>> chosen = folder.items(["photos", "more/*.jpg"], recursive=True)
 >>> with folder.Manifest.opened(Path("out"), folder.Job("caption", "photos/captioner", "", {})) as manifest:
-...     told = folder.run(manifest, found.items, explained)
+...     summary = folder.run(manifest, chosen.items, explained)
 """
 
 from vlx.folder.inputs import items

@@ -40,7 +40,7 @@ def parts(job: Job, records: Callable[[], Iterator[Record]]) -> Iterator[str]:
         "style": style,
         "title": html.escape(f"{job.command}: {counts['all']} results of {job.model}"),
         "model": html.escape(job.model),
-        "counts": html.escape(told(counts)),
+        "counts": html.escape(headline(counts)),
         "function": "" if counts["function"] else "hidden",
         "failures": "" if counts["failed"] else "hidden",
         "nomarks": "" if counts["judged"] else "hidden",
@@ -55,7 +55,7 @@ def parts(job: Job, records: Callable[[], Iterator[Record]]) -> Iterator[str]:
     yield "</body>\n</html>\n"
 
 
-def told(counts: Mapping[str, int]) -> str:
+def headline(counts: Mapping[str, int]) -> str:
     """What there is, in a line."""
     failed = f" · {counts['failed']} could not be explained" if counts["failed"] else ""
     judged = f" · {counts['not owed']} not owed to the picture" if counts["judged"] else ""

@@ -34,44 +34,44 @@ def items(
     Raises InputError for a pattern or folder without a picture, and for lists that cannot be read.
     """
     notes: list[str] = []
-    found: list[Item] = []
-    for one in given:
-        if one == "-":
-            found += lists.of_lines(stdin, columns)
-        elif _is_list(one):
-            own, told = lists.read(Path(one), columns)
-            found, notes = [*found, *own], [*notes, *told]
-        elif sources.is_dataset(one):
-            found += map(Item, sources.of_dataset(one))
-        elif sources.is_data(one):
-            found += map(Item, sources.of_data(one))
+    every: list[Item] = []
+    for name in given:
+        if name == "-":
+            every += lists.of_lines(stdin, columns)
+        elif _is_list(name):
+            listed, remarks = lists.read(Path(name), columns)
+            every, notes = [*every, *listed], [*notes, *remarks]
+        elif sources.is_dataset(name):
+            every += map(Item, sources.of_dataset(name))
+        elif sources.is_data(name):
+            every += map(Item, sources.of_data(name))
         else:
-            found += map(Item, _taken_apart(_paths(one, recursive, leave_out, notes)))
-    once = tuple({item.key: item for item in found}.values())
+            every += map(Item, _taken_apart(_paths(name, recursive, leave_out, notes)))
+    once = tuple({item.key: item for item in every}.values())
     if not once:
         named = {"-": "standard input is empty: "}.get(given[0], f"{given[0]} is empty: ") if given else ""
         raise InputError(
             f"{named}no picture was named; give a path, a folder, a quoted pattern, a list, or - and paths"
         )
-    twice = len(found) - len(once)
+    twice = len(every) - len(once)
     return Found(once, (*dict.fromkeys(notes), *([f"named more than once, explained once: {twice}"] if twice else [])))
 
 
-def _is_list(given: str) -> bool:
-    return given.lower().endswith(LISTS) and not os.path.isdir(given)
+def _is_list(name: str) -> bool:
+    return name.lower().endswith(LISTS) and not os.path.isdir(name)
 
 
-def _paths(given: str, recursive: bool, leave_out: Path | None, notes: list[str]) -> list[str]:
-    if _exists(given, os.path.isdir):
-        return _of_folder(given, recursive, leave_out, notes)
-    if _exists(given, os.path.lexists) or not glob.has_magic(given) or re.match(r"https?://", given):
-        return [given]
-    found = sorted(path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
+def _paths(name: str, recursive: bool, leave_out: Path | None, notes: list[str]) -> list[str]:
+    if _exists(name, os.path.isdir):
+        return _of_folder(name, recursive, leave_out, notes)
+    if _exists(name, os.path.lexists) or not glob.has_magic(name) or re.match(r"https?://", name):
+        return [name]
+    found = sorted(path for path in glob.iglob(name, recursive=True) if os.path.isfile(path))
     if not found:
-        raise InputError(f"{given}: no file has a name like it; is the pattern right, and quoted?")
+        raise InputError(f"{name}: no file has a name like it; is the pattern right, and quoted?")
     pictures = [path for path in found if _is_picture(path) or sources.is_shard(path)]
     if pictures and len(pictures) < len(found):
-        notes.append(f"{given}: files of other kinds, passed by: {len(found) - len(pictures)}")
+        notes.append(f"{name}: files of other kinds, passed by: {len(found) - len(pictures)}")
     return pictures or found
 
 
@@ -85,9 +85,9 @@ def _taken_apart(paths: Iterable[str]) -> Iterator[str]:
         yield from sources.of_shard(path, sorted(ENDINGS)) if sources.is_shard(path) else (path,)
 
 
-def _exists(given: str, kind: Any) -> bool:
+def _exists(path: str, kind: Any) -> bool:
     try:
-        return bool(kind(given))
+        return bool(kind(path))
     except (OSError, ValueError):  # with a zero byte
         return False
 
@@ -95,9 +95,9 @@ def _exists(given: str, kind: Any) -> bool:
 def _of_folder(folder: str, recursive: bool, leave_out: Path | None, notes: list[str]) -> list[str]:
     out = None if leave_out is None else os.path.realpath(leave_out)
     walk = list(_walked(folder, recursive, out, notes))
-    found = list(filter(_is_picture, walk))
-    if found:
-        return found
+    pictures = list(filter(_is_picture, walk))
+    if pictures:
+        return pictures
     deeper = not recursive and any(entry.is_dir() for entry in Path(folder).iterdir())
     hint = "for those in the folders below add --recursive" if deeper else f"it holds {len(walk)} files of other kinds"
     raise InputError(f"{folder}: no picture in this folder; {hint}")

@@ -1,4 +1,4 @@
-"""One picture of a run and what is asked of it; and those that were found.
+"""One picture of a run and what is asked of it; and all that a run was given.
 
 >>> crossed(items(["a.jpg"]), [{"question": "what is this?"}, {"question": "where?"}]).items[1].texts
 {'question': 'where?'}

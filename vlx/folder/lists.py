@@ -30,10 +30,10 @@ def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
 def _items(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[list[Item], list[str]]:
     lacking = next((line for line, row in rows if not _text(row.get("path"))), None)
     if lacking is not None:
-        known = ", ".join(map(str, rows[0][1]))
-        raise InputError(f"{path}, line {lacking}: no path; every line needs one (columns: {shortened(known, 100)})")
-    found = [Item(_placed(path, row["path"]), _texts(path, line, row, columns)) for line, row in rows]
-    return found, _unused(path, rows, ("path", *columns))
+        listed = ", ".join(map(str, rows[0][1]))
+        raise InputError(f"{path}, line {lacking}: no path; every line needs one (columns: {shortened(listed, 100)})")
+    items = [Item(_placed(path, row["path"]), _texts(path, line, row, columns)) for line, row in rows]
+    return items, _unused(path, rows, ("path", *columns))
 
 
 def questions(path: Path) -> tuple[list[Item] | list[Mapping[str, Any]], list[str]]:
@@ -53,17 +53,17 @@ def questions(path: Path) -> tuple[list[Item] | list[Mapping[str, Any]], list[st
 
 def of_lines(lines: Iterable[str], columns: Sequence[str]) -> list[Item]:
     """Paths as `find` prints them, one a line (or with a zero byte between), or objects as in a .jsonl list."""
-    found = []
+    items = []
     whole = [part for line in lines for part in line.split("\0")] if not isinstance(lines, str) else lines.split("\0")
     for number, line in enumerate((part.rstrip("\r\n") for part in whole), 1):
         if line.lstrip().startswith("{"):
             row = _object(Path("-"), number, line)
             if not _text(row.get("path")):
                 raise InputError(f"-, line {number}: no path; every line needs one")
-            found.append(Item(row["path"], _texts(Path("-"), number, row, columns)))
+            items.append(Item(row["path"], _texts(Path("-"), number, row, columns)))
         elif line.strip():
-            found.append(Item(line))
-    return found
+            items.append(Item(line))
+    return items
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -89,7 +89,7 @@ def _rows(path: Path) -> Iterator[Row]:
 def _parted_by(header: str) -> str:
     """What parts the cells: a comma, or what spreadsheets write in its place, told by the header."""
     cells = {mark: {cell.strip(' "\n') for cell in header.lower().split(mark)} for mark in ",;\t"}
-    return next((mark for mark, own in cells.items() if own & {"path", "question"}), ",")
+    return next((mark for mark, names in cells.items() if names & {"path", "question"}), ",")
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -116,13 +116,13 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _object(path: Path, line: int, text: str) -> dict[str, Any]:
     try:
-        found = json_files.parsed(text, "it", nan=True)
+        content = json_files.parsed(text, "it", nan=True)
     except InputError as error:
-        told = shortened(str(error.__cause__), 80)
-        raise InputError(f"{path}, line {line}: no JSON ({told}); one object a line") from None
-    if not isinstance(found, dict):
+        reason = shortened(str(error.__cause__), 80)
+        raise InputError(f"{path}, line {line}: no JSON ({reason}); one object a line") from None
+    if not isinstance(content, dict):
         raise InputError(f'{path}, line {line}: no object; write {{"path": "a.jpg"}}')
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in content.items() if value not in (None, "")}
 
 
 def _texts(path: Path, line: int, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -139,19 +139,19 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _placed(source: Path, given: str) -> str:
-    beside = os.path.join(source.parent, given)
+def _placed(source: Path, written: str) -> str:
+    beside = os.path.join(source.parent, written)
     try:
-        return beside if os.path.exists(beside) or not os.path.exists(given) else given
+        return beside if os.path.exists(beside) or not os.path.exists(written) else written
     except ValueError:  # a zero byte: it fails when its turn comes
-        return given
+        return written
 
 
-def _unused(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], known: Sequence[str]) -> list[str]:
+def _unused(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], columns: Sequence[str]) -> list[str]:
     """A note of columns that nobody reads. Raises InputError for one that looks like a slip of the pen."""
-    strange = list(dict.fromkeys(name for _, row in rows for name in row if name not in known))
+    strange = list(dict.fromkeys(name for _, row in rows for name in row if name not in columns))
     for name in strange:
-        near = close_matches(name, known)
+        near = close_matches(name, columns)
         if near and name not in TEXTS and near[0] not in {key for _, row in rows for key in row}:
             raise InputError(f"{path}: no column {name!r} is known; close: {', '.join(near)}")
     return [f"{path}: not used here: {', '.join(strange)}"] if strange else []

@@ -43,14 +43,14 @@ class Job:
 
     def differences(self, header: Mapping[str, Any]) -> list[str]:
         """What a manifest's first line has otherwise, in words; empty where it fits."""
-        own = asdict(self)
-        other = [name for name in ("command", "model") if own[name] != header[name]]
-        found = [f"the {name} was {_told(header[name])}" for name in other]
-        if not found and self.weights != header["weights"]:
-            found.append(f"{self.model} had other weights")
-        ours, theirs = own["options"], header["options"]
+        job = asdict(self)
+        other = [name for name in ("command", "model") if job[name] != header[name]]
+        differences = [f"the {name} was {_shown(header[name])}" for name in other]
+        if not differences and self.weights != header["weights"]:
+            differences.append(f"{self.model} had other weights")
+        ours, theirs = job["options"], header["options"]
         names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-        return found + [f"{name} was {_told(theirs.get(name))}" for name in names]
+        return differences + [f"{name} was {_shown(theirs.get(name))}" for name in names]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Manifest:
             if head is None or job.differences(head):
                 end, states = 0, {}
             file.truncate(end)
-            made = cls(folder, job, file, states)
+            manifest = cls(folder, job, file, states)
             if end == 0:
-                made._write(header(job))
+                manifest._write(header(job))
         except BaseException:
             file.close()
             raise
-        return made
+        return manifest
 
     def append(self, record: Record) -> None:
         """Add a line; whatever becomes of the process afterwards, it is there."""
@@ -116,9 +116,9 @@ class Manifest:
 
     def ordered(self, items: Sequence[Item]) -> list[str]:
         """The keys of all that is done or failed: earlier runs' as they stand there, then ``items`` in their order."""
-        own = {item.key: None for item in items}
-        earlier = [key for key in self.states if key not in own]
-        return [key for key in (*earlier, *own) if key in self.states and self.states[key].status != "started"]
+        asked = {item.key: None for item in items}
+        earlier = [key for key in self.states if key not in asked]
+        return [key for key in (*earlier, *asked) if key in self.states and self.states[key].status != "started"]
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -169,8 +169,8 @@ def free(folder: Path, job: Job) -> Path:
 
 def _refuse(folder: Path, job: Job, head: Mapping[str, Any], states: Mapping[str, State], resume: bool) -> None:
     if differences := job.differences(head):
-        told = shortened("; ".join(differences), 160)
-        raise InputError(f"{folder} holds other results: {told}. Give another --out, or --overwrite them")
+        listed = shortened("; ".join(differences), 160)
+        raise InputError(f"{folder} holds other results: {listed}. Give another --out, or --overwrite them")
     if states and not resume:
         raise InputError(f"{folder} holds {len(states)} results; --overwrite makes them again, --resume goes on")
 
@@ -191,9 +191,9 @@ def _loaded(file: BinaryIO, path: Path) -> tuple[Record | None, dict[str, State]
             else:
                 states[record["key"]] = _state(checked(record), end)
         except (ValueError, KeyError, TypeError) as error:
-            told = f" ({error})" if isinstance(error, Unfit) else ""
+            reason = f" ({error})" if isinstance(error, Unfit) else ""
             raise InputError(
-                f"{path}, line {number} is damaged, or no manifest's{told}: "
+                f"{path}, line {number} is damaged, or no manifest's{reason}: "
                 "remove it, give another --out, or --overwrite"
             ) from None
         end += len(raw)
@@ -219,7 +219,7 @@ def _state(record: Mapping[str, Any], offset: int) -> State:
     return State(record["status"], page.removesuffix(".html"), record.get("digest"), offset)
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "not given" if value is None else shortened(str(value), 60)
 
 

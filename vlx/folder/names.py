@@ -29,11 +29,11 @@ def stems(items: Sequence[Item], held: Manifest, overwrite: bool = False) -> dic
     def free(stem: str) -> bool:
         return _folded(stem) not in taken and (overwrite or not (held.folder / f"{stem}.html").exists())
 
-    found = {}
+    by_key = {}
     for item in items:
-        known, stem = held.states.get(item.key), _plain(item.path)
-        if known is not None and known.stem:
-            found[item.key] = known.stem
+        earlier, stem = held.states.get(item.key), _plain(item.path)
+        if earlier is not None and earlier.stem:
+            by_key[item.key] = earlier.stem
             continue
         digits = hashlib.sha256(f"{held.job.command} {item.key}".encode()).hexdigest()
         hashed = (f"{stem}-{digits[:count]}" for count in range(8, len(digits) + 1))
@@ -42,8 +42,8 @@ def stems(items: Sequence[Item], held: Manifest, overwrite: bool = False) -> dic
         if chosen is None:
             raise OutputError(f"{held.folder}: no name is left for the page of {item.path}; give another --out")
         taken.add(_folded(chosen))
-        found[item.key] = chosen
-    return found
+        by_key[item.key] = chosen
+    return by_key
 
 
 def _folded(stem: str) -> str:

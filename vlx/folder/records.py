@@ -74,8 +74,8 @@ def checked(record: Any) -> Record:
         FAILED(record, "it")
     if record["status"] == "done":
         (COMPARED if "pair" in record else DONE)(record, "it")
-    found: Record = record
-    return found
+    typed: Record = record
+    return typed
 
 
 def _small(why: Explanation) -> str:

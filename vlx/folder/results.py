@@ -38,17 +38,17 @@ def here(
     ``explained`` gives an explanation, or a failure, for each of the items, in order; ``stems`` the names of their
     pages by key, ``command`` the command that a page names.
     """
-    found = iter(explained(items))
+    explanations = iter(explained(items))
     for item in items:
         began = time.perf_counter()
         base: Record = {"key": item.key, "path": item.path, **item.texts, "digest": digest(item.path)}
         try:
-            one = next(found)
+            one = next(explanations)
         except VlxError as error:
             one = Failure(item.path, error)
-        made = _done(base, one, stems[item.key], command(item)) if isinstance(one, Explanation) else failed(base, one)
-        made.record["seconds"] = round(time.perf_counter() - began, 3)
-        yield item, made
+        result = _done(base, one, stems[item.key], command(item)) if isinstance(one, Explanation) else failed(base, one)
+        result.record["seconds"] = round(time.perf_counter() - began, 3)
+        yield item, result
 
 
 def failed(base: Record, failure: Failure) -> ItemResult:
@@ -58,8 +58,8 @@ def failed(base: Record, failure: Failure) -> ItemResult:
     return ItemResult({**base, "status": "failed", "page": None, "error": reason})
 
 
-def _done(base: Record, found: Explanation, stem: str, command: str) -> ItemResult:
-    why = replace(found, provenance={**found.provenance, **({"command": command} if command else {})})
+def _done(base: Record, explanation: Explanation, stem: str, command: str) -> ItemResult:
+    why = replace(explanation, provenance={**explanation.provenance, **({"command": command} if command else {})})
     try:
         with in_own_words("its page cannot be made", remedy="a bug of vlx if the explanation is its own: report it"):
             page = html.page(why)

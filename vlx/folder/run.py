@@ -65,8 +65,10 @@ def run(
     todo = [item for item in items if item.key not in done]
     reached = 0
     with stoppable() as stop:
-        made = results.here(todo, explained, stems, command) if elsewhere is None else elsewhere(todo, stems, command)
-        for item, result in made:
+        arriving = (
+            results.here(todo, explained, stems, command) if elsewhere is None else elsewhere(todo, stems, command)
+        )
+        for item, result in arriving:
             _write(held, stems[item.key], result)
             told(result.record, result.why)
             reached += 1

@@ -29,14 +29,14 @@ OPEN = 8  # shards and datasets whose contents are kept in mind
 Members = dict[str, tuple[int, int]]
 
 
-def is_dataset(given: str) -> bool:
+def is_dataset(source: str) -> bool:
     """Whether it names a dataset, hf-dataset:NAME or hf-dataset:NAME:SPLIT."""
-    return given.startswith(DATASET)
+    return source.startswith(DATASET)
 
 
-def is_shard(given: str) -> bool:
+def is_shard(source: str) -> bool:
     """Whether it names a .tar file."""
-    return given.lower().endswith(SHARD) and os.path.isfile(given)
+    return source.lower().endswith(SHARD) and os.path.isfile(source)
 
 
 def of_shard(path: str, endings: Sequence[str]) -> list[str]:
@@ -45,37 +45,37 @@ def of_shard(path: str, endings: Sequence[str]) -> list[str]:
     Raises InputError for what is no .tar, is compressed, or holds no picture.
     """
     members = _members(path, os.stat(path).st_mtime_ns)
-    found = [name for name in members if os.path.splitext(name)[1].lower() in endings and not _hidden(name)]
-    if not found:
+    pictures = [name for name in members if os.path.splitext(name)[1].lower() in endings and not _hidden(name)]
+    if not pictures:
         raise InputError(f"{path}: no picture among its {len(members)} files; a shard holds .jpg, .png, …")
-    return [f"{path}/{name}" for name in found]
+    return [f"{path}/{name}" for name in pictures]
 
 
-def of_dataset(given: str) -> list[str]:
+def of_dataset(source: str) -> list[str]:
     """The paths of the rows of a dataset; raises InputError for one that cannot be opened, or has no pictures."""
-    name, split = _named(given.removeprefix(DATASET))
-    found = _dataset(name, split)
-    return [f"{DATASET}{name}:{found.split}/{row}" for row in range(found.rows)]
+    name, split = _named(source.removeprefix(DATASET))
+    dataset = _dataset(name, split)
+    return [f"{DATASET}{name}:{dataset.split}/{row}" for row in range(dataset.rows)]
 
 
-def is_data(given: str) -> bool:
+def is_data(source: str) -> bool:
     """Whether it names data as `vlx.data.open_data` opens them, by their kind or MODULE:FUNCTION, and is no file."""
-    if ":" not in given or os.path.exists(given.replace("\0", "")):
+    if ":" not in source or os.path.exists(source.replace("\0", "")):
         return False
     from vlx.data.opening import is_named
 
-    return is_named(given)
+    return is_named(source)
 
 
-def of_data(given: str) -> list[str]:
+def of_data(source: str) -> list[str]:
     """The paths of the pictures of data: their files where they have such. Raises InputError as `open_data`."""
     from vlx.data.example import Filed
 
     _data.cache_clear()  # what is listed anew is read anew
-    data = _data(given)
+    data = _data(source)
     if isinstance(data, Filed):
         return [str(data.files(number)[0]) for number in range(len(data))]
-    return [f"{given}/{number}" for number in range(len(data))]
+    return [f"{source}/{number}" for number in range(len(data))]
 
 
 def picture(path: str) -> str | Picture:
@@ -133,20 +133,20 @@ def content(path: str) -> bytes | None:
 
 def _example(path: str) -> "Example | None":
     """A picture of data by its path, scenes:20/3; None for any other path."""
-    given, _, number = path.rpartition("/")
-    if not number.isdecimal() or not is_data(given) or os.path.exists(path):
+    source, _, number = path.rpartition("/")
+    if not number.isdecimal() or not is_data(source) or os.path.exists(path):
         return None
-    data = _data(given)
+    data = _data(source)
     if int(number) >= len(data):
         raise ImageError(f"{path}: there are {len(data)} pictures by now")
     return data[int(number)]
 
 
 @lru_cache(maxsize=OPEN)
-def _data(given: str) -> "Data":
+def _data(source: str) -> "Data":
     from vlx.data.opening import open_data
 
-    return open_data(given)
+    return open_data(source)
 
 
 def _member(path: str, end: int) -> bytes:
@@ -172,8 +172,8 @@ def _members(shard: str, _changed: int) -> Members:
             plain = (one for one in file if one.isreg() and not one.issparse())
             return {one.name.removeprefix("./"): (one.offset_data, one.size) for one in plain}
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        told = shortened(str(error), 100)
-        raise InputError(f"{shard}: no shard that can be read ({told}); give .tar files, not compressed") from None
+        reason = shortened(str(error), 100)
+        raise InputError(f"{shard}: no shard that can be read ({reason}); give .tar files, not compressed") from None
 
 
 def _hidden(name: str) -> bool:
@@ -188,27 +188,27 @@ class _Dataset:
 
     def stored(self, row: int) -> bytes:
         """The bytes of a row's picture."""
-        found = self._rows[row][self._column]
-        if found is None or not (found["bytes"] or found["path"]):
+        cell = self._rows[row][self._column]
+        if cell is None or not (cell["bytes"] or cell["path"]):
             raise ImageError(f"row {row} has no picture")
-        return found["bytes"] or read_bytes(Path(found["path"]), LARGEST, error=ImageError)
+        return cell["bytes"] or read_bytes(Path(cell["path"]), LARGEST, error=ImageError)
 
 
 def _row(path: str) -> bytes:
-    given, _, row = path.removeprefix(DATASET).rpartition("/")
-    found = _dataset(*_named(given))
-    if not row.isdecimal() or int(row) >= found.rows:
-        raise ImageError(f"{path}: the dataset has {found.rows} rows by now")
+    source, _, row = path.removeprefix(DATASET).rpartition("/")
+    dataset = _dataset(*_named(source))
+    if not row.isdecimal() or int(row) >= dataset.rows:
+        raise ImageError(f"{path}: the dataset has {dataset.rows} rows by now")
     try:
-        return found.stored(int(row))
+        return dataset.stored(int(row))
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
 
 
-def _named(given: str) -> tuple[str, str | None]:
+def _named(source: str) -> tuple[str, str | None]:
     """Name, or folder, and split."""
-    name, colon, split = given.rpartition(":")
-    return (name, split) if colon and not set("/\\") & set(split) else (given, None)
+    name, colon, split = source.rpartition(":")
+    return (name, split) if colon and not set("/\\") & set(split) else (source, None)
 
 
 @lru_cache(maxsize=OPEN)
@@ -229,7 +229,7 @@ def _dataset(name: str, split: str | None) -> _Dataset:
         opened = opened[split]
     column = next((one for one, kind in opened.features.items() if isinstance(kind, datasets.Image)), None)
     if column is None:
-        told = shortened(", ".join(opened.features), 100)
-        raise InputError(f"{DATASET}{name}: no column with pictures (datasets.Image) among {told}")
+        listed = shortened(", ".join(opened.features), 100)
+        raise InputError(f"{DATASET}{name}: no column with pictures (datasets.Image) among {listed}")
     bare = opened.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     return _Dataset(split or str(opened.split or "all"), bare, column)
