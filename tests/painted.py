@@ -143,8 +143,8 @@ def shown(patch: pytest.MonkeyPatch, scenes: Mapping[int, Scene]) -> None:
 
 
 def as_seen(image: Image.Image) -> Array:
-    """The picture as the models see it, [64, 128, 3]: pairs of rows are one."""
-    whole: Array = np.asarray(image, np.float64) / 255
+    """The picture, of any size, as the models see it, [64, 128, 3]: pairs of rows are one."""
+    whole: Array = np.asarray(image if image.size == (SIDE, SIDE) else image.resize((SIDE, SIDE)), np.float64) / 255
     return np.asarray(whole.reshape(HIGH, 2, SIDE, 3).mean(1))
 
 
