@@ -166,7 +166,7 @@ class Because:
     ``coverage`` is the share of the evidence for the word that named units carry, ``coverage_against`` the same of the
     evidence against it, both 0 to 1; what is left has no name. ``unnamed`` is what of the heat map the units own that
     no reason stands for: the reasons' shares and this add up to 1. ``rule`` says how units were weighed
-    (`vlx.pipeline.naming.RULES`). ``check`` is None where it was not asked for, or nothing was named. ``shares_of``
+    (`vlx.probes.names_wish.RULES`). ``check`` is None where it was not asked for, or nothing was named. ``shares_of``
     names the method of the map that the shares divide where it is not the word's own: a map that is not made of units.
     """
 

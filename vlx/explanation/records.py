@@ -95,7 +95,8 @@ class WordExplanation:
     place, same prefix, each bounded by log C of C answers and averaged (a number: in its own unit, not bounded);
     ``seen_by`` the same by reference. ``looked`` is L, the mean of min(|log p − log p′|, 1 nat): near 0 where the
     picture hardly matters. All are None or empty when they were not asked for. ``looks`` at other pictures and
-    ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too.
+    ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too. ``measured`` is what
+    probes of the user's own say of it, by their names; see `vlx.probes.probe`.
     """
 
     label: str
@@ -120,6 +121,7 @@ class WordExplanation:
     check: MapCheck | None = None
     against_method: str = ""
     against_check: MapCheck | None = None
+    measured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def heatmap(self) -> NDArray[np.float32]:

@@ -162,6 +162,7 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "check": None if word.check is None else word.check.to_dict(),
         "against_method": word.against_method,
         "against_check": None if word.against_check is None else word.against_check.to_dict(),
+        **({"measured": word.measured} if word.measured else {}),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
 
@@ -243,8 +244,20 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         check=_map_check(record.get("check")),
         against_method=record.get("against_method", _own(record.get("method", ""))),
         against_check=_map_check(record.get("against_check")),
+        measured={str(name): _measured(value) for name, value in record.get("measured", {}).items()},
         **{name: _array(record[name]) for name in WORD_ARRAYS},
     )
+
+
+def _measured(value: Any) -> Any:
+    """What a probe of the user's own said: as it was, arrays and numbers that are not finite out of JSON, too."""
+    if isinstance(value, dict) and set(value) == {"dtype", "shape", "values"}:
+        return _array(value)
+    if isinstance(value, dict):
+        return {str(name): _measured(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_measured(part) for part in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def _map_check(record: dict[str, Any] | None) -> MapCheck | None:
@@ -264,7 +277,7 @@ def _because(record: dict[str, Any]) -> Because:
 # HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
 
 GROUPS = ("words", "phrases", "others", "reasons")
-SINGLE = ("sentence", "occlusion", "because")
+SINGLE = ("sentence", "occlusion", "because", "measured")
 
 
 def _fill(group: Any, record: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import ImageError, ModelError
+from vlx.pictures.opening import Picture
 from vlx.pictures.placement import Frame, Pair
 
 Prepare = Callable[[Image.Image], Tensor]
@@ -19,6 +21,15 @@ COLOURS = (1, 3, 4)  # a last axis this long
 SHORTEST = 16  # behind two at least this long holds channels, not columns
 LONGEST = 100  # characters of the message of what a prepare raised
 WANTED = "prepare must turn a PIL picture into a tensor [C, H, W], it gave"
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A picture as the user has it, as the model gets it, and how the two lie upon each other."""
+
+    picture: Picture
+    inputs: Tensor
+    frame: Frame
 
 
 def prepared(prepare: Prepare, image: Image.Image) -> Tensor:

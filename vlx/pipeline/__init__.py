@@ -4,8 +4,7 @@ __all__ = [
     "assemble",
     "batch",
     "explain",
-    "naming",
     "options",
-    "probing",
+    "provenance",
     "recommend",
 ]

@@ -1,21 +1,20 @@
 """From arrays to an `Explanation`: every word, phrase and answer with its maps, figures and notes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import nan
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from torch import Tensor
 
 from vlx import language
 from vlx.explanation.records import Explanation, WordExplanation
 from vlx.methods import registry
-from vlx.pictures.opening import Picture
-from vlx.pictures.placement import Frame, Placement
+from vlx.pictures.placement import Placement
+from vlx.pipeline.provenance import Provenance
 from vlx.probes.asked import Asked, Measured
+from vlx.probes.probe import Context
 from vlx.protocol.targets import Prediction, Word
-from vlx.protocol.task import Features, Task
 
 UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
 FLAT = (
@@ -40,82 +39,46 @@ SURE = -1e-4  # log p from which a map of log p is empty because nothing can rai
 EXACT = 1e-4  # what is left of sums that cancel exactly, of the sum of their absolute values
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A picture as the user has it, as the model gets it, and how the two lie upon each other."""
-
-    picture: Picture
-    inputs: Tensor
-    frame: Frame
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the user's picture."""
-        return self.picture.image.height, self.picture.image.width
-
-
-def nothing(
-    task: Task,
-    shown: Shown,
-    features: Features,
-    prediction: Prediction,
-    placement: Placement,
-    provenance: dict[str, Any],
-) -> Explanation:
+def nothing(context: Context) -> Explanation:
     """The explanation of an empty text: no words, no score, no map."""
-    units, *cells = features.A.shape[1:]
+    units, *cells = context.features.A.shape[1:]
     empty = np.zeros(cells, np.float32)
-    whole = WordExplanation("", 0.0, 0.0, (), np.zeros(units, np.float32), empty, empty, placement, "logprob")
-    return _whole(task, shown, features, prediction, (), whole, placement, provenance)
+    whole = WordExplanation("", 0.0, 0.0, (), np.zeros(units, np.float32), empty, empty, context.placement, "logprob")
+    return _whole(context, (), whole)
 
 
-def explanation(
-    task: Task,
-    shown: Shown,
-    features: Features,
-    prediction: Prediction,
-    asked: Sequence[Asked],
-    found: Sequence[Measured],
-    placement: Placement,
-    provenance: dict[str, Any],
-) -> Explanation:
-    """The explanation of a prediction from what was asked about it and what was found, one record a question."""
-    made = [_maps(question, one, placement, provenance["method"]) for question, one in zip(asked, found, strict=True)]
-    told = zip(prediction.words, made[: len(prediction.words)], strict=True)
+def explanation(context: Context) -> Explanation:
+    """The explanation of a prediction from what was asked about it and measured of each, row by row."""
+    pairs = zip(context.asked, context.rows, strict=True)
+    made = [_maps(asked, row, context.placement, context.options.method.name) for asked, row in pairs]
+    roles = [asked.role for asked in context.asked]
+    told = zip(context.prediction.words, made[: len(context.prediction.words)], strict=True)
     words = tuple(_word(word, known) for word, known in told)
-    roles = [question.role for question in asked]
-    sentence = _sentence(prediction, made[roles.index("whole")]) if "whole" in roles else words[0]
-    why = _whole(task, shown, features, prediction, words, sentence, placement, provenance)
+    sentence = _sentence(context.prediction, made[roles.index("whole")]) if "whole" in roles else words[0]
+    why = _whole(context, words, sentence)
     rivals = [_rival(why, one) for one, role in zip(made, roles, strict=True) if role == "rival"]
-    strange = dict.fromkeys(note for one in found for note in one.strange)
+    strange = dict.fromkeys(note for row in context.rows for note in row.strange)
     return replace(why, others=tuple(rivals), notes=(*why.notes, *strange))
 
 
-def _whole(
-    task: Task,
-    shown: Shown,
-    features: Features,
-    prediction: Prediction,
-    words: tuple[WordExplanation, ...],
-    sentence: WordExplanation,
-    placement: Placement,
-    provenance: dict[str, Any],
-) -> Explanation:
-    sides = prediction.words[0].sides if prediction.words else ()
+def _whole(context: Context, words: tuple[WordExplanation, ...], sentence: WordExplanation) -> Explanation:
+    said, provenance = context.prediction, Provenance.of(context)
+    sides = said.words[0].sides if said.words else ()
     return Explanation(
-        text=prediction.text,
+        text=said.text,
         words=words,
         sentence=sentence,
-        phrases=_phrases(words, prediction.text) if prediction.whole and not sides else (),
-        image=np.asarray(shown.picture.image),
-        task=task.kind,
-        method=provenance["method"],
-        placement=placement,
-        forced=prediction.forced,
-        question=provenance.get("question"),
+        phrases=_phrases(words, said.text) if said.whole and not sides else (),
+        image=np.asarray(context.shown.picture.image),
+        task=context.task.kind,
+        method=provenance.method,
+        placement=context.placement,
+        forced=said.forced,
+        question=provenance.question,
         instead_of=sides[1].label if sides else None,
-        notes=_notes(task, prediction, shown, features, words),
-        provenance=provenance,
+        scope=context.scope,
+        notes=_notes(context, words),
+        provenance=provenance.to_record(),
     )
 
 
@@ -154,10 +117,11 @@ def _maps(question: Asked, found: Measured, placement: Placement, method: str) -
         occlusion=found.occlusion,
         guided=found.guided,
         because=found.because,
-        notes=_remarks(question, found, method),
+        notes=(*_remarks(question, found, method), *found.told),
         check=found.checks[0],
         against_method=registry.choose(method).against,
         against_check=found.checks[1],
+        measured=found.more,
     )
 
 
@@ -221,6 +185,7 @@ def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
         because=None,
         check=None,
         against_check=None,
+        measured={},
         notes=tuple(dict.fromkeys(note for word in words for note in word.notes)),
     )
 
@@ -230,10 +195,9 @@ def _bare(words: Sequence[WordExplanation]) -> list[str]:
     return [note for word in words for note in word.notes if note in BARE] if len(words) == 1 else []
 
 
-def _notes(
-    task: Task, prediction: Prediction, shown: Shown, features: Features, words: Sequence[WordExplanation]
-) -> tuple[str, ...]:
-    notes = [*task.notes, *features.notes, *shown.picture.notes, *prediction.notes]
+def _notes(context: Context, words: Sequence[WordExplanation]) -> tuple[str, ...]:
+    shown, features = context.shown, context.features
+    notes = [*context.task.notes, *features.notes, *shown.picture.notes, *context.prediction.notes]
     if shown.frame.note:
         notes.append(shown.frame.note)
     if features.grid.source.startswith("half-pixel"):

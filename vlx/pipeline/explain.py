@@ -19,10 +19,9 @@ from vlx.explanation.records import Explanation
 from vlx.methods import registry
 from vlx.pictures.opening import Picture, open_image
 from vlx.pictures.placement import Frame
-from vlx.pictures.prepare import prepared
+from vlx.pictures.prepare import Shown, prepared
 from vlx.pictures.receptive_fields import measure_frame, refuse_on_its_side
 from vlx.pipeline import recommend
-from vlx.pipeline.assemble import Shown
 from vlx.pipeline.batch import attempt, explained, rows
 from vlx.pipeline.options import SINGLE, Options, OptionsDict, Turns, each, shown
 from vlx.probes import references

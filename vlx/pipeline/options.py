@@ -16,10 +16,11 @@ from vlx.methods import registry, subwords
 from vlx.methods.method import Method
 from vlx.neuron_names.table import NeuronNames
 from vlx.pictures.opening import open_image
-from vlx.pipeline.naming import Naming
 from vlx.probes.contrast import Contrast
+from vlx.probes.names_wish import NamesWish
 from vlx.probes.references import References
-from vlx.protocol.targets import TARGET_KINDS, Query, TargetKind
+from vlx.protocol.outputs import settled
+from vlx.protocol.targets import TARGET_KINDS, Prediction, Query, TargetKind
 from vlx.protocol.task import Task
 
 SINGLE = (str, PathLike, Image.Image, np.ndarray, Tensor)  # one picture, not several
@@ -110,7 +111,7 @@ class Options:
     guided: bool
     check: bool | str
     words: str | tuple[str | int, ...]
-    naming: Naming | None = None
+    naming: NamesWish | None = None
     answers: tuple[str, ...] = ()
     contrast: Contrast | None = None
     told: bool = False
@@ -121,6 +122,12 @@ class Options:
     def queries(self) -> list[Query]:
         """What is asked about one picture: the query, or one for each of several answers."""
         return [replace(self.query, answer=answer) for answer in self.answers] or [self.query]
+
+    def scored(self, prediction: Prediction) -> TargetKind:
+        """The kind of target that is meant for a prediction, by what the model's output means."""
+        for word in prediction.words[:1]:
+            return settled(word.outputs, self.kind, self.told, word.is_contrast)
+        return self.kind
 
     @classmethod
     def of(cls, task: Task, given: Mapping[str, Any], known: Mapping[str, Any] = DEFAULTS) -> "Options":
@@ -144,7 +151,7 @@ class Options:
             guided=option["guided"],
             check=_check(option["check"]),
             words=_words(option["words"]),
-            naming=Naming.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
+            naming=NamesWish.of(task, option["names"], bool(option["check"]), option["by"], option["off"]),
             told=option["target"] is not None,
             auto=option["method"] == AUTO and not task.defaults.measured,
             chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
-from typing import Literal
+from typing import Any, Literal
 
 from vlx.explanation.map_check import MapCheck
 from vlx.explanation.reasons import Because
@@ -49,8 +49,9 @@ class Measured:
 
     ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
     trial (see `vlx.methods.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its
-    default where nobody asked for it (see `vlx.pipeline.probing.PROBES`); ``logprob`` and ``seen`` are in nats,
-    ``checks`` those of the map and of what speaks against it, ``strange`` notes on references.
+    default where nobody asked for it (see `vlx.probes.registry`); ``logprob`` and ``seen`` are in nats, ``checks`` those
+    of the map and of what speaks against it, ``strange`` notes on references. ``more`` is what the user's own probes
+    say, by name, and ``told`` their sentences.
     """
 
     score: float
@@ -69,6 +70,8 @@ class Measured:
     guided: Array | None = None
     because: Because | None = None
     checks: tuple[MapCheck | None, MapCheck | None] = (None, None)
+    more: dict[str, Any] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:

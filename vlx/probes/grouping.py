@@ -35,7 +35,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class NamedUnits:
     """The units of A by name: ``names[k]`` is None where unit k detects nothing; ``on`` [K, h, w] are the masks."""
 
     names: tuple[UnitName | None, ...]
@@ -49,12 +49,12 @@ class Named:
         return np.asarray(self.on.any((1, 2)))
 
 
-def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> Named:
+def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> NamedUnits:
     """The names and masks of the units of A [K, h, w]; without thresholds in the table a mask is where A > 0."""
     names = [table[unit] for unit in range(len(A))]
     T = torch.tensor([0.0 if name.threshold is None else name.threshold for name in names])
     exact = A.float().cpu()
-    return Named(
+    return NamedUnits(
         tuple(name if table.counts(name, iou) else None for name in names),
         (exact > T[:, None, None]).numpy(),
         exact.abs().sum((1, 2)).numpy(),
@@ -76,7 +76,7 @@ def weighed(A: Tensor, target: Target, gradient: Tensor, signed: Array, weightin
     )
 
 
-def explained(evidence: Evidence, named: Named, rule: str, tested: Mapping[str, float] | None = None) -> Because:
+def explained(evidence: Evidence, named: NamedUnits, rule: str, tested: Mapping[str, float] | None = None) -> Because:
     """The reasons for one target, those that contribute most first, not tried; ``tested`` are its names' p-values."""
     groups = _groups(evidence, named, rule)
     total = (
@@ -100,7 +100,7 @@ def explained(evidence: Evidence, named: Named, rule: str, tested: Mapping[str, 
     )
 
 
-def _groups(evidence: Evidence, named: Named, rule: str) -> dict[tuple[Kind, str], list[int]]:
+def _groups(evidence: Evidence, named: NamedUnits, rule: str) -> dict[tuple[Kind, str], list[int]]:
     """Units by kind of reason and name; of absences only those that weigh most, and only of what is not there."""
     groups: dict[tuple[Kind, str], list[int]] = defaultdict(list)
     allowed = np.ones(len(named.names), bool)
@@ -126,7 +126,7 @@ def _groups(evidence: Evidence, named: Named, rule: str) -> dict[tuple[Kind, str
     return groups
 
 
-def _missed(evidence: Evidence, named: Named, unit: int) -> float:
+def _missed(evidence: Evidence, named: NamedUnits, unit: int) -> float:
     """What a silent unit would have added, were every cell at its threshold."""
     name = named.names[unit]
     threshold = name.threshold if name is not None and name.threshold is not None else 1.0
@@ -135,7 +135,7 @@ def _missed(evidence: Evidence, named: Named, unit: int) -> float:
 
 def _reason(
     evidence: Evidence,
-    named: Named,
+    named: NamedUnits,
     concept: str,
     kind: Kind,
     units: list[int],

@@ -24,6 +24,7 @@ from vlx.explanation.records import Array
 from vlx.methods.replay import Changed, cells_gone, replays, without_cells
 from vlx.pictures.placement import Grid
 from vlx.probes.asked import Asked, lead
+from vlx.probes.probe import Context, Probe
 from vlx.protocol.targets import Prediction, Target
 from vlx.protocol.task import Features, Task
 
@@ -216,3 +217,34 @@ def unit_of(target: Target, number: bool = False) -> str:
     if target.kind == "margin" or any(term.weight < 0 for term in target.terms):
         return "lead"
     return "log p" if target.kind == "logprob" else target.kind
+
+
+# As a probe
+
+
+def _checks(context: Context) -> Sequence[tuple[MapCheck, MapCheck]]:
+    """What the scores lose by the cells that the maps rank highest, and gain by those that speak against them."""
+    made = context.together(_checked)
+    return list(zip(made[::2], made[1::2], strict=True))
+
+
+def _checked(contexts: Sequence[Context]) -> Sequence[Sequence[MapCheck]]:
+    singly = contexts[0].options.check == "cells"
+    return tried_all(contexts[0].task, [(one.features, _trials(one)) for one in contexts], singly=singly)
+
+
+def _trials(context: Context) -> list[Trial]:
+    """For each target two trials: of its map, and of what speaks against it."""
+    there = context.grid == context.features.grid
+
+    def placed(values: Array) -> Array:
+        return values if there else on_cells(values, context.grid, context.features.grid)
+
+    pairs = [
+        trials(context.prediction, one, row.logprob, placed(row.signed), placed(row.opposed))
+        for one, row in zip(context.asked, context.rows, strict=True)
+    ]
+    return [trial for pair in pairs for trial in pair]
+
+
+CHECKS = Probe("checks", lambda context: bool(context.options.check), _checks)

@@ -13,6 +13,8 @@ from vlx.explanation.records import Array, Occlusion
 from vlx.methods import engine
 from vlx.methods.hiding import BUDGET, scores_without
 from vlx.pictures.edits import Box, box_around
+from vlx.probes import references
+from vlx.probes.probe import Context, Probe
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
@@ -29,14 +31,13 @@ def occlude(
     *,
     window: Box | None = None,
     patch: float = PATCH,
-    budget: int = BUDGET,
 ) -> list[Occlusion]:
     """Slide a blank patch over the prepared picture at the stride of A; one `Occlusion` a target, in the target's unit.
 
     ``inputs`` and ``blank`` are prepared pictures [C, H, W], ``features`` those of the first, ``maps`` the targets'
     signed maps [h, w]. The patch, ``patch`` strides wide, is centred where each cell of A is (Zeiler and Fergus 2014;
     paper, section 6.2). ``window`` (top, bottom, left, right) is where the prepared picture is no padding: cells whose
-    patch hides nothing of it do not count for the agreement. Pictures are shown in batches of ``budget`` bytes.
+    patch hides nothing of it do not count for the agreement. Pictures are shown in batches of `BUDGET` bytes.
 
     Raises InputError for a patch of no pixels.
     """
@@ -46,7 +47,7 @@ def occlude(
     boxes = [box_around(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
     own = [replace(target, row=0) for target in targets]
     whole = engine.scores(task, features.A, own, features.rest)
-    table = (whole - scores_without(task, inputs, blank, boxes, targets, budget)).double().cpu().numpy()
+    table = (whole - scores_without(task, inputs, blank, boxes, targets, BUDGET)).double().cpu().numpy()
     seen = np.array([_meet(box, window or (0, inputs.shape[1], 0, inputs.shape[2])) for box in boxes])
     side = round(patch * max(grid.stride))
     return [
@@ -80,3 +81,13 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[place.ravel()])
+
+
+def _run(context: Context) -> Sequence[Occlusion]:
+    task, shown = context.task, context.shown
+    blank = task.prepare(references.filling(shown.picture.image, context.options.references))
+    maps, window = list(context.maps), shown.frame.window
+    return occlude(task, shown.inputs, blank, context.features, context.targets, maps, window=window)
+
+
+OCCLUSION = Probe("occlusion", lambda context: context.options.occlusion, _run)

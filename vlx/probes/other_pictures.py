@@ -8,7 +8,8 @@ import torch
 from PIL import Image, ImageFilter
 
 from vlx.explanation.records import Look
-from vlx.probes.owing import table
+from vlx.probes.owing import elsewhere, table
+from vlx.probes.probe import Context, Probe
 from vlx.probes.references import Elsewhere, batches
 from vlx.protocol.identity import Kept
 from vlx.protocol.targets import Prediction, Query, Target, Word
@@ -120,3 +121,28 @@ def _likeliest(prediction: Prediction, position: int) -> str:
 def _features(task: Task, pictures: Sequence[Image.Image]) -> Features:
     with torch.no_grad():
         return task.features(task.place(torch.stack([task.prepare(picture) for picture in pictures])))
+
+
+def _wanted(context: Context) -> bool:
+    """Of answers to a question and contrasts what is said of the references is told too, else of the user's own."""
+    options, said = context.options, context.prediction
+    answers = said.question and not said.whole
+    told = answers or options.contrast is not None or options.references is not None
+    return options.looks or (options.seen and told)
+
+
+def _run(context: Context) -> Sequence[tuple[Look, ...]]:
+    options = context.options
+    return looks(
+        context.task,
+        context.shown.picture.image,
+        options.query,
+        context.prediction,
+        context.likely,
+        elsewhere(context),
+        others=options.looks,
+        swaps=options.swaps,
+    )
+
+
+LOOKS = Probe("looks", _wanted, _run)

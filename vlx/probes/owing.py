@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vlx.methods import engine
 from vlx.probes import references
 from vlx.probes.asked import Asked
+from vlx.probes.probe import Context, Probe
 from vlx.probes.references import Elsewhere
 from vlx.protocol.targets import Prediction, Target, Word
 from vlx.protocol.task import Features, Task
@@ -132,3 +133,67 @@ def _summed(words: Sequence[Owed], there: float) -> Owed:
     by = {name: sum(word.by[name] for word in words) for name in words[0].by}
     left = tuple(float(sum(column)) for column in zip(*(word.logprobs for word in words), strict=True))
     return Owed(by, references.looked(there, left), left)
+
+
+# As probes
+
+
+def elsewhere(context: Context) -> Elsewhere:
+    """The references of a picture as the model sees them."""
+    return context.once(_elsewhere)
+
+
+def owed(context: Context) -> list[Owed]:
+    """What the targets of a picture owe to it."""
+    return context.once(_owed_of)
+
+
+def _elsewhere(context: Context) -> Elsewhere:
+    return context.together(_all_elsewhere)
+
+
+def _all_elsewhere(contexts: Sequence[Context]) -> Sequence[Elsewhere]:
+    """The references of each of several pictures."""
+    task, first = contexts[0].task, contexts[0]
+    if first.options.references is None:
+        pictures = [one.shown.picture.image for one in contexts]
+
+        def see() -> list[Elsewhere]:
+            return references.made_elsewhere(task, pictures, asked=first.likely)
+
+        return see() if len(contexts) > 1 else first.latest.of(first.shown, task.version(), "references", see)
+    return [
+        references.elsewhere(task, one.shown.picture.image, one.shown.inputs, one.options.references)
+        for one in contexts
+    ]
+
+
+def _owed_of(context: Context) -> list[Owed]:
+    there = [one.logprob for one in context.rows]
+    gone = context.together(_gone)
+    return owing(context.task, context.features, context.prediction, context.asked, there, elsewhere(context), gone)
+
+
+def _gone(contexts: Sequence[Context]) -> Sequence[Table]:
+    """The log-probabilities of each one's words with its references."""
+    return tables(contexts[0].task, [(elsewhere(one).features, meets(one.asked)) for one in contexts])
+
+
+def _strange(context: Context) -> Sequence[tuple[str, ...]]:
+    """A note where references are unlike the picture for the model; the same for all targets."""
+    near, other = context.features, elsewhere(context).features
+    if near.layer != other.layer or near.A.shape[1] != other.A.shape[1]:
+        return [()] * len(context.asked)  # explained at a layer that has met the text
+    ratios = references.ratio(other.A, near.A)
+    note = references.strange(elsewhere(context).names, ratios, context.options.references is None)
+    return [(note,) if note else ()] * len(context.asked)
+
+
+def _wanted(context: Context) -> bool:
+    return context.options.seen
+
+
+SEEN = Probe("seen", _wanted, lambda context: [one.seen for one in owed(context)])
+SEEN_BY = Probe("seen_by", _wanted, lambda context: [one.by for one in owed(context)])
+LOOKED = Probe("looked", _wanted, lambda context: [one.looked for one in owed(context)])
+STRANGE = Probe("strange", _wanted, _strange)

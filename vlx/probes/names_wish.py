@@ -17,13 +17,23 @@ SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, eq=False)
-class Naming:
-    """A table of names and how reasons are to be made from it."""
+class NamesWish:
+    """A table of names and how reasons are to be made from it.
+
+    ``check`` adds the marks of experiments. ``rule``: "contribution" weighs units by Σ over cells of gradient ×
+    activation, "pooled" by α · Σ activation (the same where the gradient is the same in all cells); "alpha" takes the 5
+    with the highest and the 5 with the lowest α, as the paper does. ``off`` is what units are switched to by
+    experiments: "zero", or their "mean" over the pictures that the table was made from. A unit counts as named where
+    its IoU lies above ``iou``, or, of names from captions, its AUC above `vlx.neuron_names.table.names.DETECTOR_AUC`.
+
+    >>> NamesWish(vlx.neuron_names.load("names.h5"), rule="alpha")
+    """
 
     table: NeuronNames
     check: bool = True
     rule: str = "contribution"
     off: str = "zero"
+    iou: float = 0.04
 
     @classmethod
     def of(
@@ -33,7 +43,7 @@ class Naming:
         check: bool = True,
         rule: str = "contribution",
         off: str = "zero",
-    ) -> "Naming | None":
+    ) -> "NamesWish | None":
         """From a table, a file of one, or "shipped" for the embedded model's own; None where there is none to use.
 
         Raises InputError for anything else, and for another rule or value to switch units off to.

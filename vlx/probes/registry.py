@@ -1,0 +1,77 @@
+"""All probes, in the order in which they are asked: those that come with vlx, and the user's own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from vlx.errors import InputError
+from vlx.language import shortened
+from vlx.probes.asked import Measured
+from vlx.probes.because import BECAUSE
+from vlx.probes.guided import GUIDED
+from vlx.probes.map_trials import CHECKS
+from vlx.probes.occlusion import OCCLUSION
+from vlx.probes.other_pictures import LOOKS
+from vlx.probes.owing import LOOKED, SEEN, SEEN_BY, STRANGE
+from vlx.probes.probe import Context, Probe
+
+_BUILT_IN = (LOOKS, SEEN, SEEN_BY, LOOKED, STRANGE, OCCLUSION, GUIDED, CHECKS, BECAUSE)
+_OWN: dict[str, Probe] = {}  # registered in this process, by name
+TAKEN = {one.name for one in fields(Measured)}
+
+
+def probes() -> Iterator[Probe]:
+    """Every probe: those that come with vlx, then the user's own in the order in which they were registered."""
+    yield from _BUILT_IN
+    yield from _OWN.values()
+
+
+def register(probe: Probe) -> Probe:
+    """Make a probe of your own known, to `vlx.explain` in this process; its values are in ``word.measured``.
+
+    One of the same name that was registered before is replaced. Raises InputError for the name of a field of
+    `Measured`, and for what is no probe.
+
+    >>> registry.register(Probe("heat", lambda context: True, lambda context: [row.signed.max() for row in context.rows]))
+    """
+    if not isinstance(probe, Probe):
+        raise InputError(f"register() takes a vlx.probes.probe.Probe, got {type(probe).__name__}")
+    if probe.name in TAKEN or not probe.name.isidentifier():
+        raise InputError(
+            f"probe {shortened(probe.name)!r}: its name must be a word with no spaces that vlx has not taken; give "
+            "another one"
+        )
+    _OWN[probe.name] = probe
+    return probe
+
+
+def unregister(name: str) -> None:
+    """Forget a probe of your own; one that there is not is no fault."""
+    _OWN.pop(name, None)
+
+
+def probed(context: Context) -> list[Measured]:
+    """The context's rows with what the probes that are wanted say of each."""
+    rows = list(context.rows)
+    for probe in probes():
+        if probe.wanted(context):
+            rows = [_with(probe, row, value) for row, value in zip(rows, _values(probe, context), strict=True)]
+    return rows
+
+
+def _values(probe: Probe, context: Context) -> Sequence[Any]:
+    values = list(probe.run(context))
+    if len(values) != len(context.asked):
+        raise InputError(
+            f"probe {probe.name!r} gave {len(values)} values for {len(context.asked)} targets; give one a target, as "
+            "context.asked has them"
+        )
+    return values
+
+
+def _with(probe: Probe, row: Measured, value: Any) -> Measured:
+    if probe.name in TAKEN:
+        return replace(row, **{probe.name: value})
+    told = probe.told(value)
+    notes = (*row.told, told) if told else row.told
+    return replace(row, more={**row.more, probe.name: probe.to_record(value)}, told=notes)
