@@ -17,7 +17,8 @@ from benchmarks.model import Subject, subject
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.neuron_names.table import NeuronNames, UnitName
-from vlx.probes.because import becauses
+from vlx.probes.because import reasons_for
+from vlx.probes.names_wish import NamesWish
 from vlx.protocol.targets import Prediction, Query, Target, word_target
 from vlx.protocol.task import Features
 
@@ -61,7 +62,7 @@ def explained(own: Subject, features: Features, prediction: Prediction, names: N
     """Reasons of all words; the maps are made by the way, as `vlx.explain` has them already."""
     targets: list[Target] = [word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words))]
     maps = engine.attribute(own.task, features.A, targets, GRADCAM, features.rest).signed.numpy()
-    return becauses(own.task, features, targets, targets, maps, GRADCAM, names, check=check)
+    return reasons_for(own.task, features, targets, targets, maps, GRADCAM, NamesWish(names, check))
 
 
 @click.command()

@@ -19,7 +19,8 @@ from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.pictures.placement import Grid
-from vlx.probes.because import becauses
+from vlx.probes.because import reasons_for
+from vlx.probes.names_wish import NamesWish
 from vlx.protocol.targets import Reads, Target, Term
 from vlx.protocol.task import Defaults, Features
 
@@ -65,7 +66,7 @@ def explain(task: Any, features: Features, names: NeuronNames, target: Target = 
     method = METHODS[options.pop("method", "gradcam")]
     maps = engine.attribute(task, features.A, [target], method).signed.numpy()
     likely = replace(target, kind="logprob")
-    return becauses(task, features, [target], [likely], maps, method, names, **options)[0]
+    return reasons_for(task, features, [target], [likely], maps, method, NamesWish(names, **options))[0]
 
 
 def test_contributions_add_up_to_the_logit_less_its_bias_and_to_what_switching_off_takes() -> None:
@@ -198,14 +199,14 @@ def test_the_units_tested_are_those_that_the_sentence_names_and_random_sets_are_
                 asked.append(A.detach().clone())
             return super().scores(A, targets, rest)
 
-    found = becauses(
+    found = reasons_for(
         cast(Any, Watched(task.W)),
         features,
         targets,
         likely,
         maps,
         METHODS["gradcam"],
-        table([f"d{unit % 17}" for unit in range(K)]),
+        NamesWish(table([f"d{unit % 17}" for unit in range(K)])),
     )
     silent_rows = [tuple(map(tuple, (A.abs().sum((2, 3)) == 0).tolist())) for A in asked]
     off = [row for rows in silent_rows for row in rows]

@@ -11,7 +11,8 @@ from vlx.explanation.reasons import Because
 from vlx.methods.cams import METHODS
 from vlx.neuron_names.table import NeuronNames, UnitName
 from vlx.pictures.placement import Grid
-from vlx.probes.because import becauses
+from vlx.probes.because import reasons_for
+from vlx.probes.names_wish import NamesWish
 from vlx.protocol.targets import Reads, Target, Term
 from vlx.protocol.task import Defaults, Features
 
@@ -61,7 +62,8 @@ def explained(ious: Mapping[str, float] | None = None, **options: Any) -> Becaus
     maps = torch.einsum("k,nkhw->nhw", weights / (CELLS[0] * CELLS[1]), A).numpy()
     likely = Target(0, "dog", (Term(0, 1),), "logprob")
     table = NeuronNames(listed, {"layer": "conv"})
-    return becauses(task, features, [target], [likely], maps, METHODS["gradcam"], table, **options)[0]
+    wish = NamesWish(table, **options)
+    return reasons_for(task, features, [target], [likely], maps, METHODS["gradcam"], wish)[0]
 
 
 def test_absences_are_those_whose_units_would_have_taken_most_at_their_thresholds() -> None:

@@ -17,6 +17,7 @@ from tests.fakes import captioner, features_of, picture, prepare, slow_score
 from vlx.errors import InputError
 from vlx.explanation.records import Array, Occlusion
 from vlx.pictures.placement import Grid
+from vlx.probes import occlusion as hiding
 from vlx.probes.occlusion import occlude, rank_correlation
 from vlx.protocol.targets import Query, Target, Term, word_target
 from vlx.protocol.task import Features
@@ -106,9 +107,13 @@ def test_borders_cut_the_patch_and_cells_outside_hide_nothing() -> None:
 
 
 @pytest.mark.parametrize(("budget", "batches"), [(1, [1] * 24), (16 * 24 * 3 * 8 * 10, [10, 10, 4]), (2**30, [24])])
-def test_batches_fit_the_budget_and_change_nothing(budget: int, batches: list[int]) -> None:
+def test_batches_fit_the_budget_and_change_nothing(
+    budget: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, inputs = Bright(), bright_picture()
-    found, _ = run(task, inputs, [1, 3], budget=budget)
+    with monkeypatch.context() as patched:
+        patched.setattr(hiding, "BUDGET", budget)
+        found, _ = run(task, inputs, [1, 3])
     assert task.batches == batches
     for one, other in zip(found, run(Bright(), inputs, [1, 3])[0], strict=True):
         assert one.falls == pytest.approx(other.falls, abs=1e-12)

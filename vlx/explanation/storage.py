@@ -162,7 +162,7 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "check": None if word.check is None else word.check.to_dict(),
         "against_method": word.against_method,
         "against_check": None if word.against_check is None else word.against_check.to_dict(),
-        **({"measured": word.measured} if word.measured else {}),
+        **({"measured": _listed(word.measured)} if word.measured else {}),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
 
@@ -250,7 +250,7 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
 
 
 def _measured(value: Any) -> Any:
-    """What a probe of the user's own said: as it was, arrays and numbers that are not finite out of JSON, too."""
+    """What a probe of the user's own said, arrays and numbers that are not finite out of JSON."""
     if isinstance(value, dict) and set(value) == {"dtype", "shape", "values"}:
         return _array(value)
     if isinstance(value, dict):
@@ -277,7 +277,7 @@ def _because(record: dict[str, Any]) -> Because:
 # HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
 
 GROUPS = ("words", "phrases", "others", "reasons")
-SINGLE = ("sentence", "occlusion", "because", "measured")
+SINGLE = ("sentence", "occlusion", "because")
 
 
 def _fill(group: Any, record: dict[str, Any]) -> None:

@@ -49,9 +49,9 @@ class Measured:
 
     ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
     trial (see `vlx.methods.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its
-    default where nobody asked for it (see `vlx.probes.registry`); ``logprob`` and ``seen`` are in nats, ``checks`` those
-    of the map and of what speaks against it, ``strange`` notes on references. ``more`` is what the user's own probes
-    say, by name, and ``told`` their sentences.
+    default where nobody asked for it (see `vlx.probes.registry`); ``logprob`` and ``seen`` are in nats, ``checks`` are
+    those of the map and of what speaks against it, ``strange`` notes on references. ``more`` is what the user's own
+    probes say, by name, and ``told`` their sentences.
     """
 
     score: float

@@ -32,7 +32,7 @@ def register(probe: Probe) -> Probe:
     One of the same name that was registered before is replaced. Raises InputError for the name of a field of
     `Measured`, and for what is no probe.
 
-    >>> registry.register(Probe("heat", lambda context: True, lambda context: [row.signed.max() for row in context.rows]))
+    >>> registry.register(Probe("heat", lambda context: True, lambda context: [row.score for row in context.rows]))
     """
     if not isinstance(probe, Probe):
         raise InputError(f"register() takes a vlx.probes.probe.Probe, got {type(probe).__name__}")

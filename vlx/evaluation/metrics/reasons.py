@@ -27,8 +27,9 @@ from vlx.methods.method import Site
 from vlx.neuron_names.table import NeuronNames
 from vlx.neuron_names.table.permuted import permuted
 from vlx.neuron_names.tables import shipped
-from vlx.probes.because import becauses, evidence, reasoned
+from vlx.probes.because import evidence, reasoned, reasons_for
 from vlx.probes.grouping import name_units
+from vlx.probes.names_wish import NamesWish
 from vlx.protocol.targets import Target, TargetKind
 from vlx.protocol.task import Features, Task
 
@@ -142,7 +143,8 @@ class _Row:
     def explained(self, table: NeuronNames, rule: str) -> list[Because]:
         """Reasons with both marks, as `vlx.explain` gives them."""
         targets, likely = self._targets(self.kind), self._targets("logprob")
-        return becauses(self.task, self.features, targets, likely, self._maps(), self._weighting, table, rule=rule)
+        wish = NamesWish(table, rule=rule)
+        return reasons_for(self.task, self.features, targets, likely, self._maps(), self._weighting, wish)
 
     def by_chance(self, tables: Sequence[NeuronNames], rule: str, turn: int) -> Iterator[list[Because]]:
         """The same by each permuted table; units are switched off by one of them only, another each picture."""
