@@ -96,50 +96,50 @@ def _rival(why: Explanation, known: WordExplanation) -> Explanation:
     )
 
 
-def _maps(question: Asked, found: Measured, placement: Placement, method: str) -> WordExplanation:
+def _maps(asked: Asked, row: Measured, placement: Placement, method: str) -> WordExplanation:
     """What is known of one target."""
     return WordExplanation(
-        label=question.label,
-        score=found.score,
-        logprob=nan if question.outputs == "value" else found.logprob,
+        label=asked.label,
+        score=row.score,
+        logprob=nan if asked.outputs == "value" else row.logprob,
         alternatives=(),
-        weights=found.weights,
-        signed=found.signed,
-        opposed=found.opposed,
+        weights=row.weights,
+        signed=row.signed,
+        opposed=row.opposed,
         placement=placement,
-        target="value" if question.outputs == "value" else question.target.kind,
-        outputs=question.outputs,
+        target="value" if asked.outputs == "value" else asked.target.kind,
+        outputs=asked.outputs,
         method=method,
-        seen=found.seen,
-        seen_by=found.seen_by,
-        looked=found.looked,
-        looks=found.looks,
-        occlusion=found.occlusion,
-        guided=found.guided,
-        because=found.because,
-        notes=(*_remarks(question, found, method), *found.told),
-        check=found.checks[0],
+        seen=row.seen,
+        seen_by=row.seen_by,
+        looked=row.looked,
+        looks=row.looks,
+        occlusion=row.occlusion,
+        guided=row.guided,
+        because=row.because,
+        notes=(*_remarks(asked, row, method), *row.told),
+        check=row.checks[0],
         against_method=registry.choose(method).against,
-        against_check=found.checks[1],
-        measured=found.more,
+        against_check=row.checks[1],
+        measured=row.more,
     )
 
 
-def _remarks(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
+def _remarks(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
     """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
-    unknown = (NO_WEIGHTS,) if np.isnan(found.weights).any() else ()
-    return (*_of_map(question, found, method), *unknown)
+    unknown = (NO_WEIGHTS,) if np.isnan(row.weights).any() else ()
+    return (*_of_map(asked, row, method), *unknown)
 
 
-def _of_map(question: Asked, found: Measured, method: str) -> tuple[str, ...]:
-    signed = found.signed
-    if not found.depends:
+def _of_map(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
+    signed = row.signed
+    if not row.depends:
         return (UNUSED,)
-    if found.flat:
+    if row.flat:
         return (UNHIDDEN if method == "occlusion" else FLAT,)
     if signed.max() <= 0:
-        sure = question.target.kind in ("logprob", "prob") and found.logprob > SURE
-        bare = EMPTY if found.opposed.max() > 0 else BELOW if signed.any() else NOWHERE
+        sure = asked.target.kind in ("logprob", "prob") and row.logprob > SURE
+        bare = EMPTY if row.opposed.max() > 0 else BELOW if signed.any() else NOWHERE
         return () if sure else (bare,)
     cancels = abs(float(signed.sum(dtype=np.float64))) < EXACT * float(np.abs(signed).sum(dtype=np.float64))
     return (BALANCED,) if cancels else ()

@@ -85,9 +85,9 @@ def attempt(name: str, act: Callable[[], T]) -> "T | Failure":
 
 def rows(features: Features, numbers: list[int]) -> Features:
     """The features of some pictures of a batch."""
-    own = slice(numbers[0], numbers[0] + 1) if len(numbers) == 1 else numbers  # a slice is not copied
-    maps = {layer: A[own] for layer, A in features.maps.items()}
-    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[own], features.rest))
+    index = slice(numbers[0], numbers[0] + 1) if len(numbers) == 1 else numbers  # a slice is not copied
+    maps = {layer: A[index] for layer, A in features.maps.items()}
+    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[index], features.rest))
 
 
 def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Context:
@@ -114,11 +114,11 @@ def _mapped(context: Context, attribution: engine.Attribution | None, latest: La
     """The picture with its maps, which were taken together with others' or are taken now."""
     task, features, asked = context.task, context.features, context.asked
     needs = context.options.method.gradient or context.options.naming is not None
-    found = measured(_attributed(context) if attribution is None else attribution)
-    found = tried(task, features, asked, found, needs_gradient=needs)
+    measures = measured(_attributed(context) if attribution is None else attribution)
+    measures = tried(task, features, asked, measures, needs_gradient=needs)
     there = logprobs(task, features, asked)
-    made = [replace(one, logprob=logprob) for one, logprob in zip(found, there, strict=True)]
-    return replace(context, rows=made, crosses=attribution is not None, latest=latest)
+    known = [replace(one, logprob=logprob) for one, logprob in zip(measures, there, strict=True)]
+    return replace(context, rows=known, crosses=attribution is not None, latest=latest)
 
 
 def _finished(context: Context) -> Explanation:
@@ -169,15 +169,15 @@ def _groups(pictures: Sequence[Context]) -> Iterator[list[Context]]:
 def _attributed_together(group: Sequence[Context]) -> list[engine.Attribution]:
     """The attribution of each picture of a group, from one of all their targets."""
     parts = [subwords.pieces(one.targets, _in_pieces(one), one.options.subwords) for one in group]
-    targets = [replace(target, row=row) for row, own in enumerate(parts) for pieces in own for target in pieces]
+    targets = [replace(target, row=row) for row, pieces in enumerate(parts) for tokens in pieces for target in tokens]
     first, rest = group[0].features, joined([one.features.rest for one in group])
     A = torch.cat([one.features.A for one in group])
     site = Site(replace(first, maps={first.layer: A}, rest=rest))
-    found = group[0].options.method.attribute(group[0].task, site, targets)
+    attribution = group[0].options.method.attribute(group[0].task, site, targets)
     made, start = [], 0
-    for one, own in zip(group, parts, strict=True):
-        stop = start + sum(map(len, own))
-        made.append(subwords.merged(found.rows(start, stop), own, one.options.subwords))
+    for one, pieces in zip(group, parts, strict=True):
+        stop = start + sum(map(len, pieces))
+        made.append(subwords.merged(attribution.rows(start, stop), pieces, one.options.subwords))
         start = stop
     return made
 

@@ -120,8 +120,8 @@ def explain_many(
     process.settle()
     with in_own_words(UNUSABLE):
         turns = each(task, _iterable(images), options)
-    found = _explained(task, turns, batch_size)
-    return _raising(found) if errors == "raise" else _forgetting(found)
+    explanations = _explained(task, turns, batch_size)
+    return _raising(explanations) if errors == "raise" else _forgetting(explanations)
 
 
 shown(explain)
@@ -134,16 +134,16 @@ def _iterable(images: Any) -> Iterable[Any]:
     return images
 
 
-def _raising(found: Iterator[Explanation | Failure]) -> Iterator[Explanation]:
-    for one in found:
+def _raising(explanations: Iterator[Explanation | Failure]) -> Iterator[Explanation]:
+    for one in explanations:
         if isinstance(one, Failure):
             raise one.error
         yield one
 
 
-def _forgetting(found: Iterator[Explanation | Failure]) -> Iterator[Explanation | Failure]:
+def _forgetting(explanations: Iterator[Explanation | Failure]) -> Iterator[Explanation | Failure]:
     """The same; the frames of a kept error let go of their tensors."""
-    for one in found:
+    for one in explanations:
         if isinstance(one, Failure):
             clear_frames(one.error.__traceback__)
         yield one
@@ -245,10 +245,10 @@ def _settled(task: Task, pictures: list[tuple[Shown, Options]]) -> list[tuple[Sh
     first = pictures[0][1]
     inputs = [task.place(one.inputs[None]) for one, _ in pictures]
     kinds = (first.kind,) if first.told else recommend.TARGETS
-    found = recommend.chosen(task, inputs, [options.queries[0] for _, options in pictures], kinds)
-    method, said = registry.choose(found.method), found.told[0]
+    choice = recommend.chosen(task, inputs, [options.queries[0] for _, options in pictures], kinds)
+    method, said = registry.choose(choice.method), choice.told[0]
     return [
-        (one, replace(options, method=method, kind=found.target, chosen=said, auto=False)) for one, options in pictures
+        (one, replace(options, method=method, kind=choice.target, chosen=said, auto=False)) for one, options in pictures
     ]
 
 
@@ -257,8 +257,8 @@ def _check_task(task: Any) -> None:
     if isinstance(task, str) or not all(callable(getattr(task, name, None)) for name in ("predict", "scores")):
         given = repr(task) if isinstance(task, str) else type(task).__name__
         raise InputError(f"explain() needs a task, got {given}; make one with vlx.load(…) or an adapter")
-    own = {*dir(task)}
-    lacking = [name for name in MEMBERS if name not in own]
+    members = {*dir(task)}
+    lacking = [name for name in MEMBERS if name not in members]
     if lacking:
         raise InputError(
             f"{type(task).__name__} lacks {', '.join(lacking)}; see vlx.protocol.task.Task for what a task must have"
@@ -310,7 +310,7 @@ def _ran(
 
 def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:
     """What the model says of each picture to its queries, all in one call; several of one picture are joined."""
-    numbers = [row for row, own in enumerate(queries) for _ in own]
+    numbers = [row for row, asked in enumerate(queries) for _ in asked]
     seen = features if len(numbers) == len(queries) else rows(features, numbers)
-    made = iter(predict(task, seen, [query for own in queries for query in own]))
-    return [joined(list(islice(made, len(own)))) for own in queries]
+    made = iter(predict(task, seen, [query for asked in queries for query in asked]))
+    return [joined(list(islice(made, len(asked)))) for asked in queries]

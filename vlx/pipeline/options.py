@@ -90,13 +90,20 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What the user asked for.
+    """What the user asked for: the options of `vlx.explain` as everything behind it reads them.
 
-    ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of a caption
-    that is compared with another one. ``told``: whether ``kind`` was asked
-    for, and is not the adapter's own. ``words`` says which words have reasons: "content", "all", or labels and
-    positions. ``auto``: the method is yet to be chosen by what the pictures at hand tell, ``chosen`` says how it was.
-    ``check`` asks for the experiments on maps and reasons; ``naming`` is None where no names were given.
+    ``query``: the texts and beams of one picture. ``method``: the way of making a map. ``kind``: how targets are
+    scored. ``subwords``: how the map of a word of several tokens comes from theirs. ``seen``: tell what each word owes
+    to the picture, by ``references`` of the user's own or, where None, by those made of it. ``looks``: blur it and show
+    other pictures, too: ``swaps``, or drawn scenes. ``occlusion``: hide it part by part. ``guided``: add Guided
+    Grad-CAM. ``check``: try maps and reasons by experiment; "cells" tries each cell alone, too. ``words``: which words
+    have reasons, "content", "all", or labels and positions. ``naming``: the names that reasons are made from; None for
+    no reasons. ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of
+    a text that is compared with another one. ``told``: whether ``kind`` was asked for, and is not the adapter's own.
+    ``auto``: the method is yet to be chosen by what the pictures at hand tell; ``chosen`` says how it was.
+
+    >>> Options.of(task, {"method": "hirescam"}).method.name
+    'hirescam'
     """
 
     query: Query
@@ -137,10 +144,12 @@ class Options:
         """
         _refuse_unknown(given, known)
         option = {**DEFAULTS, **given}
-        wishes = _wishes(task, option)
+        asking = Asking.of(task, option)
         options = cls(
-            **wishes,
-            method=_method(task, option["method"], wishes["contrast"]),
+            query=asking.query,
+            answers=asking.answers,
+            contrast=asking.contrast,
+            method=_method(task, option["method"], asking.contrast),
             kind=_target_kind(option["target"] or task.defaults.target),
             subwords=subwords.checked(option["subword_map"]),
             seen=option["seen"],
@@ -222,16 +231,25 @@ def _lengths(name: str, entries: int, pictures: int) -> str:
 
 def _asking(task: Task, common: Options, texts: Mapping[str, Any]) -> Options:
     """The same options with other texts."""
-    return replace(common, **_wishes(task, {**DEFAULTS, **texts}))
+    asking = Asking.of(task, {**DEFAULTS, **texts})
+    return replace(common, query=asking.query, answers=asking.answers, contrast=asking.contrast)
 
 
-def _wishes(task: Task, option: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked about one picture: the query, several answers, and the contrast of a caption's word."""
-    answers = _several(option["answer"])
-    contrast = Contrast.of(task, option["instead_of"])
-    own = {"answer": None if answers else option["answer"]}
-    own |= {} if contrast is None else {"instead_of": None}
-    return {"query": _query({**option, **own}), "answers": answers, "contrast": contrast}
+@dataclass(frozen=True)
+class Asking:
+    """What is asked about one picture: the query, several answers, and the contrast of a text's word."""
+
+    query: Query
+    answers: tuple[str, ...]
+    contrast: Contrast | None
+
+    @classmethod
+    def of(cls, task: Task, option: Mapping[str, Any]) -> "Asking":
+        """From the options as they are written, all of them there."""
+        answers, contrast = _several(option["answer"]), Contrast.of(task, option["instead_of"])
+        taken = {"answer": None if answers else option["answer"]}
+        taken |= {} if contrast is None else {"instead_of": None}
+        return cls(_query({**option, **taken}), answers, contrast)
 
 
 def _method(task: Task, given: Any, contrast: Contrast | None) -> Method:
@@ -255,9 +273,9 @@ def _several(answer: Any) -> tuple[str, ...]:
 
 def shown(function: Any, **more: Any) -> Any:
     """The function with its options in its signature, where `inspect`, help() and editors look for them."""
-    own = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "image" if not more else "images")]
+    places = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "image" if not more else "images")]
     options = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in {**more, **DEFAULTS}.items()]
-    function.__signature__ = Signature([*own, *options])
+    function.__signature__ = Signature([*places, *options])
     return function
 
 

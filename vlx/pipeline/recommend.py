@@ -97,24 +97,27 @@ class Recommendation:
     def told(self) -> tuple[str, ...]:
         """What the pictures can tell, in sentences."""
         kept = f"{KEPT[0]} on {self.rows[0].target}"
-        own = next(row for row in self.rows if row.method == self.method and (self.number or row.target == self.target))
+        taken = next(
+            row for row in self.rows if row.method == self.method and (self.number or row.target == self.target)
+        )
         worse = [row.name for row in self.rows if row.worse]
         tied = [row.name for row in self.rows if not row.worse and not row.better and row.name != kept]
         if self.pictures < 2:
             why = f"kept: {kept}; one picture tells methods not apart, give five or so"
-        elif own.name == kept:
+        elif taken.name == kept:
             why = f"kept: {kept}; nothing else is surely ahead of it over {self.pictures} pictures"
         else:
-            ahead = f"{own.ahead:+.2f}{'' if self.number else ' nats'} [{own.ahead_low:+.2f}, {own.ahead_high:+.2f}]"
-            why = f"taken: {own.name}; it is ahead of {kept} by {ahead} over {self.pictures} pictures"
-        found = [why]
+            unit = "" if self.number else " nats"
+            ahead = f"{taken.ahead:+.2f}{unit} [{taken.ahead_low:+.2f}, {taken.ahead_high:+.2f}]"
+            why = f"taken: {taken.name}; it is ahead of {kept} by {ahead} over {self.pictures} pictures"
+        sentences = [why]
         if worse:
-            found.append(f"clearly worse: {', '.join(worse)}")
+            sentences.append(f"clearly worse: {', '.join(worse)}")
         if tied and self.pictures > 1:
-            found.append(f"cannot be told apart from {kept}: {', '.join(tied)}")
+            sentences.append(f"cannot be told apart from {kept}: {', '.join(tied)}")
         if not self.beats_random and self.pictures > 1:
-            found.append("no method surely beats random cells: maps at this layer say little")
-        return tuple(found)
+            sentences.append("no method surely beats random cells: maps at this layer say little")
+        return tuple(sentences)
 
     def __str__(self) -> str:
         lost = "lost of the number" if self.number else "nats lost"
@@ -174,8 +177,8 @@ def recommended(
         features, _ = meet(task, features, [sentence_target(prediction, 0)])
         layer = features.layer
         number = any(word.outputs == "value" for word in prediction.words)
-        own = fall_of(task, features, prediction, names)
-        falls += [] if own is None else [own]
+        fall = fall_of(task, features, prediction, names)
+        falls += [] if fall is None else [fall]
     if not falls:
         raise InputError(
             f"{task.name}: no cells of A that were tried move any word by {MOVED} nat over {len(inputs)} picture(s); "
@@ -185,8 +188,8 @@ def recommended(
         return decided(np.stack(falls), names, layer, task.name)
     each = len(names) // len(targets)  # every target of a number is the number
     columns = np.stack(falls)[:, [*range(each), -1]]
-    found = decided(columns, [(method, cast(TargetKind, "value")) for method, _ in names[:each]], layer, task.name)
-    return replace(found, number=True, target="logit")
+    choice = decided(columns, [(method, cast(TargetKind, "value")) for method, _ in names[:each]], layer, task.name)
+    return replace(choice, number=True, target="logit")
 
 
 def candidates(task: Task, targets: Sequence[TargetKind] = TARGETS) -> list[Candidate]:
@@ -241,27 +244,27 @@ def fall_of(task: Task, features: Features, prediction: Prediction, names: Seque
     shape = (features.A.shape[2], features.A.shape[3])
     random = np.concatenate([random_sets(shape, size, RANDOM) for size in sizes(shape)])
     maps = list(_maps(task, features, prediction, names))  # one [words, h, w] a candidate
-    own = np.stack(
+    highest = np.stack(
         [[top(maps[c][n], size) for c in range(len(names)) for size in sizes(shape)] for n in range(len(asked))]
     )
     leads = [lead(prediction, one) for one in asked]
     wanted = [[one.likely, *([second] if second else [])] for one, second in zip(asked, leads, strict=True)]
     shared = np.concatenate([np.zeros((1, *shape), bool), random])
     rows = [*([[target for targets in wanted for target in targets]] * len(shared))]
-    rows += [targets for targets in wanted for _ in range(own.shape[1])]
-    scores = without_cells(task, features, np.concatenate([shared, *own]), rows)
-    found, place = [], 0
+    rows += [targets for targets in wanted for _ in range(highest.shape[1])]
+    scores = without_cells(task, features, np.concatenate([shared, *highest]), rows)
+    means, place = [], 0
     for n, targets in enumerate(wanted):
-        first = len(shared) + n * own.shape[1]
+        first = len(shared) + n * highest.shape[1]
         for k, target in enumerate(targets):
             before = float(scores[0][place + k])
             others = before - np.array([row[place + k] for row in scores[1 : len(shared)]])
-            tried = before - np.array([row[k] for row in scores[first : first + own.shape[1]]])
+            tried = before - np.array([row[k] for row in scores[first : first + highest.shape[1]]])
             if _moved(target, asked[n].outputs == "value", before, [*others, *tried]):
-                found.append([*tried.reshape(len(names), -1).mean(1), others.mean()])
+                means.append([*tried.reshape(len(names), -1).mean(1), others.mean()])
                 break
         place += len(targets)
-    return np.mean(found, 0) if found else None
+    return np.mean(means, 0) if means else None
 
 
 def _moved(target: Target, number: bool, before: float, falls: Sequence[float]) -> bool:
@@ -278,7 +281,7 @@ def _maps(task: Task, features: Features, prediction: Prediction, names: Sequenc
         targets = [word_target(prediction, n, 0, kind) for n in words]
         methods = [registry.choose(name) for name, other in names if other == kind]
         maps = several.maps_of(task, Site(features), targets, methods, lean=True)
-        known |= {(name, kind): own for name, own in maps.items()}
+        known |= {(name, kind): signed for name, signed in maps.items()}
     for pair in names:
         yield known[pair].double().cpu().numpy()
 
@@ -299,10 +302,10 @@ def chosen(
     if before is not None and (before.pictures > 1 or len(inputs) < 2):
         return before
     try:
-        found = recommended(task, inputs[:PICTURES], queries[:PICTURES], targets)
+        choice = recommended(task, inputs[:PICTURES], queries[:PICTURES], targets)
     except InputError:
         row = Row(KEPT[0], targets[0], "", *[math.nan] * 7)
         return Recommendation(KEPT[0], targets[0], "", (row,), 0, task.name)
     known.clear()
-    known[key] = found
-    return found
+    known[key] = choice
+    return choice

@@ -117,21 +117,21 @@ def lead(prediction: Prediction, asked: Asked) -> Target | None:
     if target.kind != "logprob" or asked.role == "whole" or any(term.weight < 0 for term in target.terms):
         return None
     for position, word in enumerate(prediction.words):
-        own = word_target(prediction, position, target.row, "margin")
-        if word.terms == target.terms and own.tokens == target.tokens:
-            return own if len(own.terms) == 2 or word.outputs == "sigmoid" else None
+        margin = word_target(prediction, position, target.row, "margin")
+        if word.terms == target.terms and margin.tokens == target.tokens:
+            return margin if len(margin.terms) == 2 or word.outputs == "sigmoid" else None
     given = prediction.words[0]
     if given.is_contrast or prediction.tokens != target.tokens or len(target.terms) > 1 or len(given.terms) > 1:
         return None
     return replace(target, kind="margin", terms=(*target.terms, replace(given.terms[0], weight=-1.0)))
 
 
-def measured(found: engine.Attribution) -> list[Measured]:
+def measured(attribution: engine.Attribution) -> list[Measured]:
     """What the engine found, one record a target, as numpy arrays."""
-    arrays = (getattr(found, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
+    arrays = (getattr(attribution, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
     return [
         Measured(score, weights, signed, opposed, bool(depends))
-        for score, weights, signed, opposed, depends in zip(found.scores.double().tolist(), *arrays, strict=True)
+        for score, weights, signed, opposed, depends in zip(attribution.scores.double().tolist(), *arrays, strict=True)
     ]
 
 

@@ -60,12 +60,12 @@ def evidence(
     rule: str = "contribution",
 ) -> list[Evidence]:
     """What each unit of A says to each of N targets, whatever its name; arguments as of `reasons_for`."""
-    found: list[Evidence] = []
+    evidences: list[Evidence] = []
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
         for target, gradient in zip(chunk, gradients, strict=True):
-            found.append(weighed(features.A[0], target, gradient, maps[len(found)], weighting, rule))
-    return found
+            evidences.append(weighed(features.A[0], target, gradient, maps[len(evidences)], weighting, rule))
+    return evidences
 
 
 def reasoned(

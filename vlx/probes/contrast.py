@@ -75,16 +75,16 @@ def contrasted(task: Task, features: Features, prediction: Prediction, wish: Con
         )
     position = _position(prediction, wish.word)
     word = contrasts.rather(prediction, position, wish.other)
-    own, other = word.sides
-    if _written(own) == _written(other):
+    said, other = word.sides
+    if _written(said) == _written(other):
         raise InputError(
-            f"instead_of={_told({wish.word: wish.other})}: {shortened(own.label, 40)!r} is the word that is explained; "
-            "name another to compare with"
+            f"instead_of={_told({wish.word: wish.other})}: {shortened(said.label, 40)!r} is the word that is "
+            "explained; name another to compare with"
         )
     tokens = prediction.tokens if other.tokens is None else other.tokens
     (logprob,) = engine.scores(task, features.A, [Target(0, "", other.terms, "logprob", tokens)], features.rest)
-    sides = (own, replace(other, logprob=float(logprob)))
-    notes = (*prediction.notes, *_notes(prediction, position, own, other))
+    sides = (said, replace(other, logprob=float(logprob)))
+    notes = (*prediction.notes, *_notes(prediction, position, said, other))
     return replace(prediction, words=(replace(word, sides=sides),), notes=notes)
 
 
@@ -97,10 +97,10 @@ def contrasted_word(
     caption's own serve it. Else ``joint`` holds what a target that asks for both has: the other's terms there, tokens.
     """
     there, both = (terms, word.tokens) if joint is None else joint
-    own = Alternative(word.label, word.terms[0].token, word.logprob, word.terms, word.tokens)
+    said = Alternative(word.label, word.terms[0].token, word.logprob, word.terms, word.tokens)
     against = Alternative(other, terms[0].token, nan, tuple(terms), tokens)
     opposed = tuple(replace(term, weight=-term.weight) for term in there)
-    return replace(word, terms=(*word.terms, *opposed), sides=(own, against), tokens=both)
+    return replace(word, terms=(*word.terms, *opposed), sides=(said, against), tokens=both)
 
 
 def _position(prediction: Prediction, word: str | int) -> int:
@@ -130,13 +130,13 @@ def _written(side: Alternative) -> tuple[int, ...]:
     return tuple(term.token for term in side.terms)
 
 
-def _notes(prediction: Prediction, position: int, own: Alternative, other: Alternative) -> list[str]:
+def _notes(prediction: Prediction, position: int, said: Alternative, other: Alternative) -> list[str]:
     """What both come after, and where one of them is the beginning of the other."""
     before = " ".join(word.label for word in prediction.words[:position])
     before = before if len(before) <= SHOWN else f"…{before[-SHOWN:]}"
     place = f"after the same words, “{before}”" if before else "as the first word"
-    notes = [f"“{own.label}” and “{other.label}” are compared {place}; what follows is not looked at"]
-    short, long = sorted((_written(own), _written(other)), key=len)
+    notes = [f"“{said.label}” and “{other.label}” are compared {place}; what follows is not looked at"]
+    short, long = sorted((_written(said), _written(other)), key=len)
     if long[: len(short)] == short:
         notes.append("the model writes one of the two as the other and more: the longer one cannot be likelier")
     return notes

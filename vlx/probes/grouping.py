@@ -142,8 +142,8 @@ def _reason(
     total: tuple[float, float],
     tested: Mapping[str, float],
 ) -> Reason:
-    own = [name for unit in units if (name := named.names[unit]) is not None]
-    best = max(own, key=lambda name: name.fit if name.fit == name.fit else -1.0)
+    names = [name for unit in units if (name := named.names[unit]) is not None]
+    best = max(names, key=lambda name: name.fit if name.fit == name.fit else -1.0)
     part = evidence.unit_maps[units].sum(0, dtype=np.float64)
     there = evidence.signed > 0
     whole = float(evidence.signed[there].sum(dtype=np.float64))

@@ -164,9 +164,9 @@ class _Plan:
 
     def checks(self, scores: Sequence[Scores]) -> list[MapCheck]:
         """The checks from the scores at all sets; log p, or where it is too sure the lead over the runner-up."""
-        found = iter(self._judged(scores) if self.able else ())
+        judgements = iter(self._judged(scores) if self.able else ())
         return [
-            untested(reason, rises=one.rises) if reason else _chosen(one, next(found))
+            untested(reason, rises=one.rises) if reason else _chosen(one, next(judgements))
             for one, reason in zip(self.maps, self.reasons, strict=True)
         ]
 
@@ -183,8 +183,8 @@ class _Plan:
             yield [_check(one, target, table[target], gone[n][target], unlike[n], size) for target in one.asked]
 
 
-def _chosen(one: Trial, own: list[MapCheck]) -> MapCheck:
-    return own[-1] if len(own) > 1 and _saturated(one, own[0]) else own[0]
+def _chosen(one: Trial, checks: list[MapCheck]) -> MapCheck:
+    return checks[-1] if len(checks) > 1 and _saturated(one, checks[0]) else checks[0]
 
 
 def _saturated(one: Trial, check: MapCheck) -> bool:

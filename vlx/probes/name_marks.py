@@ -45,11 +45,11 @@ def name_marks(names: Sequence[str | None], contribution: Array, active: NDArray
 
 def _groups(names: Sequence[str | None]) -> dict[str, tuple[int, ...]]:
     """The units of every name that has enough of them."""
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for unit, name in enumerate(names):
         if name is not None:
-            found.setdefault(name, []).append(unit)
-    return {name: tuple(units) for name, units in found.items() if len(units) >= FEW}
+            places.setdefault(name, []).append(unit)
+    return {name: tuple(units) for name, units in places.items() if len(units) >= FEW}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +68,11 @@ class _Orders:
     def sums(self, v: Array) -> Array:
         """Sums over each name's units of N targets' ``v`` [N, K], as names stand and permuted, [N, 1 + P, G]."""
         by_unit = np.ascontiguousarray(v.T)
-        found = [
+        parts = [
             np.add.reduceat(by_unit.take(self.units[first : first + ROWS], 0), self.starts, 1)
             for first in range(0, len(self.units), ROWS)
         ]
-        return np.ascontiguousarray(np.concatenate(found).transpose(2, 0, 1))
+        return np.ascontiguousarray(np.concatenate(parts).transpose(2, 0, 1))
 
     def p(self, v: Array, sums: Array) -> Array:
         """p of each name for one target with ``v`` [K], NaN where it cannot be tested."""
@@ -102,16 +102,16 @@ class _Orders:
         """How many units of a name, one in each of the rows, speak for the target."""
         columns = self.columns[names]
         there = columns < self.units.shape[1]
-        own = v[self.units[rows[:, None], np.where(there, columns, 0)]]
-        return np.asarray((there & (own > 0)).sum(1))
+        values = v[self.units[rows[:, None], np.where(there, columns, 0)]]
+        return np.asarray((there & (values > 0)).sum(1))
 
 
 @lru_cache(maxsize=4)
 def _orders(groups: tuple[tuple[int, ...], ...], K: int) -> _Orders:
     """The names as they stand among K units, and under the same 500 permutations each time."""
-    sizes = np.array([len(own) for own in groups])
+    sizes = np.array([len(units) for units in groups])
     starts, within = sizes.cumsum() - sizes, np.arange(sizes.max())
     columns = np.where(within < sizes[:, None], starts[:, None] + within, sizes.sum())
     permutations = np.random.default_rng(SEED).permuted(np.tile(np.arange(K), (PERMUTATIONS, 1)), axis=1)
-    places = np.concatenate([np.array(own) for own in groups])
+    places = np.concatenate([np.array(units) for units in groups])
     return _Orders(np.concatenate([places[None], permutations[:, places]]), sizes, starts, columns)

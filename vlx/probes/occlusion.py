@@ -45,8 +45,8 @@ def occlude(
     if not patch * min(grid.stride) >= 1:
         raise InputError(f"patch={patch} strides of {min(grid.stride):g} pixels hide nothing; it must be larger")
     boxes = [box_around(grid, cell, patch) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
-    own = [replace(target, row=0) for target in targets]
-    whole = engine.scores(task, features.A, own, features.rest)
+    asked = [replace(target, row=0) for target in targets]
+    whole = engine.scores(task, features.A, asked, features.rest)
     table = (whole - scores_without(task, inputs, blank, boxes, targets, BUDGET)).double().cpu().numpy()
     seen = np.array([_meet(box, window or (0, inputs.shape[1], 0, inputs.shape[2])) for box in boxes])
     side = round(patch * max(grid.stride))

@@ -84,8 +84,8 @@ def looks(
     said = [sum(texts, ()) for texts in zip(*told_by, strict=True)]
     rows = {kind: [row for row, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
     return [
-        tuple(Look(kind, tuple(map(float, own[at])), tuple(told[row] for row in at)) for kind, at in rows.items())
-        for own, told in zip(values, said, strict=True)
+        tuple(Look(kind, tuple(map(float, nats[at])), tuple(told[row] for row in at)) for kind, at in rows.items())
+        for nats, told in zip(values, said, strict=True)
     ]
 
 
@@ -107,7 +107,7 @@ def _said(task: Task, features: Features, query: Query, prediction: Prediction, 
 
 def _place(prediction: Prediction, word: Word) -> int:
     """Which word of a text begins at the step at which ``word`` does; one too many where none does."""
-    steps = [own.terms[0].step for own in prediction.words]
+    steps = [other.terms[0].step for other in prediction.words]
     return steps.index(word.terms[0].step) if word.terms[0].step in steps else len(steps)
 
 

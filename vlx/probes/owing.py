@@ -54,17 +54,17 @@ def owing(
     single = _single(asked)
     words = [prediction.words[n if one.role == "word" else 0] for n, one in enumerate(single)]
     sides = [_sides(one.likely) for one in single]
-    parts = [part for own in sides for part in own]
+    parts = [part for halves in sides for part in halves]
     here = (
         there if len(parts) == len(single) else engine.scores(task, features.A, parts, features.rest).double().tolist()
     )
-    found, first = [], 0
-    for word, own in zip(words, sides, strict=True):
-        stop = first + len(own)
-        found.append(_owed(shown.names, word, own, here[first:stop], gone[first:stop]))
+    debts, first = [], 0
+    for word, halves in zip(words, sides, strict=True):
+        stop = first + len(halves)
+        debts.append(_owed(shown.names, word, halves, here[first:stop], gone[first:stop]))
         first = stop
     whole = [one for one in asked if one.role == "whole"]
-    return [*found, *(_summed(found, sum(there[: len(found)])) for _ in whole)]
+    return [*debts, *(_summed(debts, sum(there[: len(debts)])) for _ in whole)]
 
 
 def meets(asked: Sequence[Asked]) -> list[Target]:
@@ -82,16 +82,16 @@ def tables(task: Task, asked: Sequence[tuple[Features, Sequence[Target]]]) -> li
     rows: list[Target] = []
     first = 0
     for features, targets in asked:
-        own = range(first, first + len(features.A))
-        rows += [replace(target, row=row, kind="logprob") for target in targets for row in own]
+        span = range(first, first + len(features.A))
+        rows += [replace(target, row=row, kind="logprob") for target in targets for row in span]
         first += len(features.A)
     scores = engine.ask(task, references.joined([features for features, _ in asked]), rows).double().cpu()
-    found, first = [], 0
+    columns, first = [], 0
     for features, targets in asked:
         values = scores[first : first + len(targets) * len(features.A)]
-        found.append(values.view(len(targets), len(features.A)).numpy())
+        columns.append(values.view(len(targets), len(features.A)).numpy())
         first += len(values)
-    return found
+    return columns
 
 
 def _single(asked: Sequence[Asked]) -> list[Asked]:

@@ -94,13 +94,13 @@ class Context:
         """What ``find`` says of this picture; found once, whichever probes need it."""
         if find not in self.known:
             self.known[find] = find(self)
-        found: T = self.known[find]
-        return found
+        value: T = self.known[find]
+        return value
 
     def together(self, find: "Callable[[Sequence[Context]], Sequence[T]]") -> T:
         """What ``find`` says of this picture when it is given all pictures that are asked about with it."""
-        found: T = self.company.asked(self, find)
-        return found
+        value: T = self.company.asked(self, find)
+        return value
 
 
 class Company:

@@ -20,13 +20,13 @@ def question_words(
     unit of the target, is None where the model does not tell its embedding. Empty for a question that has no words for
     the model, such as a vector, and for a task that does not tell them (`vlx.protocol.powers.Hears`).
     """
-    own = replace(likely or target, row=0, kind="logprob")
+    asked = replace(likely or target, row=0, kind="logprob")
     hears = powers_of(task).hears
-    parts = [] if hears is None else hears.shortened(question, own.tokens)
+    parts = [] if hears is None else hears.shortened(question, asked.tokens)
     if hears is None or not parts:
         return ()
     words, shorter = zip(*parts, strict=True)
-    rows = [own, *(replace(own, tokens=tokens) for tokens in shorter)]
+    rows = [asked, *(replace(asked, tokens=tokens) for tokens in shorter)]
     whole, *without = engine.ask(task, features, rows).float().tolist()
     gradients = hears.question_gradients(features.A, replace(target, row=0), features.rest)
     slopes = [None] * len(words) if gradients is None else gradients.float().tolist()

@@ -40,12 +40,12 @@ LEAST = 56  # pixels along each side of references at half their size
 _kept, _half = Kept(), Kept()
 
 
-def filling(picture: Image.Image, own: "References | None" = None) -> Image.Image:
+def filling(picture: Image.Image, given: "References | None" = None) -> Image.Image:
     """What hidden parts of a picture are filled with: its median colour, or the first picture of the user's own.
 
     The user's picture is resized to this one's size.
     """
-    return median_picture(picture) if own is None else own.pictures[0].resize(picture.size)
+    return median_picture(picture) if given is None else given.pictures[0].resize(picture.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class Elsewhere:
 
 
 def elsewhere(
-    task: Task, picture: Image.Image, inputs: Tensor, own: References | None = None, *, asked: Sequence[Target] = ()
+    task: Task, picture: Image.Image, inputs: Tensor, given: References | None = None, *, asked: Sequence[Target] = ()
 ) -> Elsewhere:
     """The references of a picture whose prepared form is ``inputs`` [3, H, W], in one run of the vision part.
 
@@ -124,28 +124,28 @@ def elsewhere(
 
     Raises InputError when none remains.
     """
-    if own is None:
+    if given is None:
         return made_elsewhere(task, [picture], asked=asked)[0]
-    chosen = [n for n, one in enumerate(own.pictures) if not same(one, picture)]
+    chosen = [n for n, one in enumerate(given.pictures) if not same(one, picture)]
     if not chosen:
         raise InputError("references hold nothing but the picture itself; give other pictures of your own")
-    features = _own_features(task, own, picture, inputs)
-    if len(chosen) < len(own.pictures):
+    features = _own_features(task, given, picture, inputs)
+    if len(chosen) < len(given.pictures):
         features = rows(features, chosen)
-    flat = tuple(_is_flat(own.pictures[n]) for n in chosen)
-    return Elsewhere(tuple(own.names[n] for n in chosen), True, flat, features)
+    flat = tuple(_is_flat(given.pictures[n]) for n in chosen)
+    return Elsewhere(tuple(given.names[n] for n in chosen), True, flat, features)
 
 
 def made_elsewhere(task: Task, pictures: Sequence[Image.Image], *, asked: Sequence[Target] = ()) -> list[Elsewhere]:
     """As `elsewhere`, for several pictures that ``prepare`` gives one shape: those made of each, seen together."""
     made = [made_of(picture) for picture in pictures]
-    features = _made_seen(task, [one for own in made for one in own.values()], asked)
-    found, first = [], 0
-    for own in made:
-        seen = features if len(made) == 1 else rows(features, range(first, first + len(own)))
-        found.append(Elsewhere(tuple(own), False, (False,) * len(own), seen))
-        first += len(own)
-    return found
+    features = _made_seen(task, [one for named in made for one in named.values()], asked)
+    shown, first = [], 0
+    for named in made:
+        seen = features if len(made) == 1 else rows(features, range(first, first + len(named)))
+        shown.append(Elsewhere(tuple(named), False, (False,) * len(named), seen))
+        first += len(named)
+    return shown
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
@@ -157,19 +157,19 @@ def _is_flat(picture: Image.Image) -> bool:
     return bool(np.asarray(picture, np.float64).std((0, 1)).max() < FLAT)
 
 
-def _own_features(task: Task, own: References, picture: Image.Image, inputs: Tensor) -> Features:
-    key = (own.digest, tuple(inputs.shape), picture.size, task.version())
+def _own_features(task: Task, given: References, picture: Image.Image, inputs: Tensor) -> Features:
+    key = (given.digest, tuple(inputs.shape), picture.size, task.version())
     kept = _kept.of(task)
     if key not in kept:
-        shown = [_prepared(task, one, picture, inputs) for one in own.pictures]
+        shown = [_prepared(task, one, picture, inputs) for one in given.pictures]
         parts = [
             task.features(task.place(torch.stack(shown[first : first + BATCH])))
             for first in range(0, len(shown), BATCH)
         ]
         kept.clear()
         kept[key] = joined(parts)
-    found: Features = kept[key]
-    return found
+    features: Features = kept[key]
+    return features
 
 
 def _prepared(task: Task, one: Image.Image, picture: Image.Image, inputs: Tensor) -> Tensor:
@@ -254,9 +254,9 @@ def _less(there: float, other: float) -> float:
     return 0.0 if there == other else there - other
 
 
-def ratio(A: Tensor, own: Tensor) -> list[float]:
+def ratio(A: Tensor, there: Tensor) -> list[float]:
     """ρ of each row of A [R, K, h, w]: the mean norm of its cells over that of the picture's own [1, K, h, w]."""
-    norms = A.double().norm(dim=1).mean((1, 2)) / own.double().norm(dim=1).mean()
+    norms = A.double().norm(dim=1).mean((1, 2)) / there.double().norm(dim=1).mean()
     return [float(value) for value in norms]
 
 
@@ -265,14 +265,14 @@ def strange(names: Sequence[str], ratios: Sequence[float], made: bool = True) ->
 
     ``made``: whether they were made of the picture, not given by the user.
     """
-    found = [
+    unlike = [
         f"{name} ({value:.2g})"
         for name, value in zip(names, ratios, strict=True)
         if not OUTSIDE[0] <= value <= OUTSIDE[1]
     ]
-    if not found:
+    if not unlike:
         return ""
-    few = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    few = ", ".join(unlike[:4]) + (f" and {len(unlike) - 4} more" if len(unlike) > 4 else "")
     fairer = (
         "pictures of your own (references=[…]) are the fairer question" if made else "seen may say too much of them"
     )

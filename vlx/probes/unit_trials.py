@@ -27,7 +27,7 @@ def tried(
     task: Task,
     features: Features,
     likely: Sequence[Target],
-    found: Sequence[Because],
+    reasons: Sequence[Because],
     contribution: NDArray[np.float64],
     active: NDArray[np.bool_],
     values: Tensor | None = None,
@@ -38,14 +38,14 @@ def tried(
     which are on; units are switched off to 0, or to ``values`` [K]. All words of a text (targets with the same
     ``tokens``) share their random sets: one row of A a set, whatever the number of words.
     """
-    sets = _shared(likely, found, np.where(active, contribution, 0.0))
-    off = [_switches(because, own, len(active)) for because, own in zip(found, sets, strict=True)]
+    sets = _shared(likely, reasons, np.where(active, contribution, 0.0))
+    off = [_switches(because, random, len(active)) for because, random in zip(reasons, sets, strict=True)]
     scores = switched_off(task, features, likely, off, values=values)
-    asked = zip(found, likely, scores, sets, contribution, strict=True)
+    asked = zip(reasons, likely, scores, sets, contribution, strict=True)
     return [_with_check(because, target, *measured) for because, target, *measured in asked]
 
 
-def _shared(likely: Sequence[Target], found: Sequence[Because], contribution: Array) -> list[Array]:
+def _shared(likely: Sequence[Target], reasons: Sequence[Because], contribution: Array) -> list[Array]:
     """Random sets [20, K] for each target: as large as the largest set named in its text, of units that speak for it.
 
     A unit speaks for a text where its shares of the words' contributions add up to more than 0.
@@ -56,7 +56,7 @@ def _shared(likely: Sequence[Target], found: Sequence[Because], contribution: Ar
         texts.setdefault(target.tokens, []).append(n)
     sets: dict[tuple[int, ...], Array] = {}
     for text, members in texts.items():
-        size = max(len(found[n].tested) for n in members)
+        size = max(len(reasons[n].tested) for n in members)
         sets[text] = random_sets(share[members].sum(0), size, SETS, np.random.default_rng(0))
     return [sets[target.tokens] for target in likely]
 
@@ -65,8 +65,8 @@ def _switches(because: Because, sets: Array, units: int) -> Array:
     """Rows [R, K]: no unit, the units named, random sets, each reason alone; none where nothing is named."""
     if not because.tested:
         return np.zeros((0, units), bool)
-    own = [(), because.tested, *(reason.units for reason in _alone(because))]
-    none, named, *alone = (np.isin(np.arange(units), chosen) for chosen in own)
+    sets_off = [(), because.tested, *(reason.units for reason in _alone(because))]
+    none, named, *alone = (np.isin(np.arange(units), chosen) for chosen in sets_off)
     return np.stack([none, named, *sets, *alone])
 
 

@@ -42,9 +42,9 @@ def switched_off(
     flat = np.zeros(len(asked))
     for first in range(0, len(sets), size):
         keep = torch.from_numpy(~sets[first : first + size]).to(A.device)
-        own = [place for place, (_, row) in enumerate(asked) if first <= row < first + size]
-        rows = [replace(targets[asked[place][0]], row=asked[place][1] - first) for place in own]
-        flat[own] = _scores(task, features, keep, values, rows).double().cpu().numpy()
+        places = [place for place, (_, row) in enumerate(asked) if first <= row < first + size]
+        rows = [replace(targets[asked[place][0]], row=asked[place][1] - first) for place in places]
+        flat[places] = _scores(task, features, keep, values, rows).double().cpu().numpy()
     return np.split(flat, np.cumsum([len(switches) for switches in off])[:-1])
 
 

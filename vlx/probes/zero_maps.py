@@ -10,29 +10,29 @@ from vlx.protocol.task import Features, Task
 
 
 def tried(
-    task: Task, features: Features, asked: Sequence[Asked], found: Sequence[Measured], *, needs_gradient: bool
+    task: Task, features: Features, asked: Sequence[Asked], rows: Sequence[Measured], *, needs_gradient: bool
 ) -> list[Measured]:
     """The records with `Measured.depends` and `Measured.flat` as replays with other feature maps tell.
 
     Raises NoGradient where a gradient is needed and the model cuts it off, also in part where that leaves a map empty.
     """
-    numbers = [n for n, one in enumerate(found) if not one.depends]
+    numbers = [n for n, one in enumerate(rows) if not one.depends]
     told = dependence.verdicts(task, features, [asked[n].target for n in numbers]) if numbers else []
     cut = [asked[n].label for n, verdict in zip(numbers, told, strict=True) if verdict in ("cut", "moves")]
     if cut and needs_gradient:
         raise nothing_comes_through(task.name, cut)
-    made = list(found)
+    made = list(rows)
     for n, verdict in zip(numbers, told, strict=True):
         rests = verdict != "independent"
-        made[n] = replace(found[n], depends=rests, flat=rests)
+        made[n] = replace(rows[n], depends=rests, flat=rests)
     if needs_gradient:
-        _refuse_parts(task, features, asked, found)
+        _refuse_parts(task, features, asked, rows)
     return made
 
 
-def _refuse_parts(task: Task, features: Features, asked: Sequence[Asked], found: Sequence[Measured]) -> None:
+def _refuse_parts(task: Task, features: Features, asked: Sequence[Asked], rows: Sequence[Measured]) -> None:
     """Raises NoGradient where nothing in a map of A speaks for the score, and part of the gradient is cut."""
-    for question, one in zip(asked, found, strict=True):
+    for question, one in zip(asked, rows, strict=True):
         empty = one.depends and one.signed.shape == features.A.shape[2:] and one.signed.max() <= 0
         if empty and dependence.partly_cut(task, features, question.target):
             raise part_is_cut(task.name, question.label)
