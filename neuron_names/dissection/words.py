@@ -15,7 +15,7 @@ from vlx.data.example import Told
 from vlx.errors import InputError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint
 from vlx.neuron_names.dissection.layers import Layers, settings
-from vlx.neuron_names.dissection.options import LEAST, DissectOptions
+from vlx.neuron_names.dissection.options import LEAST_PICTURES, DissectOptions
 from vlx.neuron_names.dissection.peaks import Peaks
 from vlx.neuron_names.dissection.shares import DissectionWorkers, share_peaks
 from vlx.neuron_names.table import NeuronNames
@@ -34,7 +34,7 @@ class Words:
     left_out: tuple[tuple[str, int], ...]
 
 
-def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST) -> Words:
+def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST_PICTURES) -> Words:
     """The concepts that ``least`` pictures have and ``least`` lack, in order of their names."""
     pictures = Counter(concept for concepts in by_picture for concept in concepts)
     enough = sorted(concept for concept, n in pictures.items() if least <= n <= len(by_picture) - least)

@@ -1,4 +1,4 @@
-"""What a process does that works on a dissection which another one began."""
+"""The share of a dissection that a worker process does, of one that another process began."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

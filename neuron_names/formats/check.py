@@ -1,4 +1,4 @@
-"""What must hold of every tally, whoever counted it."""
+"""Checks of a tally's counts: what must hold of every one, whoever counted it."""
 
 import numpy as np
 

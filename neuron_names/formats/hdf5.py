@@ -22,17 +22,17 @@ from vlx.data.concepts import Concept
 from vlx.errors import InputError
 from vlx.files import hdf5
 from vlx.neuron_names.formats.check import check
-from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE, as_plain
-from vlx.neuron_names.formats.rows import MOST
+from vlx.neuron_names.formats.plain import DEFAULTS, TEXTS, WHOLE_NUMBERS, as_plain
+from vlx.neuron_names.formats.rows import MOST_UNITS
 from vlx.neuron_names.table.names import Activity, NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 
 FORMAT = "vlx neuron names"
 SCHEMA = 1
 COUNTS = ("intersection", "truth", "activation", "area")
-LATER = ("auc", "p", "runner_up", "runner_up_auc")  # columns that older files do not have
+NEWER_COLUMNS = ("auc", "p", "runner_up", "runner_up_auc")  # columns that older files do not have
 ATTRIBUTES = ("format", "schema", "about", "units", "denominator", "categories", "quantile")
-NONE = -1  # a count that the table does not tell
+UNKNOWN_COUNT = -1  # a count that the table does not tell
 
 
 def save_hdf5(names: NeuronNames, path: Path) -> None:
@@ -63,7 +63,7 @@ def _fill(file: Any, names: NeuronNames) -> None:
         _write_tally(file, names.tally)
 
 
-def load(path: str | Path, *, most: int = hdf5.MOST) -> NeuronNames:
+def load(path: str | Path, *, most: int = hdf5.MOST_BYTES) -> NeuronNames:
     """Read what `save` wrote to .h5.
 
     ``most`` is how many bytes its arrays may declare together. Raises InputError for a missing, broken or foreign file,
@@ -87,7 +87,7 @@ def _read(path: Path, file: Any) -> NeuronNames:
     if not isinstance(about, dict) or denominator not in DENOMINATORS:
         raise ValueError(f"about or denominator {denominator!r} is not what it should be")
     units = int(file.attrs["units"])
-    if not 0 <= units <= MOST:
+    if not 0 <= units <= MOST_UNITS:
         raise ValueError(f"{units} units are more than a layer can have")
     tally = _read_tally(path, file) if "tally" in file else None
     if tally is not None and tally.units != units:
@@ -162,8 +162,8 @@ def _write_listed(group: Any, names: NeuronNames) -> None:
         values = [getattr(name, one.name) for name in every]
         if one.name in TEXTS:
             _write_texts(group, one.name, values)
-        elif one.name in WHOLE:
-            _write(group, one.name, np.array([NONE if value is None else value for value in values], np.int64))
+        elif one.name in WHOLE_NUMBERS:
+            _write(group, one.name, np.array([UNKNOWN_COUNT if value is None else value for value in values], np.int64))
         else:
             _write(group, one.name, np.array([math.nan if value is None else value for value in values], np.float64))
 
@@ -172,7 +172,7 @@ def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:
     columns: dict[str, list[Any]] = {
         name: _texts(group[name]) if name in TEXTS else group[name][()].tolist()
         for name in ("unit", *DEFAULTS)
-        if name in group or name not in LATER
+        if name in group or name not in NEWER_COLUMNS
     }
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1 or units < 0:
@@ -182,7 +182,9 @@ def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:
         facts = {
             name: value
             for name, value in zip(columns, values, strict=True)
-            if not ((name in WHOLE and value == NONE) or (isinstance(value, float) and math.isnan(value)))
+            if not (
+                (name in WHOLE_NUMBERS and value == UNKNOWN_COUNT) or (isinstance(value, float) and math.isnan(value))
+            )
         }
         listed.setdefault(facts["unit"], []).append(UnitName(**facts))
     if listed and not 0 <= min(listed) <= max(listed) < units:

@@ -18,8 +18,8 @@ FORMAT = "vlx neuron names"
 SCHEMA = 1
 DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(UnitName)[1:]}
 TEXTS = tuple(one.name for one in fields(UnitName) if one.type in (str, "str"))
-WHOLE = tuple(one.name for one in fields(UnitName) if one.type in (int, int | None, "int", "int | None"))
-FLOATS = tuple(one.name for one in fields(UnitName) if one.name not in (*TEXTS, *WHOLE))
+WHOLE_NUMBERS = tuple(one.name for one in fields(UnitName) if one.type in (int, int | None, "int", "int | None"))
+FLOATS = tuple(one.name for one in fields(UnitName) if one.name not in (*TEXTS, *WHOLE_NUMBERS))
 
 
 def described(names: NeuronNames) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def entry(place: str, cells: dict[str, Any]) -> Entry:
         if name in TEXTS and not isinstance(value, str):
             raise InputError(f"{place}: {name} is {value!r}, not a text")
         if name in DEFAULTS:
-            read = str if name in TEXTS else count if name in WHOLE else number
+            read = str if name in TEXTS else count if name in WHOLE_NUMBERS else number
             facts[name] = value if read is str else read(value, f"{place}: {name}")
     for measure in ("iou", "auc", "p"):
         if not 0 <= facts.get(measure, 0) <= 1:

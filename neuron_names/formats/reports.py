@@ -9,7 +9,7 @@ from vlx.files import json_files
 from vlx.neuron_names.formats.rows import LARGEST, Entry, count, number, of_layer
 from vlx.neuron_names.table.names import UnitName
 
-EXACT = 1e-6
+IOU_TOLERANCE = 1e-6  # between an IoU that is written and that of its counts
 
 
 def parsed(path: Path) -> Any:
@@ -63,7 +63,7 @@ def _quick(path: Path, n: int, one: dict[str, Any], quantile: float | None) -> E
         truth, activation, both = (count(one[name], f"{place}: {name}") for name in ("lc", "cc", "ic"))
         facts |= {"truth": truth, "activation": activation, "intersection": both}
         union, iou = truth + activation - both, _iou(place, one["iou"])
-        if not math.isnan(iou) and abs(iou - (both / union if union else 0.0)) > EXACT:
+        if not math.isnan(iou) and abs(iou - (both / union if union else 0.0)) > IOU_TOLERANCE:
             raise InputError(f"{place}: iou is {iou:.6g}, but the counts lc, cc, ic give another; mend the file")
     return Entry(place, count(one["unit"], f"{place}: unit"), _named(place, one, one["iou"], **facts))
 

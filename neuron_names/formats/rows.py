@@ -12,7 +12,7 @@ from vlx.files.whole import read_bytes
 from vlx.language import close_matches, shortened
 from vlx.neuron_names.table.names import UnitName
 
-MOST = 2**20  # units
+MOST_UNITS = 2**20  # units
 LARGEST = 2**28  # bytes of a table in text
 CELLS = 2**23
 
@@ -163,7 +163,7 @@ def arrange(path: Path, entries: Sequence[Entry], numbering: Numbering) -> tuple
     expected = max(by_unit) + 1 - numbering.first if numbering.units is None else numbering.units
     if by_unit:
         _fits(path, by_unit, numbering, expected)
-    if expected > MOST:
+    if expected > MOST_UNITS:
         raise InputError(f"{path}: {expected} units are more than a layer can have")
     return tuple(
         tuple(replace(one, unit=unit) for one in sorted(by_unit.get(unit + numbering.first, []), key=_rank))

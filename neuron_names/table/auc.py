@@ -16,7 +16,7 @@ from vlx.neuron_names.table.names import UnitName
 PERMUTATIONS = 199
 SEED = 0
 ROUNDING = 1e-4  # by which equal areas may differ: permuted ones are summed in float32
-SURE = 0.95  # of permutations, in which no word's AUC lies higher
+CHANCE_QUANTILE = 0.95  # of permutations, in which no word's AUC lies higher
 AT_ONCE = 64  # concepts whose columns are held as numbers at once
 
 Floats = NDArray[np.floating]
@@ -108,14 +108,14 @@ def named(peaks: Floats, has: Flags, concepts: Sequence[Concept], fold: NDArray[
     groups = [np.array([n for n, one in enumerate(concepts) if one.category == name], np.intp) for name in categories]
     auc, width = areas(peaks, has), spread(peaks, has)
     highest = highest_by_chance(peaks, has)
-    chance = np.quantile(highest, SURE, axis=0)
+    chance = np.quantile(highest, CHANCE_QUANTILE, axis=0)
     score = auc - 0.5 - chance[:, None] * width
     left = [np.asarray(fold != one) for one in np.unique(fold)]
     parts = np.stack([areas(peaks[kept], has[kept]) for kept in left]) if len(left) > 1 else auc[None]
-    judge = _Judge(auc, score, width, parts, highest, chance)
+    word_scores = _WordScores(auc, score, width, parts, highest, chance)
     units: list[list[UnitName]] = [[] for _ in range(peaks.shape[1])]
     for members in groups:
-        for unit, name in enumerate(judge.best(members, concepts)):
+        for unit, name in enumerate(word_scores.best(members, concepts)):
             units[unit] += [name] if name.auc > 0.5 else []
     for unit, names in enumerate(units):
         places = [concepts.index(Concept(name.concept, name.category)) for name in names]
@@ -132,7 +132,7 @@ def _rank(name: UnitName) -> tuple[float, bool]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _WordScores:
     """What is known of all concepts, arrays [K, C] but for ``parts`` [F, K, C] and ``highest`` [P, K]."""
 
     auc: Floats

@@ -1,4 +1,4 @@
-"""Names are valid for one network and one layer only."""
+"""Whether a table of names fits a task: names are valid for one network and one layer only."""
 
 import re
 from collections.abc import Iterable

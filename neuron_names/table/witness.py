@@ -1,4 +1,4 @@
-"""Are labels swapped? The model itself is the witness, where names are words that it can say.
+"""A check for swapped labels by the model itself, where names are words that it can say.
 
 A permutation of names over units is found by whether a name's units act together (`vlx.probes.name_marks`); labels that
 were exchanged between whole groups are not. But where the model is about to say "red", units that detect red add more
@@ -23,7 +23,7 @@ from vlx.protocol.task import Features, Task
 
 PICTURES = 40  # of the data: enough for every word of 16 groups
 LEAST = 2  # units of a name, words of a category that the model can say, and places at which one was said
-ERRORS = 2.0  # standard errors by which another word must lead before a label counts as swapped
+LEADING_ERRORS = 2.0  # standard errors by which another word must lead before a label counts as swapped
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Testimony:
     @property
     def other(self) -> bool:
         """Whether another word leads by more than 2 standard errors."""
-        return not self.own and self.best_gain - self.gain > ERRORS * self.error
+        return not self.own and self.best_gain - self.gain > LEADING_ERRORS * self.error
 
 
 @dataclass(frozen=True)
@@ -123,19 +123,19 @@ def witness(
 
     opened = open_data(data)
     notes: tuple[str, ...] = ()
-    count, court = min(pictures, len(opened)), None
+    count, gains = min(pictures, len(opened)), None
     for number in progress(range(count)):
         features = task.features(task.place(task.prepare(opened[number].image)[None]))
-        if court is None:
+        if gains is None:
             notes = require_fit(table, task, features.layer, features.A.shape[1])
-            court = _Court(table, _sayable(table, task, features, question, iou), iou)
-        court.hear(task, features, task.predict(features, [Query(question=question)])[0], number)
-    if court is None or not (rows := court.rows()):
+            gains = _Gains(table, _sayable(table, task, features, question, iou), iou)
+        gains.add(task, features, task.predict(features, [Query(question=question)])[0], number)
+    if gains is None or not (rows := gains.rows()):
         raise InputError(
             f"{task.name} says no two names of one category of this table in {count} pictures of {opened.name}; labels "
             "cannot be tested by it: give more pictures, or a model that says these words"
         )
-    return Witness(rows, court.left_out(rows), count, notes)
+    return Witness(rows, gains.left_out(rows), count, notes)
 
 
 def _sayable(table: NeuronNames, task: Task, features: Features, question: str | None, iou: float) -> dict[str, int]:
@@ -156,7 +156,7 @@ def _sayable(table: NeuronNames, task: Task, features: Features, question: str |
     return tokens
 
 
-class _Court:
+class _Gains:
     """Gains of every name for every word of its category, place by place."""
 
     def __init__(self, table: NeuronNames, tokens: dict[str, int], iou: float) -> None:
@@ -172,7 +172,7 @@ class _Court:
                 self.categories.setdefault(category, []).append(concept)
         self.gains: dict[str, list[tuple[int, Array]]] = {}
 
-    def hear(self, task: Task, features: Features, said: Prediction, picture: int) -> None:
+    def add(self, task: Task, features: Features, said: Prediction, picture: int) -> None:
         """Take the gains at each word said that is a name."""
         active = (features.A[0].amax((1, 2)).double().cpu().numpy() > self.thresholds).astype(float)
         for word in said.words:

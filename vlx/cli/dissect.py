@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vlx.neuron_names.table import NeuronNames
     from vlx.protocol.task import Task
 
-SEVERAL = (0.005, 0.01, 0.02, 0.05)
+QUANTILES = (0.005, 0.01, 0.02, 0.05)  # counted in one pass where --quantile is not given
 
 
 @click.command(short_help="Name units by the concepts they detect.")
@@ -35,7 +35,7 @@ SEVERAL = (0.005, 0.01, 0.02, 0.05)
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         multiple=True,
         help="Share of cells in a unit's mask; with several each category is read at the one that fits it. "
-        f"Default: {', '.join(map(str, SEVERAL))}.",
+        f"Default: {', '.join(map(str, QUANTILES))}.",
     ),
     click.option("--folds", type=click.IntRange(min=1), default=4, show_default=True, help="Parts, for error bars."),
     click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True),
@@ -76,7 +76,7 @@ def dissect(
     from vlx.data import Told
     from vlx.files.whole import require_place
     from vlx.neuron_names import open_data
-    from vlx.neuron_names.dissection.options import LEAST, QUANTILE
+    from vlx.neuron_names.dissection.options import LEAST_PICTURES, QUANTILE
     from vlx.neuron_names.dissection.run import dissect_layers
 
     if out.suffix.lower() != ".h5":
@@ -86,9 +86,9 @@ def dissect(
     load = partial(vlx.load, model, **loading)
     task, data = load(), open_data(dataset)
     captioned = isinstance(data, Told)
-    counting["quantile"] = counting["quantile"] or (QUANTILE if captioned else SEVERAL)
+    counting["quantile"] = counting["quantile"] or (QUANTILE if captioned else QUANTILES)
     if captioned:
-        deciding = {"folds": counting["folds"], "least": counting["least"] or LEAST}
+        deciding = {"folds": counting["folds"], "least": counting["least"] or LEAST_PICTURES}
     else:
         deciding = {name: value for name, value in counting.items() if name not in ("least", "spill")}
     kept = out.with_name(out.name + ".part")

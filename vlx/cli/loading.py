@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vlx.protocol.task import Task
 
 MODEL = "A name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run)."
-DOES = {
+KINDS = {
     "captioning": ("captions pictures", "vlx caption", "photos/captioner"),
     "vqa": ("answers questions", "vlx answer", "scenes/vqa"),
     "classification": ("classifies pictures", "vlx classify", "torchvision:resnet50"),
@@ -48,12 +48,12 @@ def alike(first: "Task", second: "Task", names: tuple[str, str]) -> None:
 
 
 def _does(kind: str) -> str:
-    return DOES[kind][0] if kind in DOES else f"does {kind}"
+    return KINDS[kind][0] if kind in KINDS else f"does {kind}"
 
 
 def _refuse_other(actual: str, wanted: str, name: str) -> None:
     if actual == wanted:
         return
-    other = f": `{DOES[actual][1]}` explains it" if actual in DOES else ""
-    needs, command, example = DOES[wanted]
+    other = f": `{KINDS[actual][1]}` explains it" if actual in KINDS else ""
+    needs, command, example = KINDS[wanted]
     raise click.ClickException(f"{name} {_does(actual)}{other}. `{command}` takes one that {needs}, such as {example}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vlx.selftest.run import SelfTest
 
-SCENE = 10_000_021
+SCENE_SEED = 10_000_021  # of the drawn scene that is checked where no picture is given
 WIDTH = 110
 STYLES = {"passed": "green", "FAILED": "bold red", "NOT PROVEN": "bold yellow", "–": "dim"}
 
@@ -71,7 +71,7 @@ def models(
     from vlx import load, scenes
     from vlx.selftest.run import self_test
 
-    picture = image or scenes.draw(SCENE, size=512).image
+    picture = image or scenes.draw(SCENE_SEED, size=512).image
     result = self_test(load(check, **loading), picture, question=question, caption=caption)
     Console(width=max(console.width, WIDTH)).print(_rows(result))
     if not result.passed:

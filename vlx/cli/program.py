@@ -1,4 +1,4 @@
-"""The command line: one command parses, makes one library call, and prints."""
+"""The program `vlx`: all its commands, and how an error becomes one line and an exit code."""
 
 import shlex
 import sys

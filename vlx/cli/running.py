@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 DEFAULT = Path("vlx-report")
 INTERRUPTED = 130
 ANSWER = ("path", "caption", "question", "answer", "instead_of", "text", "words", "page", "status", "error")
-WHAT = {"answer": "answers", "classify": "classes"}  # that are explained, by command; else words
-LISTED = 20  # failures that the summary names
+EXPLAINED_AS = {"answer": "answers", "classify": "classes"}  # that are explained, by command; else words
+LISTED_FAILURES = 20  # failures that the summary names
 _OPTIONS = (
     click.option("-r", "--recursive", is_flag=True, help="Folders with the folders in them."),
     click.option(
@@ -177,7 +177,7 @@ def run(job: "Job", chosen: "Found", explain: Explaining, command: "Callable[[It
         summary = folder.run(
             held, items, here, command=command, told=report, overwrite=running.overwrite, elsewhere=elsewhere
         )
-    _summed(summary, out, running, len(items), WHAT.get(job.command, "words"))
+    _summed(summary, out, running, len(items), EXPLAINED_AS.get(job.command, "words"))
 
 
 @contextmanager
@@ -312,10 +312,10 @@ def _summary(summary: "Summary", out: Path, what: str) -> Iterator[str]:
     before = f" ({summary.again} of them before)" if summary.again else ""
     failed = f", failed: {len(summary.failed)}" if summary.failed else ""
     yield f"done: {summary.done}{before}{failed}"
-    for path, reason in summary.failed[:LISTED]:
+    for path, reason in summary.failed[:LISTED_FAILURES]:
         yield f"  {_named({'path': path, 'error': reason})}"
-    if len(summary.failed) > LISTED:
-        yield f"  and {len(summary.failed) - LISTED} more, in {out / 'manifest.jsonl'}"
+    if len(summary.failed) > LISTED_FAILURES:
+        yield f"  and {len(summary.failed) - LISTED_FAILURES} more, in {out / 'manifest.jsonl'}"
     if summary.words:
         checked = f", {summary.unchecked} failed their check" if summary.unchecked else ""
         yield f"not owed to the picture: {summary.not_owed} of {summary.words} {what}{checked}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Explained = Callable[[Sequence[Item]], Results]
 
 UNIT = 16  # pictures that a worker is given at once; after a death they are explained again
-SHARES = 8  # units a worker, at least: the last ones should end together
+UNITS_PER_WORKER = 8  # units a worker, at least: the last ones should end together
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def explained(
 
 def _rounds(left: Mapping[str, Item], pool: Pool) -> Iterator[tuple[list[list[Item]], Pool]]:
     """Units of what is left, and the workers for them: several pictures a unit, one, and at last one alone."""
-    for size in (max(1, min(UNIT, len(left) // (SHARES * pool.workers))), 1):
+    for size in (max(1, min(UNIT, len(left) // (UNITS_PER_WORKER * pool.workers))), 1):
         if items := list(left.values()):
             yield [items[first : first + size] for first in range(0, len(items), size)], pool
     for item in list(left.values()):

@@ -23,7 +23,7 @@ COLUMNS = (
     *("correlation", "elsewhere", "peak_a", "peak_b", "unit_a", "unit_b"),
     *("after_other_words", "note", "text_a", "text_b"),
 )
-TOLD = 5  # pairs that are printed
+PRINTED_PAIRS = 5  # pairs that are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Comparison:
 
     def __str__(self) -> str:
         lines = [f"A: {self.a}", f"B: {self.b}", *(f"{name}: {figure}" for name, figure in self.summary)]
-        most = [one for one in self.ranked[:TOLD] if one.pair.difference > 0]
+        most = [one for one in self.ranked[:PRINTED_PAIRS] if one.pair.difference > 0]
         lines += [f"{one.rank}. {one.picture.name}: {said(one.pair)}" for one in most] or ["nothing differs"]
         return "\n".join([*lines, *(f"failed: {failure}" for failure in self.failures)])
 

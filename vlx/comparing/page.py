@@ -17,10 +17,10 @@ from vlx.language import are_words, shortened
 from vlx.pictures.placement import visible_at
 from vlx.report import colour, numbers, pictures, wording
 
-DRAWN = 80  # pairs of words that have their maps on the page; the others are in the table below them
-LISTED = 1000  # rows of that table
-SHOWN = 200  # pictures whose texts are listed
-FEW = 5  # pictures whose texts stand above all else
+DRAWN_PAIRS = 80  # pairs of words that have their maps on the page; the others are in the table below them
+LISTED_PAIRS = 1000  # rows of that table
+LISTED_PICTURES = 200  # pictures whose texts are listed
+FEW_PICTURES = 5  # pictures whose texts stand above all else
 FRAME_HEIGHT = 800
 SIDES = ("A", "B")
 
@@ -119,15 +119,15 @@ class PairRow:
 def page(comparison: Compared) -> str:
     """The whole page as one string."""
     ranked, script = comparison.ranked, templates.text("vlx.comparing", "compare.js")
-    drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN]]
+    drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN_PAIRS]]
     return templates.template("vlx.comparing", "compare.html.j2").render(
         comparison=comparison,
         rows=drawn,
-        rest=[PairRow(one, ()) for one in ranked[DRAWN : DRAWN + LISTED]],
-        left=max(len(ranked) - DRAWN - LISTED, 0),
-        pictures=comparison.pictures[:SHOWN],
-        unlisted=max(len(comparison.pictures) - SHOWN, 0),
-        few=FEW,
+        rest=[PairRow(one, ()) for one in ranked[DRAWN_PAIRS : DRAWN_PAIRS + LISTED_PAIRS]],
+        left=max(len(ranked) - DRAWN_PAIRS - LISTED_PAIRS, 0),
+        pictures=comparison.pictures[:LISTED_PICTURES],
+        unlisted=max(len(comparison.pictures) - LISTED_PICTURES, 0),
+        few=FEW_PICTURES,
         wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
         style=Markup(templates.text("vlx.comparing", "compare.css")),

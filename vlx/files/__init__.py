@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and read one that nobody vouches for."""
+"""Files written whole or not at all, and read within limits where nobody vouches for them."""
 
 __all__ = [
     "hdf5",

@@ -1,4 +1,4 @@
-"""The one gate for HDF5: files are made in memory and written whole, and walked before anything in them is read.
+"""Reading and writing HDF5: files are made in memory and written whole, and walked before anything in them is read.
 
 HDF5 can name other files of the machine and have them read as its own (external storage, virtual data sets, external
 links), declare more than it holds, and contain itself. What is read here holds nothing but itself, in the types that
@@ -20,12 +20,12 @@ from h5py import h5d, h5f, h5g, h5l, h5o, h5s, h5t, h5z
 from vlx.errors import InputError, VlxError
 from vlx.files.whole import LARGEST, read_bytes, write_bytes
 
-MOST = 2**29  # bytes that a file's arrays take together, once they are unpacked
-OBJECTS = 200_000
+MOST_BYTES = 2**29  # bytes that a file's arrays take together, once they are unpacked
+MOST_OBJECTS = 200_000  # groups and arrays together
 DEPTH = 12
 DIGEST = "digest"
-ATTRIBUTES = 32
-LETTERS = 2**27  # of all texts together
+MOST_ATTRIBUTES = 32  # of one object
+MOST_LETTERS = 2**27  # of all texts together
 AT_ONCE = 2**26  # bytes of texts that are read in one go
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}  # others may be libraries from anywhere
@@ -45,7 +45,7 @@ def write(path: Path, fill: Callable[[Any], None]) -> None:
 
 @contextmanager
 def reading(
-    path: Path, what: str, attributes: Collection[str], *, most: int | None = MOST, largest: int = LARGEST
+    path: Path, what: str, attributes: Collection[str], *, most: int | None = MOST_BYTES, largest: int = LARGEST
 ) -> Iterator[Any]:
     """The file, open to be read, after every object in it was looked at; ``what`` it is meant to be, for messages.
 
@@ -142,8 +142,8 @@ def _letters(group: Any, before: int = 0) -> int:
         elif member.dtype.kind == "O":
             for part in _parts(member) if member.ndim else ([text(member)],):
                 before += sum(map(len, part))
-                if before > LETTERS:
-                    raise Refused(f"its texts are longer than {LETTERS:,} letters")
+                if before > MOST_LETTERS:
+                    raise Refused(f"its texts are longer than {MOST_LETTERS:,} letters")
     return before
 
 
@@ -183,7 +183,7 @@ def _walk(root: Any, size: int, most: int) -> None:
 
 
 def _names(group: Any, place: str) -> list[bytes]:
-    if len(group) > OBJECTS:
+    if len(group) > MOST_OBJECTS:
         raise Refused(f"{place[:80] or 'it'} has {len(group):,} members")
     return list(group)
 
@@ -194,8 +194,8 @@ def _new(member: Any, where: str, seen: set[Any]) -> None:
     if address in seen or info.rc > 1:
         raise Refused(f"{where[:80]} stands there twice")
     seen.add(address)
-    if len(seen) > OBJECTS:
-        raise Refused(f"it has more than {OBJECTS:,} objects")
+    if len(seen) > MOST_OBJECTS:
+        raise Refused(f"it has more than {MOST_OBJECTS:,} objects")
 
 
 def _bytes(dataset: Any, where: str, size: int) -> int:
@@ -238,7 +238,7 @@ def _shape(space: Any, where: str) -> tuple[int, ...]:
 
 def _attributes(member: Any, where: str) -> None:
     number = h5py.h5a.get_num_attrs(member)
-    if number > ATTRIBUTES:
+    if number > MOST_ATTRIBUTES:
         raise Refused(f"{where[:80]} has {number} attributes")
     for index in range(number):
         attribute = h5py.h5a.open(member, index=index)

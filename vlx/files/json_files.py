@@ -1,4 +1,4 @@
-"""The one gate for JSON: a regular file, of a size, depth and number of values that can be, with numbers in range."""
+"""Reading JSON: a regular file, of a size, depth and number of values that can be, with numbers in range."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from vlx.files.whole import LARGEST, read_bytes
 
 DEPTH = 64
 VALUES = 2**24  # an empty list takes 56 bytes of memory, and 3 of a file
-WHOLE = 2**63
+INTEGER_LIMIT = 2**63
 
 
 def read(path: Path, error: type[VlxError] = InputError, *, most: int = LARGEST, nan: bool = False) -> Any:
@@ -39,7 +39,7 @@ def parsed(data: bytes | str, where: str, error: type[VlxError] = InputError, *,
 
 
 def _whole(text: str) -> int:
-    if len(text) > 20 or abs(int(text)) >= WHOLE:
+    if len(text) > 20 or abs(int(text)) >= INTEGER_LIMIT:
         raise ValueError(f"the number {text[:20]}… is out of range")
     return int(text)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from vlx.errors import InputError, OutputError, VlxError
 
 PARTIAL = re.compile(r"\.vlx-[0-9a-f]{12}(\.\w+)?")  # files that are being written
-LOOKED = 1000  # entries of a folder that are looked through for litter, once it was swept as a whole
+SWEPT_ENTRIES = 1000  # entries of a folder that are looked through for litter, once it was swept as a whole
 LARGEST = 2**30  # bytes of a file that is read as a whole
 
 
@@ -114,7 +114,7 @@ _swept: set[Path] = set()
 
 
 def _litter(folder: Path) -> list[str]:
-    most = LOOKED if folder in _swept else None
+    most = SWEPT_ENTRIES if folder in _swept else None
     _swept.add(folder)
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""Many pictures: what is asked of which, a record of what was done, tables and a gallery made of it.
+"""Runs over many pictures: what is asked of each, the manifest of what was done, and tables and gallery made of it.
 
 >>> chosen = folder.items(["photos", "more/*.jpg"], recursive=True)
 >>> with folder.Manifest.opened(Path("out"), folder.Job("caption", "photos/captioner", "", {})) as manifest:

@@ -19,7 +19,7 @@ from vlx.folder.manifest import Job
 from vlx.folder.records import Record
 
 CHECKS = ("not confirmed", "cannot be tested", "weak", "confirmed")
-FIRST = 24  # rows that are there without a script
+STATIC_ROWS = 24  # rows that are there without a script
 CHUNK = 250  # thumbnails that are read at once
 
 
@@ -47,7 +47,7 @@ def parts(job: Job, records: Callable[[], Iterator[Record]]) -> Iterator[str]:
     }.items():
         head = head.replace(f"[[{name}]]", value)
     yield head
-    yield from (_row(record) for record in islice(records(), FIRST))
+    yield from (_row(record) for record in islice(records(), STATIC_ROWS))
     yield '</ol>\n<p id="more" aria-hidden="true"></p>\n</main>\n<script type="application/json" id="data">['
     yield from _joined(_json(_compact(record)) for record in records())
     yield f"]</script>\n<script>{script}</script>\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DATASET = "hf-dataset:"
 SHARD = ".tar"
 LARGEST = 1 << 28  # bytes of a picture in a shard
-OPEN = 8  # shards and datasets whose contents are kept in mind
+KEPT_SOURCES = 8  # shards and datasets whose contents are kept in mind
 
 Members = dict[str, tuple[int, int]]
 
@@ -142,7 +142,7 @@ def _example(path: str) -> "Example | None":
     return data[int(number)]
 
 
-@lru_cache(maxsize=OPEN)
+@lru_cache(maxsize=KEPT_SOURCES)
 def _data(source: str) -> "Data":
     from vlx.data.opening import open_data
 
@@ -164,7 +164,7 @@ def _member(path: str, end: int) -> bytes:
     return data
 
 
-@lru_cache(maxsize=OPEN)
+@lru_cache(maxsize=KEPT_SOURCES)
 def _members(shard: str, _changed: int) -> Members:
     """Where the files of a shard lie: byte and length by name; their contents are passed by."""
     try:
@@ -211,7 +211,7 @@ def _named(source: str) -> tuple[str, str | None]:
     return (name, split) if colon and not set("/\\") & set(split) else (source, None)
 
 
-@lru_cache(maxsize=OPEN)
+@lru_cache(maxsize=KEPT_SOURCES)
 def _dataset(name: str, split: str | None) -> _Dataset:
     try:
         import datasets
