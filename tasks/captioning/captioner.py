@@ -122,9 +122,9 @@ class CnnLstmCaptioner(CnnVision):
         reads = Reads.of(targets)
         count = max((len(tensor) for tensor in tensors(state)), default=0)
         with rnn_backward_allowed(device_of(state)):
-            own = take_if_needed(state, [row for row, _ in texts], count)
+            states = take_if_needed(state, [row for row, _ in texts], count)
             pairs = [(numbers[n], step) for n, step in reads.pairs]
-            hidden = hidden_states(self.decoder, own, [(self.start, *tokens) for _, tokens in texts], pairs)
+            hidden = hidden_states(self.decoder, states, [(self.start, *tokens) for _, tokens in texts], pairs)
             return reads.combine(logits_of(self.decoder, hidden))
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
@@ -173,16 +173,16 @@ class CnnLstmCaptioner(CnnVision):
         """Captions by row, for the queries that force none."""
         free = [row for row, query in enumerate(queries) if query.caption is None]
         single = [row for row in free if queries[row].beams == 1]
-        found: dict[int, Generated] = {}
+        captions: dict[int, Generated] = {}
         if single:
-            own = take_if_needed(state, single, len(queries))
-            plain = greedy(self.decoder, own, len(single), self.start, self.end, self.max_words)
-            found.update(zip(single, plain, strict=True))
+            states = take_if_needed(state, single, len(queries))
+            plain = greedy(self.decoder, states, len(single), self.start, self.end, self.max_words)
+            captions.update(zip(single, plain, strict=True))
         for row in set(free) - set(single):
-            found[row] = beam(
+            captions[row] = beam(
                 self.decoder, take(state, [row]), self.start, self.end, self.max_words, queries[row].beams
             )
-        return found
+        return captions
 
     def _said(self, generated: Generated) -> Prediction:
         self._check_logprobs(generated.logprobs)
@@ -260,7 +260,7 @@ def looked(task: CnnLstmCaptioner, features: Features, tokens: Sequence[int]) ->
     None for a decoder whose state does not end in such weights, [B, h · w], as attention decoders' states do here.
     """
     h, w = features.A.shape[2:]
-    found = []
+    weights = []
     with torch.no_grad():
         state = task.begin(features.A, features.rest)
         device = device_of(state)
@@ -269,8 +269,8 @@ def looked(task: CnnLstmCaptioner, features: Features, tokens: Sequence[int]) ->
             last = state[-1] if isinstance(state, tuple | list) and state else None
             if not isinstance(last, Tensor) or not _weighs(last, h * w):
                 return None
-            found.append(last[0].reshape(h, w))
-    return torch.stack(found) if found else None
+            weights.append(last[0].reshape(h, w))
+    return torch.stack(weights) if weights else None
 
 
 def _weighs(last: Tensor, cells: int) -> bool:

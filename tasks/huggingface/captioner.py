@@ -117,8 +117,8 @@ class TransformerCaptioner(TransformerVision):
         scores, layers, readings = self._scored(A, targets, rest, True)
         first = self.family.first_query(self.prefix + A[0, 0].numel())
         queries = scores.new_zeros(len(readings), layers[0].shape[2])
-        for reading, own in zip(readings, queries, strict=True):
-            own[[first + place for place in reading.places]] = 1
+        for reading, marks in zip(readings, queries, strict=True):
+            marks[[first + place for place in reading.places]] = 1
         runs, owners = (tuple(getattr(reading, name) for reading in readings) for name in ("run", "target"))
         return Attention(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
 
@@ -145,15 +145,15 @@ class TransformerCaptioner(TransformerVision):
                 places.setdefault((n, (target.row, text)), []).append(place)
         number = {text: run for run, text in enumerate(steps)}
         rows = [row for row, _ in steps]
-        own = self.hidden(A, rest)
-        own = own if rows == list(range(len(A))) else own[rows]
+        hidden = self.hidden(A, rest)
+        hidden = hidden if rows == list(range(len(A))) else hidden[rows]
         start = self.family.start(self.model)
         ids = padded([(start, *tokens[:last]) for (_, tokens), last in steps.items()], A.device)
-        logits, layers = self.family.logits(self.twin(), own, ids, attentions)
+        logits, layers = self.family.logits(self.twin(), hidden, ids, attentions)
         reads = Reads.of(targets)
         read = [(targets[n].row, placed(targets[n].tokens, step)) for n, step in reads.pairs]
         runs, at = [number[row, text] for row, (text, _) in read], [place for _, (_, place) in read]
-        readings = [Reading(n, number[text], tuple(own)) for (n, text), own in places.items()]
+        readings = [Reading(n, number[text], tuple(steps_read)) for (n, text), steps_read in places.items()]
         return reads.combine(exact(logits[runs, at])), layers, readings
 
     def _predicted(self, tokens: Tensor, query: Query) -> Prediction:
@@ -182,11 +182,11 @@ class TransformerCaptioner(TransformerVision):
         ids = padded([(self.family.start(self.model), *prompt)], tokens.device)
         options = {"num_beams": beams, "do_sample": False, "max_new_tokens": longest, "num_return_sequences": 1}
         options |= {"return_dict_in_generate": True, "output_logits": beams == 1}
-        found = self.family.generate(self.twin(), tokens, ids, options)
-        text = found.sequences[0, ids.shape[1] :].tolist()
+        output = self.family.generate(self.twin(), tokens, ids, options)
+        text = output.sequences[0, ids.shape[1] :].tolist()
         ends = set(self.family.end(self.model))
         text = tuple(text[: next((n for n, token in enumerate(text) if token in ends), len(text))])
         if beams > 1:
             return text, self._forced(tokens, prompt + text)
-        said = exact(torch.cat(found.logits)).log_softmax(-1)
+        said = exact(torch.cat(output.logits)).log_softmax(-1)
         return text, torch.cat([said.new_zeros(len(prompt), said.shape[1]), said])

@@ -82,23 +82,23 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
     """
     if task is not None and task not in TASKS:
         raise InputError(f"task={task!r} is no task of these models; known are {', '.join(TASKS)}")
-    known = {made: Family.of(made, row, task) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
-    found = [known[made] for made in classes if made in known]
-    if not found and not classes:
-        found = [family for family in known.values() if task is None or task in family.row.kinds]
-        if len(found) > 1:
+    by_class = {made: Family.of(made, row, task) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
+    families = [by_class[made] for made in classes if made in by_class]
+    if not families and not classes:
+        families = [family for family in by_class.values() if task is None or task in family.row.kinds]
+        if len(families) > 1:
             raise ModelError(
-                f"{name}: its config.json does not say which of {', '.join(one.architecture for one in found)} it is; "
-                'add "architectures": ["…"] with the class that its card names'
+                f"{name}: its config.json does not say which of {', '.join(one.architecture for one in families)} it "
+                'is; add "architectures": ["…"] with the class that its card names'
             )
-    if not found:
-        found = [Family.of(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
-    if not found:
+    if not families:
+        families = [Family.of(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
+    if not families:
         raise ModelError(_unknown(config, classes, name))
-    kinds = found[0].row.kinds
+    kinds = families[0].row.kinds
     if task is not None and task not in kinds:
-        raise ModelError(f"{name} is a {found[0].architecture}, which does {' and '.join(kinds)}, not {task}")
-    return found[0]
+        raise ModelError(f"{name} is a {families[0].architecture}, which does {' and '.join(kinds)}, not {task}")
+    return families[0]
 
 
 def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
@@ -131,15 +131,15 @@ def unfilled(config: Any, architecture: str) -> Any:
 
 def vision_parts(config: Any, classes: Sequence[str]) -> list[str]:
     """Submodules of the model that look like a vision tower, outermost only; built without weights, or not at all."""
-    model = next((made for made in (unfilled(config, one) for one in classes) if made is not None), None)
+    model = next((built for built in (unfilled(config, one) for one in classes) if built is not None), None)
     if model is None:
         return []
-    found: list[str] = []
+    towers: list[str] = []
     for name, module in model.named_modules():
-        inner = any(name.startswith(f"{other}.") for other in found)
+        inner = any(name.startswith(f"{other}.") for other in towers)
         if name and not inner and _is_tower(name.rpartition(".")[2], module):
-            found.append(name)
-    return found
+            towers.append(name)
+    return towers
 
 
 def _is_tower(name: str, module: Any) -> bool:

@@ -28,10 +28,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 def is_transformers(folder: Path) -> bool:
     """Whether the folder's config.json is one of transformers (a bundle of vlx has none of its keys)."""
     try:
-        found = json_files.read(folder / CONFIG, ModelError)
+        config = json_files.read(folder / CONFIG, ModelError)
     except ModelError:
         return False
-    return isinstance(found, dict) and ("model_type" in found or "architectures" in found)
+    return isinstance(config, dict) and ("model_type" in config or "architectures" in config)
 
 
 def check_config(folder: Path) -> None:
@@ -51,16 +51,16 @@ def _check_counts(path: Path, limits: Sequence[tuple[re.Pattern[str], int]]) -> 
     """Raises ModelError for a number that is larger than what its name can stand for, before anything is made of it."""
     waiting: list[tuple[str, Any]] = [("", json_files.read(path, ModelError))]
     while waiting:
-        name, found = waiting.pop()
-        if isinstance(found, dict):
-            waiting += [(str(key), value) for key, value in found.items()]
-        elif isinstance(found, list):
-            waiting += [(name, value) for value in found]
-        elif isinstance(found, int | float):
+        name, entry = waiting.pop()
+        if isinstance(entry, dict):
+            waiting += [(str(key), value) for key, value in entry.items()]
+        elif isinstance(entry, list):
+            waiting += [(name, value) for value in entry]
+        elif isinstance(entry, int | float):
             most = next(limit for pattern, limit in limits if pattern.search(name))
-            if abs(found) > most:
-                told = f"{name[:60]}={found:.4g} is more than any model has ({most})"
-                raise ModelError(f"{path}: {told}; copy or download it again")
+            if abs(entry) > most:
+                excess = f"{name[:60]}={entry:.4g} is more than any model has ({most})"
+                raise ModelError(f"{path}: {excess}; copy or download it again")
 
 
 def check_size(folder: Path, weights: int) -> None:
@@ -145,9 +145,9 @@ def revision_of(folder: Path) -> str:
     place = folder.resolve()
     if place.parent.name == "snapshots" and COMMIT.fullmatch(place.name):
         return place.name
-    found: Any = hashlib.sha256()
+    hashed: Any = hashlib.sha256()
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     for path in weights:
         with path.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return f"local-{found.hexdigest()[:12]}"
+            hashed.update(hashlib.file_digest(file, "sha256").digest())
+    return f"local-{hashed.hexdigest()[:12]}"

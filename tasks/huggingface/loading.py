@@ -77,10 +77,10 @@ def load(
             check_parts(config, *_two(beside if len(beside) > 1 else beside[0]), text)
         options |= {"config": config, "dtype": kind, "use_safetensors": safetensors_only or None}
         model = _model(family, source, options)
-    own = text if local else f"hf:{text}"
+    title = text if local else f"hf:{text}"
     version = revision_of(folder) if local else revision
     meant = {} if outputs is None else {"outputs": outputs}
-    return family.adapter(moved(model.eval(), place), *beside, name=own, revision=version, **meant)
+    return family.adapter(moved(model.eval(), place), *beside, name=title, revision=version, **meant)
 
 
 def kinds_of(
@@ -91,9 +91,9 @@ def kinds_of(
     Raises ModelError as `load` does.
     """
     check_transformers()
-    found = _looked_at(name, revision, trust_remote_code)
+    model = _looked_at(name, revision, trust_remote_code)
     with quiet():
-        return find(found.config, found.config.architectures or [], found.text, task).row.kinds
+        return find(model.config, model.config.architectures or [], model.text, task).row.kinds
 
 
 class _Looked(NamedTuple):
@@ -256,8 +256,8 @@ def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:
             f"{source}: its files lack {len(lost)} weights of {family.architecture} ({', '.join(lost[:3])}…), which "
             "would be random; this is another model, or one that has not been trained for this task"
         )
-    found: nn.Module = model
-    return found
+    loaded: nn.Module = model
+    return loaded
 
 
 @contextmanager

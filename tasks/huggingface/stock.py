@@ -48,9 +48,9 @@ def generated(model: Any, inputs: dict[str, Tensor], longest: int) -> tuple[tupl
     """Greedy ``generate``: at most ``longest`` tokens, END included, and the logits [T, V] of each."""
     options = {"do_sample": False, "num_beams": 1, "max_new_tokens": longest, "return_dict_in_generate": True}
     with _plainly():
-        found = model.generate(**inputs, **options, output_logits=True)
-    logits = torch.cat(found.logits)
-    return tuple(found.sequences[0, -len(logits) :].tolist()), logits
+        output = model.generate(**inputs, **options, output_logits=True)
+    logits = torch.cat(output.logits)
+    return tuple(output.sequences[0, -len(logits) :].tolist()), logits
 
 
 def caption(model: Any, inputs: dict[str, Tensor], longest: int) -> Said:

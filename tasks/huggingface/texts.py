@@ -27,19 +27,19 @@ def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
     special = set(tokenizer.all_special_ids)
     if tokenizer.unk_token_id in tokens and tokenizer.unk_token not in text:
         raise UnknownWords(f"{name} has no tokens for some signs of the {what} {shortened(text)!r}; write it otherwise")
-    found = sorted({tokenizer.convert_ids_to_tokens(token) for token in tokens if token in special})
-    if found:
-        raise InputError(f"the {what} holds special tokens ({', '.join(found)}); leave them out")
+    forbidden = sorted({tokenizer.convert_ids_to_tokens(token) for token in tokens if token in special})
+    if forbidden:
+        raise InputError(f"the {what} holds special tokens ({', '.join(forbidden)}); leave them out")
     return tokens
 
 
 def in_place(
-    tokenizer: Any, before: tuple[int, ...], own: tuple[str, tuple[int, ...]], other: str, name: str
+    tokenizer: Any, before: tuple[int, ...], replaced: tuple[str, tuple[int, ...]], other: str, name: str
 ) -> tuple[int, ...]:
-    """The tokens of another word in the place of ``own`` (a word and its tokens), behind the tokens ``before``.
+    """The tokens of another word in the place of ``replaced`` (a word and its tokens), behind the tokens ``before``.
 
     A tokenizer writes a word otherwise behind a space or after other words: the other word is written in the way in
-    which ``own`` comes out as it stands there. Raises InputError for none or several words, and as `written`.
+    which ``replaced`` comes out as it stands there. Raises InputError for none or several words, and as `written`.
     """
     if len(split_words(other)) != 1:
         raise InputError(f"instead_of: {shortened(other, 40)!r} must be one word, as that which it is compared with")
@@ -55,7 +55,7 @@ def in_place(
     def alone(word: str) -> tuple[int, ...]:
         return tuple(tokenizer(word, add_special_tokens=False)["input_ids"])
 
-    label, tokens = own
+    label, tokens = replaced
     word = other.strip()
     written(tokenizer, word, "other word", name)
     ways = (behind, spaced, alone)
@@ -84,10 +84,10 @@ def exact(logits: Tensor) -> Tensor:
 
 def packed(*texts: Sequence[int]) -> tuple[int, ...]:
     """Several texts as the tokens of one target."""
-    found = list(texts[0])
+    tokens = list(texts[0])
     for text in texts[1:]:
-        found += [BETWEEN, *text]
-    return tuple(found)
+        tokens += [BETWEEN, *text]
+    return tuple(tokens)
 
 
 def unpacked(tokens: Sequence[int]) -> list[tuple[int, ...]]:
@@ -119,9 +119,9 @@ def likeliest(tokenizer: Any, logprobs: Tensor, count: int = ALTERNATIVES) -> tu
     """The likeliest tokens at one step [V] that can be read, best first."""
     special = set(tokenizer.all_special_ids)
     values, tokens = logprobs.float().topk(min(count + len(special) + UNREADABLE, len(logprobs)))
-    found = [
+    alternatives = [
         Alternative(text, token, value)
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
         if token not in special and (text := tokenizer.decode([token]).strip())
     ]
-    return tuple(found[:count])
+    return tuple(alternatives[:count])

@@ -73,5 +73,5 @@ class Twin:
             copied.get_submodule(self.eager).set_attn_implementation("eager")
         if self.change is not None:
             self.change(copied)
-        found: nn.Module = copied.eval()
-        return found
+        twin: nn.Module = copied.eval()
+        return twin

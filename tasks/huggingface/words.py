@@ -23,11 +23,11 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str
     words = []
     for word, first, stop in word_spans(text):
         begin, end = place[first], place[stop]
-        own = tuple(
+        places = tuple(
             n for n, (low, high) in enumerate(spans) if tokens[n] not in special and max(low, begin) < min(high, end)
         )
-        words.append((word, own))
-    return text, [(word, own) for word, own in words if own]
+        words.append((word, places))
+    return text, [(word, places) for word, places in words if places]
 
 
 def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:

@@ -112,12 +112,12 @@ def renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises ValueError where they do not fit, naming the first tensor.
     """
-    own = EfficientNetLite().state_dict()
-    if len(own) != len(published):
-        raise ValueError(f"these weights hold {len(published)} tensors, EfficientNet-Lite0 has {len(own)}")
-    found: dict[str, Tensor] = {}
-    for (name, wanted), (theirs, given) in zip(own.items(), published.items(), strict=True):
+    expected = EfficientNetLite().state_dict()
+    if len(expected) != len(published):
+        raise ValueError(f"these weights hold {len(published)} tensors, EfficientNet-Lite0 has {len(expected)}")
+    weights: dict[str, Tensor] = {}
+    for (name, wanted), (theirs, given) in zip(expected.items(), published.items(), strict=True):
         if wanted.shape != given.shape or name.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(f"{theirs} is {list(given.shape)}; {name} of EfficientNet-Lite0 is {list(wanted.shape)}")
-        found[name] = given.to(torch.float32) if given.is_floating_point() else given
-    return found
+        weights[name] = given.to(torch.float32) if given.is_floating_point() else given
+    return weights

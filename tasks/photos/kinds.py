@@ -16,12 +16,12 @@ class Kinds:
 
     def chain(self, kind: int) -> dict[int, int]:
         """The kind itself and all wider ones, the nearest first, each with the steps to it."""
-        found, layer = {kind: 0}, [kind]
+        steps_to, layer = {kind: 0}, [kind]
         while layer:
-            layer = [up for one in layer for up in self.wider[one] if up not in found]
-            steps = max(found.values()) + 1
-            found.update(dict.fromkeys(layer, steps))
-        return found
+            layer = [up for one in layer for up in self.wider[one] if up not in steps_to]
+            steps = max(steps_to.values()) + 1
+            steps_to.update(dict.fromkeys(layer, steps))
+        return steps_to
 
     @cached_property
     def chains(self) -> tuple[dict[int, int], ...]:

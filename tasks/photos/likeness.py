@@ -48,45 +48,45 @@ class Likeness:
 
     def __call__(self, name: str, tokens: Sequence[int]) -> float:
         """CIDEr-D (0 to 10) and 4 · BLEU-4 (0 to 4) of a caption of this photograph; END is part of it."""
-        own = grams(tokens)
-        return self.cider(name, own) + BLEU * bleu(own, self._grams[name])
+        caption = grams(tokens)
+        return self.cider(name, caption) + BLEU * bleu(caption, self._grams[name])
 
-    def cider(self, name: str, own: Grams) -> float:
+    def cider(self, name: str, caption: Grams) -> float:
         """CIDEr-D, 0 to 10."""
-        given, likenesses = self._weigh(own), list[float]()
+        weighed, likenesses = self._weigh(caption), list[float]()
         for other in self._weighed[name]:
-            close = math.exp(-((given.length - other.length) ** 2) / (2 * SIGMA**2))
-            likenesses.append(close * math.fsum(_cosines(given, other)) / LONGEST)
+            close = math.exp(-((weighed.length - other.length) ** 2) / (2 * SIGMA**2))
+            likenesses.append(close * math.fsum(_cosines(weighed, other)) / LONGEST)
         return 10 * sum(likenesses) / len(likenesses)
 
-    def _weigh(self, own: Grams) -> _Weighed:
+    def _weigh(self, caption: Grams) -> _Weighed:
         vectors = tuple(
             {gram: count * (self._log - math.log(max(1, self._documents[gram]))) for gram, count in counts.items()}
-            for counts in own
+            for counts in caption
         )
         return _Weighed(
             vectors,
             tuple(math.sqrt(sum(value**2 for value in vector.values())) for vector in vectors),
-            sum(own[0].values()),
+            sum(caption[0].values()),
         )
 
 
-def _cosines(own: _Weighed, other: _Weighed) -> Iterable[float]:
-    for mine, theirs, norm, norms in zip(own.vectors, other.vectors, own.norms, other.norms, strict=True):
+def _cosines(weighed: _Weighed, other: _Weighed) -> Iterable[float]:
+    for mine, theirs, norm, norms in zip(weighed.vectors, other.vectors, weighed.norms, other.norms, strict=True):
         if norm and norms:
             yield sum(min(value, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, value in mine.items()) / (
                 norm * norms
             )
 
 
-def bleu(own: Grams, references: Sequence[Grams]) -> float:
+def bleu(caption: Grams, references: Sequence[Grams]) -> float:
     """Smoothed BLEU-4 of one caption, 0 to 1."""
-    length = sum(own[0].values())
+    length = sum(caption[0].values())
     total = 0.0
-    for n, counts in enumerate(own):
+    for n, counts in enumerate(caption):
         most = reduce(or_, (reference[n] for reference in references))
-        found = sum(min(count, most[gram]) for gram, count in counts.items())
-        total += math.log((found + SMOOTH) / (max(1, length - n) + SMOOTH))
+        common = sum(min(count, most[gram]) for gram, count in counts.items())
+        total += math.log((common + SMOOTH) / (max(1, length - n) + SMOOTH))
     lengths = [sum(reference[0].values()) for reference in references]
     nearest = min(lengths, key=lambda one: (abs(one - length), one))
     return math.exp(total / LONGEST + min(0.0, 1 - nearest / max(length, 1)))

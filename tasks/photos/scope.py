@@ -86,10 +86,10 @@ class Scope:
 
     def told(self, probabilities: Sequence[float], text: str) -> tuple[str, ...]:
         """A sentence where there is a `thing` and the text names neither it nor its kind, else none."""
-        found = self.thing(probabilities)
-        if found is None or found.words & set(words_of(text)):
+        thing = self.thing(probabilities)
+        if thing is None or thing.words & set(words_of(text)):
             return ()
-        return (f"out of scope: to the CNN this is {self._called(found)}; {self._lacking(found.kind)}",)
+        return (f"out of scope: to the CNN this is {self._called(thing)}; {self._lacking(thing.kind)}",)
 
     def thing(self, probabilities: Sequence[float]) -> Thing | None:
         """What the picture shows and the captions do not know: the narrowest kind of unknown classes with p ≥ .6.
@@ -151,9 +151,9 @@ def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> 
     return Met(captions, len(names), tuple(map(int, shown)))
 
 
-def save(folder: Path, found: Met) -> None:
+def save(folder: Path, met: Met) -> None:
     """Write ``scope.json``, whole or not at all."""
-    write_text(folder / FILE, json.dumps(asdict(found)) + "\n")
+    write_text(folder / FILE, json.dumps(asdict(met)) + "\n")
 
 
 def read(folder: Path) -> Met | None:
@@ -162,20 +162,20 @@ def read(folder: Path) -> Met | None:
     if not path.is_file():
         return None
     try:
-        found = json_files.read(path, ModelError)
-        made = Met(int(found["captions"]), int(found["photographs"]), tuple(map(int, found["classes"])))
+        record = json_files.read(path, ModelError)
+        met = Met(int(record["captions"]), int(record["photographs"]), tuple(map(int, record["classes"])))
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        told = shortened(f"{type(error).__name__}: {error}", 150)
-        raise ModelError(f"{path}: not readable ({told}); train again or delete it") from None
-    if len(made.classes) != len(imagenet().classes):
-        raise ModelError(f"{path}: {len(made.classes)} classes, ImageNet has 1000; train again or delete it")
-    return made
+        cause = shortened(f"{type(error).__name__}: {error}", 150)
+        raise ModelError(f"{path}: not readable ({cause}); train again or delete it") from None
+    if len(met.classes) != len(imagenet().classes):
+        raise ModelError(f"{path}: {len(met.classes)} classes, ImageNet has 1000; train again or delete it")
+    return met
 
 
 def of(folder: Path, counts: Mapping[str, int], classify: Classify) -> cnn_vision.Scope:
     """What the captioner in a bundle folder tells; without ``scope.json`` only that a picture is drawn."""
-    found = read(folder)
-    return _drawn_only if found is None else Scope(classify, counts, found)
+    met = read(folder)
+    return _drawn_only if met is None else Scope(classify, counts, met)
 
 
 def _drawn_only(features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:

@@ -167,21 +167,23 @@ def _read(out: Path, recipe: Recipe, cnn: EfficientNetLite) -> _Data:
         kind, _, folder = spec.partition(":")
         if kind not in SETS or not folder:
             raise InputError(f"--data {spec}: give {' or '.join(f'{name}:DIR' for name in SETS)}")
-        found = captioned.readable(captioned.read(folder).without(gone))
-        click.echo(f"{spec}: {found}")
+        photographs = captioned.readable(captioned.read(folder).without(gone))
+        click.echo(f"{spec}: {photographs}")
         if kind == "flickr8k":
-            found, some = _split(found, folder)
-            kept += some
-        order += list(found.rows) * (recipe.coco_times if kind == "coco" else 1)
-        pictures[kind] = pictures.get(kind, 0) + len(found)
-        maps |= computed(cnn, [*found.rows, *kept] if kind == "flickr8k" else found.rows, out.parent / f"maps-{kind}")
+            photographs, choosing = _split(photographs, folder)
+            kept += choosing
+        order += list(photographs.rows) * (recipe.coco_times if kind == "coco" else 1)
+        pictures[kind] = pictures.get(kind, 0) + len(photographs)
+        maps |= computed(
+            cnn, [*photographs.rows, *kept] if kind == "flickr8k" else photographs.rows, out.parent / f"maps-{kind}"
+        )
     return _Data(tuple(order), tuple(kept), maps, pictures)
 
 
-def _split(found: Photographs, folder: str) -> tuple[Photographs, tuple[Photograph, ...]]:
+def _split(photographs: Photographs, folder: str) -> tuple[Photographs, tuple[Photograph, ...]]:
     """Flickr8k without its test split and what is kept for choosing, and that."""
-    choosing = found.only(captioned.split(folder, "dev")).rows[:CHOOSING]
-    return found.without({*captioned.split(folder, "test"), *(row.name for row in choosing)}), choosing
+    choosing = photographs.only(captioned.split(folder, "dev")).rows[:CHOOSING]
+    return photographs.without({*captioned.split(folder, "test"), *(row.name for row in choosing)}), choosing
 
 
 def _tokens(vocabulary: Vocabulary, row: Photograph) -> list[list[int]]:
@@ -211,14 +213,14 @@ def _one_pass(
         bar = progress.add_task("", total=steps, loss=float("nan"))
         for step in range(steps):
             names = [data.order[n].name for n in order[step * recipe.batch : (step + 1) * recipe.batch]]
-            found = _losses(taught, _mirrored(data.maps.of(names)), names, tokens)
+            penalties = _losses(taught, _mirrored(data.maps.of(names)), names, tokens)
             optimizer.zero_grad()
             attention = recipe.attention if number else 0.0  # the detector must have learnt something
-            found.total(recipe.detector, attention).backward()  # type: ignore[no-untyped-call]
+            penalties.total(recipe.detector, attention).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(taught.trained(), 5.0)
             optimizer.step()
             schedule.step()
-            shown.append(float(found.caption.detach()))
+            shown.append(float(penalties.caption.detach()))
             progress.update(bar, advance=1, loss=float(np.mean(shown[-50:])))
 
 
@@ -266,8 +268,8 @@ def _kept(data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> f
     taught.eval()
     with torch.no_grad():
         parts = [names[first : first + 50] for first in range(0, len(names), 50)]
-        found = [float(_losses(taught, data.maps.of(part), part, tokens, smoothing=0.0).caption) for part in parts]
-    return float(np.mean(found)) if found else float("nan")
+        nats = [float(_losses(taught, data.maps.of(part), part, tokens, smoothing=0.0).caption) for part in parts]
+    return float(np.mean(nats)) if nats else float("nan")
 
 
 FILE = click.Path(exists=True, dir_okay=False)

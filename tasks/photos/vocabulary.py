@@ -26,14 +26,16 @@ class Vocabulary:
     @classmethod
     def of(cls, captions: Iterable[str], fewest: int) -> "Vocabulary":
         """Words that stand in at least ``fewest`` captions; raises InputError where they are too few to speak with."""
-        found = Counter(word for caption in captions for word in set(words_of(caption)))
-        kept = sorted((word for word, count in found.items() if count >= fewest), key=lambda word: (-found[word], word))
+        counts = Counter(word for caption in captions for word in set(words_of(caption)))
+        kept = sorted(
+            (word for word, count in counts.items() if count >= fewest), key=lambda word: (-counts[word], word)
+        )
         if len(kept) < FEWEST:
             raise InputError(
-                f"only {len(kept)} of {len(found)} words stand in {fewest} captions and more, {FEWEST} are needed; "
+                f"only {len(kept)} of {len(counts)} words stand in {fewest} captions and more, {FEWEST} are needed; "
                 "give more captions or a smaller --fewest"
             )
-        return cls((*SPECIAL, *kept), (0,) * len(SPECIAL) + tuple(found[word] for word in kept))
+        return cls((*SPECIAL, *kept), (0,) * len(SPECIAL) + tuple(counts[word] for word in kept))
 
     def tokens(self, caption: str) -> list[int]:
         """START, the words (UNKNOWN where there is none), END."""

@@ -93,13 +93,13 @@ class BrodenData:
 
     def _concepts(self, category: str, least: int) -> list[int]:
         path = self.folder / f"c_{category}.csv"
-        found = []
+        labels = []
         for row in rows(path, ["number"]):
             label = number(row["number"], path.name)
             frequent = number(row["frequency"], path.name) if row.get("frequency") else least
             if label and frequent >= least:
-                found.append(label)
-        return found
+                labels.append(label)
+        return labels
 
     def _row(self, row: dict[str, str], line: int, categories: list[str]) -> _Row:
         maps: list[tuple[str, str]] = []

@@ -104,16 +104,16 @@ def read(folder: str | Path) -> Photographs:
         told = _coco(files)
     else:
         raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.data.captioned.read")
-    return _found(folder, told)
+    return _photographs(folder, told)
 
 
 def readable(data: Photographs) -> Photographs:
     """Those whose picture can be opened; the others are counted in ``left_out``. Decodes every picture once."""
     unread = tuple(row.name for row in data.rows if not _opens(row.path))
-    found = data.without(unread)
-    if not found.rows:
+    opened = data.without(unread)
+    if not opened.rows:
         raise InputError(f"none of {len(data)} pictures can be read, as {data.rows[0].path}")
-    return replace(found, left_out={**found.left_out, **({UNREADABLE: unread} if unread else {})})
+    return replace(opened, left_out={**opened.left_out, **({UNREADABLE: unread} if unread else {})})
 
 
 def _opens(path: Path) -> bool:
@@ -183,23 +183,25 @@ def _files(path: Path, images: Iterable[Mapping[str, Any]]) -> dict[Any, str]:
     return files
 
 
-def _found(folder: Path, told: Iterable[tuple[str, str]]) -> Photographs:
+def _photographs(folder: Path, lines: Iterable[tuple[str, str]]) -> Photographs:
     captions: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {MISSING: [], EMPTY: [], TWICE: []}
-    for place, caption in told:
+    for place, caption in lines:
         name = PureWindowsPath(place).name  # either slash
-        own = captions.setdefault(name, [])
+        texts = captions.setdefault(name, [])
         if not words_of(caption):
             left[EMPTY].append(name)
-        elif caption in own:
+        elif caption in texts:
             left[TWICE].append(name)
         else:
-            own.append(caption)
+            texts.append(caption)
     if not any(captions.values()):
         raise InputError(f"{folder}: its table holds no caption, {len(captions)} pictures without one")
     places = _places(folder)
     left[MISSING] += [name for name in captions if name not in places]
-    rows = [Photograph(places[name], tuple(own)) for name, own in sorted(captions.items()) if own and name in places]
+    rows = [
+        Photograph(places[name], tuple(texts)) for name, texts in sorted(captions.items()) if texts and name in places
+    ]
     if not rows:
         raise InputError(f"{folder}: none of {len(captions)} captioned pictures is there; they belong into Images/")
     return Photographs(tuple(rows), {reason: tuple(names) for reason, names in left.items() if names})
@@ -207,10 +209,10 @@ def _found(folder: Path, told: Iterable[tuple[str, str]]) -> Photographs:
 
 def _places(folder: Path) -> Mapping[str, Path]:
     """Where each picture is, by its file's name."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for name in PICTURES:
         if (folder / name).is_dir():
             for path in (folder / name).iterdir():
                 if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
-                    found.setdefault(path.name, path)
-    return found
+                    paths.setdefault(path.name, path)
+    return paths

@@ -41,9 +41,9 @@ class CaptionedData:
     def told(self) -> list[frozenset[Concept]]:
         """Each picture's concepts, those of any of its captions."""
         texts = [self._data[number].texts for number in range(len(self))]
-        found = self._lexicon.concepts([one for captions in texts for one in captions])
+        concepts = self._lexicon.concepts([one for captions in texts for one in captions])
         edges = np.cumsum([0, *map(len, texts)]).tolist()
-        return [frozenset[Concept]().union(*found[first:stop]) for first, stop in pairwise(edges)]
+        return [frozenset[Concept]().union(*concepts[first:stop]) for first, stop in pairwise(edges)]
 
     def digest(self) -> str:
         """That of the data, for captions."""

@@ -100,12 +100,12 @@ def plural(word: str) -> str:
 
 
 def _table() -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    table: dict[str, tuple[str, ...]] = {}
     for category, words in WORDS.items():
         for word in words.split():
             for form in (word, plural(word)):
-                found[form] = (*found.get(form, ()), category)
-    return found
+                table[form] = (*table.get(form, ()), category)
+    return table
 
 
 CATEGORIES_OF = _table()
@@ -120,14 +120,14 @@ def named(words: Sequence[str]) -> dict[int, tuple[str, ...]]:
     >>> named("a man eats two hot dogs".split())
     {1: ('person',), 5: ('hot dog',)}
     """
-    found = {}
+    categories = {}
     for place, word in enumerate(words):
         both = CATEGORIES_OF.get(f"{words[place - 1]}_{word}") if place else None
-        own = both or CATEGORIES_OF.get(word)
-        if own and words[place + 1 : place + 2] and words[place + 1] in _AFTER:
+        meant = both or CATEGORIES_OF.get(word)
+        if meant and words[place + 1 : place + 2] and words[place + 1] in _AFTER:
             continue
-        if own:
-            found[place] = own
+        if meant:
+            categories[place] = meant
             if both:
-                found.pop(place - 1, None)
-    return found
+                categories.pop(place - 1, None)
+    return categories

@@ -236,18 +236,18 @@ def _told(path: Path) -> Mapping[str, Any]:
 
 def _captions(contents: Sequence[Mapping[str, Any]]) -> dict[Any, list[str]]:
     """Captions by the id of their picture, each once, empty ones left out."""
-    found: dict[Any, list[str]] = {}
+    captions: dict[Any, list[str]] = {}
     for content in contents:
         for one in content["annotations"]:
             text = str(one["caption"]).strip()
-            if text and text not in found.setdefault(one["image_id"], []):
-                found[one["image_id"]].append(text)
-    return {key: texts for key, texts in found.items() if texts}
+            if text and text not in captions.setdefault(one["image_id"], []):
+                captions[one["image_id"]].append(text)
+    return {key: texts for key, texts in captions.items() if texts}
 
 
 def _notes(contents: Iterator[tuple[Path, Mapping[str, Any]]]) -> dict[Any, list[_Note]]:
     """Annotations by the id of their picture; raises InputError for a category that is not listed."""
-    found: dict[Any, list[_Note]] = defaultdict(list)
+    notes: dict[Any, list[_Note]] = defaultdict(list)
     for path, content in contents:
         names = {one["id"]: one["name"] for one in content["categories"]}
         for one in content["annotations"]:
@@ -256,8 +256,8 @@ def _notes(contents: Iterator[tuple[Path, Mapping[str, Any]]]) -> dict[Any, list
                     f"{path}: annotation {one.get('id')} has the unknown category {one.get('category_id')!r}"
                 )
             note = _Note(names[one["category_id"]], one, f"{path}, annotation {one.get('id')}")
-            found[one["image_id"]].append(note)
-    return found
+            notes[one["image_id"]].append(note)
+    return notes
 
 
 def _masks(note: _Note, size: tuple[int, int]) -> Iterator[tuple[tuple[str, str], Mask]]:
@@ -287,11 +287,11 @@ def _concepts(content: Mapping[str, Any]) -> Iterator[Concept]:
                 yield Concept(str(part["color"]), "color")
 
 
-def _require_records(path: Path, part: str, found: Any, needed: Mapping[str, Any]) -> None:
+def _require_records(path: Path, part: str, records: Any, needed: Mapping[str, Any]) -> None:
     """Raise InputError naming the first record that lacks something, or has it in another kind."""
-    if not isinstance(found, list):
-        raise InputError(f"{path}: {part} is no list but {shortened(repr(found))}")
-    for n, record in enumerate(found):
+    if not isinstance(records, list):
+        raise InputError(f"{path}: {part} is no list but {shortened(repr(records))}")
+    for n, record in enumerate(records):
         if not isinstance(record, Mapping):
             raise InputError(f"{path}: {part}[{n}] is no object but {shortened(repr(record))}")
         lacking = [name for name in needed if name not in record]
@@ -302,8 +302,8 @@ def _require_records(path: Path, part: str, found: Any, needed: Mapping[str, Any
                 raise InputError(
                     f"{path}: {part}[{n}] has {name} {shortened(repr(record[name]))}; give it as COCO does"
                 )
-        own = record.get("parts", [])
-        if not isinstance(own, list) or not all(isinstance(one, Mapping) and one.get("name") for one in own):
+        parts = record.get("parts", [])
+        if not isinstance(parts, list) or not all(isinstance(one, Mapping) and one.get("name") for one in parts):
             raise InputError(f"{path}: {part}[{n}] has parts without a name")
 
 

@@ -74,11 +74,11 @@ def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict
     short = next((row for row in read if whole and None in row.values()), None)
     if short is not None:
         raise InputError(f"{path}: the row of {next(iter(short.values()))} is cut off; write the file anew")
-    found = [{(k or ""): (v or "") for k, v in row.items()} for row in read]
-    lacking = [name for name in needed if not found or name not in found[0]]
+    rows = [{(k or ""): (v or "") for k, v in row.items()} for row in read]
+    lacking = [name for name in needed if not rows or name not in rows[0]]
     if lacking:
-        raise InputError(f"{path}: {'no rows' if not found else 'no column ' + ', '.join(lacking)}")
-    return found
+        raise InputError(f"{path}: {'no rows' if not rows else 'no column ' + ', '.join(lacking)}")
+    return rows
 
 
 def records(path: Path) -> Any:

@@ -102,11 +102,11 @@ def _listed(path: Path) -> dict[int, Concept]:
         pairs = [
             (row["number"], row["name"], row.get("category") or CATEGORY) for row in rows(path, ["number", "name"])
         ]
-    found: dict[int, Concept] = {}
+    concepts: dict[int, Concept] = {}
     for text, name, category in pairs:
         label = number(text, path.name)
-        if label in found:
+        if label in concepts:
             raise InputError(f"{path}: label {label} is named twice")
         if label and name:
-            found[label] = Concept(name, category)
-    return found
+            concepts[label] = Concept(name, category)
+    return concepts

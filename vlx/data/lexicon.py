@@ -78,11 +78,13 @@ class Lexicon:
         if lemma in word_lists.SCENES:
             return "scene"
         above = self._above(lemma) if self._above is not None else frozenset[str]()
-        return next((category for category, own in word_lists.SYNSETS.items() if above.intersection(own)), "object")
+        return next(
+            (category for category, synsets in word_lists.SYNSETS.items() if above.intersection(synsets)), "object"
+        )
 
     def _wider(self, lemma: str) -> tuple[str, ...]:
         above = self._above(lemma) if self._above is not None else frozenset[str]()
-        return tuple(name for name, (synset, own) in word_lists.KINDS.items() if lemma in own or synset in above)
+        return tuple(name for name, (synset, lemmas) in word_lists.KINDS.items() if lemma in lemmas or synset in above)
 
 
 def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagged]]:
@@ -114,18 +116,18 @@ def by_rule(words: Sequence[str]) -> list[Tagged]:
     ['dog', 'run', 'grass']
     """
     inside = {place for first, stop in cut_phrases(words) for place in range(first, stop)}
-    found = []
+    tagged = []
     for place, word in enumerate(words):
         verb = verb_of(word)
         opened = place > 0 and words[place - 1] in ("a", "an", "the", "his", "her", "their", "its")
         last = place + 1 == len(words) or words[place + 1] in FUNCTION_WORDS
         if verb is not None and not (opened and (last or not word.endswith("ing"))):
-            found.append(Tagged(word, verb, "verb"))
+            tagged.append(Tagged(word, verb, "verb"))
         elif word in FUNCTION_WORDS or word in word_lists.ADJECTIVES or word.endswith("ly") or place not in inside:
-            found.append(Tagged(word, word, "other"))
+            tagged.append(Tagged(word, word, "other"))
         else:
-            found.append(Tagged(word, singular(word), "noun"))
-    return found
+            tagged.append(Tagged(word, singular(word), "noun"))
+    return tagged
 
 
 def verb_of(word: str) -> str | None:

@@ -75,9 +75,9 @@ def open_data(spec: "str | Path | AnyData") -> Data:
         return KINDS[kind].open(rest)
     if colon and kind in (plugins := _plugins()):
         return _asked(plugins[kind], rest, f"the entry point {kind!r}")
-    found = of_path(Path(spec))
-    if found is not None:
-        return found
+    data = of_path(Path(spec))
+    if data is not None:
+        return data
     if named := FUNCTION.fullmatch(str(spec)):
         return _own(named["module"], named["function"])
     raise InputError(_unknown(str(spec), [*KINDS, *_plugins()]))

@@ -57,14 +57,14 @@ def read(folder: str | Path, captions: str | Path | None = None) -> OutlinedData
     data = CocoData(folder, captions)
     if not data.concepts:
         raise InputError(f"{folder}: no instances*.json there or in annotations/; word pointing needs COCO's polygons")
-    found = [data.outlined(number) for number in range(len(data))]
-    if not any(row.captions for row in found):
+    outlined = [data.outlined(number) for number in range(len(data))]
+    if not any(row.captions for row in outlined):
         raise InputError(f"{folder}: no captions_*.json beside the polygons; give one with --captions FILE")
     left = defaultdict[str, list[str]](list, {why: list(names) for why, names in data.left_out.items()})
-    for row in found:
+    for row in outlined:
         if not row.captions or not row.polygons:
             left["no polygons" if row.captions else "no caption"].append(row.path.name)
-    rows = tuple(row for row in found if row.captions and row.polygons)
+    rows = tuple(row for row in outlined if row.captions and row.polygons)
     made = OutlinedData(str(folder), rows, {why: tuple(names) for why, names in left.items()})
     if not rows:
         raise InputError(f"{folder}: {made}"[:SHOWN])

@@ -69,12 +69,12 @@ class SceneData:
     def _seeds(self) -> range | list[int]:
         if self.named is None:
             return range(self.first, self.first + self.count)
-        found: list[int] = []
+        seeds: list[int] = []
         seed = self.first
-        while len(found) < self.count:
-            found += [seed] if len(named(seed)) == self.named else []
+        while len(seeds) < self.count:
+            seeds += [seed] if len(named(seed)) == self.named else []
             seed += 1
-        return found
+        return seeds
 
 
 def open_scenes(rest: str, captioned: str = "") -> SceneData:

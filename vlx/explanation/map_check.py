@@ -59,9 +59,9 @@ class MapCheck:
         unit, what = " nats" if self.unit in NATS else "", WHAT.get(self.unit, self.unit)
         sign = 1 if self.rises else -1
         changes = sorted(sign * value for value in self.random)
-        own, low, high = (_signed(value, self.unit) for value in (sign * self.fall, changes[0], changes[-1]))
+        change, low, high = (_signed(value, self.unit) for value in (sign * self.fall, changes[0], changes[-1]))
         return (
-            f"{self.verdict}: {what} changes by {own}{unit} without the {self.cells} cells that "
+            f"{self.verdict}: {what} changes by {change}{unit} without the {self.cells} cells that "
             f"the map ranks highest, by {low} to {high} without random ones"
         )
 
@@ -100,7 +100,7 @@ def random_sets(shape: tuple[int, int], size: int, number: int = SETS, seed: int
 
 
 def judged(
-    own: float,
+    fall: float,
     random: Sequence[float],
     *,
     unit: str = "log p",
@@ -109,26 +109,26 @@ def judged(
     rises: bool = False,
     most: float = -math.inf,
 ) -> MapCheck:
-    """The verdict on a map by the fall ``own`` of its cells and the ``random`` falls of other sets of as many.
+    """The verdict on a map by the ``fall`` of its cells and the ``random`` falls of other sets of as many.
 
     ``least`` is what counts as an effect at all, ``most`` the largest fall of anything else that was tried. With
     ``rises`` all of them are gains.
     """
-    if not np.isfinite([own, *random]).all():
+    if not np.isfinite([fall, *random]).all():
         return untested("scores without some cells are not finite", rises=rises)
     mean, limit = float(np.mean(random)), _percentile(random)
-    reach = max(own, *random, most) - mean
-    share = (own - mean) / reach if reach > 0 else math.nan
+    reach = max(fall, *random, most) - mean
+    share = (fall - mean) / reach if reach > 0 else math.nan
     verdict: Verdict = "not confirmed"
-    if own > limit and own >= least:
+    if fall > limit and fall >= least:
         verdict = "confirmed" if share >= HALF else "weak"
     reason = ""
-    if max(abs(own), *map(abs, random), most) < least:
+    if max(abs(fall), *map(abs, random), most) < least:
         verdict, reason = (
             "cannot be tested",
             f"no cells that were tried move {WHAT.get(unit, unit)} by {_figure(least, unit)}",
         )
-    return MapCheck(own, tuple(random), share, verdict, unit, cells, rises, reason)
+    return MapCheck(fall, tuple(random), share, verdict, unit, cells, rises, reason)
 
 
 def untested(reason: str, *, rises: bool = False) -> MapCheck:

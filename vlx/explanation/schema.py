@@ -297,13 +297,13 @@ def explanation(value: Any, what: str = "record", depth: int = 0) -> None:
 
 def _fits(word: dict[str, Any], placement: dict[str, Any], what: str) -> None:
     """The maps of a word are of its grid, and its picture is the explanation's."""
-    own = word["placement"] or placement
-    grid = tuple(own["grid"]["shape"])
+    laid = word["placement"] or placement
+    grid = tuple(laid["grid"]["shape"])
     maps = {"signed": word["signed"], "opposed": word["opposed"]}
     if word.get("occlusion") is not None:
         maps["occlusion.falls"] = word["occlusion"]["falls"]
     if word["because"] is not None and not word["because"].get("shares_of"):  # else they are of another map
         maps |= {f"because.reasons[{n}].map": one["map"] for n, one in enumerate(word["because"]["reasons"])}
-    for name, found in maps.items():
-        _need(shape_of(found) == grid, f"{what}.{name}", f"of the grid {grid}")
-    _need(tuple(own["frame"]["size"]) == tuple(placement["frame"]["size"]), f"{what}.placement", "of the same picture")
+    for name, values in maps.items():
+        _need(shape_of(values) == grid, f"{what}.{name}", f"of the grid {grid}")
+    _need(tuple(laid["frame"]["size"]) == tuple(placement["frame"]["size"]), f"{what}.placement", "of the same picture")

@@ -87,26 +87,26 @@ def save_json(why: Explanation, path: Path, picture: bool = True) -> None:
 
 def digest(value: Any) -> str:
     """SHA-256 over a record as JSON has it: all names, texts and numbers; the order of names does not count."""
-    found = hashlib.sha256()
-    _digest(value, found)
-    return found.hexdigest()
+    hashed = hashlib.sha256()
+    _digest(value, hashed)
+    return hashed.hexdigest()
 
 
-def _digest(value: Any, found: Any) -> None:
+def _digest(value: Any, hashed: Any) -> None:
     if isinstance(value, dict):
-        found.update(f"{{{len(value)}".encode())
+        hashed.update(f"{{{len(value)}".encode())
         for name in sorted(value):
-            _digest(name, found)
-            _digest(value[name], found)
+            _digest(name, hashed)
+            _digest(value[name], hashed)
     elif isinstance(value, list):
-        found.update(f"[{len(value)}".encode())
+        hashed.update(f"[{len(value)}".encode())
         for member in value:
-            _digest(member, found)
+            _digest(member, hashed)
     elif isinstance(value, str):
-        told = value.encode("utf-8", "surrogatepass")
-        found.update(f'"{len(told)} '.encode() + told)
+        text = value.encode("utf-8", "surrogatepass")
+        hashed.update(f'"{len(text)} '.encode() + text)
     else:
-        found.update(f"{type(value).__name__} {value!r};".encode())
+        hashed.update(f"{type(value).__name__} {value!r};".encode())
 
 
 # Explanation ↔ nested dicts of plain values and arrays
@@ -167,8 +167,8 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
     }
 
 
-def _occlusion_record(found: Occlusion) -> dict[str, Any]:
-    return {"falls": found.falls, "agreement": found.agreement, "patch": found.patch}
+def _occlusion_record(occlusion: Occlusion) -> dict[str, Any]:
+    return {"falls": occlusion.falls, "agreement": occlusion.agreement, "patch": occlusion.patch}
 
 
 def _explanation(record: dict[str, Any], shown: Array | None = None, missing: str | None = None) -> Explanation:

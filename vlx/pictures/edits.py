@@ -49,9 +49,9 @@ def _tiles_shuffled(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDAr
     whole = pixels[: TILES * height, : TILES * width]
     tiles = whole.reshape(TILES, height, TILES, width, -1).swapaxes(1, 2).reshape(TILES**2, height, width, -1)
     mixed = rng.permutation(tiles).reshape(TILES, TILES, height, width, -1).swapaxes(1, 2)
-    found = pixels.copy()
-    found[: TILES * height, : TILES * width] = mixed.reshape(whole.shape)
-    return found
+    shuffled = pixels.copy()
+    shuffled[: TILES * height, : TILES * width] = mixed.reshape(whole.shape)
+    return shuffled
 
 
 def _like(picture: Image.Image, pixels: NDArray[Any]) -> Image.Image:

@@ -161,25 +161,25 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 def _merged(operands: Operands, shape: tuple[int, ...]) -> Track | None:
     """The cells of operands of one extent, broadcast from the right; branches that disagree are averaged."""
-    found: list[Track] = []
+    tracks: list[Track] = []
     lost = False
     for tensor, track in operands:
         shift = len(shape) - tensor.ndim
         if track is None:
             lost = lost or tuple(tensor.shape[-2:]) == shape[-2:] != (1, 1)
         elif (moved := track.at(track.dims[0] + shift, track.dims[1] + shift)).fits(shape):
-            found.append(moved)
-    if not found or len({(track.dims, track.before, track.after) for track in found}) > 1:
+            tracks.append(moved)
+    if not tracks or len({(track.dims, track.before, track.after) for track in tracks}) > 1:
         return None
-    doubt = "".join(dict.fromkeys(track.doubt for track in found))
-    values = np.array([(track.offset, track.jump) for track in found])
+    doubt = "".join(dict.fromkeys(track.doubt for track in tracks))
+    values = np.array([(track.offset, track.jump) for track in tracks])
     if np.ptp(values, axis=0).max() > 1e-6:
         doubt = doubt or ", branches averaged"
     elif lost:
         doubt = doubt or ", one branch not followed"
     offset, jump = values.mean(0).tolist()
-    reach = tuple(np.max([track.reach for track in found], axis=0).tolist())
-    return replace(found[0], offset=tuple(offset), jump=tuple(jump), doubt=doubt, reach=reach)
+    reach = tuple(np.max([track.reach for track in tracks], axis=0).tolist())
+    return replace(tracks[0], offset=tuple(offset), jump=tuple(jump), doubt=doubt, reach=reach)
 
 
 def _window(
@@ -250,7 +250,9 @@ def _sliced(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
     start, length = call["start"] or 0, track.cells[track.dims.index(dim)]
     start = min(start if start >= 0 else max(start + length, 0), length)
     return track.step(
-        shape, [start * (dim == own) for own in track.dims], [call["step"] if dim == own else 1 for own in track.dims]
+        shape,
+        [start * (dim == place) for place in track.dims],
+        [call["step"] if dim == place else 1 for place in track.dims],
     )
 
 

@@ -132,7 +132,7 @@ def refuse_on_its_side(prepare: Prepare, frame: Frame) -> None:
         if black.shape != white.shape or not np.isfinite(black - white).all() or not (white != black).any():
             return
         seen = _Measurement(prepare, frame.size, black, white)
-        places = [seen.sure(found) for found in seen.places([(0.0, side - 1.0) for side in frame.size])]
+        places = [seen.sure(line) for line in seen.places([(0.0, side - 1.0) for side in frame.size])]
     along = [float(np.ptp(places[axis].mean(1 - axis))) / frame.size[axis] for axis in (0, 1)]
     across = [float(np.ptp(places[axis].mean(axis))) / frame.size[axis] for axis in (0, 1)]
     if max(along) < STRAIGHT and min(across) > 0.5:
@@ -314,9 +314,9 @@ def _ramp(noise: NDArray[np.uint16], spans: list[Pair], axis: int) -> Array:
     means are exact where single pixels are not.
     """
     level = noise.astype(np.uint32)  # in 1/65536 of a grey level
-    for own, (side, (low, high)) in enumerate(zip(noise.shape, spans, strict=True)):
-        share = np.clip((np.arange(side) - low) / max(high - low, 1e-9), 0, 1) * (ALONG if own == axis else ACROSS)
-        level += np.expand_dims(np.round(share * 255 * 2**16).astype(np.uint32), 1 - own)
+    for along, (side, (low, high)) in enumerate(zip(noise.shape, spans, strict=True)):
+        share = np.clip((np.arange(side) - low) / max(high - low, 1e-9), 0, 1) * (ALONG if along == axis else ACROSS)
+        level += np.expand_dims(np.round(share * 255 * 2**16).astype(np.uint32), 1 - along)
     return (level >> np.uint32(16)).astype(np.uint8)
 
 

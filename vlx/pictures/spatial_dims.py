@@ -67,8 +67,8 @@ def _selective(shares: Array) -> float:
     """How far the shares of places that answer are from even, on average: 0 all alike, 1 one band each."""
     alive = shares.sum(1) > 0
     bands = shares.shape[1]
-    own = np.square(shares - 1 / bands).sum(1)[alive] / (1 - 1 / bands)
-    return float(own.mean()) if own.size else 0.0
+    unevenness = np.square(shares - 1 / bands).sum(1)[alive] / (1 - 1 / bands)
+    return float(unevenness.mean()) if unevenness.size else 0.0
 
 
 def banded(inputs: Tensor, bands: int) -> Tensor:
@@ -109,11 +109,11 @@ def answers(whole: Tensor, batch: int, bands: int) -> Answers:
     return Answers(summed, tuple(whole.shape), batch, bands, entries)
 
 
-def agreement(layout: Layout, found: Answers) -> tuple[float, float, float]:
+def agreement(layout: Layout, movements: Answers) -> tuple[float, float, float]:
     """Correlation of the answers with where a layout has its cells: over all, and on each axis (1 where one cell)."""
-    shares = found.of(layout.units)
+    shares = movements.of(layout.units)
     ordered = len(layout.places) == 1 or layout.places[0] < layout.places[1]
-    return _agreement(layout, shares if ordered else shares.swapaxes(2, 3), found.bands)
+    return _agreement(layout, shares if ordered else shares.swapaxes(2, 3), movements.bands)
 
 
 def _agreement(layout: Layout, shares: Array, bands: int) -> tuple[float, float, float]:
@@ -126,18 +126,18 @@ def _agreement(layout: Layout, shares: Array, bands: int) -> tuple[float, float,
         seen = seen.reshape(2, bands, w, h).swapaxes(2, 3) if layout.columns else seen.reshape(2, bands, h, w)
     sums = [_compared(seen[axis], layout.shape[axis], bands, axis) for axis in (0, 1)]
     first, second = (1.0 if layout.shape[axis] == 1 else _cosine(*sums[axis]) for axis in (0, 1))
-    along, own, wanted = (a + b for a, b in zip(*sums, strict=True))
-    return _cosine(along, own + around, wanted), first, second
+    along, squares, wanted = (a + b for a, b in zip(*sums, strict=True))
+    return _cosine(along, squares + around, wanted), first, second
 
 
 def _compared(seen: Array, cells: int, bands: int, axis: int) -> tuple[float, float, float]:
     """Products (seen · wanted, seen², wanted²) for the shift of the cells, by half of one at most, that agrees best."""
-    own, alive = float(np.square(seen).sum()), (seen != 0).any(0)
+    squares, alive = float(np.square(seen).sum()), (seen != 0).any(0)
     tried = []
     for shift in (0.0, -0.5, 0.5):
         wanted = _overlap(cells, bands, shift) - 1 / bands
         wanted = (wanted[:, :, None] if axis == 0 else wanted[:, None, :]) * alive
-        tried.append((float((seen * wanted).sum()), own, float(np.square(wanted).sum())))
+        tried.append((float((seen * wanted).sum()), squares, float(np.square(wanted).sum())))
     return max(tried, key=lambda sums: _cosine(*sums))
 
 
@@ -150,8 +150,8 @@ def _overlap(cells: int, bands: int, shift: float) -> Array:
     return overlap
 
 
-def _cosine(along: float, own: float, wanted: float) -> float:
-    size = math.sqrt(own * wanted)
+def _cosine(along: float, squares: float, wanted: float) -> float:
+    size = math.sqrt(squares * wanted)
     return along / size if size > 1e-12 else 0.0
 
 
@@ -206,12 +206,12 @@ def tried(
     whole, batch = _looked(look, banded(inputs, bands), like)
     if whole is None:
         return None, None
-    found = answers(whole, batch, bands)
+    movements = answers(whole, batch, bands)
     size = (inputs.shape[2], inputs.shape[3])
-    return best(filter(allowed, layouts(whole.shape, batch, size)), found, size), found
+    return best(filter(allowed, layouts(whole.shape, batch, size)), movements, size), movements
 
 
-def best(some: Iterator[Layout], found: Answers, size: tuple[int, int]) -> Layout | None:
+def best(some: Iterator[Layout], movements: Answers, size: tuple[int, int]) -> Layout | None:
     """The layout that agrees best with what was seen; None where that is too little, or another does as well."""
     shares: dict[tuple[int, bool], Array] = {}
     judged = []
@@ -220,9 +220,9 @@ def best(some: Iterator[Layout], found: Answers, size: tuple[int, int]) -> Layou
             continue
         key = (layout.units, len(layout.places) == 1 or layout.places[0] < layout.places[1])
         if key not in shares:
-            own = found.of(layout.units)
-            shares[key] = own if key[1] else own.swapaxes(2, 3)
-        agreed = _agreement(layout, shares[key], found.bands)
+            of_units = movements.of(layout.units)
+            shares[key] = of_units if key[1] else of_units.swapaxes(2, 3)
+        agreed = _agreement(layout, shares[key], movements.bands)
         judged.append((agreed[0] + SQUARE * (oblong(layout.shape, size) < LIKE), min(agreed), layout))
     judged.sort(key=lambda one: -one[0])
     if not judged or judged[0][1] < AGREES + CHANCE / math.sqrt(math.prod(judged[0][2].shape)):

@@ -106,7 +106,7 @@ def rows(word: WordExplanation, instead_of: str | None = None) -> list[AnswerRow
         return []
     if chances.is_number(word):
         return _numbers(word)
-    own = word.logprob if instead_of is None else wording.lead(word)
+    figure = word.logprob if instead_of is None else wording.lead(word)
     others = [
         AnswerRow(
             wording.look_name(look),
@@ -115,17 +115,17 @@ def rows(word: WordExplanation, instead_of: str | None = None) -> list[AnswerRow
         )
         for look in word.looks
     ]
-    return [AnswerRow("the picture", (wording.chance(own, instead_of),)), *others]
+    return [AnswerRow("the picture", (wording.chance(figure, instead_of),)), *others]
 
 
 def _numbers(word: WordExplanation) -> list[AnswerRow]:
     """The number with its own picture and with others."""
-    found: list[tuple[str, tuple[float, ...], str]] = [("the picture", (word.score,), "")]
-    found += [(wording.look_name(look), look.logprobs, wording.look_said(look)) for look in word.looks]
-    low, high = (pick(value for _, values, _ in found for value in values) for pick in (min, max))
+    entries: list[tuple[str, tuple[float, ...], str]] = [("the picture", (word.score,), "")]
+    entries += [(wording.look_name(look), look.logprobs, wording.look_said(look)) for look in word.looks]
+    low, high = (pick(value for _, values, _ in entries for value in values) for pick in (min, max))
     return [
         AnswerRow(name, tuple((value - low) / ((high - low) or 1.0) for value in values), said, values)
-        for name, values, said in found
+        for name, values, said in entries
     ]
 
 
@@ -143,11 +143,11 @@ def _cut(question: str, words: list[str]) -> list[str]:
     """As many stretches as words, each beginning with its word as the user wrote it; the words where one is missing."""
     starts, place = [], 0
     for word in words:
-        found = question.casefold().find(word.casefold(), place)
-        if found < 0 or len(question.casefold()) != len(question):
+        at = question.casefold().find(word.casefold(), place)
+        if at < 0 or len(question.casefold()) != len(question):
             return words
-        starts.append(found)
-        place = found + len(word)
+        starts.append(at)
+        place = at + len(word)
     ends = [*starts[1:], len(question)]
     return [question[start:end].strip() for start, end in zip([0, *starts[1:]], ends, strict=True)]
 

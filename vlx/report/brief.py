@@ -95,7 +95,8 @@ def _table(why: Explanation, words: Sequence[WordExplanation], width: int) -> Ta
     ]
     there = [n for n in range(len(heads)) if n < 2 or any(row[n] for row in cells)]
     sizes = [
-        max(cell_len(line) for own in (heads[n], *(row[n] for row in cells)) for line in own.split("\n")) for n in there
+        max(cell_len(line) for cell in (heads[n], *(row[n] for row in cells)) for line in cell.split("\n"))
+        for n in there
     ]
     sizes[0] = min(sizes[0], max(LEAST, width // 3))
     if there[-1] == 3:

@@ -101,10 +101,10 @@ def _under(drawn: Drawn, word: WordExplanation, scale: strength.Scale, ramps: Ma
 
 def _strength(axis: Axes, word: WordExplanation) -> None:
     """How strongly the picture carries it, as a bar under its map; nothing where nobody asked."""
-    found = strength.of(word)
-    if found is None:
+    share = strength.of(word)
+    if share is None:
         return
-    for width, color in ((1.0, "0.86"), (found, "0.15")):
+    for width, color in ((1.0, "0.86"), (share, "0.15")):
         place = Rectangle((0, -0.035), width, 0.02, transform=axis.transAxes, color=color, linewidth=0, clip_on=False)
         axis.add_artist(place)
 
@@ -202,8 +202,8 @@ def _bar(figure: Figure, axes: list[Axes], why: Explanation, wished: FigureOptio
 def _legend(why: Explanation, wished: FigureOptions) -> list[str]:
     """What colours, bars and pale maps mean, a line each."""
     noun, bars = wording.noun(why), strength.measured(why)
-    own = wished.scale == "own" and len(wished.words) > 1
-    scale = f"each {noun} on its own scale" if own else f"{wording.unit(why.words[0])}"
+    each_alone = wished.scale == "own" and len(wished.words) > 1
+    scale = f"each {noun} on its own scale" if each_alone else f"{wording.unit(why.words[0])}"
     if wished.scale == "shared":
         scale += f", one scale for all {wording.PLURALS[noun]}"
     pale = [word for word in wished.words if not strength.carried(word)] if wished.scale == "own" else []

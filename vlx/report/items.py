@@ -98,11 +98,11 @@ class PageItem:
     def parts(self) -> list[tuple[str, str, str]]:
         """The one sentence in parts: a term of the glossary, the text, and what hovering it tells."""
         because = None if self.told is None else self.told.because
-        found = (
+        parts = (
             [("reasons", sentences.concepts(because), ""), ("marks", sentences.marks(because), "")] if because else []
         )
-        found += [("check", sentences.shape(self.word), self.checked), ("seen", self.owed, self.owed_exactly)]
-        return [(name, bound(text).replace(" ×", "\u00a0×"), title) for name, text, title in found if text]
+        parts += [("check", sentences.shape(self.word), self.checked), ("seen", self.owed, self.owed_exactly)]
+        return [(name, bound(text).replace(" ×", "\u00a0×"), title) for name, text, title in parts if text]
 
     @cached_property
     def owed(self) -> str:
@@ -157,11 +157,11 @@ class PageItem:
         """Its figures with their names."""
         word = self.word
         name = word.target if self.instead_of is None else f"{word.target}, less that of {self.instead_of}"
-        own = [] if name == "logprob" else [(name, numbers.figure(word.score, 4))]
+        score = [] if name == "logprob" else [(name, numbers.figure(word.score, 4))]
         seen = [("seen", self.owed_exactly)] if self.owed else []
         return [
             *chances.facts(word),
-            *own,
+            *score,
             *seen,
             ("peak for", f"{numbers.figure(wording.strongest(word.signed))} {self.unit}"),
             ("peak against", f"{numbers.figure(wording.strongest(word.opposed))} {self.unit}"),

@@ -60,8 +60,8 @@ class Painter:
 
 
 def _finite(values: Array) -> NDArray[np.float64]:
-    own: NDArray[np.float64] = np.asarray(values, np.float64)
-    return np.where(np.isfinite(own), own, 0.0)
+    numbers: NDArray[np.float64] = np.asarray(values, np.float64)
+    return np.where(np.isfinite(numbers), numbers, 0.0)
 
 
 @cache

@@ -106,22 +106,22 @@ def _words(why: Explanation, given: Choice | None) -> tuple[WordExplanation, ...
         return shown if given == "all" else tuple(why[n] for n in chosen("content", [word.label for word in why]))
     if not isinstance(given, Sequence) or not given:
         raise InputError('words must be "all", "content", or a list of one label or position or more')
-    known = [*shown, *(phrase for phrase in why.phrases if phrase.label not in {word.label for word in shown})]
-    found = [word for one in given for word in _meant(why, known, one)]
-    return tuple(dict.fromkeys(found))
+    choosable = [*shown, *(phrase for phrase in why.phrases if phrase.label not in {word.label for word in shown})]
+    meant = [word for one in given for word in _meant(why, choosable, one)]
+    return tuple(dict.fromkeys(meant))
 
 
-def _meant(why: Explanation, known: list[WordExplanation], one: Any) -> list[WordExplanation]:
+def _meant(why: Explanation, choosable: list[WordExplanation], wish: Any) -> list[WordExplanation]:
     """The words of one label, one position, or one (label, occurrence)."""
-    if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], Integral):
-        return [why[one[0], int(one[1])]]
-    if isinstance(one, bool) or not isinstance(one, str | Integral):
-        raise InputError(f"words holds {shortened(repr(one))}; give labels, positions, or (label, occurrence)")
-    if isinstance(one, Integral):
-        return [why.words[n] for n in chosen([int(one)], [word.label for word in why])]
-    found = [word for word in known if word.label == one]
+    if isinstance(wish, tuple) and len(wish) == 2 and isinstance(wish[0], str) and isinstance(wish[1], Integral):
+        return [why[wish[0], int(wish[1])]]
+    if isinstance(wish, bool) or not isinstance(wish, str | Integral):
+        raise InputError(f"words holds {shortened(repr(wish))}; give labels, positions, or (label, occurrence)")
+    if isinstance(wish, Integral):
+        return [why.words[n] for n in chosen([int(wish)], [word.label for word in why])]
+    found = [word for word in choosable if word.label == wish]
     if not found:
-        chosen([one], list(dict.fromkeys(word.label for word in known)))
+        chosen([wish], list(dict.fromkeys(word.label for word in choosable)))
     return found
 
 
@@ -130,12 +130,12 @@ def _titles(given: Titles, words: tuple[WordExplanation, ...]) -> tuple[str, ...
         return None
     if given is False:
         return ("",) * len(words)
-    found = [given(word) for word in words] if callable(given) else given
-    if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(one, str) for one in found):
+    texts = [given(word) for word in words] if callable(given) else given
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not all(isinstance(one, str) for one in texts):
         raise InputError("titles must be True, False, a list of texts, or a function from a WordExplanation to a text")
-    if len(found) != len(words):
-        raise InputError(f"titles has {len(found)} texts for {len(words)} words; give one for each word that is drawn")
-    return tuple(found)
+    if len(texts) != len(words):
+        raise InputError(f"titles has {len(texts)} texts for {len(words)} words; give one for each word that is drawn")
+    return tuple(texts)
 
 
 def _count(name: str, given: Any, least: int, most: int) -> int:

@@ -49,16 +49,16 @@ def overlay(
     >>> vlx.overlay("dog.jpg", why["dog"]).save("dog-heat.png")
     >>> vlx.overlay(image, array, cmap="turbo", alpha=0.6, muted=False)
     """
-    own = heat.placement if placement is None and isinstance(heat, WordExplanation) else placement
+    where = heat.placement if placement is None and isinstance(heat, WordExplanation) else placement
     values = np.maximum(heat.signed, 0) if isinstance(heat, WordExplanation) else _numbers(heat)
     used, strength = options.colormap(cmap), _between("alpha", alpha, 0.0, 1.0)
     finite = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     end = float(np.abs(finite).max()) if top is None else _between("top", top, 0.0, math.inf)
     pixels = np.asarray(open_image(picture).image)
-    painted = _painted(finite, own, (pixels.shape[0], pixels.shape[1]))
+    painted = _painted(finite, where, (pixels.shape[0], pixels.shape[1]))
     shown = colour.muted(pixels) if muted else pixels
-    if own is not None:
-        shown = colour.hatched(shown, visible_at(own, (pixels.shape[0], pixels.shape[1])))
+    if where is not None:
+        shown = colour.hatched(shown, visible_at(where, (pixels.shape[0], pixels.shape[1])))
     ramps = options.ramps(used, signed=bool((finite < 0).any()))
     return Image.fromarray(colour.diverging(shown, painted, end, ramps, strength))
 

@@ -175,11 +175,11 @@ class Panel:
 def _items(why: Explanation) -> list[PageItem]:
     """All buttons in order: words, the other answers, phrases, the whole text."""
     top, noun = colour.scale(why), wording.noun(why)
-    found = [("word", word, why.instead_of) for word in why.words]
-    found += [("other", other.words[0], other.instead_of) for other in answers.beside(why)]
-    found += [("phrase", phrase, None) for phrase in why.phrases if phrase.label != why.sentence.label]
-    found += [("sentence", why.sentence, None)] if len(why.words) > 1 and noun == "word" else []
-    return [PageItem(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(found)]
+    listed = [("word", word, why.instead_of) for word in why.words]
+    listed += [("other", other.words[0], other.instead_of) for other in answers.beside(why)]
+    listed += [("phrase", phrase, None) for phrase in why.phrases if phrase.label != why.sentence.label]
+    listed += [("sentence", why.sentence, None)] if len(why.words) > 1 and noun == "word" else []
+    return [PageItem(word, kind, number, top, noun, other) for number, (kind, word, other) in enumerate(listed)]
 
 
 def _top(word: WordExplanation, why: Explanation) -> float:
@@ -195,8 +195,8 @@ def _still(painter: maps.Painter, item: PageItem, why: Explanation) -> str:
 def _hidden(painter: maps.Painter, items: Sequence[PageItem]) -> list[tuple[PageItem, str]]:
     """Stills of what occlusion found."""
     top = _falls_top(items)
-    found = [(item, item.word.occlusion) for item in items]
-    return [(item, painter.still(one.falls, top)) for item, one in found if one is not None]
+    occlusions = [(item, item.word.occlusion) for item in items]
+    return [(item, painter.still(one.falls, top)) for item, one in occlusions if one is not None]
 
 
 def _guided(items: Sequence[PageItem], why: Explanation) -> list[tuple[PageItem, str]]:

@@ -96,8 +96,8 @@ def _of_three(values: Array) -> Array:
 
 def guided_top(words: Sequence[WordExplanation]) -> float:
     """The value at the ends of their one scale: the 99.5th percentile of the strongest word's absolute values."""
-    found = [float(np.quantile(np.abs(_finite(word.guided)), STRONGEST)) for word in words if word.guided is not None]
-    return max(found, default=0.0)
+    tops = [float(np.quantile(np.abs(_finite(word.guided)), STRONGEST)) for word in words if word.guided is not None]
+    return max(tops, default=0.0)
 
 
 def _finite(values: Array | None) -> Array:
@@ -120,8 +120,8 @@ def address(pixels: Pixels) -> str:
     A PNG of a photograph takes ten times as long, to be thrown away.
     """
     few = Image.fromarray(pixels).getcolors(FEW) is not None
-    found = [(_encoded(pixels, kind), kind) for kind in (("PNG", "JPEG") if few else ("JPEG",))]
-    data, kind = min(found, key=lambda pair: len(pair[0]))
+    encodings = [(_encoded(pixels, kind), kind) for kind in (("PNG", "JPEG") if few else ("JPEG",))]
+    data, kind = min(encodings, key=lambda pair: len(pair[0]))
     return _address(data, kind)
 
 

@@ -226,13 +226,13 @@ class ToldReason:
     def groups(self) -> list[tuple[str, str, list[ReasonRow]]]:
         """Heading, what portions are of, and rows, by kind; what has no name last."""
         numbers = iter(range(len(self.because.reasons) + 1))
-        found = [(*HEADS[kind], list(self._rows(kind, numbers))) for kind in HEADS]
+        groups = [(*HEADS[kind], list(self._rows(kind, numbers))) for kind in HEADS]
         rest = None
         if not self.because.shares_of:
             rest = self.signed - np.sum([one.map for one in self.because.reasons], axis=0, dtype=np.float64)
         unnamed = ReasonRow(UNNAMED, "because", 1 - self.because.coverage, self.because.unnamed, map=rest)
-        found.append(("no name", "share of all evidence for it", [_numbered(unnamed, numbers)]))
-        return [group for group in found if group[2]]
+        groups.append(("no name", "share of all evidence for it", [_numbered(unnamed, numbers)]))
+        return [group for group in groups if group[2]]
 
     @property
     def rows(self) -> list[ReasonRow]:
@@ -258,8 +258,8 @@ class ToldReason:
         reasons = self.because.of(kind)
         listed, left = reasons[: SHOWN[kind]], reasons[SHOWN[kind] :]
         for one in listed:
-            own, tested = None if self.because.shares_of else one.map, self.because.check is not None
-            yield _numbered(ReasonRow(one.concept, kind, one.portion, one.share, one, own, tested=tested), numbers)
+            heat, tested = None if self.because.shares_of else one.map, self.because.check is not None
+            yield _numbered(ReasonRow(one.concept, kind, one.portion, one.share, one, heat, tested=tested), numbers)
         if left:
             more = f"{len(left)} more concept{'s' * (len(left) > 1)}"
             rest = None

@@ -56,7 +56,7 @@ def carried(word: WordExplanation) -> bool:
     True as well where neither was tried: nothing speaks against it then.
     """
     owed = None if word.seen is None or word.outputs == "value" else not wording.language(word)
-    tried = [found for found in (None if word.check is None else word.check.holds, owed) if found is not None]
+    tried = [trial for trial in (None if word.check is None else word.check.holds, owed) if trial is not None]
     return any(tried) or not tried
 
 

@@ -72,8 +72,8 @@ def asked(why: Explanation) -> list[Text]:
 
 def sentences(why: Explanation) -> list[str]:
     """Why each word or answer was said, in concepts: a sentence, and what the check says; those that were asked for."""
-    found = (reasons.of_word(word, _rival(why, word)) for word in answers.shown(why))
-    return [str(because).replace("\n", "; ") for because in found if because is not None]
+    told_reasons = (reasons.of_word(word, _rival(why, word)) for word in answers.shown(why))
+    return [str(because).replace("\n", "; ") for because in told_reasons if because is not None]
 
 
 def _rival(why: Explanation, word: WordExplanation) -> str | None:

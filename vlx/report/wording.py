@@ -120,8 +120,8 @@ def _against(word: WordExplanation, lower: str) -> str:
         return f"{lower}, by {word.against_method}: the counterfactual."
     if word.against_check is None:
         return f"{lower}, by {word.against_method}; not tried."
-    found = word.against_check
-    why = f"cannot be tested ({found.reason})" if found.reason else "random ones do as much when removed"
+    check = word.against_check
+    why = f"cannot be tested ({check.reason})" if check.reason else "random ones do as much when removed"
     return f"{lower}, by {word.against_method}; not shown to be a counterfactual: {why}."
 
 
@@ -228,18 +228,18 @@ def strongest(values: object) -> float:
 
 def remarks(word: WordExplanation, top: float) -> list[str]:
     """What a reader of this word's map should know: its notes, a zero map, one faint by saturation, bad numbers."""
-    found = list(word.notes)
+    notes = list(word.notes)
     peak = max(strongest(word.signed), strongest(word.opposed))
     if not (np.isfinite(word.signed).all() and np.isfinite(word.opposed).all()):
-        found.append("some values of the map are not finite; they are drawn as 0")
+        notes.append("some values of the map are not finite; they are drawn as 0")
     if peak == 0:
-        found += [] if any("zero" in note for note in found) else ["the map is zero everywhere"]
+        notes += [] if any("zero" in note for note in notes) else ["the map is zero everywhere"]
     elif word.target == "logprob" and 0 > word.logprob > SATURATED and peak < top / 10:
-        found.append(
+        notes.append(
             f"p is {share(word.logprob)}: log p has almost nowhere to rise, so its map is faint; "
             "the logit (target logit) has no such ceiling"
         )
-    return found
+    return notes
 
 
 def runners_up(word: WordExplanation, count: int = 2) -> str:
@@ -272,14 +272,14 @@ def verdict(word: WordExplanation, instead_of: str | None = None) -> str:
 
 def anyway(word: WordExplanation) -> str:
     """That the user's own pictures give the same; empty where that is not sure, or too few were tried."""
-    own = next((look for look in word.looks if look.kind == OWN), None)
-    if own is None or len(own.said) < ENOUGH or word.looked is None or word.looked > LITTLE:
+    others = next((look for look in word.looks if look.kind == OWN), None)
+    if others is None or len(others.said) < ENOUGH or word.looked is None or word.looked > LITTLE:
         return ""
-    same = sum(said.casefold() == word.label.casefold() for said in own.said)
-    if wilson(same, len(own.said))[0] < SURE:
+    same = sum(said.casefold() == word.label.casefold() for said in others.said)
+    if wilson(same, len(others.said))[0] < SURE:
         return ""
-    likely = _range(share(min(own.logprobs)), share(max(own.logprobs)))
-    told = f"{same} of your {len(own.said)} other pictures give the same, p {likely}"
+    likely = _range(share(min(others.logprobs)), share(max(others.logprobs)))
+    told = f"{same} of your {len(others.said)} other pictures give the same, p {likely}"
     return f"would have said “{_short(word.label)}” anyway: {told}"
 
 
@@ -302,12 +302,12 @@ def agreement(word: WordExplanation) -> str:
     """How far the picture's occlusion bears the heat map out; empty when it was not asked for."""
     if word.occlusion is None:
         return ""
-    found = word.occlusion.agreement
-    if math.isnan(found):
+    correlation = word.occlusion.agreement
+    if math.isnan(correlation):
         return "occlusion has nothing to rank: it or the map is the same everywhere"
-    how = "agrees" if found >= 0.4 else "agrees weakly" if found >= 0.15 else "does not agree"
-    how = "disagrees" if found <= -0.15 else how
-    return f"occlusion {how}: rank correlation {found:.2f}".replace("-", "−")
+    how = "agrees" if correlation >= 0.4 else "agrees weakly" if correlation >= 0.15 else "does not agree"
+    how = "disagrees" if correlation <= -0.15 else how
+    return f"occlusion {how}: rank correlation {correlation:.2f}".replace("-", "−")
 
 
 def look_name(look: Look) -> str:

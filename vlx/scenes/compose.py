@@ -99,9 +99,9 @@ def _silhouettes(poses: tuple[Pose, ...], size: int = 64) -> tuple[SceneObject, 
 def _objects(poses: tuple[Pose, ...], parts: list[dict[str, Mask]]) -> tuple[SceneObject, ...]:
     covered = np.zeros_like(next(iter(parts[0].values())))
     objects: list[SceneObject] = []
-    for pose, own in reversed(list(zip(poses, parts, strict=True))):
-        whole = np.logical_or.reduce(list(own.values()))
-        visible = {name: mask & ~covered for name, mask in own.items()}
+    for pose, masks in reversed(list(zip(poses, parts, strict=True))):
+        whole = np.logical_or.reduce(list(masks.values()))
+        visible = {name: mask & ~covered for name, mask in masks.items()}
         complete = max(pose.scale**2 * _area(pose.kind) * whole.size, 1.0)
         objects.append(SceneObject(pose, visible, float(np.clip(1 - (whole & ~covered).sum() / complete, 0, 1))))
         covered = covered | whole

@@ -106,7 +106,7 @@ def _objects() -> Table:
     middle = slice(1, -1)
     for axis in range(3):
         for shift in (slice(None, -2), slice(2, None)):
-            table |= padded[tuple(shift if own == axis else middle for own in range(3))]
+            table |= padded[tuple(shift if dim == axis else middle for dim in range(3))]
     return table
 
 

@@ -69,11 +69,11 @@ def paint_object(picture: Pixels, pose: Pose, rng: np.random.Generator) -> dict[
         cover, edge = _coverage(part, pose, window, size)
         view += (color - view) * cover[..., None]
         view += (base * 0.42 - view) * (edge * 0.85)[..., None]
-        own = cover >= 0.5
+        covered = cover >= 0.5
         for other in masks.values():
-            other[window.slices] &= ~own
+            other[window.slices] &= ~covered
         masks[part.name] = np.zeros((size, size), bool)
-        masks[part.name][window.slices] = own
+        masks[part.name][window.slices] = covered
     return masks
 
 

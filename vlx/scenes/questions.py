@@ -64,8 +64,8 @@ def ask(seed: int, content: Content) -> tuple[Question, ...]:
     )
 
 
-def _some(found: Found, kind: str) -> list[Question]:
-    questions = {text: Question(text, answer, kind, focus) for text, answer, focus in found}
+def _some(entries: Found, kind: str) -> list[Question]:
+    questions = {text: Question(text, answer, kind, focus) for text, answer, focus in entries}
     return list(questions.values())[:2]
 
 
@@ -153,10 +153,10 @@ def _presence(scene: Content, lot: Lot) -> Found:
             kind = thing.kind if present else str(lot.choice([kind for kind in KINDS if kind not in kinds]))
             yield f"is there {_a(kind)}?", _yes(present), (thing.mask,) if present else ()
             continue
-        own, names = (thing.color, tuple(COLORS)) if how == 1 else (thing.texture, PATTERNS)
+        trait, names = (thing.color, tuple(COLORS)) if how == 1 else (thing.texture, PATTERNS)
         taken = {other.color for other in same} | {other.texture for other in same}
         free = [name for name in names if name not in taken]
-        word = own if present or not free else str(lot.choice(free))
+        word = trait if present or not free else str(lot.choice(free))
         if word != "plain":
             yield f"is there {_a(word)} {thing.kind}?", _yes(present or not free), (thing.mask,)
 

@@ -81,14 +81,14 @@ class Scene:
     @cached_property
     def masks(self) -> dict[str, Mask]:
         """Concept → its visible pixels, bool [S, S], for every concept in the scene; see ``categories``."""
-        found: dict[str, Mask] = {}
+        masks: dict[str, Mask] = {}
         for thing in self.objects:
             layers = {thing.kind: thing.mask, **thing.parts, **thing.colors, thing.texture: thing.textured}
             for concept, mask in layers.items():
                 if mask.any():
-                    found[concept] = found[concept] | mask if concept in found else mask
-        found[self.place] = self.background
-        return found
+                    masks[concept] = masks[concept] | mask if concept in masks else mask
+        masks[self.place] = self.background
+        return masks
 
     @cached_property
     def categories(self) -> dict[str, str]:

@@ -44,10 +44,10 @@ class SceneObject:
     @cached_property
     def colors(self) -> dict[str, Mask]:
         """Visible pixels by colour name, for the parts painted in one of the world's colours."""
-        found: dict[str, Mask] = {}
+        masks: dict[str, Mask] = {}
         for part, color in painted_with(self.pose).items():
-            found[color] = found[color] | self.parts[part] if color in found else self.parts[part]
-        return found
+            masks[color] = masks[color] | self.parts[part] if color in masks else self.parts[part]
+        return masks
 
     @cached_property
     def textured(self) -> Mask:

@@ -24,21 +24,21 @@ FOLLOWING = "gradrollout"  # the method that follows attention from the picture 
 def _around(case: Case) -> Row:
     """T25, T26: a score rests on A and on nothing that went round it, nor on a picture seen before."""
     name = "nothing goes round A"
-    own, targets = case.guests[0], case.guests[0].targets
+    guest, targets = case.guests[0], case.guests[0].targets
     if not targets:
         return unproven(name, SILENT)
-    again = engine.ask(case.task, own.features, targets).double().cpu()
-    kept = float((again - own.scores).abs().max())
+    again = engine.ask(case.task, guest.features, targets).double().cpu()
+    kept = float((again - guest.scores).abs().max())
     if not kept <= case.limits[0]:
         told = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
         return Row(name, kept, case.limits[0], False, told)
     besides = _besides(case)
     gaps, shares = [], []
     for other in case.guests[1:4]:
-        gap, share = _exchanged(case, own, other, besides)
+        gap, share = _exchanged(case, guest, other, besides)
         gaps.append(gap)
         shares.append(share)
-    found = row(
+    verdict = row(
         name,
         max(gaps),
         case.limits[0],
@@ -47,9 +47,9 @@ def _around(case: Case) -> Row:
         "goes round A; explain a layer that all of it comes through, behind the addition",
     )
     if not besides:
-        return found
+        return verdict
     share, method = sum(shares) / len(shares), case.task.defaults.method
-    return _by_design(found, share, ", ".join(besides.values()), method)
+    return _by_design(verdict, share, ", ".join(besides.values()), method)
 
 
 def _besides(case: Case) -> dict[str, str]:
@@ -59,14 +59,14 @@ def _besides(case: Case) -> dict[str, str]:
     return {key: what for key, what in told.items() if key in held}
 
 
-def _exchanged(case: Case, own: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
+def _exchanged(case: Case, guest: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
     """What another picture's `rest` changes without what passes by design, in nats; and the share of what does."""
 
     def ask(A: Features, rest: Any) -> Tensor:
         return engine.scores(case.task, A.A, targets, rest).double()
 
-    mine, targets = meet(case.task, own.features, own.targets)
-    theirs, _ = meet(case.task, other.features, own.targets)
+    mine, targets = meet(case.task, guest.features, guest.targets)
+    theirs, _ = meet(case.task, other.features, guest.targets)
     whole = ask(theirs, theirs.rest)
     gap = float((ask(theirs, _kept(mine.rest, theirs.rest, besides)) - whole).abs().max())
     if not besides:
@@ -81,16 +81,18 @@ def _kept(rest: Any, theirs: Any, besides: Mapping[str, str]) -> Any:
     return {**rest, **{key: theirs[key] for key in besides}} if besides else rest
 
 
-def _by_design(found: Row, share: float, what: str, method: str) -> Row:
+def _by_design(verdict: Row, share: float, what: str, method: str) -> Row:
     """The row of a model whose text reads more than A; a method that follows attention from the picture on shows it."""
-    if not found.passed:
-        return found
-    told = f"share of what tells pictures apart that goes round A in {what}, by design"
+    if not verdict.passed:
+        return verdict
+    meaning = f"share of what tells pictures apart that goes round A in {what}, by design"
     if method == FOLLOWING:
-        return Row(found.name, share, None, True, f"{told}; maps of A alone lack it, {method} follows it")
+        return Row(verdict.name, share, None, True, f"{meaning}; maps of A alone lack it, {method} follows it")
     if share <= MOST:
-        return Row(found.name, share, MOST, True, f"{told}: no map shows it")
-    return Row(found.name, share, MOST, False, f"{told}: no map shows what nearly all rests on; explain another layer")
+        return Row(verdict.name, share, MOST, True, f"{meaning}: no map shows it")
+    return Row(
+        verdict.name, share, MOST, False, f"{meaning}: no map shows what nearly all rests on; explain another layer"
+    )
 
 
 CHECKS: dict[str, Callable[[Case], Row]] = {"nothing goes round A": _around}

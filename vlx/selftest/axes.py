@@ -17,18 +17,18 @@ SURE = 0.5  # agreement of a layout that is told in place of the task's own
 def _axes(case: Case) -> Row:
     """T31: bands of the picture move their own rows and columns of A."""
     name, bands = "axes are places", BANDS["map"]
-    found = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
+    movements = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
     size = (case.inputs.shape[-2], case.inputs.shape[-1])
-    agreed = {layout: agreement(layout, found) for layout in layouts(found.shape, 0, size)}
-    own = next(layout for layout in agreed if layout.plain)
+    agreed = {layout: agreement(layout, movements) for layout in layouts(movements.shape, 0, size)}
+    plain = next(layout for layout in agreed if layout.plain)
     other = max((layout for layout in agreed if not layout.plain), key=lambda layout: min(agreed[layout]))
-    value, best = min(agreed[own]), min(agreed[other])
+    value, best = min(agreed[plain]), min(agreed[other])
     if best >= SURE and best > value + BETTER:
         return Row(name, value, AGREES, False, _told(other), at_least=True)
     if value < AGREES:
         return idle(name, "bands of the picture move all cells alike, in any order of the axes; see patch probe")
-    told = "how well rows and columns of A follow bands of the picture that change"
-    return Row(name, value, AGREES, True, told, at_least=True)
+    meaning = "how well rows and columns of A follow bands of the picture that change"
+    return Row(name, value, AGREES, True, meaning, at_least=True)
 
 
 def _told(layout: Layout) -> str:

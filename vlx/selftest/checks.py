@@ -48,8 +48,8 @@ class Case:
     @cached_property
     def guests(self) -> tuple[Guest, ...]:
         """The picture and four others of its size, each run by itself."""
-        own = replace(self.query, caption=None) if self.prediction.whole else self.query
-        return guests(self.task, self.picture, own)
+        query = replace(self.query, caption=None) if self.prediction.whole else self.query
+        return guests(self.task, self.picture, query)
 
     @property
     def numbers(self) -> bool:
@@ -73,8 +73,8 @@ class Case:
 
     def gradients(self, way: GradientWay | None = None) -> Tensor:
         """Gradients of the first words, [N, K, h, w]."""
-        own = self.targets[:MOST]
-        return engine.gradients(self.task, self.features.A, own, self.features.rest, way=way)[1]
+        targets = self.targets[:MOST]
+        return engine.gradients(self.task, self.features.A, targets, self.features.rest, way=way)[1]
 
 
 def looked(task: Task, inputs: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ def _forced(case: Case) -> Row:
         return unproven(name, SILENT)
     if not _in_steps(case):
         return idle(name, "the answer is read off in one step; see split")
-    told = torch.tensor([word.standing for word in case.prediction.words]).double()
+    generated = torch.tensor([word.standing for word in case.prediction.words]).double()
     scores, targets = case.scores(case.targets).double().cpu(), case.targets
     if case.prediction.forced and case.guests[0].targets:  # then what it generates by itself was not yet asked
-        own = case.guests[0]
-        told = torch.cat([told, torch.tensor([word.standing for word in own.prediction.words]).double()])
-        scores, targets = torch.cat([scores, own.scores]), (*targets, *own.targets)
-    gaps = (scores - told).abs()
+        guest = case.guests[0]
+        generated = torch.cat([generated, torch.tensor([word.standing for word in guest.prediction.words]).double()])
+        scores, targets = torch.cat([scores, guest.scores]), (*targets, *guest.targets)
+    gaps = (scores - generated).abs()
     worst = targets[int(gaps.argmax())].label
     return row(
         name,
@@ -130,10 +130,10 @@ def _split(case: Case) -> Row:
     word, tokens = case.prediction.words[0], case.prediction.tokens
     others = [other for other in word.alternatives if other.asked != word.terms]
     asked = [Target(0, o.label, o.asked, "logprob", tokens if o.tokens is None else o.tokens) for o in others]
-    found = [*case.scores(case.targets[:1]).tolist()]
-    found += engine.ask(case.task, case.seen, asked).tolist() if asked else []
-    told = [word.standing, *(other.logprob for other in others)]
-    gaps = torch.tensor(found).double().sub(torch.tensor(told).double()).abs()
+    scores = [*case.scores(case.targets[:1]).tolist()]
+    scores += engine.ask(case.task, case.seen, asked).tolist() if asked else []
+    predicted = [word.standing, *(other.logprob for other in others)]
+    gaps = torch.tensor(scores).double().sub(torch.tensor(predicted).double()).abs()
     worst = (word.label, *(other.label for other in others))[int(gaps.argmax())]
     return row(
         name,
@@ -191,19 +191,19 @@ def _gradient(case: Case) -> Row:
     reached = gradient != 0
     share = float(reached.any(1).any(0).double().mean())
     deaf = [target.label for target, one in zip(case.targets, reached, strict=False) if not one.any()]
-    found = verdicts(case.task, case.features, case.targets[:MOST], gradient)
-    cut = [target.label for target, verdict in zip(case.targets, found, strict=False) if verdict == "cut"]
+    outcomes = verdicts(case.task, case.features, case.targets[:MOST], gradient)
+    cut = [target.label for target, verdict in zip(case.targets, outcomes, strict=False) if verdict == "cut"]
     if cut:
         return Row("gradient", share, None, False, str(nothing_comes_through(case.task.name, cut)))
-    if share == 0 and "flat" in found:
+    if share == 0 and "flat" in outcomes:
         return unproven(
             "gradient", "every word's score is flat around this A, though it rests on it; try a picture more"
         )
     if share == 0:
-        told = (
+        cause = (
             "no word depends on any cell: the model reads another layer, or only a class token; explain an earlier one"
         )
-        return Row("gradient", share, None, False, told)
+        return Row("gradient", share, None, False, cause)
     but = f"; none for {', '.join(map(repr, deaf))}" if deaf else ""
     return Row("gradient", share, None, True, f"share of cells with a gradient{but}")
 
@@ -213,15 +213,15 @@ def _agreeing(case: Case) -> Row:
     name = "gradients agree"
     if not case.targets:
         return unproven(name, SILENT)
-    own = case.task.defaults.gradients
-    reference, gaps, unable = case.gradients(own), {own: 0.0}, []
+    usual = case.task.defaults.gradients
+    reference, gaps, unable = case.gradients(usual), {usual: 0.0}, []
     for way in WAYS:
         try:
             gaps[way] = apart(reference, case.gradients(way))
         except Exception as error:  # vmap lacks a rule for this or that; other ways will do
             unable.append(f"{way} raises {type(error).__name__}")
     if len(gaps) == 1:
-        return unproven(name, f"{', '.join(unable)}: only {own} was tried; give the model to be run on one row")
+        return unproven(name, f"{', '.join(unable)}: only {usual} was tried; give the model to be run on one row")
     worst = max(gaps, key=lambda way: gaps[way])
     but = f"; {', '.join(unable)}" if unable else ""
     return row(
@@ -229,7 +229,7 @@ def _agreeing(case: Case) -> Row:
         gaps[worst],
         case.limits[1],
         f"largest relative difference between {', '.join(gaps)}{but}",
-        f"gradients={worst!r} is not what {own!r} gives: the model mixes the rows of a batch, or an operation has a "
+        f"gradients={worst!r} is not what {usual!r} gives: the model mixes the rows of a batch, or an operation has a "
         f"wrong rule for batched gradients; take the way that agrees with 'loop'{but}",
     )
 
@@ -276,12 +276,12 @@ def _attention(case: Case) -> Row:
         return idle(name, "the task shows no attention")
     if not case.targets:
         return unproven(name, SILENT)
-    own, A = case.targets[:MOST], case.features.A
+    targets, A = case.targets[:MOST], case.features.A
     with engine.differentiable():
-        seen = attends.attend(A.detach().clone().requires_grad_(), own, case.features.rest)
+        seen = attends.attend(A.detach().clone().requires_grad_(), targets, case.features.rest)
     if tuple(seen.cells.shape) != case.features.grid.shape:
         return Row(name, None, None, False, f"its cells are {list(seen.cells.shape)}, A's {case.features.grid.shape}")
-    gaps = [float((seen.scores.detach() - case.scores(own)).abs().max())]
+    gaps = [float((seen.scores.detach() - case.scores(targets)).abs().max())]
     for number, layer in enumerate(seen.layers):
         wrong = _wrong(layer, seen.queries, int(seen.cells.max()))
         if wrong:
@@ -323,10 +323,10 @@ def _meeting(case: Case) -> Row:
         if other is None
         else tuple(replace(target, tokens=(*case.prediction.tokens[:-1], other)) for target in case.targets)
     )
-    found = engine.ask(case.task, case.seen, [*changed, *case.targets])[len(changed) :]
+    scores = engine.ask(case.task, case.seen, [*changed, *case.targets])[len(changed) :]
     return row(
         name,
-        float((found - case.scores(case.targets)).abs().max()),
+        float((scores - case.scores(case.targets)).abs().max()),
         case.limits[0],
         "largest difference of scores by `meet` with one text and with two",
         "scores depend on the other texts of a batch: `meet` confuses rows, or padding is seen",

@@ -69,8 +69,8 @@ def _scores(case: Case) -> Row:
     for batch in BATCHES:
         seen = _together(case, batch)
         asked = [pair for r, n in enumerate(batch) for pair in _asked(alone[n], r)]
-        found = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
-        gaps.append(float((found - torch.tensor([score for _, score in asked]).double()).abs().max()))
+        scores = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
+        gaps.append(float((scores - torch.tensor([score for _, score in asked]).double()).abs().max()))
         said = case.task.predict(seen, [alone[n].query for n in batch])
         gaps += [_unlike(alone[n].prediction, one) for n, one in zip(batch, said, strict=True)]
     return row(

@@ -54,9 +54,9 @@ def slopes(case: Case, targets: tuple[Target, ...], directions: Tensor) -> Slope
     """
     A = case.features.A
     _, gradient = engine.gradients(case.task, A, targets, case.features.rest)
-    own, at = gradient.double().flatten(1), _ask(case, A, targets)
-    size = torch.maximum(at.abs(), (own @ A.double().flatten()).abs())
-    far = STEPS[0] * (directions.flatten(1) @ own.T).abs().amax(1)
+    flat, at = gradient.double().flatten(1), _ask(case, A, targets)
+    size = torch.maximum(at.abs(), (flat @ A.double().flatten()).abs())
+    far = STEPS[0] * (directions.flatten(1) @ flat.T).abs().amax(1)
     near = max(REACH, RELATIVE * float(at.abs().max()))
     directions = directions * (near / far.clamp(min=near))[:, None, None, None]
     best, before = None, None
@@ -65,11 +65,11 @@ def slopes(case: Case, targets: tuple[Target, ...], directions: Tensor) -> Slope
         up, down = _ask(case, torch.cat([ahead, behind]), targets).chunk(2)
         slope, corner = (up - down) / (2 * step), (up - 2 * at + down).abs() / (2 * step)
         if before is not None:
-            told = (ahead.double() - behind.double()).flatten(1) @ own.T / (2 * step)
+            predicted = (ahead.double() - behind.double()).flatten(1) @ flat.T / (2 * step)
             bend = (step / before[2] * before[1]).clamp(max=corner)
             rounding = ROUNDING * torch.finfo(A.dtype).eps * size / step
-            found = (told, slope, (before[0] - slope).abs() + corner - bend + rounding)
-            best = found if best is None else _surer(best, found)
+            tried = (predicted, slope, (before[0] - slope).abs() + corner - bend + rounding)
+            best = tried if best is None else _surer(best, tried)
             if bool((best[2] <= AGREE * best[1].abs()).all()):
                 break
         before = slope, corner, step
@@ -118,8 +118,8 @@ def _against_replay(case: Case) -> Row:
         return unproven(name, SILENT)
     targets = tuple(replace(target, kind="logit") for target in case.targets[:MOST])
     directions, groups = _directions(case, targets)
-    found = slopes(case, targets, directions)
-    counted = [gap for gap, doubt in (found.judged(group) for group in groups) if doubt <= SURE]
+    compared = slopes(case, targets, directions)
+    counted = [gap for gap, doubt in (compared.judged(group) for group in groups) if doubt <= SURE]
     if not counted:
         return unproven(
             name,
@@ -127,13 +127,13 @@ def _against_replay(case: Case) -> Row:
         )
     value = max(counted)
     if value <= LIMIT:
-        told = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A"
-        return Row(name, value, LIMIT, True, told)
-    return Row(name, value, LIMIT, False, _missing(found))
+        meaning = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A"
+        return Row(name, value, LIMIT, True, meaning)
+    return Row(name, value, LIMIT, False, _missing(compared))
 
 
-def _missing(found: Slopes) -> str:
-    if not found.gradient.any():
+def _missing(compared: Slopes) -> str:
+    if not compared.gradient.any():
         return (
             "the score moves with A, but no gradient comes through: something behind A is under no_grad, detached, "
             "quantised, or leaves torch; free it, or explain by method='occlusion'"

@@ -35,20 +35,20 @@ def guests(task: Task, picture: Image.Image, query: Query) -> tuple[Guest, ...]:
     pictures = (picture, *unlike(picture))
     first = _alone(task, picture, query)
     queries = _queries(task, first.features, query)
-    found = [_alone(task, other, queries[n % len(queries)]) for n, other in enumerate(pictures[1:], 1)]
-    return (first, *found)
+    others = [_alone(task, other, queries[n % len(queries)]) for n, other in enumerate(pictures[1:], 1)]
+    return (first, *others)
 
 
 def _queries(task: Task, features: Features, query: Query) -> list[Query]:
     """The query and, where it is a question, the same question shorter and longer, if the task takes them."""
-    words, found = (query.question or "").split(), [query]
+    words, queries = (query.question or "").split(), [query]
     for text in (" ".join(words[:-1]), " ".join([*words, *words])):
         asked = replace(query, question=text)
         with suppress(InputError):
             if text:
                 task.predict(features, [asked])
-                found.append(asked)
-    return found
+                queries.append(asked)
+    return queries
 
 
 def _alone(task: Task, picture: Image.Image, query: Query) -> Guest:

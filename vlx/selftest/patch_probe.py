@@ -92,18 +92,20 @@ def probe(
         return None
     rng = np.random.default_rng(seed)
     chosen = [counted[n] for n in sorted(rng.permutation(len(counted))[:cells])]
-    found = _probe(_shares(easel.summed(chosen), chosen))
-    if found.passed and found.peak >= FLAT:
-        return found
+    result = _probe(_shares(easel.summed(chosen), chosen))
+    if result.passed and result.peak >= FLAT:
+        return result
     some = [chosen[n] for n in sorted(rng.permutation(len(chosen))[:SHIFTED])]
-    own = {shift: float(_shares(easel.changes(some, shift), some)["own"].mean()) for shift in ((0.0, 0.0), *HALVES)}
-    best = max(own, key=lambda shift: own[shift])
-    return replace(found, shift=best if own[best] > BETTER * own[0.0, 0.0] else None)
+    in_place = {
+        shift: float(_shares(easel.changes(some, shift), some)["own"].mean()) for shift in ((0.0, 0.0), *HALVES)
+    }
+    best = max(in_place, key=lambda shift: in_place[shift])
+    return replace(result, shift=best if in_place[best] > BETTER * in_place[0.0, 0.0] else None)
 
 
-def _probe(found: dict[str, NDArray[Any]]) -> Probe:
-    hits, near, own, peak = (float(found[name].mean()) for name in ("hits", "near", "own", "peak"))
-    return Probe(len(found["hits"]), hits, near, own, peak)
+def _probe(shares: dict[str, NDArray[Any]]) -> Probe:
+    hits, near, at_home, peak = (float(shares[name].mean()) for name in ("hits", "near", "own", "peak"))
+    return Probe(len(shares["hits"]), hits, near, at_home, peak)
 
 
 def _shares(changes: NDArray[Any], cells: Sequence[Cell]) -> dict[str, NDArray[Any]]:
@@ -114,8 +116,8 @@ def _shares(changes: NDArray[Any], cells: Sequence[Cell]) -> dict[str, NDArray[A
     off = np.maximum(abs(largest[0] - rows), abs(largest[1] - columns))
     total = np.maximum(flat.sum(1), np.finfo(float).tiny)
     moved = flat.max(1) > 0
-    own, peak = changes[number, rows, columns] / total, flat.max(1) / total
-    return {"hits": (off == 0) & moved, "near": (off <= 1) & moved, "own": own, "peak": peak}
+    at_home, peak = changes[number, rows, columns] / total, flat.max(1) / total
+    return {"hits": (off == 0) & moved, "near": (off <= 1) & moved, "own": at_home, "peak": peak}
 
 
 def _counted(placement: Placement) -> list[Cell]:
@@ -153,15 +155,15 @@ class _Easel:
 
     def changes(self, cells: Sequence[Cell], shift: Pair = (0, 0), draw: int = 0) -> NDArray[Any]:
         """The squared change of every cell by a patch on each of some cells, or ``shift`` beside it, [cells, h, w]."""
-        ground, found = self.ground(draw), []
+        ground, squares = self.ground(draw), []
         before, shape = self.look(self.placed([ground])), self.placement.grid.shape
         if before.ndim != 4 or tuple(before.shape[2:]) != shape:
             raise ModelError(f"the map is {list(before.shape)}, its grid has {shape} cells: they must agree")
         for first in range(0, len(cells), BATCH):
             pictures = [self.painted(ground, cell, shift, draw) for cell in cells[first : first + BATCH]]
             after = self.look(self.placed(pictures))
-            found.append((after.double() - before.double()).square().sum(1).cpu().numpy())
-        return np.concatenate(found)
+            squares.append((after.double() - before.double()).square().sum(1).cpu().numpy())
+        return np.concatenate(squares)
 
     def summed(self, cells: Sequence[Cell]) -> NDArray[Any]:
         """As `changes`, those of other patches added for cells that are missed, at a few times the cost at most."""

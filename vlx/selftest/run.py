@@ -133,28 +133,29 @@ def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) 
     def locate(inputs: Tensor) -> Grid:
         return meet(task, task.features(inputs), [sentence_target(case.prediction, 0)])[0].grid
 
-    found = patch_probe.probe(task.prepare, task.place, partial(looked, task), locate, size, cells, seed)
-    if found is None:
+    result = patch_probe.probe(task.prepare, task.place, partial(looked, task), locate, size, cells, seed)
+    if result is None:
         return unproven(
             name,
             "no cell is wholly in the part that the model sees, or cells are smaller than four pixels; give a larger "
             "picture",
         )
-    value, limit = found.judged
-    return Row(name, value, limit, found.passed, _found(found), at_least=True)
+    value, limit = result.judged
+    return Row(name, value, limit, result.passed, _described(result), at_least=True)
 
 
-def _found(found: patch_probe.Probe) -> str:
-    told = f"{found.count} cells painted; {found.hits:.0%} are changed most by their own patch"
-    if found.hits == 1:
-        return told
-    told += f", {found.near:.0%} it or one beside it"
-    if found.passed:
-        return f"{told}: enough where cells see parts of the same ({found.peak:.0%} of a patch's change is in one cell)"
-    if found.shift is not None and found.near >= patch_probe.NEAR:
-        y, x = found.shift
-        return f"{told}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
+def _described(result: patch_probe.Probe) -> str:
+    painted = f"{result.count} cells painted; {result.hits:.0%} are changed most by their own patch"
+    if result.hits == 1:
+        return painted
+    painted += f", {result.near:.0%} it or one beside it"
+    if result.passed:
+        peak = f"{result.peak:.0%} of a patch's change is in one cell"
+        return f"{painted}: enough where cells see parts of the same ({peak})"
+    if result.shift is not None and result.near >= patch_probe.NEAR:
+        y, x = result.shift
+        return f"{painted}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
     return (
-        f"{told}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
+        f"{painted}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
         "cells that have mixed (then give the task `shallow`)"
     )

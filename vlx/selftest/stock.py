@@ -24,17 +24,17 @@ def _same(case: Case) -> Row:
     name = "stock model"
     if (stocked := powers_of(case.task).stocked) is None:
         return idle(name, "the task has no `stock` call; compare what it says with the model's own code once")
-    own = case.guests[0].prediction
-    if not own.words:
+    prediction = case.guests[0].prediction
+    if not prediction.words:
         return unproven(name, SILENT)
     said, limit = stocked.stock(case.picture, case.guests[0].query), case.limits[0]
-    shared, other = _shared(own, said, limit)
+    shared, other = _shared(prediction, said, limit)
     if other is not None:
         return Row(name, None, None, False, f"{other!r} is not what the model says by itself: {UNLIKE}")
-    if shared == len(own.words) and len(said.tokens) != _length(own):
+    if shared == len(prediction.words) and len(said.tokens) != _length(prediction):
         return Row(name, None, None, False, f"the task's text ends where the model's own does not: {UNLIKE}")
-    gaps = [abs(word.standing - _logprob(word, own.start, said)) for word in own.words[:shared]]
-    worst = own.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
+    gaps = [abs(word.standing - _logprob(word, prediction.start, said)) for word in prediction.words[:shared]]
+    worst = prediction.words[max(range(shared), key=lambda n: gaps[n])].label if gaps else ""
     return row(
         name,
         max(gaps, default=0.0),
@@ -44,22 +44,26 @@ def _same(case: Case) -> Row:
     )
 
 
-def _shared(own: Prediction, said: Said, limit: float) -> tuple[int, str | None]:
+def _shared(prediction: Prediction, said: Said, limit: float) -> tuple[int, str | None]:
     """How many words the model says by itself, too, up to a tie of two tokens; and the first that it does not say."""
-    for number, word in enumerate(own.words):
+    for number, word in enumerate(prediction.words):
         for term in word.terms:
-            place = term.step - own.start
+            place = term.step - prediction.start
             if place >= len(said.tokens):
                 return number, word.label
             logprobs = said.logprobs[place]
             if said.tokens[place] != term.token:
                 likelier = float(logprobs.max() - logprobs[term.token]) > limit
                 return number, word.label if likelier else None
-    return len(own.words), None
+    return len(prediction.words), None
 
 
-def _length(own: Prediction) -> int:
-    return len(own.tokens) - own.start if own.whole else sum(len(word.terms) for word in own.words)
+def _length(prediction: Prediction) -> int:
+    return (
+        len(prediction.tokens) - prediction.start
+        if prediction.whole
+        else sum(len(word.terms) for word in prediction.words)
+    )
 
 
 def _logprob(word: Word, start: int, said: Said) -> float:

@@ -44,28 +44,28 @@ def _default(case: Case) -> Row:
     shape = (features.A.shape[2], features.A.shape[3])
     if shape[0] * shape[1] < FEWEST:
         return idle(name, f"A has {shape[0] * shape[1]} cells: too few for random sets of them")
-    told = case.task.defaults
-    maps = _maps(case, tuple(_targets(case, told.target)))
+    options = case.task.defaults
+    maps = _maps(case, tuple(_targets(case, options.target)))
     if maps is None:
-        return idle(name, f"{told.method} hides parts of the picture itself; each map carries its own check")
-    own, others = _falls(case, maps, shape)
-    limit, mean = float(np.percentile(others, QUANTILE)), float(others.mean())
+        return idle(name, f"{options.method} hides parts of the picture itself; each map carries its own check")
+    fall, random = _falls(case, maps, shape)
+    limit, mean = float(np.percentile(random, QUANTILE)), float(random.mean())
     least = RELATIVE * float(case.scores(case.targets[:MOST]).double().abs().mean()) if case.numbers else MOVED
-    if max(abs(own), *np.abs(others)) < least or not any(others):
+    if max(abs(fall), *np.abs(random)) < least or not any(random):
         told_least = f"{least:.3g}" if case.numbers else f"{MOVED} nats"
         return idle(name, f"no cells of A that were tried move the words by {told_least} here; see vlx.recommend")
-    if own > limit:
-        remark = f"fall of log p without a tenth of cells, by {told.method}; and the most by chance"
-        return Row(name, own, limit, True, remark, at_least=True)
+    if fall > limit:
+        remark = f"fall of log p without a tenth of cells, by {options.method}; and the most by chance"
+        return Row(name, fall, limit, True, remark, at_least=True)
     form = ".3g" if case.numbers else ".2f"
-    found = (
-        f"without what {told.method} ranks highest log p falls by {own:{form}}, without random cells by {mean:{form}} "
-        f"(up to {limit:{form}})"
+    falls = (
+        f"without what {options.method} ranks highest log p falls by {fall:{form}}, without random cells by "
+        f"{mean:{form}} (up to {limit:{form}})"
     )
-    if own > mean or len(maps) < WORDS or limit < least * CLEAR / MOVED:
-        return idle(name, f"{found}: that is too little to tell it from chance; see vlx.recommend")
+    if fall > mean or len(maps) < WORDS or limit < least * CLEAR / MOVED:
+        return idle(name, f"{falls}: that is too little to tell it from chance; see vlx.recommend")
     return unproven(
-        name, f"{found}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
+        name, f"{falls}: its maps say nothing here; give another picture, or take a method by vlx.recommend"
     )
 
 
@@ -85,11 +85,11 @@ def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tup
     """Mean fall of the words, of their lead where log p is all but 0: without their own cells, and each random set."""
     size = count(shape)
     random = random_sets(shape, size)
-    own = np.stack([top(one, size) for one in maps])
+    highest = np.stack([top(one, size) for one in maps])
     sure = [not case.numbers and float(score) > -MOVED for score in case.scores(case.targets[:MOST])]
     leads = _targets(case, "margin")
     asked = [leads[n] if sure[n] else case.targets[n] for n in range(len(maps))]
-    sets = np.concatenate([np.zeros((1, *shape), bool), random, own])
+    sets = np.concatenate([np.zeros((1, *shape), bool), random, highest])
     rows = [*([asked] * (1 + len(random))), *([target] for target in asked)]
     scores = without_cells(case.task, case.features, sets, rows)
     whole = scores[0]

@@ -40,8 +40,8 @@ def saying(logits: Logits, tokenizer: Any, start: int, texts: Sequence[tuple[str
     wanted = _table([[*text, end] for text in said], IGNORED)
 
     def loss(known: Tensor, strange: Tensor) -> Tensor:
-        found = logits(torch.cat([known, strange]), _twice(asked), _twice(ids))
-        return nn.functional.cross_entropy(found.flatten(0, 1), _twice(wanted).flatten(), ignore_index=IGNORED)
+        scores = logits(torch.cat([known, strange]), _twice(asked), _twice(ids))
+        return nn.functional.cross_entropy(scores.flatten(0, 1), _twice(wanted).flatten(), ignore_index=IGNORED)
 
     return loss
 
@@ -58,8 +58,8 @@ def answering(
     wanted = _table([[*[IGNORED] * (len(question) - 1), *answer] for question, answer in pairs], IGNORED)
 
     def loss(known: Tensor, strange: Tensor) -> Tensor:
-        found = logits(torch.cat([known, strange]), _twice(ids))
-        return nn.functional.cross_entropy(found.flatten(0, 1), _twice(wanted).flatten(), ignore_index=IGNORED)
+        scores = logits(torch.cat([known, strange]), _twice(ids))
+        return nn.functional.cross_entropy(scores.flatten(0, 1), _twice(wanted).flatten(), ignore_index=IGNORED)
 
     return loss
 

@@ -63,8 +63,8 @@ def _blip_captioning() -> Parts:
 
     def logits(pictures: Tensor, _: Tensor, ids: Tensor) -> Tensor:
         seen = model.vision_model(pictures).last_hidden_state
-        found: Tensor = model.text_decoder(input_ids=ids, encoder_hidden_states=seen, use_cache=False).logits
-        return found
+        scores: Tensor = model.text_decoder(input_ids=ids, encoder_hidden_states=seen, use_cache=False).logits
+        return scores
 
     fit(model, "vision_model", 48, saying(logits, tokenizer, len(tokenizer), captions()))
     return model, processor, tokenizer
@@ -77,10 +77,10 @@ def _blip_vqa() -> Parts:
         seen = model.vision_model(pictures).last_hidden_state
         mask = (asked != tokenizer.pad_token_id).long()
         heard = model.text_encoder(input_ids=asked, attention_mask=mask, encoder_hidden_states=seen).last_hidden_state
-        found: Tensor = model.text_decoder(
+        scores: Tensor = model.text_decoder(
             input_ids=ids, encoder_hidden_states=heard, encoder_attention_mask=mask, use_cache=False
         ).logits
-        return found
+        return scores
 
     fit(model, "vision_model", 32, saying(logits, tokenizer, len(tokenizer), questions()))
     return model, processor, tokenizer
@@ -93,8 +93,8 @@ def _blip_itm() -> Parts:
 
     def loss(known: Tensor, strange: Tensor) -> Tensor:
         seen = torch.cat([known, known.roll(1, 0)])
-        found = model(pixel_values=seen, input_ids=texts.repeat(2, 1), attention_mask=mask.repeat(2, 1))
-        return cross_entropy(found.itm_score, matches)
+        outputs = model(pixel_values=seen, input_ids=texts.repeat(2, 1), attention_mask=mask.repeat(2, 1))
+        return cross_entropy(outputs.itm_score, matches)
 
     fit(model, "vision_model", 40, loss, steps=2 * STEPS)
     return model, processor, tokenizer
@@ -152,8 +152,8 @@ def _encoder_decoder(encoder: Any, decoder: Any, *, start: int, end: int, paddin
 
 def _forward(model: Any) -> Logits:
     def logits(pictures: Tensor, _: Tensor, ids: Tensor) -> Tensor:
-        found: Tensor = model(pixel_values=pictures, decoder_input_ids=ids, use_cache=False).logits
-        return found
+        scores: Tensor = model(pixel_values=pictures, decoder_input_ids=ids, use_cache=False).logits
+        return scores
 
     return logits
 
@@ -169,8 +169,8 @@ def _git() -> Parts:
     model = hf.GitForCausalLM(hf.GitConfig(vision_config=vision, **text)).eval()
 
     def logits(pictures: Tensor, _: Tensor, ids: Tensor) -> Tensor:
-        found: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits[:, -ids.shape[1] :]
-        return found
+        scores: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits[:, -ids.shape[1] :]
+        return scores
 
     fit(model, "git.image_encoder", 48, saying(logits, tokenizer, start, captions()))
     sizes = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
@@ -195,8 +195,8 @@ def _vilt() -> Parts:
     mask = (asked != tokenizer.pad_token_id).long()
 
     def loss(known: Tensor, strange: Tensor) -> Tensor:
-        found = [model(input_ids=asked, attention_mask=mask, pixel_values=seen).logits for seen in (known, strange)]
-        return cross_entropy(torch.cat(found), answers.repeat(2))
+        scores = [model(input_ids=asked, attention_mask=mask, pixel_values=seen).logits for seen in (known, strange)]
+        return cross_entropy(torch.cat(scores), answers.repeat(2))
 
     fit(model, "vilt.embeddings.patch_embeddings", 32, loss)
     return model, processor, tokenizer
@@ -230,8 +230,8 @@ def _llava() -> Parts:
     said = [[*tokenizer(f" {answer}")["input_ids"], end] for _, answer in chats()]
 
     def logits(pictures: Tensor, ids: Tensor) -> Tensor:
-        found: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits
-        return found
+        scores: Tensor = model(pixel_values=pictures, input_ids=ids, use_cache=False).logits
+        return scores
 
     fit(model, "model.vision_tower", 48, answering(logits, asked, said))
     return model, processor
