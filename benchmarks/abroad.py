@@ -15,7 +15,7 @@ Without ``../shared/real`` the first asks about drawn pictures of one shape, and
 import inspect
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,10 +203,32 @@ def _mobilenet(n: int) -> tuple[Task, list[Example]]:
     module = photos.network(REAL)
     labels: Sequence[str] = module.LABELS
     task = Classifier(module.load(), photos.LAYER, labels, module.prepare, name="abroad/mobilenet")
-    return task, [example for thing in photos.things(REAL) for example in _of_thing(thing, task, labels)][:n]
+    return task, [example for thing in _things(REAL) for example in _of_thing(thing, task, labels)][:n]
 
 
-def _of_thing(thing: photos.Thing, task: Task, labels: Sequence[str]) -> list[Example]:
+@dataclass(frozen=True)
+class _Thing:
+    """All the boxes of one category in one photograph, each (left, top, width, height) in its pixels."""
+
+    path: Path
+    category: str
+    boxes: tuple[tuple[float, float, float, float], ...]
+
+
+def _things(real: Path) -> Iterator[_Thing]:
+    """The photographs' objects of classes that ImageNet shares, one for each photograph and category."""
+    data = json.loads((real / "photos" / "instances.json").read_text(encoding="utf-8"))
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    files = {image["id"]: real / "photos" / "images" / image["file_name"] for image in data["images"]}
+    boxes: dict[tuple[int, str], list[tuple[float, float, float, float]]] = {}
+    for annotation in data["annotations"]:
+        category = names[annotation["category_id"]]
+        if category in photos.SHARED and not annotation["iscrowd"]:
+            boxes.setdefault((annotation["image_id"], category), []).append(tuple(annotation["bbox"]))
+    return (_Thing(files[image], category, tuple(found)) for (image, category), found in boxes.items())
+
+
+def _of_thing(thing: _Thing, task: Task, labels: Sequence[str]) -> list[Example]:
     """The thing's likeliest ImageNet class in its photograph, and its boxes; none where ImageNet has no such class."""
     known = photos.classes(thing.category, labels)
     if not known:

@@ -9,19 +9,26 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from vlx.evaluation import wilson
+from vlx.data import CocoData
+from vlx.data.example import Ask, Box, Example, Truth
+from vlx.evaluation import Metric, evaluate, of_maps, wilson
+from vlx.evaluation.cases import Case
+from vlx.evaluation.metric import Measure, Values
+from vlx.evaluation.shown import Shown
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.pictures.placement import Grid, Placement
@@ -80,17 +87,51 @@ SHARED = {
 }
 
 
-@dataclass(frozen=True)
-class Thing:
-    """All the boxes of one category in one photograph, each (left, top, width, height) in its pixels."""
+class Things:
+    """The photographs' objects of classes that ImageNet shares, one ask for each photograph and category: for the one
+    of its classes that the task holds likeliest, with the boxes of all its objects. Small ones are left out.
+    """
 
-    path: Path
-    category: str
-    boxes: tuple[tuple[float, float, float, float], ...]
+    name, licence = "photos with boxes", CocoData.licence
 
-    def holds(self, y: float, x: float) -> bool:
-        """Whether a point of the photograph lies in one of the boxes."""
-        return any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in self.boxes)
+    def __init__(self, task: Classifier, data: CocoData, labels: Sequence[str]) -> None:
+        self.task, self.data, self.labels = task, data, labels
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, number: int) -> Example:
+        example = self.data[number]
+        return Example(example.key, lambda: example.image, asks=lambda: tuple(self._asks(example)))
+
+    def digest(self) -> str:
+        """Of the instance file and the pictures."""
+        return self.data.digest()
+
+    def _asks(self, example: Example) -> Iterator[Ask]:
+        asked = [ask for ask in example.asks if ask.label in SHARED and classes(ask.label, self.labels)]
+        if not asked:
+            return
+        image = example.image
+        features = self.task.features(self.task.place(self.task.prepare(image)[None]))
+        visible = Placement(features.grid, measure_frame(self.task.prepare, (image.height, image.width))).visible()
+        for ask in asked:
+            assert ask.label is not None and ask.truth is not None
+            truth = Truth(inside(ask.truth.boxes, visible.shape), boxes=ask.truth.boxes)
+            if (ask.truth.boxes and truth.mask is not None) and truth.mask[visible].mean() >= SMALLEST:
+                every = classes(ask.label, self.labels)
+                asked_for = [Target(0, "", (Term(0, token),), "logit") for token in every]
+                best = int(engine.scores(self.task, features.A, asked_for, features.rest).argmax())
+                yield replace(ask, label=self.labels[every[best]], group="things", truth=truth)
+
+
+def inside(boxes: Sequence[Box], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels in any of the boxes, bool [H, W]."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    found = np.zeros(shape, bool)
+    for left, top, width, height in boxes:
+        found |= (x >= left) & (x <= left + width) & (y >= top) & (y <= top + height)
+    return found
 
 
 def network(real: Path) -> ModuleType:
@@ -101,19 +142,6 @@ def network(real: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def things(real: Path) -> Iterator[Thing]:
-    """The photographs' objects of classes that ImageNet shares, one for each photograph and category."""
-    data = json.loads((real / "photos" / "instances.json").read_text(encoding="utf-8"))
-    names = {category["id"]: category["name"] for category in data["categories"]}
-    files = {image["id"]: real / "photos" / "images" / image["file_name"] for image in data["images"]}
-    boxes: dict[tuple[int, str], list[tuple[float, float, float, float]]] = {}
-    for annotation in data["annotations"]:
-        category = names[annotation["category_id"]]
-        if category in SHARED and not annotation["iscrowd"]:
-            boxes.setdefault((annotation["image_id"], category), []).append(tuple(annotation["bbox"]))
-    return (Thing(files[image], category, tuple(found)) for (image, category), found in boxes.items())
 
 
 def identities(task: Classifier, photographs: list[Path]) -> dict[str, float]:
@@ -139,42 +167,42 @@ def identities(task: Classifier, photographs: list[Path]) -> dict[str, float]:
     return worst
 
 
-def pointing(task: Classifier, found: list[Thing], labels: list[str]) -> dict[str, list[float]]:
-    """Hits, thing by thing: each map's highest point by either alignment, the centre, and a random point."""
-    hits: dict[str, list[float]] = {"as vlx places cells": [], "half-pixel": [], "centre": [], "random": []}
-    for thing in found:
-        image = _rgb(thing.path)
-        features = task.features(task.place(task.prepare(image)[None]))
-        frame = measure_frame(task.prepare, (image.height, image.width))
-        covered = _covered(Placement(features.grid, frame), thing)
-        if covered < SMALLEST:
-            continue
-        terms = tuple(Term(0, token) for token in classes(thing.category, labels))
-        logits = engine.scores(task, features.A, [Target(0, "", (term,), "logit") for term in terms], features.rest)
-        best = Target(0, thing.category, (terms[int(logits.argmax())],), "logit")
-        S = engine.attribute(task, features.A, [best], METHODS["gradcam"], features.rest).signed[0]
-        half = Grid.half_pixel(features.grid.shape, features.grid.size)
-        for name, grid in (("as vlx places cells", features.grid), ("half-pixel", half)):
-            hits[name].append(_pointed(Placement(grid, frame), S, thing))
-        hits["centre"].append(float(thing.holds(image.height / 2, image.width / 2)))
-        hits["random"].append(covered)
-    return hits
-
-
-def _pointed(placement: Placement, S: Tensor, thing: Thing) -> float:
-    painted = placement.paint(S.clamp_min(0).numpy())
+def pointed(half: bool, case: Case, values: Values, shown: Shown) -> float:
+    """Whether a map's highest point on the picture lies in a box; cells lie where vlx has them, or by half-pixels."""
+    placement = shown.placement(case.row)
+    if half:
+        grid = placement.grid
+        placement = Placement(Grid.half_pixel(grid.shape, grid.size), placement.frame)
+    painted = placement.paint(values)
     y, x = np.unravel_index(int(painted.argmax()), painted.shape)
-    return float(painted.max() > 0 and thing.holds(float(y), float(x)))
+    return float(painted.max() > 0 and case.mask[y, x])
 
 
-def _covered(placement: Placement, thing: Thing) -> float:
+def centred(case: Case, values: Values, shown: Shown) -> float:
+    """Whether the picture's centre lies in a box."""
+    height, width = case.mask.shape
+    return float(case.mask[height // 2, width // 2])
+
+
+def covered(case: Case, values: Values, shown: Shown) -> float:
     """The share of the seen picture that the boxes cover: what a random point scores."""
-    visible = placement.visible()
-    ys, xs = np.nonzero(visible)
-    inside = np.zeros(len(ys), bool)
-    for left, top, width, height in thing.boxes:
-        inside |= (xs >= left) & (xs <= left + width) & (ys >= top) & (ys <= top + height)
-    return float(inside.mean())
+    return float(case.mask[shown.placement(case.row).visible()].mean())
+
+
+MEASURES: dict[str, Measure] = {
+    "as vlx places cells": partial(pointed, False),
+    "half-pixel": partial(pointed, True),
+    "centre": centred,
+    "random": covered,
+}
+
+
+def pointing(task: Classifier, data: CocoData, labels: Sequence[str]) -> tuple[int, dict[str, list[float]]]:
+    """How many things there are; the share of hits and its interval by either alignment, the centre, a random point."""
+    metrics = [Metric(name, "", of_maps(name, measure)) for name, measure in MEASURES.items()]
+    found = evaluate(task, Things(task, data, labels), metrics=metrics, methods=["gradcam"], targets=["logit"])
+    shares = {row.metric: [row.value, *wilson(row.value * row.count, row.count)] for row in found.rows}
+    return found.rows[0].count, shares
 
 
 def classes(category: str, labels: Sequence[str]) -> list[int]:
@@ -201,15 +229,8 @@ def main(real: Path, as_json: bool) -> None:
     task = Classifier(module.load(), layer=LAYER, labels=module.LABELS, prepare=module.prepare)
     exact = Classifier(module.load().double(), layer=LAYER, labels=module.LABELS, prepare=module.prepare)
     errors = identities(exact, [real / "photos" / name for name in PHOTOS])
-    found = [thing for thing in things(real) if classes(thing.category, module.LABELS)]
-    hits = pointing(task, found, module.LABELS)
-    figures: dict[str, Any] = {
-        "identities": errors,
-        "things": len(hits["random"]),
-        "pointing": {
-            name: [float(np.mean(values)), *wilson(sum(values), len(values))] for name, values in hits.items()
-        },
-    }
+    count, shares = pointing(task, CocoData(real / "photos" / "instances.json"), module.LABELS)
+    figures: dict[str, Any] = {"identities": errors, "things": count, "pointing": shares}
     if as_json:
         click.echo(json.dumps(figures, indent=1))
     else:

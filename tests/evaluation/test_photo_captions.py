@@ -20,7 +20,7 @@ from vlx.data.captioned import Photographs
 from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
 from vlx.evaluation import datasets, evaluate
-from vlx.evaluation.cards.saying import say
+from vlx.evaluation.cards.photo import say
 from vlx.evaluation.metrics.captions import PERSON, captions_by, figures
 from vlx.evaluation.result import Result
 

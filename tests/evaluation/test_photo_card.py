@@ -16,8 +16,7 @@ from vlx.errors import InputError
 from vlx.evaluation import card
 from vlx.evaluation.cards import knowledge, sheet
 from vlx.evaluation.cards import photo as photo_card
-from vlx.evaluation.cards.photo import NEAR, ONE, Sources
-from vlx.evaluation.cards.saying import say
+from vlx.evaluation.cards.photo import NEAR, ONE, Sources, say
 from vlx.evaluation.metrics.caption_scores import METRICS
 from vlx.evaluation.metrics.captions import PERSON, Said
 from vlx.evaluation.result import Figure, Result

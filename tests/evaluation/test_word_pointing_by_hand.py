@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.evaluation.test_pointing_by_hand import peak, signed
@@ -196,9 +197,14 @@ class Attending(nn.Module):
         return hidden @ torch.ones(3, len(LABELS), dtype=hidden.dtype).cumsum(1)
 
 
+def prepare(image: Image.Image) -> Tensor:
+    """As `Painted.prepare`, of pictures of any size."""
+    return Painted().prepare(image.resize((SIDE, SIDE)))
+
+
 def test_attention_is_that_with_which_the_very_word_was_said(data: OutlinedData) -> None:
     task = CnnLstmCaptioner(
-        Cells().eval(), Attending().eval(), LABELS, Painted().prepare, start=0, end=0, name="attending"
+        Cells().eval(), Attending().eval(), LABELS, prepare, start=0, end=0, name="attending"
     )
     captions = {0: ("car a dog",), 1: ("a car by dog",), 2: ("a dog",)}
     rows = tuple(replace(row, captions=captions[number]) for number, row in enumerate(data.rows))

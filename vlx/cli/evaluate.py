@@ -90,11 +90,12 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: Asked, loadi
     """
     import vlx
     from vlx import evaluation
+    from vlx.evaluation.cases import tells
 
     _refuse_misfits(dataset, asked)
     task = vlx.load(model, **loading)
     kind = (dataset or "").partition(":")[0]
-    metrics = asked.metrics or (("captions",) if kind in CAPTIONED and task.kind == "captioning" else ("pointing",))
+    metrics = asked.metrics or (("captions",) if kind in CAPTIONED and tells(task) else ("pointing",))
     result = evaluation.evaluate(
         task,
         _opened(dataset, metrics, asked) if dataset else asked.n,

@@ -52,6 +52,7 @@ class CocoData:
     """
 
     licence = "COCO: annotations CC BY 4.0, pictures under their Flickr licences; of other sets unknown"
+    by_size = True  # figures of words are told by how large the things are: categories are too many for a table
 
     def __init__(self, path: str | Path, captions: str | Path | None = None, name: str | None = None) -> None:
         self.path, self.name = Path(path), str(path) if name is None else name

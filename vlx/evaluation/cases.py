@@ -1,7 +1,7 @@
 """What maps are judged by: words, answers and classes of examples, and the pixels that each should point at."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.methods.method import Site
 from vlx.protocol.powers import powers_of
-from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, word_target
+from vlx.protocol.targets import Prediction, Query, Target, TargetKind, sentence_target, usual, word_target
 from vlx.protocol.task import Features, Task
 
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
@@ -21,11 +21,6 @@ WHY = 110  # characters of an adapter's own message
 HALF = 0.5  # of the captions' words must be known
 LISTED = 3
 NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
-SUITS: dict[str, Callable[[Ask], bool]] = {  # what a task of that kind can be asked
-    "captioning": lambda ask: ask.query.caption is not None,
-    "vqa": lambda ask: ask.query.question is not None,
-    "classification": lambda ask: ask.label is not None,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +45,21 @@ class Case:
         return word_target(self.prediction, self.position, self.row, kind)
 
 
+def tells(task: Task) -> bool:
+    """Whether it says texts, whose words are asked about."""
+    return usual(task.kind, "whole")
+
+
+def answers(task: Task) -> bool:
+    """Whether it answers questions."""
+    return usual(task.kind, "question")
+
+
 def suits(task: Task, ask: Ask) -> bool:
-    """Whether a task can be asked so: captioners about words, models that answer about questions, others by class."""
-    return SUITS[task.kind](ask) if task.kind in SUITS else False
+    """Whether a task can be asked so: what tells about words, what answers about questions, others about classes."""
+    if ask.query.caption is not None:
+        return tells(task)
+    return answers(task) if ask.query.question is not None else not (tells(task) or answers(task))
 
 
 def closed(data: Data) -> str:
@@ -81,7 +88,7 @@ class Reading:
 
     def __init__(self, task: Task, data: Data) -> None:
         self.task, self.data = task, data
-        self.free = task.kind == "captioning" and not closed(data)
+        self.free = tells(task) and not closed(data)
         self._known = _known(task) if self.free else None
         self.lost: Counter[str] = Counter()
         self.count = self.unplaced = 0

@@ -13,7 +13,7 @@ from vlx.data.captioned import UNREADABLE, omissions
 from vlx.data.example import Data, Example
 from vlx.errors import ImageError, InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
-from vlx.evaluation.cases import LISTED, Reading, closed, suits
+from vlx.evaluation.cases import LISTED, Reading, closed, suits, tells
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
@@ -175,7 +175,7 @@ class Loop:
         """What the pictures are called."""
         if closed(self.setting.data):
             return "scenes"
-        return "photographs" if self.setting.task.kind == "captioning" else "pictures"
+        return "photographs" if tells(self.setting.task) else "pictures"
 
     def run(self, count: int | None) -> None:
         """Show the first ``count`` pictures that can be measured, or all. Raises InputError where there are none."""
@@ -186,7 +186,7 @@ class Loop:
                 for tally in self.tallies:
                     tally.update(shown)
                 self.pictures += self._measured(shown)
-        if len(self.unread) == len(numbers):
+        if numbers and len(self.unread) == len(numbers):
             raise InputError(f"none of {len(numbers)} pictures can be read, as {', '.join(self.unread[:3])}")
         if not self.pictures:
             raise InputError(
@@ -210,7 +210,7 @@ class Loop:
 
     def _measurable(self, example: Example) -> bool:
         task = self.setting.task
-        told = bool(example.texts) or task.kind != "captioning"
+        told = bool(example.texts) or not tells(task)
         return told and (not self.forced or any(suits(task, ask) for ask in example.asks))
 
     def _shown(self, numbers: Sequence[int]) -> Iterator[Shown]:

@@ -1,3 +1,3 @@
 """Model cards, made from measurements: ``python -m vlx.evaluation.card FOLDER``."""
 
-__all__ = ["answer", "caption", "knowledge", "neighbours", "photo", "quality", "saying", "sheet"]
+__all__ = ["answer", "caption", "knowledge", "neighbours", "photo", "quality", "sheet"]

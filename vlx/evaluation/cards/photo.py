@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from rich.progress import track
 
 from vlx.data import captioned
 from vlx.data.captioned import UNREADABLE, Photograph, Photographs, omissions
+from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
 from vlx.evaluation import datasets
 from vlx.evaluation.cards import knowledge, neighbours, sheet
-from vlx.evaluation.cards.saying import say
 from vlx.evaluation.metrics import captions
 from vlx.evaluation.metrics.caption_scores import METRICS
-from vlx.evaluation.metrics.captions import ABSENT, PERSON, Said
+from vlx.evaluation.metrics.captions import ABSENT, BEAMS, PERSON, Captions, Said, captions_by
 from vlx.evaluation.result import Figure, Result
+from vlx.evaluation.run import Loop, Progress
+from vlx.evaluation.shown import Setting
 from vlx.files import json_files
 from vlx.protocol.task import Task
 from vlx.tasks.photos import bundle, scope
@@ -86,6 +88,20 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
     measured: dict[str, Any] = {"captions": figures, "coverage": {title: asdict(own) for title, own in cover.items()}}
     measured["weights"] = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
     return text, {**measured, "pointing": [result.to_json() for result in pointing]}
+
+
+def say(task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *, progress: Progress = iter) -> Said:
+    """Caption photographs by each beam width (1 is greedy).
+
+    Raises InputError for a task that does not caption, and where no picture can be read.
+    """
+    metric, data = captions_by(beams), PhotographData(Photographs(tuple(rows)), "photographs")
+    metric.check(task, data)
+    loop = Loop(Setting(task, data, ()), [metric], progress)
+    loop.run(None)
+    (told,) = loop.tallies
+    assert isinstance(told, Captions)
+    return replace(told.said, unread=tuple(loop.unread))
 
 
 def _known(config: bundle.Config, train: Photographs) -> dict[str, Any]:

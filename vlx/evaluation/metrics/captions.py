@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vlx.data.captioned import Photograph, words_of
 from vlx.data.example import Data
 from vlx.errors import InputError
+from vlx.evaluation.cases import tells
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics.caption_scores import METRICS, Score, scored
 from vlx.evaluation.result import Figure
@@ -82,7 +83,7 @@ def captions_by(beams: Sequence[int]) -> Metric:
 
 
 def _check(task: Task, data: Data) -> None:
-    if task.kind != "captioning":
+    if not tells(task):
         raise InputError(f"{task.name} does {task.kind}; captions are measured of a captioner")
 
 

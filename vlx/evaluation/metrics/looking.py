@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vlx.data.example import Data
 from vlx.errors import InputError
+from vlx.evaluation.cases import answers
 from vlx.evaluation.intervals import of_mean
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.result import Figure
@@ -84,7 +85,7 @@ def roc_area(low: Sequence[float], high: Sequence[float]) -> float:
 
 
 def _check(task: Task, data: Data) -> None:
-    if task.kind != "vqa":
+    if not answers(task):
         raise InputError(f"{task.name} does {task.kind}; whether it looks is asked of VQA models")
 
 

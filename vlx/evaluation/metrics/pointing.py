@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx.evaluation.cases import Case, closed
+from vlx.evaluation.cases import Case, answers, closed, tells
 from vlx.evaluation.intervals import of_mean, over_pictures, wilson
 from vlx.evaluation.metric import Ledger, Metric, Tally, Values
 from vlx.evaluation.result import Figure
@@ -27,7 +27,7 @@ from vlx.protocol.targets import Target, TargetKind
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.captioning.captioner import looked
 
-KINDS: dict[str, tuple[TargetKind, ...]] = {"vqa": ("logprob", "logit", "margin")}
+OF_ANSWERS: tuple[TargetKind, ...] = ("logprob", "logit", "margin")
 USUAL: tuple[TargetKind, ...] = ("logprob", "logit")
 ALL, SMALL = "all objects", "under a quarter"
 QUARTER = 0.25  # of the picture, all objects of the word's category together
@@ -42,7 +42,7 @@ Peak = tuple[int, int] | None  # a cell (row, column)
 
 def kinds_of(setting: Setting) -> tuple[TargetKind, ...]:
     """The kinds of target that are measured: those asked for, else log p and logit, and of answers the margin."""
-    return setting.kinds or KINDS.get(setting.task.kind, USUAL)
+    return setting.kinds or (OF_ANSWERS if answers(setting.task) else USUAL)
 
 
 def peaks_of(maps: Tensor) -> list[Peak]:
@@ -195,7 +195,7 @@ def _attention(shown: Shown) -> Tensor | None:
 
 
 def _begun(setting: Setting) -> Tally:
-    people = setting.task.kind == "captioning" and not closed(setting.data)
+    people = tells(setting.task) and not closed(setting.data)
     return _OfCaptions(setting) if people else _Pointing(setting)
 
 
