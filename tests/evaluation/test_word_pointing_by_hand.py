@@ -203,9 +203,7 @@ def prepare(image: Image.Image) -> Tensor:
 
 
 def test_attention_is_that_with_which_the_very_word_was_said(data: OutlinedData) -> None:
-    task = CnnLstmCaptioner(
-        Cells().eval(), Attending().eval(), LABELS, prepare, start=0, end=0, name="attending"
-    )
+    task = CnnLstmCaptioner(Cells().eval(), Attending().eval(), LABELS, prepare, start=0, end=0, name="attending")
     captions = {0: ("car a dog",), 1: ("a car by dog",), 2: ("a dog",)}
     rows = tuple(replace(row, captions=captions[number]) for number, row in enumerate(data.rows))
     result = word_pointing(task, OutlinedData("painted", rows))
