@@ -73,12 +73,16 @@ def chosen(words: str | Collection[str | int], labels: Sequence[str]) -> list[in
     if isinstance(words, str):
         return [n for n, label in enumerate(labels) if words == "all" or is_content(label)]
     positions = set[int]()
-    for one in words:
-        places = [n for n, label in enumerate(labels) if label == one] if isinstance(one, str) else _place(one, labels)
+    for wanted in words:
+        places = (
+            [n for n, label in enumerate(labels) if label == wanted]
+            if isinstance(wanted, str)
+            else _place(wanted, labels)
+        )
         if not places:
-            near = close_matches(one, labels) if isinstance(one, str) else []
+            near = close_matches(wanted, labels) if isinstance(wanted, str) else []
             hint = f" (close: {shortened(', '.join(near), 60)})" if near else ""
-            message = f"words={shortened(repr(one))} is not there{hint}; the text has {len(labels)} words"
+            message = f"words={shortened(repr(wanted))} is not there{hint}; the text has {len(labels)} words"
             raise WordNotFound(f"{message}: {shortened(', '.join(labels), 120)}")
         positions.update(places)
     return sorted(positions)

@@ -130,7 +130,7 @@ class Peaks:
         with kept.taken_up():
             self.contents.restore(state["hashes"], self.progress)
             names = [str(name) for name in state["layers"]]
-        self._take(next((n for n in range(0, len(self.data), BLOCK) if not _gap(state, n)), 0))
+        self._take(next((n for n in range(0, len(self.data), BLOCK) if not _unread_block(state, n)), 0))
         with kept.taken_up():
             for n, name in enumerate(names):
                 self._restore_layer(name, {part: state[f"{n}/{part}"] for part in ("values", "sums", "cells")})
@@ -152,6 +152,6 @@ class Peaks:
         self._cells[name] = int(state["cells"])
 
 
-def _gap(state: dict[str, Any], start: int) -> bool:
+def _unread_block(state: dict[str, Any], start: int) -> bool:
     """Whether no picture of a block could be read."""
     return "0/values" not in state or bool(np.isnan(state["0/values"][start : start + BLOCK]).all())

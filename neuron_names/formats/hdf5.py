@@ -157,15 +157,17 @@ def _read_tally(path: Path, file: Any) -> Tally:
 
 
 def _write_listed(group: Any, names: NeuronNames) -> None:
-    every = [name for listed in names.listed for name in listed]
-    for one in fields(UnitName):
-        values = [getattr(name, one.name) for name in every]
-        if one.name in TEXTS:
-            _write_texts(group, one.name, values)
-        elif one.name in WHOLE_NUMBERS:
-            _write(group, one.name, np.array([UNKNOWN_COUNT if value is None else value for value in values], np.int64))
+    all_names = [name for listed in names.listed for name in listed]
+    for field in fields(UnitName):
+        values = [getattr(name, field.name) for name in all_names]
+        if field.name in TEXTS:
+            _write_texts(group, field.name, values)
+        elif field.name in WHOLE_NUMBERS:
+            _write(
+                group, field.name, np.array([UNKNOWN_COUNT if value is None else value for value in values], np.int64)
+            )
         else:
-            _write(group, one.name, np.array([math.nan if value is None else value for value in values], np.float64))
+            _write(group, field.name, np.array([math.nan if value is None else value for value in values], np.float64))
 
 
 def _read_listed(group: Any, units: int) -> tuple[tuple[UnitName, ...], ...]:

@@ -37,8 +37,8 @@ def save_csv(names: NeuronNames, path: Path) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["unit", *DEFAULTS])
     for unit in range(len(names)):
-        for one in names.candidates(unit) or (UnitName(unit),):
-            record = _record(one)
+        for name in names.candidates(unit) or (UnitName(unit),):
+            record = _record(name)
             writer.writerow([unit, *(record.get(column, "") for column in DEFAULTS)])
     write_text(path, buffer.getvalue())
 
@@ -93,21 +93,21 @@ def read_json(path: Path, whole: Any) -> tuple[list[Entry], dict[str, Any], int 
     about: dict[str, Any] = {}
     units = None
     if isinstance(whole, dict) and whole.get("format") == FORMAT:
-        about, units, whole = _ours(path, whole)
+        about, units, whole = _header(path, whole)
     elif isinstance(whole, dict):
         whole = [{"unit": unit, "concept": concept} for unit, concept in whole.items()]
-    if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
+    if not isinstance(whole, list) or not all(isinstance(record, dict) for record in whole):
         raise InputError(f'{path} holds no names; give a list of {{"unit": 0, "concept": "dog"}} or {{"0": "dog"}}')
     entries = []
-    for n, one in enumerate(whole):
+    for n, record in enumerate(whole):
         place = f"{path.name}, entry {n}"
-        if one.get("unit") is None or "concept" not in one:
+        if record.get("unit") is None or "concept" not in record:
             raise InputError(f"{place} lacks unit or concept; each name has both")
-        entries.append(entry(place, {name: value for name, value in one.items() if value is not None}))
+        entries.append(entry(place, {name: value for name, value in record.items() if value is not None}))
     return entries, about, units
 
 
-def _ours(path: Path, whole: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
+def _header(path: Path, whole: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
     schema, about = whole.get("schema"), whole.get("about")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(f"{path} has schema {schema}, this vlx reads up to {SCHEMA}; update vlx")

@@ -28,10 +28,10 @@ def units_of(path: Path, part: Any, what: str) -> list[dict[str, Any]]:
 def read_dissect(path: Path, whole: Any) -> list[Entry]:
     """What report.json says of each unit; an IoU of "NaN" is no name."""
     entries = []
-    for n, one in enumerate(units_of(path, whole, "the report")):
+    for n, record in enumerate(units_of(path, whole, "the report")):
         place = f"{path.name}, units[{n}]"
-        require(place, one, ("unit", "iou", "label", "cat"))
-        entries.append(Entry(place, count(one["unit"], f"{place}: unit"), _named(place, one, one["iou"])))
+        require(place, record, ("unit", "iou", "label", "cat"))
+        entries.append(Entry(place, count(record["unit"], f"{place}: unit"), _named(place, record, record["iou"])))
     return entries
 
 
@@ -51,28 +51,32 @@ def read_quick(path: Path, whole: Any, layer: str | None) -> tuple[list[Entry], 
     return entries, layer, about | ({"model": str(whole["netname"])} if whole.get("netname") else {})
 
 
-def _quick(path: Path, n: int, one: dict[str, Any], quantile: float | None) -> Entry:
+def _quick(path: Path, n: int, record: dict[str, Any], quantile: float | None) -> Entry:
     place = f"{path.name}, units[{n}]"
     # gandissect writes iou_label and iou_cat where quick-netdissect writes label and cat
-    one = {**one, "label": one.get("label", one.get("iou_label")), "cat": one.get("cat", one.get("iou_cat"))}
-    require(place, one, ("unit", "iou", "label", "cat"))
+    record = {
+        **record,
+        "label": record.get("label", record.get("iou_label")),
+        "cat": record.get("cat", record.get("iou_cat")),
+    }
+    require(place, record, ("unit", "iou", "label", "cat"))
     facts: dict[str, Any] = {}
-    if one.get("level") is not None:
-        facts |= {"threshold": number(one["level"], f"{place}: level"), "quantile": quantile}
-    if all(one.get(name) is not None for name in ("lc", "cc", "ic")):
-        truth, activation, both = (count(one[name], f"{place}: {name}") for name in ("lc", "cc", "ic"))
+    if record.get("level") is not None:
+        facts |= {"threshold": number(record["level"], f"{place}: level"), "quantile": quantile}
+    if all(record.get(name) is not None for name in ("lc", "cc", "ic")):
+        truth, activation, both = (count(record[name], f"{place}: {name}") for name in ("lc", "cc", "ic"))
         facts |= {"truth": truth, "activation": activation, "intersection": both}
-        union, iou = truth + activation - both, _iou(place, one["iou"])
+        union, iou = truth + activation - both, _iou(place, record["iou"])
         if not math.isnan(iou) and abs(iou - (both / union if union else 0.0)) > IOU_TOLERANCE:
             raise InputError(f"{place}: iou is {iou:.6g}, but the counts lc, cc, ic give another; mend the file")
-    return Entry(place, count(one["unit"], f"{place}: unit"), _named(place, one, one["iou"], **facts))
+    return Entry(place, count(record["unit"], f"{place}: unit"), _named(place, record, record["iou"], **facts))
 
 
-def _named(place: str, one: dict[str, Any], written: Any, **facts: Any) -> tuple[UnitName, ...]:
-    iou, label = _iou(place, written), one["label"]
-    if not isinstance(label, str) or not isinstance(one["cat"], str):
-        raise InputError(f"{place}: label and cat must be texts, not {label!r} and {one['cat']!r}")
-    return (UnitName(0, label, one["cat"], iou, iou, **facts),) if label and iou > 0 else ()
+def _named(place: str, record: dict[str, Any], written: Any, **facts: Any) -> tuple[UnitName, ...]:
+    iou, label = _iou(place, written), record["label"]
+    if not isinstance(label, str) or not isinstance(record["cat"], str):
+        raise InputError(f"{place}: label and cat must be texts, not {label!r} and {record['cat']!r}")
+    return (UnitName(0, label, record["cat"], iou, iou, **facts),) if label and iou > 0 else ()
 
 
 def _iou(place: str, written: Any) -> float:
@@ -81,8 +85,8 @@ def _iou(place: str, written: Any) -> float:
     return number(written, f"{place}: iou")
 
 
-def require(place: str, one: dict[str, Any], wanted: tuple[str, ...]) -> None:
+def require(place: str, record: dict[str, Any], wanted: tuple[str, ...]) -> None:
     """Raise InputError naming what a unit lacks."""
-    missing = [name for name in wanted if one.get(name) is None]
+    missing = [name for name in wanted if record.get(name) is None]
     if missing:
         raise InputError(f"{place} lacks {', '.join(missing)}; give the file as the tool wrote it")

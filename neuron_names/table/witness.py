@@ -206,8 +206,8 @@ class _Gains:
         mean = gains.mean(0)
         best = int(mean.argmax())
         lead = gains[:, best] - gains[:, index]
-        each = np.array([lead[pictures == one].mean() for one in np.unique(pictures)])
-        error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("inf")
+        by_picture = np.array([lead[pictures == one].mean() for one in np.unique(pictures)])
+        error = float(by_picture.std(ddof=1) / np.sqrt(len(by_picture))) if len(by_picture) > 1 else float("inf")
         units = tuple(self.groups[category, words[index]])
         gain, most = float(mean[index]), float(mean[best])
         return Testimony(words[index], category, units, words[best], gain, most, error, len(gains))

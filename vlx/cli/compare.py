@@ -249,13 +249,13 @@ def _comparing(
         if same_text:
             left, kept = tee(left)
             right: Any = (
-                run.said_again(tasks[1], sources.picture(item.path), one, asked_one(item))
-                for item, one in zip(items, kept, strict=False)
+                run.said_again(tasks[1], sources.picture(item.path), a_outcome, asked_one(item))
+                for item, a_outcome in zip(items, kept, strict=False)
             )
         else:
             right = explain_many(tasks[1], map(sources.picture, paths), batch_size=1, errors="keep", **asked(1, items))
-        for path, one, other in zip(paths, left, right, strict=False):
-            yield run.pair(path, one, other)
+        for path, a_outcome, b_outcome in zip(paths, left, right, strict=False):
+            yield run.pair(path, a_outcome, b_outcome)
 
     def asked_one(item: "Item") -> dict[str, Any]:
         return {name: value[0] if isinstance(value, list) else value for name, value in asked(1, [item]).items()}

@@ -87,8 +87,10 @@ def asked(command: str, options: Mapping[str, Any], flags: Mapping[str, str]) ->
         arguments = [str(text) for name, text in item.texts.items() if flags.get(name) == ""]
         item_options = {flags[name]: _written(text) for name, text in item.texts.items() if flags.get(name)}
         pairs = [(name, value) for name, value in {**options, **item_options}.items() if value not in (None, False)]
-        each = [(f"--{name.replace('_', '-')}", one) for name, value in pairs for one in _listed(value)]
-        return shlex.join(["vlx", command, item.path, *arguments, *(n if v is True else f"{n}={v}" for n, v in each)])
+        flags_given = [(f"--{name.replace('_', '-')}", one) for name, value in pairs for one in _listed(value)]
+        return shlex.join(
+            ["vlx", command, item.path, *arguments, *(n if v is True else f"{n}={v}" for n, v in flags_given)]
+        )
 
     return command_of
 
@@ -134,7 +136,7 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], 
     from vlx.folder import sources
 
     def explain_items(items: "Sequence[Item]") -> "Iterable[Explanation | Failure]":
-        texts = {name: [_placed(item.texts.get(name)) for item in items] for name in columns}
+        texts = {name: [_with_positions(item.texts.get(name)) for item in items] for name in columns}
         item_texts = {name: values for name, values in texts.items() if values.count(None) < len(values)}
         asked_options: dict[str, Any] = {**options, **item_texts}
         errors: Any = "raise" if len(items) == 1 and not keep else "keep"
@@ -144,7 +146,7 @@ def explained(task: "Task", columns: Sequence[str], options: Mapping[str, Any], 
     return explain_items
 
 
-def _placed(text: Any) -> Any:
+def _with_positions(text: Any) -> Any:
     """A text as `vlx.explain` takes it; of a pair whose word is a number, the word at that position is meant."""
     if not isinstance(text, dict):
         return text

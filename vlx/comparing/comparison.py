@@ -76,12 +76,12 @@ class Comparison:
 
     def rows(self) -> Iterator[list[Any]]:
         """The table, a row a pair of words in the order of their rank, its columns ``COLUMNS``."""
-        for one in self.ranked:
-            a, b, pair = one.pair.a, one.pair.b, one.pair
+        for ranked in self.ranked:
+            a, b, pair = ranked.pair.a, ranked.pair.b, ranked.pair
             maps = pair.maps
-            said, notes = one.picture, [] if maps is None else [maps.grids, maps.note]
+            said, notes = ranked.picture, [] if maps is None else [maps.grids, maps.note]
             yield [
-                *(one.rank, said.name, said.question or None, *_each(a, b, "word"), *_each(a, b, "position")),
+                *(ranked.rank, said.name, said.question or None, *_each(a, b, "word"), *_each(a, b, "position")),
                 *(table.rounded(pair.difference), pair.by),
                 *(*_each(a, b, "logprob"), pair.logprob_change, *_each(a, b, "seen"), pair.seen_change),
                 *_each(a, b, "check"),

@@ -50,8 +50,8 @@ def between(a: WordExplanation, b: WordExplanation) -> MapDifference:
     both = visible_at(a.placement, size) & visible_at(b.placement, size)
     if not both.any():
         return MapDifference(None, None, note="A and B saw different parts of the picture")
-    one, other = (colour.painted(word.signed, word.placement, size)[both] for word in (a, b))
-    return _of(one, other, _differing(a, b))
+    a_map, b_map = (colour.painted(word.signed, word.placement, size)[both] for word in (a, b))
+    return _of(a_map, b_map, _differing(a, b))
 
 
 def _of(a: Array, b: Array, grids: str) -> MapDifference:

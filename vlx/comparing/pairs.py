@@ -38,7 +38,13 @@ class PicturePair:
         notes = [f"{letter}: {note}" for letter, why in (("A", a), ("B", b)) for note in (*why.scope, *why.notes)]
         asked = " / ".join(dict.fromkeys(why.question for why in (a, b) if why.question))
         return cls(
-            name, answers.title(a), answers.title(b), words.pairs(a, b), _small(a), asked, (*_obstacles(a, b), *notes)
+            name,
+            answers.title(a),
+            answers.title(b),
+            words.pairs(a, b),
+            _thumbnail(a),
+            asked,
+            (*_obstacles(a, b), *notes),
         )
 
     @property
@@ -121,7 +127,7 @@ def _obstacles(a: Explanation, b: Explanation) -> Iterator[str]:
         yield f"A's maps are of {listed[0]}, B's of {listed[1]}: their strengths have different units"
 
 
-def _small(why: Explanation) -> bytes:
+def _thumbnail(why: Explanation) -> bytes:
     image = Image.fromarray(why.image)
     image.thumbnail((SIDE, SIDE))
     held = io.BytesIO()

@@ -155,12 +155,12 @@ def _pairs(
     right: Iterator[Outcome]
     if same_text:
         left, kept = tee(left)
-        right = (said_again(b, image, one, both[1]) for image, one in zip(second, kept, strict=False))
+        right = (said_again(b, image, a_outcome, both[1]) for image, a_outcome in zip(second, kept, strict=False))
     else:
         right = explain_many(b, second, batch_size=batch_size, errors="keep", **both[1])
-    for number, (image, one, other) in enumerate(zip(third, left, right, strict=False)):
+    for number, (image, a_outcome, b_outcome) in enumerate(zip(third, left, right, strict=False)):
         name = str(image) if isinstance(image, str | PathLike) else f"picture {number}"
-        yield Failure(name, image.error) if isinstance(image, _Lost) else pair(name, one, other)
+        yield Failure(name, image.error) if isinstance(image, _Lost) else pair(name, a_outcome, b_outcome)
 
 
 def _refuse_lists(options: Mapping[str, Any]) -> None:

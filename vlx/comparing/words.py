@@ -187,11 +187,11 @@ def pairs(a: Explanation, b: Explanation) -> tuple[WordPair, ...]:
     """The words of two explanations of one picture beside each other, in the order of the texts."""
     beside, same = [], True
     for i, j in aligned([word.label for word in a], [word.label for word in b]):
-        one, other = None if i is None else a[i], None if j is None else b[j]
-        maps = None if one is None or other is None else between(one, other)
-        left = None if one is None else Side.of(one, i or 0, other)
-        right = None if other is None else Side.of(other, j or 0, one)
-        said = [table.says_something(why, word) for why, word in ((a, one), (b, other)) if word is not None]
+        a_word, b_word = None if i is None else a[i], None if j is None else b[j]
+        maps = None if a_word is None or b_word is None else between(a_word, b_word)
+        left = None if a_word is None else Side.of(a_word, i or 0, b_word)
+        right = None if b_word is None else Side.of(b_word, j or 0, a_word)
+        said = [table.says_something(why, word) for why, word in ((a, a_word), (b, b_word)) if word is not None]
         pair = WordPair(left, right, maps, not same, any(said))
         same = same and pair.said_by_both
         beside.append(pair)

@@ -34,7 +34,7 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
     A pipe or a device is refused before it is waited for.
     """
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        with open(path, "rb", opener=_nonblocking) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise error(f"{path} is {_kind(info.st_mode)}, not a file; give a file")
@@ -147,7 +147,7 @@ def _lock(held: int) -> bool:
     return True
 
 
-def _at_once(path: str, flags: int) -> int:
+def _nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

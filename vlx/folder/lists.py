@@ -32,7 +32,7 @@ def _items(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[lis
     if lacking is not None:
         listed = ", ".join(map(str, rows[0][1]))
         raise InputError(f"{path}, line {lacking}: no path; every line needs one (columns: {shortened(listed, 100)})")
-    items = [Item(_placed(path, row["path"]), _texts(path, line, row, columns)) for line, row in rows]
+    items = [Item(_beside_list(path, row["path"]), _texts(path, line, row, columns)) for line, row in rows]
     return items, _unused(path, rows, ("path", *columns))
 
 
@@ -139,7 +139,7 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _placed(source: Path, written: str) -> str:
+def _beside_list(source: Path, written: str) -> str:
     beside = os.path.join(source.parent, written)
     try:
         return beside if os.path.exists(beside) or not os.path.exists(written) else written

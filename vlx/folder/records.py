@@ -19,7 +19,7 @@ SIDE = 56  # pixels of a thumbnail's longer side
 QUALITY = 55
 
 
-def _like(pattern: str, wanted: str) -> Rule:
+def _matching(pattern: str, wanted: str) -> Rule:
     """A text that is like the pattern as a whole."""
 
     def check(value: Any, what: str) -> None:
@@ -39,8 +39,8 @@ LINE = parts(
     {"key": text, "path": text, "status": one_of("started", "done", "failed")},
     {
         **{"digest": perhaps(text), "error": perhaps(text), "question": perhaps(text)},
-        "page": perhaps(_like(r"[^/\\\0]+\.html", "the name of a page in the folder")),
-        "thumbnail": _like(r"[A-Za-z0-9+/=]*", "base64"),
+        "page": perhaps(_matching(r"[^/\\\0]+\.html", "the name of a page in the folder")),
+        "thumbnail": _matching(r"[A-Za-z0-9+/=]*", "base64"),
     },
     alone=False,
 )
@@ -61,7 +61,13 @@ def of(why: Explanation) -> Record:
     """The text, the words with their figures (`vlx.report.table.words`) and a thumbnail, as plain JSON."""
     height, width = why.image.shape[:2]
     words = table.words(why)
-    return {"text": why.text, "size": [width, height], "method": why.method, "words": words, "thumbnail": _small(why)}
+    return {
+        "text": why.text,
+        "size": [width, height],
+        "method": why.method,
+        "words": words,
+        "thumbnail": _thumbnail(why),
+    }
 
 
 def checked(record: Any) -> Record:
@@ -78,7 +84,7 @@ def checked(record: Any) -> Record:
     return typed
 
 
-def _small(why: Explanation) -> str:
+def _thumbnail(why: Explanation) -> str:
     """A JPEG of the picture, at most ``SIDE`` pixels a side, in base64."""
     image = Image.fromarray(why.image)
     image.thumbnail((SIDE, SIDE))

@@ -43,10 +43,14 @@ def here(
         began = time.perf_counter()
         base: Record = {"key": item.key, "path": item.path, **item.texts, "digest": digest(item.path)}
         try:
-            one = next(explanations)
+            outcome = next(explanations)
         except VlxError as error:
-            one = Failure(item.path, error)
-        result = _done(base, one, stems[item.key], command(item)) if isinstance(one, Explanation) else failed(base, one)
+            outcome = Failure(item.path, error)
+        result = (
+            _done(base, outcome, stems[item.key], command(item))
+            if isinstance(outcome, Explanation)
+            else failed(base, outcome)
+        )
         result.record["seconds"] = round(time.perf_counter() - began, 3)
         yield item, result
 
