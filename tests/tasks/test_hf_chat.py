@@ -253,6 +253,19 @@ def test_a_word_against_another_is_the_difference_of_the_two(chat: Chat, other: 
         vlx.explain(task, picture(2), instead_of=other, **forced)
 
 
+def test_several_answers_are_each_explained_and_make_no_text_together(chat: Chat) -> None:
+    task, answers = chat(), ["the house is red", "a boat"]
+    why = vlx.explain(task, picture(2), question=QUESTION, answer=answers, check=False, seen=False)
+    apart = [vlx.explain(task, picture(2), question=QUESTION, answer=text, check=False, seen=False) for text in answers]
+    assert why.text == ", ".join(answers)
+    wanted = [word for one in apart for word in one]
+    assert [word.logprob for word in why] == pytest.approx([word.logprob for word in wanted], abs=1e-4)
+    for a, b in zip(why, wanted, strict=True):
+        assert a.signed == pytest.approx(b.signed, abs=1e-6)
+    assert why.sentence.label == "the"
+    assert why.phrases == ()
+
+
 def test_pictures_and_questions_together_are_as_alone(chat: Chat) -> None:
     task, asked = chat(), [QUESTION, "how many boats are there?", DESCRIBE]
     pictures = [picture(seed) for seed in range(3)]

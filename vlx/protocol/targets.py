@@ -186,7 +186,7 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     text = ", ".join(part.text for part in parts)
     forced = all(part.forced for part in parts)
-    return replace(parts[0], text=text, words=tuple(words), forced=forced, notes=notes)
+    return replace(parts[0], text=text, words=tuple(words), forced=forced, notes=notes, whole=False)
 
 
 def word_target(prediction: Prediction, position: int, row: int, kind: TargetKind) -> Target:
