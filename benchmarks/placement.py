@@ -36,8 +36,8 @@ from vlx.data.outlines import OutlinedData
 from vlx.errors import VlxError
 from vlx.evaluation.cases import Reading, cases_of
 from vlx.evaluation.intervals import over_pictures
-from vlx.evaluation.maps import maps_of
 from vlx.evaluation.metrics.pointing import peaks_of
+from vlx.evaluation.shown import maps_of
 from vlx.methods import engine
 from vlx.pictures import pixel_fields
 from vlx.pictures.layers import Follower

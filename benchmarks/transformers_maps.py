@@ -24,8 +24,8 @@ from benchmarks.clock import console_for_tables
 from vlx import scenes
 from vlx.data import SceneData
 from vlx.evaluation.cases import Case, Reading, cases_of
-from vlx.evaluation.maps import maps_of
 from vlx.evaluation.metrics.pointing import hit, peaks_of
+from vlx.evaluation.shown import maps_of
 from vlx.methods import attention
 from vlx.methods.attention import AttentionWeighting, Layers
 from vlx.pictures.placement import Placement

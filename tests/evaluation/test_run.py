@@ -1,6 +1,8 @@
 """The one loop: any data, method, baseline and metric, and what is refused before a picture is shown."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import vlx
+from tests.cli.test_cli import run
 from tests.explanation.test_map_check import colours, squares
-from tests.fakes import captioner
+from tests.fakes import captioner, tiny_bundle
 from vlx.data.example import Ask, Example, Truth
 from vlx.errors import InputError
 from vlx.evaluation import Metric, baselines, evaluate, of_maps
@@ -170,3 +173,17 @@ def test_a_picture_that_cannot_be_read_costs_itself_alone() -> None:
 def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
     assert list(METRICS) == ["pointing", "fall", "occlusion", "looking", "because", "captions"]
     assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
+
+
+def test_the_command_takes_several_of_each_with_commas(tmp_path: Path) -> None:
+    model = tiny_bundle(tmp_path / "tiny")
+    asked = ("--metrics", "pointing,occlusion", "--methods", "Grad-CAM,centre", "--targets", "logit,prob", "--n", 1)
+    told = json.loads(run("evaluate", model, *asked, "--json").stdout)
+    assert {(row["method"], row["target"]) for row in told["rows"]} == {
+        (method, kind) for method in ("gradcam", "centre") for kind in ("logit", "prob")
+    }
+    assert {row["metric"] for row in told["rows"]} == {"pointing", "rank correlation"}
+    assert told["command"].endswith("--metrics pointing,occlusion --methods gradcam,centre --targets logit,prob --n 1")
+    wrong = run("evaluate", model, "--methods", "gradcam,grdcam")
+    assert wrong.exit_code == 2
+    assert "no method 'grdcam'; close: gradcam" in wrong.stderr

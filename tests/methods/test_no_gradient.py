@@ -179,7 +179,7 @@ def test_a_files_nan_weights_come_back(tmp_path: Any) -> None:
 
 
 def test_maps_are_not_measured_where_there_are_none() -> None:
-    from vlx.evaluation.maps import by_default, maps_of
+    from vlx.evaluation.shown import by_default, maps_of
     from vlx.protocol.targets import Target, Term
 
     task = classifier("detach")

@@ -8,8 +8,8 @@ pytest.importorskip("transformers")
 from tests.hf import Tiny
 from vlx import evaluation, scenes
 from vlx.evaluation import agreement, looking
-from vlx.evaluation.maps import by_default, maps_of, methods_of
 from vlx.evaluation.metrics.pointing import peaks_of
+from vlx.evaluation.shown import by_default, maps_of, methods_of
 from vlx.protocol.targets import Query, word_target
 
 CAMS = ["gradcam", "hirescam", "gradcam++", "xgradcam", "layercam"]

@@ -1,17 +1,19 @@
 """A batch of pictures as the model sees them, with what is asked about them and the maps of it, made when needed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
 
 from vlx.data.example import Data, Example
+from vlx.errors import InputError
 from vlx.evaluation import baselines
 from vlx.evaluation.baselines import Made
 from vlx.evaluation.cases import Case, Reading, cases_of
-from vlx.evaluation.maps import by_default
-from vlx.methods import several
+from vlx.methods import registry, several
+from vlx.methods.dependence import refuse_cut
+from vlx.methods.engine import Attribution
 from vlx.methods.method import Method, Site
 from vlx.pictures.placement import Frame, Placement
 from vlx.pictures.receptive_fields import measure_frame
@@ -112,3 +114,29 @@ class Shown:
     def filling(self, row: int) -> Tensor:
         """A prepared picture [C, H, W] to take what hides a part of a picture from: its median colour."""
         return self.task.prepare(references.filling(self.examples[row].image))
+
+
+def methods_of(task: Task) -> list[Method]:
+    """What is measured of a task: every method that suits it and needs no more than its gradient."""
+    return registry.compared(task)
+
+
+def maps_of(task: Task, features: Features, targets: Sequence[Target]) -> Iterator[tuple[str, Tensor]]:
+    """Each method's name and the targets' signed maps [N, h, w]; features are those of `Task.features`.
+
+    Raises NoGradient where the model cuts the gradient off: its maps would all be zero.
+    """
+    site, own = Site.of(task, features, targets)
+    yield from several.maps_of(task, site, own, methods_of(task)).items()
+
+
+def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Attribution:
+    """The attribution of the targets by the task's own method. Raises InputError where that is none of A's."""
+    method = registry.choose(task.defaults.method)
+    if not method.on_cells:
+        raise InputError(f"{task.name}: its default method, {method.name}, makes maps on another grid; measure another")
+    site, own = Site.of(task, features, targets)
+    found = method.attribute(task, site, own)
+    if method.gradient and not found.depends.all():
+        refuse_cut(task, site.features, own)
+    return found

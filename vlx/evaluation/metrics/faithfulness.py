@@ -6,10 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from vlx.evaluation.intervals import of_mean
-from vlx.evaluation.maps import by_default
 from vlx.evaluation.metric import Ledger, Metric, Values, rectified
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, Shown, by_default
 from vlx.methods import registry
 from vlx.probes.occlusion import occlude, rank_correlation
 from vlx.protocol.targets import TargetKind
