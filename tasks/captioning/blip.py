@@ -24,9 +24,9 @@ def _logits(twin: Any, tokens: Tensor, ids: Tensor, attentions: bool) -> tuple[T
 
 def _generate(twin: Any, tokens: Tensor, ids: Tensor, options: dict[str, Any]) -> Any:
     end = ids.new_full((len(ids), 1), twin.config.text_config.sep_token_id)
-    given = torch.cat([ids, end], 1)  # generate writes START over the first and drops the last
+    text = torch.cat([ids, end], 1)  # generate writes START over the first and drops the last
     return twin.generate(
-        pixel_values=tokens[:, None], input_ids=given, attention_mask=given.new_ones(given.shape), **options
+        pixel_values=tokens[:, None], input_ids=text, attention_mask=text.new_ones(text.shape), **options
     )
 
 

@@ -161,10 +161,10 @@ class CnnLstmCaptioner(CnnVision):
         """Once: see `check_state`."""
         if self._checked:
             return
-        one, rest = features.A[:1], nested(lambda tensor: tensor[:1], features.rest)
+        A, rest = features.A[:1], nested(lambda tensor: tensor[:1], features.rest)
 
         def begun(count: int) -> Any:
-            return self.decoder.start(self._own(one.repeat(count, 1, 1, 1), rest))
+            return self.decoder.start(self._own(A.repeat(count, 1, 1, 1), rest))
 
         check_state(self.decoder, begun, self.start, self.name)
         self._checked = True
@@ -202,8 +202,8 @@ class CnnLstmCaptioner(CnnVision):
         logprobs = logits_of(self.decoder, hidden).log_softmax(-1)
         if read.missing:
             words = shortened(", ".join(read.unknown), 200)
-            told = f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {words}"
-            read = replace(read, notes=(told, *read.notes))
+            note = f"scored as {self.vocabulary[self.unknown or 0]}, not in the vocabulary: {words}"
+            read = replace(read, notes=(note, *read.notes))
         return self._prediction(read, logprobs, forced=True)
 
     def _prediction(self, read: Read, logprobs: Tensor, *, forced: bool) -> Prediction:

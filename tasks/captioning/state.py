@@ -47,8 +47,8 @@ def check_state(decoder: Decoder, begun: Callable[[int], Any], start: int, name:
 
 def _check_logits(decoder: Decoder, hidden: Sequence[Any], name: str) -> None:
     """Refuse logits that are probabilities already: a second softmax would make other p of them."""
-    given = [given_logits(decoder, one) for one in hidden]
-    if all(isinstance(rows, Tensor) and rows.ndim == 2 and are_probabilities(rows) for rows in given):
+    logits = [given_logits(decoder, one) for one in hidden]
+    if all(isinstance(rows, Tensor) and rows.ndim == 2 and are_probabilities(rows) for rows in logits):
         raise ModelError(
             f"{shortened(name, 30)}: the decoder's logits are probabilities already, rows that sum to 1 (a softmax "
             "inside), of which a second softmax would make other p; let its logits, or its step, return what comes "
@@ -64,8 +64,8 @@ def _told(name: str, trouble: str, mend: str) -> Iterator[None]:
     except (VlxError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # a decoder is anybody's code
-        told = shortened(" ".join(f"{type(error).__name__}: {error}".split()), 70)
-        raise ModelError(f"{shortened(name, 30)}: the decoder's {trouble} ({told}); {mend}") from error
+        cause = shortened(" ".join(f"{type(error).__name__}: {error}".split()), 70)
+        raise ModelError(f"{shortened(name, 30)}: the decoder's {trouble} ({cause}); {mend}") from error
 
 
 def _compare(states: list[Any], part: str, name: str) -> None:

@@ -77,13 +77,13 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
 
 def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> bundle.Config:
     """Take over the weights of another bundle, of its first layers alone when it is of another kind."""
-    known_config = bundle.read_config(start_from)
-    known = bundle.read_networks(start_from, known_config)
-    if (known_config.entry, known_config.wide) == (config.entry, config.wide):
-        networks.load_state_dict(known.state_dict())
+    trained_config = bundle.read_config(start_from)
+    trained = bundle.read_networks(start_from, trained_config)
+    if (trained_config.entry, trained_config.wide) == (config.entry, config.wide):
+        networks.load_state_dict(trained.state_dict())
     else:
-        cast(SceneCnn, networks["cnn"]).layers.load_state_dict(cast(SceneCnn, known["cnn"]).layers.state_dict())
-    return replace(config, mean=known_config.mean, std=known_config.std)
+        cast(SceneCnn, networks["cnn"]).layers.load_state_dict(cast(SceneCnn, trained["cnn"]).layers.state_dict())
+    return replace(config, mean=trained_config.mean, std=trained_config.std)
 
 
 def _config(data: Corpus, recipe: Recipe) -> bundle.Config:
@@ -155,8 +155,8 @@ def _one_step(
     state = decoder.start(features.float())
     hidden, off_ground = [], []
     for step in range(tokens.shape[1] - 1):
-        one, state = decoder.step(tokens[:, step].clamp_min(0), state)
-        hidden.append(one)
+        step_hidden, state = decoder.step(tokens[:, step].clamp_min(0), state)
+        hidden.append(step_hidden)
         if grounds is not None and step < grounds.shape[1]:
             off_ground.append(_off_ground(state[-1], grounds[:, step]))
     logits = logits_of(decoder, torch.stack(hidden, 1).flatten(0, 1))

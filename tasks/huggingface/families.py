@@ -82,8 +82,12 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
     """
     if task is not None and task not in TASKS:
         raise InputError(f"task={task!r} is no task of these models; known are {', '.join(TASKS)}")
-    by_class = {made: Family.of(made, row, task) for (kind, made), row in FAMILIES.items() if kind == config.model_type}
-    families = [by_class[made] for made in classes if made in by_class]
+    by_class = {
+        architecture: Family.of(architecture, row, task)
+        for (kind, architecture), row in FAMILIES.items()
+        if kind == config.model_type
+    }
+    families = [by_class[architecture] for architecture in classes if architecture in by_class]
     if not families and not classes:
         families = [family for family in by_class.values() if task is None or task in family.row.kinds]
         if len(families) > 1:
@@ -92,7 +96,9 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
                 'is; add "architectures": ["…"] with the class that its card names'
             )
     if not families:
-        families = [Family.of(made, CLASSIFIER) for made in classes if "ForImageClassification" in made]
+        families = [
+            Family.of(architecture, CLASSIFIER) for architecture in classes if "ForImageClassification" in architecture
+        ]
     if not families:
         raise ModelError(_unknown(config, classes, name))
     kinds = families[0].row.kinds
@@ -102,16 +108,16 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
 
 
 def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
-    made = shortened(str(classes[0]), 40) if classes else "an unnamed class"
-    given = f"{shortened(name, 80)} is of type {shortened(str(config.model_type), 30)!r} ({made})"
+    architecture = shortened(str(classes[0]), 40) if classes else "an unnamed class"
+    subject = f"{shortened(name, 80)} is of type {shortened(str(config.model_type), 30)!r} ({architecture})"
     same = [one for kind, one in FAMILIES if kind == config.model_type]
     known = ", ".join(same or dict.fromkeys(kind for kind, _ in FAMILIES))
     towers = vision_parts(config, classes)
     if not towers and not _looks(config):
-        return f"{given}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
-    told = f"{given}, for which vlx has no adapter. It knows {known}."
+        return f"{subject}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
+    refusal = f"{subject}, for which vlx has no adapter. It knows {known}."
     hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; your own adapter could split it"
-    return told + hint * bool(towers)
+    return refusal + hint * bool(towers)
 
 
 def unfilled(config: Any, architecture: str) -> Any:

@@ -16,11 +16,11 @@ def check_parts(config: Any, processor: Any, tokenizer: Any, name: str) -> None:
 def _check_size(config: Any, processor: Any, name: str) -> None:
     vision = getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
     wanted = _pair(getattr(vision, "image_size", None))
-    given = output_size(processor)
-    if vision.model_type in FLEXIBLE or wanted is None or given is None or given == wanted:
+    size = output_size(processor)
+    if vision.model_type in FLEXIBLE or wanted is None or size is None or size == wanted:
         return
     raise ModelError(
-        f"{name}: its image processor makes pictures of {given[0]} × {given[1]} pixels, the model takes "
+        f"{name}: its image processor makes pictures of {size[0]} × {size[1]} pixels, the model takes "
         f"{wanted[0]} × {wanted[1]}; take the processor of the same repository, or set its size to the model's"
     )
 

@@ -15,9 +15,9 @@ from vlx.tasks.huggingface.refusals import quiet
 
 def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: str | None) -> dict[str, Tensor]:
     """All that the processor and the tokenizer make of a picture and a text and that the model's ``forward`` takes."""
-    made = dict(processor(images=image, return_tensors="pt"))
-    made |= {} if text is None else dict(tokenizer(text, return_tensors="pt"))
-    return taken(model, made)
+    inputs = dict(processor(images=image, return_tensors="pt"))
+    inputs |= {} if text is None else dict(tokenizer(text, return_tensors="pt"))
+    return taken(model, inputs)
 
 
 def asked(processor: Any, image: Image.Image, question: str, answer: str | None = None) -> dict[str, Tensor]:
@@ -36,11 +36,11 @@ def asked(processor: Any, image: Image.Image, question: str, answer: str | None 
 
 def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
     """Those inputs that the model's ``forward`` takes, where its weights are."""
-    weights, known = next(model.parameters()), signature(model.forward).parameters
+    weights, accepted = next(model.parameters()), signature(model.forward).parameters
     return {
         name: value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)
         for name, value in made.items()
-        if name in known
+        if name in accepted
     }
 
 

@@ -48,4 +48,4 @@ def _inside(model: nn.Module, depth: int) -> tuple[str, nn.Module | None]:
 
 
 def _of(model: Any, library: str) -> bool:
-    return any(made.__module__.partition(".")[0] == library for made in type(model).__mro__)
+    return any(parent.__module__.partition(".")[0] == library for parent in type(model).__mro__)

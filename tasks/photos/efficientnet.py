@@ -47,10 +47,12 @@ class SameConv2d(nn.Conv2d):
         return super().forward(functional.pad(input, pads))
 
 
-def _convolved(given: int, made: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def _convolved(
+    channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
     return [
-        SameConv2d(given, made, kernel, stride, groups=groups, bias=False),
-        nn.BatchNorm2d(made, eps=1e-3, momentum=0.01),
+        SameConv2d(channels_in, channels_out, kernel, stride, groups=groups, bias=False),
+        nn.BatchNorm2d(channels_out, eps=1e-3, momentum=0.01),
     ]
 
 
@@ -116,8 +118,10 @@ def renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if len(expected) != len(published):
         raise ValueError(f"these weights hold {len(published)} tensors, EfficientNet-Lite0 has {len(expected)}")
     weights: dict[str, Tensor] = {}
-    for (name, wanted), (theirs, given) in zip(expected.items(), published.items(), strict=True):
-        if wanted.shape != given.shape or name.rpartition(".")[2] != theirs.rpartition(".")[2]:
-            raise ValueError(f"{theirs} is {list(given.shape)}; {name} of EfficientNet-Lite0 is {list(wanted.shape)}")
-        weights[name] = given.to(torch.float32) if given.is_floating_point() else given
+    for (name, wanted), (published_name, tensor) in zip(expected.items(), published.items(), strict=True):
+        if wanted.shape != tensor.shape or name.rpartition(".")[2] != published_name.rpartition(".")[2]:
+            raise ValueError(
+                f"{published_name} is {list(tensor.shape)}; {name} of EfficientNet-Lite0 is {list(wanted.shape)}"
+            )
+        weights[name] = tensor.to(torch.float32) if tensor.is_floating_point() else tensor
     return weights

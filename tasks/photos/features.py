@@ -77,8 +77,8 @@ def computed(cnn: EfficientNetLite, rows: Sequence[Photograph], folder: Path) ->
     for first in track(range(done, len(rows), BATCH), "maps of the CNN", transient=True):
         pictures = torch.stack([prepared(open_image(row.path).image) for row in rows[first : first + BATCH]])
         with torch.no_grad():
-            for array, made in zip(arrays.values(), cnn.maps(pictures), strict=True):
-                array[first : first + len(pictures)] = made.numpy()
+            for array, maps in zip(arrays.values(), cnn.maps(pictures), strict=True):
+                array[first : first + len(pictures)] = maps.numpy()
         write_text(count, str(first + len(pictures)))
     return Maps.of_arrays(names, arrays["middle"], arrays["last"])
 

@@ -93,13 +93,13 @@ class PhotoDecoder(nn.Module):
 
     def heard(self, tokens: Tensor) -> Tensor:
         """Tokens → their embeddings; some are left out while it is trained."""
-        told: Tensor = self.drop_words(self.words(tokens))
-        return told
+        embedded: Tensor = self.drop_words(self.words(tokens))
+        return embedded
 
     def attended(self, hidden: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden [B, T, H] and the cells → what all heads read, [B, T, heads · K], and how, [B, heads, T, h·w]."""
-        queries, known = (self._by_head(projected) for projected in (self.query(hidden), keys))
-        weights = (queries @ known.transpose(2, 3) / known.shape[3] ** 0.5).softmax(3)
+        queries, projected_keys = (self._by_head(projected) for projected in (self.query(hidden), keys))
+        weights = (queries @ projected_keys.transpose(2, 3) / projected_keys.shape[3] ** 0.5).softmax(3)
         read = weights @ values[:, None]
         return read.transpose(1, 2).flatten(2), weights
 

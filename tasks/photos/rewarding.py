@@ -100,12 +100,12 @@ class Course:
         torch.set_rng_state(state["random"])
         return int(state["done"])
 
-    def step(self, number: int, made: Tensor) -> None:
+    def step(self, number: int, penalty: Tensor) -> None:
         """One step on a loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate(number, self.steps)
         self.optimizer.zero_grad()
-        made.backward()  # type: ignore[no-untyped-call]
+        penalty.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, CLIP)
         self.optimizer.step()
 

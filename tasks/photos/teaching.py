@@ -51,13 +51,13 @@ class Lesson:
     @classmethod
     def of(cls, captions: Sequence[Sequence[Sequence[int]]]) -> "Lesson":
         """From token ids, START and END among them; an unknown word is read, and not asked for."""
-        most, longest = max(map(len, captions)), max(len(one) for some in captions for one in some) - 1
+        most, longest = max(map(len, captions)), max(len(text) for texts in captions for text in texts) - 1
         read = torch.zeros(len(captions), most, longest, dtype=torch.long)
         said = torch.full_like(read, NONE)
-        for row, some in enumerate(captions):
-            for number, one in enumerate(some):
-                read[row, number, : len(one) - 1] = torch.tensor(one[:-1])
-                said[row, number, : len(one) - 1] = torch.tensor(one[1:])
+        for row, texts in enumerate(captions):
+            for number, text in enumerate(texts):
+                read[row, number, : len(text) - 1] = torch.tensor(text[:-1])
+                said[row, number, : len(text) - 1] = torch.tensor(text[1:])
         said[said == UNKNOWN] = NONE
         return cls(read, said)
 
@@ -132,7 +132,7 @@ def detection(spotted: Tensor, detector: Detector, lesson: Lesson) -> Tensor:
 def off_place(spotted: Tensor, detector: Detector, forced: Forced) -> Tensor:
     """Divergence of the attention for told words from where the detector has them, in nats; it teaches no detector."""
     places = detector.place[forced.said]
-    told = places != NONE
-    there = (spotted.detach()[forced.owner[told], :, places[told]] / SHARPNESS).softmax(1)
-    apart = there * ((there + 1e-6).log() - (forced.looks[told] + 1e-6).log())
+    placed = places != NONE
+    there = (spotted.detach()[forced.owner[placed], :, places[placed]] / SHARPNESS).softmax(1)
+    apart = there * ((there + 1e-6).log() - (forced.looks[placed] + 1e-6).log())
     return apart.sum(1).mean() if len(apart) else forced.looks.sum() * 0

@@ -90,8 +90,8 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
     config = bundle.Config(vocabulary.words, vocabulary.counts, data.pictures)
     networks = bundle.build(config, drop=recipe.drop)
     cast(PhotoCnn, networks["cnn"]).backbone.load_state_dict(cnn.state_dict())
-    told = vocabulary.told(6 * recipe.fewest, recipe.told)
-    taught = _Taught(networks, told)
+    detected = vocabulary.told(6 * recipe.fewest, recipe.told)
+    taught = _Taught(networks, detected)
     steps = len(data.order) // recipe.batch
     if not steps:
         raise InputError(
@@ -240,11 +240,11 @@ def _rewarded(out: Path, recipe: Recipe, data: _Data, tokens: dict[str, list[lis
         better = rewarding.advantages(torch.tensor(rewards).reshape(len(names), -1))
         taught.train()
         taught.cnn.backbone.eval()
-        told = Lesson.of([tokens[name] for name in names])
+        lesson = Lesson.of([tokens[name] for name in names])
         with torch.autocast("cpu", torch.bfloat16):
             A = taught.cnn.fused(*maps)
-            made = rewarding.loss(taught.decoder, taught.detector, A, captions, better, told)
-        course.step(step, made)
+            penalty = rewarding.loss(taught.decoder, taught.detector, A, captions, better, lesson)
+        course.step(step, penalty)
         course.keep(step + 1)
 
 

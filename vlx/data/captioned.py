@@ -58,8 +58,8 @@ class Photographs:
         return len(self.rows)
 
     def __str__(self) -> str:
-        told = f"{len(self.rows)} photographs, {sum(len(row.captions) for row in self.rows)} captions"
-        return "; ".join([told, *omissions(self.left_out)])
+        counted = f"{len(self.rows)} photographs, {sum(len(row.captions) for row in self.rows)} captions"
+        return "; ".join([counted, *omissions(self.left_out)])
 
     def without(self, names: Iterable[str]) -> "Photographs":
         """All but the pictures of these names."""
@@ -76,11 +76,11 @@ class Photographs:
 
 def omissions(names_by_reason: Mapping[str, Sequence[str]]) -> list[str]:
     """What was left out and why as sentences, which count the pictures and name the first five of them."""
-    told = []
+    sentences = []
     for reason, names in names_by_reason.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        told.append(f"{len(names)} left out, {reason}: {', '.join(names[:SHOWN])}{more}")
-    return told
+        sentences.append(f"{len(names)} left out, {reason}: {', '.join(names[:SHOWN])}{more}")
+    return sentences
 
 
 def read(folder: str | Path) -> Photographs:
@@ -99,12 +99,12 @@ def read(folder: str | Path) -> Photographs:
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     files = sorted({*folder.glob("captions_*.json"), *folder.glob("annotations/captions_*.json")})
     if table is not None:
-        told = _flickr(table)
+        lines = _flickr(table)
     elif files:
-        told = _coco(files)
+        lines = _coco(files)
     else:
         raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.data.captioned.read")
-    return _photographs(folder, told)
+    return _photographs(folder, lines)
 
 
 def readable(data: Photographs) -> Photographs:
@@ -148,29 +148,29 @@ def _text(path: Path) -> str:
 
 def _flickr(path: Path) -> list[tuple[str, str]]:
     """Picture and caption of each line; read by itself, so that a quote that is not closed costs no other line."""
-    told = []
+    lines = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         cells = next(csv.reader([line], delimiter="\t" if "\t" in line else ","), [])
         if not cells or (number == 1 and cells[0].strip().lower() in HEADS):
             continue
         if len(cells) < 2:
             raise InputError(f"{path}: line {number} is no `image,caption`: {line[:60]!r}")
-        told.append((cells[0].strip().partition("#")[0], ",".join(cells[1:]).strip()))
-    return told
+        lines.append((cells[0].strip().partition("#")[0], ",".join(cells[1:]).strip()))
+    return lines
 
 
 def _coco(paths: Iterable[Path]) -> list[tuple[str, str]]:
-    told = []
+    lines = []
     for path in paths:
         raw = json_files.parsed(_text(path), str(path))
         try:
             files = _files(path, raw["images"])
-            for one in raw["annotations"]:
-                number, caption = one["image_id"], one["caption"]
-                told.append((files.get(number, f"id {number}"), caption.strip() if isinstance(caption, str) else ""))
+            for annotation in raw["annotations"]:
+                number, caption = annotation["image_id"], annotation["caption"]
+                lines.append((files.get(number, f"id {number}"), caption.strip() if isinstance(caption, str) else ""))
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not COCO captions ({type(error).__name__}: {str(error)[:80]})") from None
-    return told
+    return lines
 
 
 def _files(path: Path, images: Iterable[Mapping[str, Any]]) -> dict[Any, str]:

@@ -62,11 +62,11 @@ class CocoData:
         if not outlines and not texts:
             raise InputError(f"{path}: neither instances*.json nor captions_*.json in this folder or its annotations/")
         self._lists = [*outlines, *texts]
-        contents, told = [_outlines(file) for file in outlines], [_told(file) for file in texts]
+        contents, captioned = [_outlines(file) for file in outlines], [_told(file) for file in texts]
         self._names = {one["id"]: one["name"] for content in contents for one in content["categories"]}
         self._notes = _notes(zip(outlines, contents, strict=True))
-        self._texts = _captions(told or [{"annotations": content.get("captions", [])} for content in contents])
-        images = [image for content in contents or told for image in content.get("images", [])]
+        self._texts = _captions(captioned or [{"annotations": content.get("captions", [])} for content in contents])
+        images = [image for content in contents or captioned for image in content.get("images", [])]
         self.concepts = tuple(dict.fromkeys(one for content in contents for one in _concepts(content)))
         self._number = {(concept.name, concept.category): n for n, concept in enumerate(self.concepts, 1)}
         self.left_out: dict[str, tuple[str, ...]] = {}
@@ -239,10 +239,10 @@ def _captions(contents: Sequence[Mapping[str, Any]]) -> dict[Any, list[str]]:
     """Captions by the id of their picture, each once, empty ones left out."""
     captions: dict[Any, list[str]] = {}
     for content in contents:
-        for one in content["annotations"]:
-            text = str(one["caption"]).strip()
-            if text and text not in captions.setdefault(one["image_id"], []):
-                captions[one["image_id"]].append(text)
+        for annotation in content["annotations"]:
+            text = str(annotation["caption"]).strip()
+            if text and text not in captions.setdefault(annotation["image_id"], []):
+                captions[annotation["image_id"]].append(text)
     return {key: texts for key, texts in captions.items() if texts}
 
 
@@ -250,14 +250,13 @@ def _notes(contents: Iterator[tuple[Path, Mapping[str, Any]]]) -> dict[Any, list
     """Annotations by the id of their picture; raises InputError for a category that is not listed."""
     notes: dict[Any, list[_Note]] = defaultdict(list)
     for path, content in contents:
-        names = {one["id"]: one["name"] for one in content["categories"]}
-        for one in content["annotations"]:
-            if not isinstance(one.get("category_id"), int | str) or one["category_id"] not in names:
-                raise InputError(
-                    f"{path}: annotation {one.get('id')} has the unknown category {one.get('category_id')!r}"
-                )
-            note = _Note(names[one["category_id"]], one, f"{path}, annotation {one.get('id')}")
-            notes[one["image_id"]].append(note)
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        for annotation in content["annotations"]:
+            category, called = annotation.get("category_id"), f"annotation {annotation.get('id')}"
+            if not isinstance(category, int | str) or category not in names:
+                raise InputError(f"{path}: {called} has the unknown category {category!r}")
+            note = _Note(names[category], annotation, f"{path}, {called}")
+            notes[annotation["image_id"]].append(note)
     return notes
 
 

@@ -131,8 +131,8 @@ class Example:
     @cached_property
     def regions(self) -> Mapping[Concept, Mask]:
         """Concept → its pixels; empty where none are told."""
-        given = self._regions(self.image) if callable(self._regions) else self._regions
-        return {} if given is None else given
+        regions = self._regions(self.image) if callable(self._regions) else self._regions
+        return {} if regions is None else regions
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -286,5 +286,5 @@ def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labe
     return Labelled(image, labels)
 
 
-def _made(given: T | Callable[[], T]) -> T:
-    return given() if callable(given) else given
+def _made(value: T | Callable[[], T]) -> T:
+    return value() if callable(value) else value

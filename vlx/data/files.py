@@ -99,12 +99,12 @@ def number(text: str, where: str) -> int:
 
 def digest_of(lists: Iterable[Path], pictures: Iterable[Path], texts: Iterable[str] = ()) -> str:
     """A hash of the contents of index files and of texts, and of names and sizes of pictures and label maps."""
-    made = hashlib.sha256()
+    hashed = hashlib.sha256()
     for text in texts:
-        made.update(text.encode() + b"\0")
+        hashed.update(text.encode() + b"\0")
     for path in lists:
-        made.update(path.name.encode() + b"\0" + read_bytes(path))
+        hashed.update(path.name.encode() + b"\0" + read_bytes(path))
     for path in pictures:
         size = path.stat().st_size if path.is_file() else -1
-        made.update(f"{path.name} {size}\n".encode())
-    return made.hexdigest()
+        hashed.update(f"{path.name} {size}\n".encode())
+    return hashed.hexdigest()

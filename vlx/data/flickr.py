@@ -35,10 +35,10 @@ class PhotographData:
 
     def digest(self) -> str:
         """Of the captions, and of names and sizes of the pictures."""
-        made = hashlib.sha256()
+        hashed = hashlib.sha256()
         for row in self.rows:
-            made.update(f"{row.name} {row.path.stat().st_size} {row.captions}\n".encode())
-        return made.hexdigest()
+            hashed.update(f"{row.name} {row.path.stat().st_size} {row.captions}\n".encode())
+        return hashed.hexdigest()
 
 
 def of_folder(folder: str | Path, split: str | None, name: str) -> PhotographData:
@@ -59,8 +59,8 @@ def open_flickr(rest: str) -> PhotographData:
     folder, colon, split = rest.rpartition(":")
     if not colon or Path(rest).is_dir():
         folder, split = rest, HELD_OUT
-    known = (*SPLITS, ALL)
-    if split not in known or not folder:
-        near = ", ".join(close_matches(split, known)) or ", ".join(known)
+    splits = (*SPLITS, ALL)
+    if split not in splits or not folder:
+        near = ", ".join(close_matches(split, splits)) or ", ".join(splits)
         raise InputError(f"flickr8k:{shortened(rest, 100)}: no split {shortened(split, 40)!r}: {near}; write {FORM}")
     return of_folder(folder, None if split == ALL else split, f"flickr8k:{rest}")

@@ -59,18 +59,23 @@ class Lexicon:
         while chunk := list(islice(every, AT_ONCE)):
             yield from _by_parser(self._parser, chunk)
 
-    def _of(self, one: Tagged) -> Iterator[Concept]:
+    def _of(self, tagged: Tagged) -> Iterator[Concept]:
         """The concepts of one word; none of function words and of what is said of everything."""
-        lemma = one.lemma
-        if one.word in FUNCTION_WORDS or lemma in word_lists.NO_NAMES or len(lemma) < SHORT or not lemma[0].isalpha():
+        lemma = tagged.lemma
+        if (
+            tagged.word in FUNCTION_WORDS
+            or lemma in word_lists.NO_NAMES
+            or len(lemma) < SHORT
+            or not lemma[0].isalpha()
+        ):
             return
         listed = (("color", word_lists.COLORS), ("texture", word_lists.TEXTURES), ("material", word_lists.MATERIALS))
-        adjectival = next((category for category, known in listed if one.word in known), None)
+        adjectival = next((category for category, known in listed if tagged.word in known), None)
         if adjectival is not None:
-            yield Concept(word_lists.SAME.get(one.word, one.word), adjectival)
-        elif one.part == "verb":
+            yield Concept(word_lists.SAME.get(tagged.word, tagged.word), adjectival)
+        elif tagged.part == "verb":
             yield Concept(lemma, "action")
-        elif one.part == "noun":
+        elif tagged.part == "noun":
             yield Concept(lemma, self._category(lemma))
             yield from (Concept(kind, "kind") for kind in self._kinds(lemma))
 
@@ -97,13 +102,15 @@ def _by_parser(parser: Any, captions: Sequence[list[str]]) -> Iterator[list[Tagg
         yield [_corrected(Tagged(one.text, one.lemma_.lower(), parts.get(one.pos_, "other"))) for one in document]
 
 
-def _corrected(one: Tagged) -> Tagged:
+def _corrected(tagged: Tagged) -> Tagged:
     """A parser's word, but of common verbs by rule: small models make "riding" "rid", and "swimming" a thing."""
-    if one.part == "verb" or (one.part == "noun" and one.word.endswith("ing") and one.word not in word_lists.ACTIONS):
-        verb = verb_of(one.word)
+    if tagged.part == "verb" or (
+        tagged.part == "noun" and tagged.word.endswith("ing") and tagged.word not in word_lists.ACTIONS
+    ):
+        verb = verb_of(tagged.word)
         if verb is not None:
-            return Tagged(one.word, verb, "verb")
-    return one._replace(lemma=word_lists.IRREGULAR.get(one.word, one.lemma))
+            return Tagged(tagged.word, verb, "verb")
+    return tagged._replace(lemma=word_lists.IRREGULAR.get(tagged.word, tagged.lemma))
 
 
 def by_rule(words: Sequence[str]) -> list[Tagged]:

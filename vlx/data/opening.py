@@ -131,15 +131,15 @@ def _own(module: str, function: str) -> Data:
     called = f"{module}:{function}"
     with _here():
         try:
-            made = getattr(import_module(module), function, None)
+            make = getattr(import_module(module), function, None)
         except ImportError as error:
             raise InputError(
                 f"{called}: no data set of that kind, and no module {module!r} to import ({shortened(str(error), 80)})"
                 f"{_near(module, KINDS)}"
             ) from None
-    if not callable(made):
+    if not callable(make):
         raise InputError(f"{called}: the module has no function {function!r}; write one that returns the data")
-    return _asked(lambda _: made(), "", called)
+    return _asked(lambda _: make(), "", called)
 
 
 @contextmanager

@@ -42,10 +42,10 @@ class OutlinedData:
 
     def digest(self) -> str:
         """Of the captions and outlines, and of names and sizes of the pictures."""
-        made = hashlib.sha256()
+        hashed = hashlib.sha256()
         for row in self.rows:
-            made.update(f"{row.path.name} {row.path.stat().st_size} {row.captions} {row.polygons}\n".encode())
-        return made.hexdigest()
+            hashed.update(f"{row.path.name} {row.path.stat().st_size} {row.captions} {row.polygons}\n".encode())
+        return hashed.hexdigest()
 
 
 def read(folder: str | Path, captions: str | Path | None = None) -> OutlinedData:
@@ -65,7 +65,7 @@ def read(folder: str | Path, captions: str | Path | None = None) -> OutlinedData
         if not row.captions or not row.polygons:
             left["no polygons" if row.captions else "no caption"].append(row.path.name)
     rows = tuple(row for row in outlined if row.captions and row.polygons)
-    made = OutlinedData(str(folder), rows, {why: tuple(names) for why, names in left.items()})
+    kept = OutlinedData(str(folder), rows, {why: tuple(names) for why, names in left.items()})
     if not rows:
-        raise InputError(f"{folder}: {made}"[:SHOWN])
-    return made
+        raise InputError(f"{folder}: {kept}"[:SHOWN])
+    return kept

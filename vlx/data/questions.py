@@ -30,7 +30,7 @@ class EasyVqaData:
         root = Path(path) / "data" if (Path(path) / "data").is_dir() else Path(path)
         self._list, self._folder = root / split / "questions.json", root / split / "images"
         try:
-            told = records(self._list)
+            entries = records(self._list)
             self.answers = tuple((root / "answers.txt").read_text(encoding="utf-8").split())
         except (InputError, OSError) as error:
             why = shortened(str(error), 120)
@@ -38,10 +38,10 @@ class EasyVqaData:
                 f"{path}: no easy-VQA here ({why}); clone github.com/vzhou842/easy-VQA and give its data folder"
             ) from None
         self._asks: dict[int, list[Ask]] = {}
-        for one in told if isinstance(told, list) else [told]:
-            if not isinstance(one, list) or len(one) != 3 or list(map(type, one)) != [str, str, int]:
-                raise InputError(f"{self._list}: {shortened(repr(one))} is no [text, answer, number of the picture]")
-            text, answer, number = one
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if not isinstance(entry, list) or len(entry) != 3 or list(map(type, entry)) != [str, str, int]:
+                raise InputError(f"{self._list}: {shortened(repr(entry))} is no [text, answer, number of the picture]")
+            text, answer, number = entry
             truth = Truth(partial(self._shape, number))
             query = Query(question=text, answer=answer)
             self._asks.setdefault(number, []).append(Ask(query, group=easy_kind(text), truth=truth))

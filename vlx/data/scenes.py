@@ -53,13 +53,13 @@ class SceneData:
 
     def digest(self) -> str:
         """Of the first and last scene's pixels and labels, and of how many there are: `draw` is deterministic."""
-        made = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
+        hashed = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
         if self.named is not None:
-            made.update(f"{self.named} named".encode())
+            hashed.update(f"{self.named} named".encode())
         for number in {0, self.count - 1}:
-            one = self[number]
-            made.update(one.image.tobytes() + one.labels.tobytes())
-        return made.hexdigest()
+            scene = self[number]
+            hashed.update(scene.image.tobytes() + scene.labels.tobytes())
+        return hashed.hexdigest()
 
     def masks(self, scene: Scene) -> dict[str, Mask]:
         """Concept → its pixels in a scene, bool [S, S], fixed paints counted among the colours."""

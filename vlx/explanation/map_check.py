@@ -158,11 +158,11 @@ def _compact(shape: tuple[int, int], size: int, rng: np.random.Generator) -> Cel
 
 
 def _figure(value: float, unit: str) -> str:
-    told = f"{round(value, 2) + 0.0:.2f}" if unit in NATS or not value else f"{value:.3g}"
-    return told.replace("-", "−")
+    figure = f"{round(value, 2) + 0.0:.2f}" if unit in NATS or not value else f"{value:.3g}"
+    return figure.replace("-", "−")
 
 
 def _signed(value: float, unit: str) -> str:
     """With two decimals in nats; three figures of a score in its own unit, which may be of any size."""
-    told = f"{round(value, 2) + 0.0:+.2f}" if unit in NATS or not value else f"{value:+.3g}"
-    return told.replace("-", "−")
+    figure = f"{round(value, 2) + 0.0:+.2f}" if unit in NATS or not value else f"{value:+.3g}"
+    return figure.replace("-", "−")

@@ -272,10 +272,10 @@ class Because:
         so.
         """
         reasons = tuple(Reason.from_dict(one) for one in saved["reasons"])
-        known, notes = saved["check"], tuple(saved["notes"])
-        if known is not None and "size" not in known:
-            known, notes = None, (*notes, OLDER)
-        check = None if known is None else Check.from_dict(known)
+        saved_check, notes = saved["check"], tuple(saved["notes"])
+        if saved_check is not None and "size" not in saved_check:
+            saved_check, notes = None, (*notes, OLDER)
+        check = None if saved_check is None else Check.from_dict(saved_check)
         return cls(**{**saved, "reasons": reasons, "check": check, "notes": notes})
 
 

@@ -96,16 +96,16 @@ def mapping(rule: Rule) -> Rule:
 
 def parts(needed: dict[str, Rule], later: dict[str, Rule] | None = None, *, alone: bool = True) -> Rule:
     """Values by known names; ``later`` are those that older files lack; ``alone``: there may be no others."""
-    known = needed | (later or {})
+    allowed = needed | (later or {})
 
     def check(value: Any, what: str) -> None:
         _need(isinstance(value, dict), what, "values by name")
         for name in needed:
             _need(name in value, f"{what}.{name}", "there")
         for name, member in value.items():
-            _need(name in known or not alone, f"{what}.{str(name)[:40]}", "known to this vlx")
-            if name in known:
-                known[name](member, f"{what}.{name}")
+            _need(name in allowed or not alone, f"{what}.{str(name)[:40]}", "known to this vlx")
+            if name in allowed:
+                allowed[name](member, f"{what}.{name}")
 
     return check
 

@@ -328,8 +328,8 @@ def _read_json(path: Path) -> Explanation:
         record = {}
     _known(path, record.get("format"), record.get("schema_version"))
     why = _made(path, record)
-    told = record.pop("digest", None)  # older files have none
-    if told is not None and told != digest(record):  # last: a fault that has a name is told by it
+    kept_digest = record.pop("digest", None)  # older files have none
+    if kept_digest is not None and kept_digest != digest(record):  # last: a fault that has a name is told by it
         raise InputError(f"{path} is damaged: it is not what its digest was made of; save it again")
     return why
 

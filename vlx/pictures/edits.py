@@ -34,14 +34,14 @@ def made_of(picture: Image.Image) -> dict[str, Image.Image]:
     """
     pixels = np.asarray(picture)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:8], "little"))
-    made = {
+    edited = {
         "median colour": np.asarray(median_picture(picture)),
         "tiles shuffled": _tiles_shuffled(pixels, rng),
         "pixels shuffled": rng.permutation(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape),
         "channels permuted": np.roll(pixels, 1, 2),
         "inverted": 255 - pixels,
     }
-    return {name: _like(picture, one) for name, one in made.items() if not np.array_equal(one, pixels)}
+    return {name: _like(picture, one) for name, one in edited.items() if not np.array_equal(one, pixels)}
 
 
 def _tiles_shuffled(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

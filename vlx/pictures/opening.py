@@ -375,8 +375,8 @@ def _broken(where: str, error: Exception) -> str:
 def _inside(folder: Path) -> str:
     """What to give in place of a folder."""
     try:
-        known = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
-        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in known)
+        endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in endings)
     except OSError:
         names = []
     return f"give a picture in it, for example {folder / names[0]}" if names else "give a picture"

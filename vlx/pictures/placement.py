@@ -171,13 +171,13 @@ def axes(placement: Placement) -> tuple[Axis, Axis]:
     """The vertical and the horizontal axis of a placement."""
     start, following = placement.centre_of(0, 0), placement.centre_of(1, 1)
     shown = [placement.frame.seen(axis) for axis in (0, 1)]
-    made = []
+    both = []
     for axis in (0, 1):
         seen = np.flatnonzero(shown[axis]) if shown[1 - axis].any() else np.empty(0)
         first, stop = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)
         step = following[axis] - start[axis]
-        made.append(Axis(start[axis], step, placement.frame.size[axis], placement.grid.shape[axis], first, stop))
-    return made[0], made[1]
+        both.append(Axis(start[axis], step, placement.frame.size[axis], placement.grid.shape[axis], first, stop))
+    return both[0], both[1]
 
 
 def triangles(places: NDArray[Any], count: int, reach: float = 1.0) -> NDArray[np.float64]:

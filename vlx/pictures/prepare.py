@@ -39,7 +39,7 @@ def prepared(prepare: Prepare, image: Image.Image) -> Tensor:
     batch, a signal.
     """
     try:
-        made = prepare(image)
+        output = prepare(image)
     except ImageError:  # which names the picture and what is wrong with it
         raise
     except Exception as error:  # a prepare is anybody's code
@@ -48,40 +48,40 @@ def prepared(prepare: Prepare, image: Image.Image) -> Tensor:
             f"prepare fails on a picture of {image.width}×{image.height} pixels ({type(error).__name__}: "
             f"{text[:LONGEST]}); it is given PIL RGB pictures and must take any size: resize in it first"
         ) from error
-    return checked(made)
+    return checked(output)
 
 
-def checked(made: Any) -> Tensor:
+def checked(output: Any) -> Tensor:
     """What a prepare gave, if it is a picture [C, H, W]. Raises ModelError."""
-    if not isinstance(made, Tensor):
-        raise ModelError(f"{WANTED} {type(made).__name__}; {_as_tensor(made)}")
-    if made.ndim != 3 or not made.numel():
-        raise ModelError(f"{WANTED} {list(made.shape)}; {_as_picture(made)}")
-    if made.shape[2] in COLOURS and min(made.shape[:2]) >= SHORTEST:
+    if not isinstance(output, Tensor):
+        raise ModelError(f"{WANTED} {type(output).__name__}; {_as_tensor(output)}")
+    if output.ndim != 3 or not output.numel():
+        raise ModelError(f"{WANTED} {list(output.shape)}; {_as_picture(output)}")
+    if output.shape[2] in COLOURS and min(output.shape[:2]) >= SHORTEST:
         raise ModelError(
-            f"{WANTED} {list(made.shape)}, channels last; end it with .permute(2, 0, 1), and turn back for a model "
+            f"{WANTED} {list(output.shape)}, channels last; end it with .permute(2, 0, 1), and turn back for a model "
             "that wants it so: call=lambda model, x: model(x.permute(0, 2, 3, 1))"
         )
-    return made
+    return output
 
 
-def _as_tensor(made: Any) -> str:
-    if isinstance(made, tuple | list):
-        return f"of these {len(made)} give one: a single crop (CenterCrop, not FiveCrop), view or frame"
-    if hasattr(made, "__array__") and not isinstance(made, Image.Image):
+def _as_tensor(output: Any) -> str:
+    if isinstance(output, tuple | list):
+        return f"of these {len(output)} give one: a single crop (CenterCrop, not FiveCrop), view or frame"
+    if hasattr(output, "__array__") and not isinstance(output, Image.Image):
         return "give torch.from_numpy(array).permute(2, 0, 1) of an array [H, W, C]"
     return "end it with torchvision.transforms.ToTensor()"
 
 
-def _as_picture(made: Tensor) -> str:
-    if made.ndim == 2:
+def _as_picture(output: Tensor) -> str:
+    if output.ndim == 2:
         return (
             "for a grey picture give tensor[None]. A signal is no picture: give its spectrogram [C, H, W], or "
             "tensor[:, None] to a model whose layers are 2-D"
         )
-    if made.ndim == 4 and len(made) == 1 and made.shape[1] in (1, 3, 4):
+    if output.ndim == 4 and len(output) == 1 and output.shape[1] in (1, 3, 4):
         return "leave the batch axis out: tensor[0]"
-    if made.ndim >= 4:
+    if output.ndim >= 4:
         return (
             "several crops, slices or frames are no picture: give one (CenterCrop, not FiveCrop; a slice, a frame) and "
             "put it among the others in Classifier(…, call=lambda model, x: …)"

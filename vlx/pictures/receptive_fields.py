@@ -94,19 +94,19 @@ class Tracer:
         Raises `Unplaced` where it is no map, or may be one but cannot be told how it lies.
         """
         size = (inputs.shape[-2], inputs.shape[-1])
-        known = self._known.get(size)
-        if known is not None:
-            made = _checked(features(inputs), len(inputs))
-            if known.layout.fits(made.shape, len(inputs)):
-                return _laid(made, known)
+        record = self._known.get(size)
+        if record is not None:
+            output = _checked(features(inputs), len(inputs))
+            if record.layout.fits(output.shape, len(inputs)):
+                return _laid(output, record)
         follower = Follower(inputs)
         with follower:
-            made = _checked(features(inputs), len(inputs))
-        track = follower.track(made)
-        layout, notes = self._decided(features, inputs, made, track)
+            output = _checked(features(inputs), len(inputs))
+        track = follower.track(output)
+        layout, notes = self._decided(features, inputs, output, track)
         grid = _placed(lambda x: layout.split(features(x))[0], inputs, layout.shape, track)
-        known = self._known[size] = _Known(layout, grid, notes)
-        laid = _laid(made, known)
+        record = self._known[size] = _Known(layout, grid, notes)
+        laid = _laid(output, record)
         self._layouts[tuple(laid.A.shape[1:])] = layout
         return laid
 
@@ -131,35 +131,37 @@ class Tracer:
         return self._layouts.get(tuple(A.shape[1:])) or Layout((A.shape[2], A.shape[3]))
 
     def _decided(
-        self, features: FeatureFunction, inputs: Tensor, made: Tensor, track: Track | None
+        self, features: FeatureFunction, inputs: Tensor, output: Tensor, track: Track | None
     ) -> tuple[Layout, tuple[str, ...]]:
         """The layout of what was made of the inputs, and a note: from the layers, by trial, as told, or by custom."""
         count, size = len(inputs), (inputs.shape[-2], inputs.shape[-1])
-        layout, seen = _followed(track, made, count) if track is not None else None, None
+        layout, seen = _followed(track, output, count) if track is not None else None, None
         if layout is None:
-            layout, seen = spatial_dims.tried(features, inputs, made)
+            layout, seen = spatial_dims.tried(features, inputs, output)
         if layout is not None and not self._given.allows(layout):
-            raise Unplaced(count, made, f", that is {layout.told()}, not {self._given}; leave these out")
+            raise Unplaced(count, output, f", that is {layout.told()}, not {self._given}; leave these out")
         if layout is not None:
             return layout, () if layout.plain else (f"A was {layout.told()} and is laid out as [B, K, h, w]",)
-        layout = self._as_told(features, inputs, made) if self._given else _by_custom(made, count, size)
+        layout = self._as_told(features, inputs, output) if self._given else _by_custom(output, count, size)
         if layout is None or (seen is not None and seen.scrambled and not self._given):
-            raise Unplaced(count, made, _trouble(made, self._given))
+            raise Unplaced(count, output, _trouble(output, self._given))
         if math.prod(layout.shape) == 1:
             return layout, ("A has one cell: its map cannot tell places apart",)
         return layout, (f"A is taken as {layout.told()} untried: no cell of it moved with its place",)
 
-    def _as_told(self, features: FeatureFunction, inputs: Tensor, made: Tensor) -> Layout | None:
+    def _as_told(self, features: FeatureFunction, inputs: Tensor, output: Tensor) -> Layout | None:
         """The user's layout, of those that they leave open the one that agrees best."""
         size = (inputs.shape[-2], inputs.shape[-1])
-        some = [one for one in spatial_dims.layouts(made.shape, 0, size) if self._given.allows(one)]
-        exact = [one for one in some if one.before == self._given.prefix and not one.columns]
-        return spatial_dims.tried(features, inputs, made, self._given.allows)[0] or next(iter(exact or some), None)
+        candidates = [one for one in spatial_dims.layouts(output.shape, 0, size) if self._given.allows(one)]
+        exact = [one for one in candidates if one.before == self._given.prefix and not one.columns]
+        return spatial_dims.tried(features, inputs, output, self._given.allows)[0] or next(
+            iter(exact or candidates), None
+        )
 
 
-def _laid(made: Tensor, known: _Known) -> Laid:
-    A, others = known.layout.split(made)
-    return Laid(A, known.grid, others, known.notes)
+def _laid(output: Tensor, record: _Known) -> Laid:
+    A, others = record.layout.split(output)
+    return Laid(A, record.grid, others, record.notes)
 
 
 def _placed(features: FeatureFunction, inputs: Tensor, shape: tuple[int, int], track: Track | None) -> Grid:
@@ -172,33 +174,33 @@ def _placed(features: FeatureFunction, inputs: Tensor, shape: tuple[int, int], t
     return pixel_fields.measured(features, inputs, grid) if wide else grid
 
 
-def _followed(track: Track, made: Tensor, count: int) -> Layout | None:
+def _followed(track: Track, output: Tensor, count: int) -> Layout | None:
     """The layout of a tensor whose cells were followed to it; None where its pictures are not a dimension."""
-    rest = [dim for dim in range(made.ndim) if dim not in track.dims]
-    batch = next((dim for dim in rest if made.shape[dim] == count), None)
-    if len(rest) != 2 or batch is None or (track.flat and made.shape[track.dims[0]] != track.length):
+    rest = [dim for dim in range(output.ndim) if dim not in track.dims]
+    batch = next((dim for dim in rest if output.shape[dim] == count), None)
+    if len(rest) != 2 or batch is None or (track.flat and output.shape[track.dims[0]] != track.length):
         return None
     units = next(dim for dim in rest if dim != batch)
     dims = track.dims[:1] if track.flat else track.dims
     return Layout(track.cells, batch, units, dims, track.before, track.after)
 
 
-def _by_custom(made: Tensor, count: int, size: tuple[int, int]) -> Layout | None:
+def _by_custom(output: Tensor, count: int, size: tuple[int, int]) -> Layout | None:
     """[B, K, h, w] where its cells are about square, and are no more so in another order."""
-    if made.ndim != 4 or len(made) != count:
+    if output.ndim != 4 or len(output) != count:
         return None
-    if made.shape[2:] == (1, 1):
+    if output.shape[2:] == (1, 1):
         return Layout((1, 1))
-    long = {one: spatial_dims.oblong(one.shape, size) for one in spatial_dims.layouts(made.shape, 0, size)}
-    plain = Layout((made.shape[2], made.shape[3]))
+    long = {one: spatial_dims.oblong(one.shape, size) for one in spatial_dims.layouts(output.shape, 0, size)}
+    plain = Layout((output.shape[2], output.shape[3]))
     return plain if long[plain] < CUSTOMARY and long[plain] <= min(long.values()) + 1e-9 else None
 
 
-def _trouble(made: Tensor, given: Given) -> str:
+def _trouble(output: Tensor, given: Given) -> str:
     if given:
         return f", which cannot be laid out by {given}"
-    if made.ndim == 4:
-        K, h, w = made.shape[1:]
+    if output.ndim == 4:
+        K, h, w = output.shape[1:]
         return f": with K={K}, h={h}, w={w} no cell moves with its place, nor in another order; permute it to that"
     return ": no cell moves with its place; if these are tokens, say how they lie by grid=(h, w) and prefix=…"
 
@@ -230,7 +232,7 @@ def trace_grid(
         return Tracer().run(features, picture)[1]
 
 
-def _checked(made: Any, count: int) -> Tensor:
-    if isinstance(made, Tensor) and made.ndim in (3, 4) and made.is_floating_point() and count in made.shape:
-        return made
-    raise Unplaced(count, made)
+def _checked(output: Any, count: int) -> Tensor:
+    if isinstance(output, Tensor) and output.ndim in (3, 4) and output.is_floating_point() and count in output.shape:
+        return output
+    raise Unplaced(count, output)

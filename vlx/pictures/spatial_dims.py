@@ -74,15 +74,15 @@ def _selective(shares: Array) -> float:
 def banded(inputs: Tensor, bands: int) -> Tensor:
     """A noise picture [1, C, H, W] like ``inputs``, and 2 · ``bands`` more, a band across or along it changed."""
     generator = torch.Generator().manual_seed(0)
-    one = inputs[:1].detach().double().cpu()
-    mean, spread = one.mean(), one.std()
-    spread = spread if spread > 1e-3 * one.abs().max() > 0 else one.abs().max().clamp(min=1.0)
+    picture = inputs[:1].detach().double().cpu()
+    mean, spread = picture.mean(), picture.std()
+    spread = spread if spread > 1e-3 * picture.abs().max() > 0 else picture.abs().max().clamp(min=1.0)
     # Noise of every grain: a large one comes through pooling, a small one through what looks for edges.
-    ground, other = (mean + spread * _noise(one.shape[1:], generator) for _ in range(2))
+    ground, other = (mean + spread * _noise(picture.shape[1:], generator) for _ in range(2))
     pictures = ground.expand(2 * bands + 1, -1, -1, -1).clone()
     for axis in (0, 1):
         for band in range(bands):
-            first, stop = (round(one.shape[2 + axis] * edge / bands) for edge in (band, band + 1))
+            first, stop = (round(picture.shape[2 + axis] * edge / bands) for edge in (band, band + 1))
             where = (slice(None), slice(first, stop)) if axis == 0 else (slice(None), slice(None), slice(first, stop))
             pictures[1 + axis * bands + band][where] = other[where]
     return pictures.to(inputs)
@@ -183,10 +183,10 @@ def _tokens(count: int, size: tuple[int, int], most: int, longest: float) -> Ite
             if min(h, cells // h) > 1 and oblong((h, cells // h), size) > longest:
                 continue
             for before in range(extra + 1):
-                made = Layout((h, cells // h), 0, 2, (1,), before, extra - before)
-                yield made
+                layout = Layout((h, cells // h), 0, 2, (1,), before, extra - before)
+                yield layout
                 if 1 < h < cells:
-                    yield replace(made, columns=True)
+                    yield replace(layout, columns=True)
 
 
 def oblong(shape: tuple[int, int], size: tuple[int, int]) -> float:
@@ -211,11 +211,11 @@ def tried(
     return best(filter(allowed, layouts(whole.shape, batch, size)), movements, size), movements
 
 
-def best(some: Iterator[Layout], movements: Answers, size: tuple[int, int]) -> Layout | None:
+def best(candidates: Iterator[Layout], movements: Answers, size: tuple[int, int]) -> Layout | None:
     """The layout that agrees best with what was seen; None where that is too little, or another does as well."""
     shares: dict[tuple[int, bool], Array] = {}
     judged = []
-    for layout in some:
+    for layout in candidates:
         if math.prod(layout.shape) < FEWEST:
             continue
         key = (layout.units, len(layout.places) == 1 or layout.places[0] < layout.places[1])

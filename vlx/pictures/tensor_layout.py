@@ -87,5 +87,5 @@ class Layout:
             return []
         if others is None:
             raise ModelError("scores needs the `rest` of its features: the tokens that are no cells")
-        some = others.to(A).transpose(1, 2).expand(len(A), -1, -1)
-        return [some[..., self.before :] if side else some[..., : self.before]]
+        tokens = others.to(A).transpose(1, 2).expand(len(A), -1, -1)
+        return [tokens[..., self.before :] if side else tokens[..., : self.before]]

@@ -31,8 +31,8 @@ def title(why: Explanation) -> str:
     """The text that is explained; of a contrast "red rather than blue", in a caption with its text."""
     if why.instead_of is None:
         return why.text
-    told = f"{why.words[0].label} rather than {why.instead_of}"
-    return f"{told} in “{why.text}”" if in_caption(why) else told
+    against = f"{why.words[0].label} rather than {why.instead_of}"
+    return f"{against} in “{why.text}”" if in_caption(why) else against
 
 
 def in_caption(why: Explanation) -> bool:
@@ -92,12 +92,12 @@ class AnswerRow:
     @property
     def figures(self) -> str:
         """The chance in percent, or the number; of several the one in the middle."""
-        known = [value for value in self.numbers or self.chances if not math.isnan(value)]
-        if not known:
+        finite = [value for value in self.numbers or self.chances if not math.isnan(value)]
+        if not finite:
             return "–"
         written = numbers.figure if self.numbers else numbers.percent
-        middle = written(float(np.median(known)))
-        return middle if len(known) == 1 else f"median {middle}"
+        middle = written(float(np.median(finite)))
+        return middle if len(finite) == 1 else f"median {middle}"
 
 
 def rows(word: WordExplanation, instead_of: str | None = None) -> list[AnswerRow]:

@@ -39,8 +39,8 @@ def brief(why: Explanation, width: int = 80) -> Group:
     if words:
         parts.append(_table(why, words, width))
     if function:
-        told = ", ".join(f"{text.labelled(why, word)} {chances.bare(word)}" for word in function)
-        parts.append(Text(f"function words: {text.clean(told)}", style="dim"))
+        listed = ", ".join(f"{text.labelled(why, word)} {chances.bare(word)}" for word in function)
+        parts.append(Text(f"function words: {text.clean(listed)}", style="dim"))
     parts += [Text(line, style="dim") for line in _beside(why)]
     parts += [Text(f"Note: {text.clean(note)}", style="yellow") for note in why.notes]
     return Group(*parts)
@@ -77,11 +77,11 @@ def owed(word: WordExplanation, instead_of: str | None = None) -> str:
 
 def _parted(why: Explanation) -> tuple[Sequence[WordExplanation], Sequence[WordExplanation]]:
     """The words that have a row, and the function words that share a line; none where the text is no words."""
-    told = [word for word in why.words if not is_content(word.label)]
+    function_words = [word for word in why.words if not is_content(word.label)]
     plain = wording.noun(why) == "word" and why.instead_of is None and are_words([w.label for w in why.words], why.text)
-    if not plain or not FEW <= len(told) < len(why.words):
+    if not plain or not FEW <= len(function_words) < len(why.words):
         return why.words, ()
-    return [word for word in why.words if is_content(word.label)], told
+    return [word for word in why.words if is_content(word.label)], function_words
 
 
 def _table(why: Explanation, words: Sequence[WordExplanation], width: int) -> Table:
@@ -120,8 +120,8 @@ def _reasons(word: WordExplanation) -> str:
     if word.because is None or not word.because.said:
         return ""
     perhaps = "" if reasons.badge(word.because)[0] == "✓" else "perhaps "
-    told = (f"{one.concept}{BOUND}{reasons.NAMES[one.named]}" for one in word.because.said[:REASONS])
-    return perhaps + ", ".join(told)
+    named = (f"{one.concept}{BOUND}{reasons.NAMES[one.named]}" for one in word.because.said[:REASONS])
+    return perhaps + ", ".join(named)
 
 
 def _beside(why: Explanation) -> Iterator[str]:

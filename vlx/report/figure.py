@@ -54,8 +54,8 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     rows = -(-count // columns)
     height, width = drawn.plain.shape[:2]
     tall = min(max(height / width, 0.3), 3.0)
-    told = [_told(word, _rival(why, word)) for word in words]
-    under = LINE * max((text.count("\n") + 1 for text in told if text), default=0)
+    captions = [_told(word, _rival(why, word)) for word in words]
+    under = LINE * max((text.count("\n") + 1 for text in captions if text), default=0)
     wide = max(PANEL * columns, 4.5)
     heading = _heading(why, max(round(9.5 * wide), 30))
     room = HEADING * (heading.count("\n") + 1) + 0.05
@@ -70,7 +70,7 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
         axes[0].set_title(f"the picture\n{hatched}", fontsize=9, color="0.35")
     titles = [_title(why, word) for word in words] if wished.titles is None else wished.titles
     ramps = choices.ramps(wished.cmap, why.instead_of is not None)
-    for axis, word, text, title in zip(axes[1:], words, told, titles, strict=False):
+    for axis, word, text, title in zip(axes[1:], words, captions, titles, strict=False):
         axis.imshow(_under(drawn, word, wished.scale, ramps))
         axis.set_title(title, fontsize=9, parse_math=False)
         _strength(axis, word)
@@ -149,9 +149,9 @@ def _saved(figure: Figure, kind: str) -> bytes:
 
 def _heading(why: Explanation, width: int) -> str:
     """Question, text and verdict, each on lines of its own."""
-    told = answers.marked(why) or "(nothing)"
+    text = answers.marked(why) or "(nothing)"
     verdicts = [wording.verdict(word, why.instead_of) for word in why.words if answers.single(why)]
-    lines = [why.question, told, *map(wording.sentence, (*why.scope, *verdicts))]
+    lines = [why.question, text, *map(wording.sentence, (*why.scope, *verdicts))]
     return "\n".join(textwrap.fill(line, width, max_lines=3, placeholder=" …") for line in lines if line)
 
 

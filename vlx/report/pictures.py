@@ -65,8 +65,8 @@ def shrunk(why: Explanation, side: int) -> Pixels:
     wanted = size(why, side)
     if wanted == why.image.shape[:2]:
         return why.image
-    made = Image.fromarray(why.image).resize(wanted[::-1], Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.asarray(made)
+    resized = Image.fromarray(why.image).resize(wanted[::-1], Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(resized)
 
 
 def shown(why: Explanation, side: int) -> str:

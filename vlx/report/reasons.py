@@ -136,10 +136,10 @@ class Strip:
     @classmethod
     def of(cls, check: Check) -> "Strip | None":
         """None where there is nothing to compare with."""
-        known = [value for value in check.random if math.isfinite(value)]
-        if not known or len(known) < len(check.random) or not math.isfinite(check.effect):
+        finite = [value for value in check.random if math.isfinite(value)]
+        if not finite or len(finite) < len(check.random) or not math.isfinite(check.effect):
             return None
-        low, high = min(0.0, check.effect, *known), max(check.effect, check.needed)
+        low, high = min(0.0, check.effect, *finite), max(check.effect, check.needed)
         room = (high - low or 1.0) * 0.04
 
         def place(value: float) -> float:
@@ -147,11 +147,11 @@ class Strip:
 
         left, right = check.interval
         said = (
-            f"{check.measure} lost: {figure(check.effect)} with the units named off; {len(known)} random sets "
-            f"{figure(min(known))} to {figure(max(known))}, 95 % of them from {figure(left)} to {figure(right)}; "
+            f"{check.measure} lost: {figure(check.effect)} with the units named off; {len(finite)} random sets "
+            f"{figure(min(finite))} to {figure(max(finite))}, 95 % of them from {figure(left)} to {figure(right)}; "
             f"more than {figure(check.needed)} must be lost"
         )
-        random, band = tuple(place(value) for value in known), (place(left), place(right))
+        random, band = tuple(place(value) for value in finite), (place(left), place(right))
         return cls(random, band, place(check.effect), place(check.needed), place(0.0), said)
 
 
@@ -257,15 +257,17 @@ class ToldReason:
     def _rows(self, kind: Kind, numbers: Iterator[int]) -> Iterator[ReasonRow]:
         reasons = self.because.of(kind)
         listed, left = reasons[: SHOWN[kind]], reasons[SHOWN[kind] :]
-        for one in listed:
-            heat, tested = None if self.because.shares_of else one.map, self.because.check is not None
-            yield _numbered(ReasonRow(one.concept, kind, one.portion, one.share, one, heat, tested=tested), numbers)
+        for reason in listed:
+            heat, tested = None if self.because.shares_of else reason.map, self.because.check is not None
+            yield _numbered(
+                ReasonRow(reason.concept, kind, reason.portion, reason.share, reason, heat, tested=tested), numbers
+            )
         if left:
             more = f"{len(left)} more concept{'s' * (len(left) > 1)}"
             rest = None
             if not self.because.shares_of:
-                rest = np.asarray(np.sum([one.map for one in left], axis=0, dtype=np.float64))
-            portion, share = sum(one.portion for one in left), sum(one.share for one in left)
+                rest = np.asarray(np.sum([reason.map for reason in left], axis=0, dtype=np.float64))
+            portion, share = sum(reason.portion for reason in left), sum(reason.share for reason in left)
             yield _numbered(ReasonRow(more, kind, portion, share, map=rest), numbers)
 
 

@@ -20,9 +20,9 @@ PALE = 0.3  # of full colours: a word that nothing carries
 
 def scale(given: object) -> Scale:
     """The scale meant: "own", a map's own, or "shared", one for all. Raises InputError for another."""
-    for known in SCALES:
-        if given == known:
-            return known
+    for allowed in SCALES:
+        if given == allowed:
+            return allowed
     raise InputError(f'scale={str(given)[:40]!r}; give "own" (each map its own) or "shared" (one for all maps)')
 
 

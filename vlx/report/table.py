@@ -53,9 +53,9 @@ def values(record: Mapping[str, Any]) -> Iterator[list[Any]]:
     """The rows that a record makes, one a word, in the order of ``COLUMNS``; None for what is not known."""
     for position, word in enumerate(record.get("words", ())):
         p = None if word["logprob"] is None else math.exp(word["logprob"])
-        told = [record["path"], record.get("question"), record["text"], position, word["word"], word["logprob"], p]
+        said = [record["path"], record.get("question"), record["text"], position, word["word"], word["logprob"], p]
         judged = [word["seen"], word["owed"], word["check"], word["share"]]
-        yield [*told, *judged, *(word["peak"] or [None] * 4), record["method"], record["page"]]
+        yield [*said, *judged, *(word["peak"] or [None] * 4), record["method"], record["page"]]
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:

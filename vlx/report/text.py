@@ -63,11 +63,11 @@ def asked(why: Explanation) -> list[Text]:
     """The question, its words coloured by what the answer loses without them; nothing where there was none."""
     if why.question is None:
         return []
-    told = Text("asked: ", style="dim")
+    line = Text("asked: ", style="dim")
     for piece in answers.pieces(why):
-        told.append(clean(piece.text) + " ", _tint(piece.strength))
-    told.rstrip()
-    return [told]
+        line.append(clean(piece.text) + " ", _tint(piece.strength))
+    line.rstrip()
+    return [line]
 
 
 def sentences(why: Explanation) -> list[str]:
@@ -82,13 +82,13 @@ def _rival(why: Explanation, word: WordExplanation) -> str | None:
 
 def _reasons(why: Explanation) -> list[Table | Text]:
     """A line a word: the check's sign, what speaks for it, what against it; of a single answer the whole sentence."""
-    told = [(word, word.because) for word in answers.shown(why) if word.because is not None]
-    if not told:
+    explained = [(word, word.because) for word in answers.shown(why) if word.because is not None]
+    if not explained:
         return []
     rows = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for name, style in (("", "bold"), ("", ""), ("because of", ""), ("despite", "dim")):
         rows.add_column(name, style=style, overflow="fold")
-    for word, because in told:
+    for word, because in explained:
         rows.add_row(*(Text(clean(part)) for part in (_label(word, _rival(why, word)), *reasons.short(because))))
     whole = [Text(clean(line)) for line in sentences(why)[:1]] if len(why) == 1 else []
     where = "" if whole else "; whole sentences: in .md, .html and print(why[0].because)"
@@ -120,8 +120,8 @@ def _question_figures(why: Explanation) -> list[str]:
         return []
 
     def listed(value: Callable[[QuestionWord], float | None]) -> str:
-        known = [(asked.word, value(asked)) for asked in why.question_words]
-        return ", ".join(f"{word} {wording.difference(one)}" for word, one in known if one is not None)
+        differences = [(asked.word, value(asked)) for asked in why.question_words]
+        return ", ".join(f"{word} {wording.difference(one)}" for word, one in differences if one is not None)
 
     lead = "lead lost" if why.instead_of is not None else f"{chances.nats(why)} lost".strip()
     lines = [f"{lead} when left out: {listed(lambda asked: asked.left_out)}"]
@@ -184,13 +184,13 @@ def markdown(why: Explanation) -> str:
     noun = wording.noun(why)
     nouns = wording.PLURALS[noun]
     what = "Answer" if why.question is not None else "Caption" if answers.in_caption(why) else "Text"
-    made = f"{what} {'given to' if why.forced else 'by'}"
+    origin = f"{what} {'given to' if why.forced else 'by'}"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
         f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",
         "",
         *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
-        f"{made} {model}, explained by {_plain(why.method)}. "
+        f"{origin} {model}, explained by {_plain(why.method)}. "
         f"A map shows regions whose features most raise the {noun}’s score.{unit}",
         "",
         *([f"{_plain(legend)}.", ""] if (legend := wording.legend(why)) else []),

@@ -38,24 +38,24 @@ class Seen:
 def require_pictures(names: NeuronNames) -> None:
     """Raise InputError for a table that does not tell in which pictures its units are most active."""
     if not names.examples.size:
-        made = names.about.get("source", "of another tool")
+        source = names.about.get("source", "of another tool")
         raise InputError(
-            f"this table ({made}) does not tell in which pictures its units are most active; a table of vlx dissect "
+            f"this table ({source}) does not tell in which pictures its units are most active; a table of vlx dissect "
             "does: vlx dissect MODEL DATASET -o TABLE.h5"
         )
 
 
 def require_data(names: NeuronNames, data: AnyData) -> None:
     """Raise InputError for other pictures than those that the table was made from."""
-    made, known = names.about.get("dataset", "other pictures"), names.about.get("dataset_hash")
-    if known and known != data.digest():
+    about_data, digest = names.about.get("dataset", "other pictures"), names.about.get("dataset_hash")
+    if digest and digest != data.digest():
         raise InputError(
-            f"the table was made from {made}, and {data.name} is not the same: its numbers would show other pictures; "
-            f"give the dataset that was dissected"
+            f"the table was made from {about_data}, and {data.name} is not the same: its numbers would show other "
+            "pictures; give the dataset that was dissected"
         )
     if names.examples.max(initial=-1) >= len(data):
         raise InputError(
-            f"the table was made from {made}: its units' pictures go up to number {names.examples.max()}, "
+            f"the table was made from {about_data}: its units' pictures go up to number {names.examples.max()}, "
             f"{data.name} has only {len(data)}"
         )
 
@@ -103,15 +103,15 @@ def draw(name: UnitName, seen: Sequence[Seen], names: NeuronNames) -> Figure:
     """The pictures dark outside of the unit's mask, most active first; made without pyplot."""
     columns = max(1, min(COLUMNS, len(seen)))
     rows = -(-len(seen) // columns) or 1
-    tall = max((one.image.shape[0] / one.image.shape[1] for one in seen), default=1.0)
+    tall = max((example.image.shape[0] / example.image.shape[1] for example in seen), default=1.0)
     size = (max(PANEL * columns, 4.8), (PANEL * min(tall, 2.5) + 0.25) * rows + 0.6)
     drawing = figure.FigureDrawing(figsize=size, dpi=options.DPI, layout="constrained", facecolor="white")
     axes = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, one in zip(axes, seen, strict=False):
-        axis.imshow(masked(one.image, one.mask))
-        axis.set_title(f"picture {one.number} · peak {one.peak:.3g}", fontsize=7.5, color="0.35")
+    for axis, example in zip(axes, seen, strict=False):
+        axis.imshow(masked(example.image, example.mask))
+        axis.set_title(f"picture {example.number} · peak {example.peak:.3g}", fontsize=7.5, color="0.35")
     drawing.suptitle(f"{title(name)}\nT = {threshold(names, name.unit):.3g}", fontsize=11, parse_math=False)
     return drawing
 

@@ -194,11 +194,11 @@ def marked(why: Explanation) -> str:
     labels = [word.label for word in why.words]
     if noun(why) != "word" or not are_words(labels, why.text):
         return why.text
-    told, rest = "", why.text
+    text, rest = "", why.text
     for word in why.words:
         before, _, rest = rest.partition(word.label)
-        told += before + ringed(why, word)
-    return told + rest
+        text += before + ringed(why, word)
+    return text + rest
 
 
 def legend(why: Explanation) -> str:
@@ -279,14 +279,14 @@ def anyway(word: WordExplanation) -> str:
     if wilson(same, len(others.said))[0] < SURE:
         return ""
     likely = _range(share(min(others.logprobs)), share(max(others.logprobs)))
-    told = f"{same} of your {len(others.said)} other pictures give the same, p {likely}"
-    return f"would have said “{_short(word.label)}” anyway: {told}"
+    tally = f"{same} of your {len(others.said)} other pictures give the same, p {likely}"
+    return f"would have said “{_short(word.label)}” anyway: {tally}"
 
 
 def _spread(nats: list[float]) -> str:
     """The least and the largest of several, in bits; empty for one."""
-    known = [value for value in nats if not math.isnan(value)]
-    return f" ({signed_bits(min(known))} to {signed_bits(max(known))} by reference)" if len(known) > 1 else ""
+    finite = [value for value in nats if not math.isnan(value)]
+    return f" ({signed_bits(min(finite))} to {signed_bits(max(finite))} by reference)" if len(finite) > 1 else ""
 
 
 def _range(low: str, high: str) -> str:
@@ -318,8 +318,8 @@ def look_name(look: Look) -> str:
 def look_said(look: Look, most: int = 3) -> str:
     """What was said of other pictures, the most frequent first: "white ×3, red"; "…" for more than ``most``."""
     counts = Counter(look.said).most_common()
-    told = [label if count == 1 else f"{label} ×{count}" for label, count in counts[:most]]
-    return ", ".join([*told, "…"] if len(counts) > most else told)
+    labels = [label if count == 1 else f"{label} ×{count}" for label, count in counts[:most]]
+    return ", ".join([*labels, "…"] if len(counts) > most else labels)
 
 
 def chance(nats: float, instead_of: str | None = None) -> float:

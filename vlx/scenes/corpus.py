@@ -59,20 +59,20 @@ def corpus(first: int, count: int, cache: Path | None = None, size: int = 128) -
     if not texts.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         _write(_drawn(first, count, size), cache, stem)
-    told = json_files.read(texts)
-    questions = tuple(tuple(AskedScene(*one) for one in about) for about in told["questions"])
+    record = json_files.read(texts)
+    questions = tuple(tuple(AskedScene(*one) for one in about) for about in record["questions"])
     arrays = (np.load(cache / f"{stem}-{name}.npy") for name in ("pictures", "grounds", "focus"))
     pictures, grounds, focus = arrays
-    return Corpus(pictures, tuple(told["captions"]), questions, grounds, focus)
+    return Corpus(pictures, tuple(record["captions"]), questions, grounds, focus)
 
 
-def _write(made: Corpus, cache: Path, stem: str) -> None:
+def _write(drawn: Corpus, cache: Path, stem: str) -> None:
     """The texts come last: they say that the rest is whole."""
     for name in ("pictures", "grounds", "focus"):
-        array = getattr(made, name)
+        array = getattr(drawn, name)
         with replacing(cache / f"{stem}-{name}.npy", array.nbytes) as partial:
             np.save(partial, array)
-    write_text(cache / f"{stem}.json", json.dumps({"captions": made.captions, "questions": made.questions}))
+    write_text(cache / f"{stem}.json", json.dumps({"captions": drawn.captions, "questions": drawn.questions}))
 
 
 def _drawn(first: int, count: int, size: int) -> Corpus:

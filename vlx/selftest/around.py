@@ -30,8 +30,8 @@ def _around(case: Case) -> Row:
     again = engine.ask(case.task, guest.features, targets).double().cpu()
     kept = float((again - guest.scores).abs().max())
     if not kept <= case.limits[0]:
-        told = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
-        return Row(name, kept, case.limits[0], False, told)
+        fault = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
+        return Row(name, kept, case.limits[0], False, fault)
     besides = _besides(case)
     gaps, shares = [], []
     for other in case.guests[1:4]:
@@ -54,9 +54,9 @@ def _around(case: Case) -> Row:
 
 def _besides(case: Case) -> dict[str, str]:
     """What passes A by design and is there, by its key in `rest`."""
-    told, rest = powers_of(case.task).besides, case.features.rest
+    declared, rest = powers_of(case.task).besides, case.features.rest
     held = rest if isinstance(rest, dict) else {}
-    return {key: what for key, what in told.items() if key in held}
+    return {key: what for key, what in declared.items() if key in held}
 
 
 def _exchanged(case: Case, guest: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:

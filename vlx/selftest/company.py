@@ -20,14 +20,14 @@ TIMES = 8  # a picture is prepared
 
 def _steady(case: Case) -> Row:
     """T28: a picture is prepared the same way every time, whatever was drawn at random before."""
-    made = []
+    prepared = []
     for seed in range(TIMES):
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        made.append(case.task.prepare(case.picture).clone())
-    shapes = {tuple(one.shape) for one in made}
-    gap = float("inf") if len(shapes) > 1 else max(float((one - made[0]).abs().max()) for one in made)
+        prepared.append(case.task.prepare(case.picture).clone())
+    shapes = {tuple(one.shape) for one in prepared}
+    gap = float("inf") if len(shapes) > 1 else max(float((one - prepared[0]).abs().max()) for one in prepared)
     return row(
         "prepare is steady",
         gap,
@@ -42,8 +42,8 @@ def _features(case: Case) -> Row:
     """T29: A of a picture is the same in batches of 2, 3 and 5 as alone, and not that of another picture."""
     name, alone = "A in company", case.guests
     if all(torch.equal(alone[0].features.A, guest.features.A) for guest in alone[1:]):
-        told = "every picture has the same A: `features` hands on what it kept of an earlier one, or reads no pixels"
-        return Row(name, None, None, False, told)
+        fault = "every picture has the same A: `features` hands on what it kept of an earlier one, or reads no pixels"
+        return Row(name, None, None, False, fault)
     gaps = []
     for batch in BATCHES:
         A = _together(case, batch).A

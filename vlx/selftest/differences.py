@@ -90,10 +90,10 @@ def _ask(case: Case, rows: Tensor, targets: tuple[Target, ...]) -> Tensor:
         return torch.cat([_ask(case, row[None], targets) for row in rows])
 
 
-def _surer(one: Found, other: Found) -> Found:
-    better = other[2] < one[2]
-    told, slope, doubt = (torch.where(better, b, a) for a, b in zip(one, other, strict=True))
-    return told, slope, doubt
+def _surer(earlier: Found, later: Found) -> Found:
+    better = later[2] < earlier[2]
+    predicted, slope, doubt = (torch.where(better, b, a) for a, b in zip(earlier, later, strict=True))
+    return predicted, slope, doubt
 
 
 def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[slice]]:

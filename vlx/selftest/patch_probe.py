@@ -95,9 +95,9 @@ def probe(
     result = _probe(_shares(easel.summed(chosen), chosen))
     if result.passed and result.peak >= FLAT:
         return result
-    some = [chosen[n] for n in sorted(rng.permutation(len(chosen))[:SHIFTED])]
+    sample = [chosen[n] for n in sorted(rng.permutation(len(chosen))[:SHIFTED])]
     in_place = {
-        shift: float(_shares(easel.changes(some, shift), some)["own"].mean()) for shift in ((0.0, 0.0), *HALVES)
+        shift: float(_shares(easel.changes(sample, shift), sample)["own"].mean()) for shift in ((0.0, 0.0), *HALVES)
     }
     best = max(in_place, key=lambda shift: in_place[shift])
     return replace(result, shift=best if in_place[best] > BETTER * in_place[0.0, 0.0] else None)

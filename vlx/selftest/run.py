@@ -98,9 +98,9 @@ def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]
     raise InputError(f"{task.name} refuses {QUESTION!r}; give a question in its own words")
 
 
-def _of_numbers(one: Row) -> Row:
+def _of_numbers(verdict: Row) -> Row:
     """A row as it is told of numbers: they have no log p, and no nats."""
-    told = one.remark
+    remark = verdict.remark
     for words, instead in (
         (", in nats", ", in its unit"),
         ("log-probabilities", "values"),
@@ -108,8 +108,8 @@ def _of_numbers(one: Row) -> Row:
         ("earlier log p", "earlier value"),
         ("log p", "the value"),
     ):
-        told = told.replace(words, instead)
-    return replace(one, remark=told)
+        remark = remark.replace(words, instead)
+    return replace(verdict, remark=remark)
 
 
 def _guarded(name: str, check: Callable[[], Row]) -> Row:
