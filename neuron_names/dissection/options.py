@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 
 from vlx.errors import InputError
 from vlx.language import close_matches
-from vlx.neuron_names.dissection.passes import Progress, silently
+from vlx.neuron_names.dissection.contents import Progress
+from vlx.neuron_names.dissection.passes import silently
 
 QUANTILE = 0.005  # Network Dissection, section 3.2
 FOLDS = 4
@@ -54,7 +55,7 @@ class DissectOptions:
     def of(cls, given: Mapping[str, Any]) -> "DissectOptions":
         """The options that were given, the others at their defaults. Raises InputError for an unknown or a wrong one.
 
-        >>> Options.of({"quantile": 0.01}).quantiles
+        >>> DissectOptions.of({"quantile": 0.01}).quantiles
         (0.01,)
         """
         names = [field.name for field in fields(cls)]

@@ -1,6 +1,6 @@
 """The two passes over the pictures: thresholds, then counts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from vlx.data.concepts import Labelled
 from vlx.errors import InputError, ModelError
 from vlx.neuron_names.dissection.alignment import quads
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
+from vlx.neuron_names.dissection.contents import Progress
 from vlx.neuron_names.dissection.counting import Counter
 from vlx.neuron_names.dissection.labels import LabelGrid
 from vlx.neuron_names.dissection.layers import Layers
@@ -26,7 +27,6 @@ EXAMPLES = 8  # pictures kept for each unit
 TOTALS = ("truth", "area", "overlaps")  # counts of the labels alone
 FEATURE_TOLERANCE = 1e-3  # share by which the same model's features may differ between machines
 
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Counts = NDArray[np.int64]
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from vlx.data.example import Told, labelled
 from vlx.errors import ImageError, InputError, ModelError
 from vlx.neuron_names.dissection.checkpoint import Checkpoint, State, fitting
-from vlx.neuron_names.dissection.contents import Contents
+from vlx.neuron_names.dissection.contents import Contents, Progress
 from vlx.neuron_names.dissection.layers import Layers
-from vlx.neuron_names.dissection.passes import EXAMPLES, FEATURE_TOLERANCE, Progress
+from vlx.neuron_names.dissection.passes import EXAMPLES, FEATURE_TOLERANCE
 from vlx.neuron_names.dissection.pictures import BLOCK
 from vlx.neuron_names.table import Activity
 

@@ -26,7 +26,7 @@ SHOWN = 12  # words and pictures that the table names of those left out
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class CaptionWords:
     """Concepts of which there are enough pictures: ``told`` bool [N, C]; and how many were ``left_out``, most first."""
 
     concepts: tuple[Concept, ...]
@@ -34,7 +34,7 @@ class Words:
     left_out: tuple[tuple[str, int], ...]
 
 
-def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST_PICTURES) -> Words:
+def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST_PICTURES) -> CaptionWords:
     """The concepts that ``least`` pictures have and ``least`` lack, in order of their names."""
     pictures = Counter(concept for concepts in by_picture for concept in concepts)
     enough = sorted(concept for concept, n in pictures.items() if least <= n <= len(by_picture) - least)
@@ -43,7 +43,7 @@ def words(by_picture: Sequence[frozenset[Concept]], least: int = LEAST_PICTURES)
     for row, concepts in zip(has, by_picture, strict=True):
         row[[places[concept] for concept in concepts if concept in places]] = True
     others = ((concept.name, n) for concept, n in pictures.most_common() if concept not in places)
-    return Words(tuple(enough), has, tuple(others))
+    return CaptionWords(tuple(enough), has, tuple(others))
 
 
 def name_by_captions(
@@ -90,7 +90,7 @@ def begun(
     return Peaks(data, Layers(task, layers), wish.progress), _settings(task, data, layers, wish.folds, wish.enough)
 
 
-def _enough(data: Told, vocabulary: Words, least: int) -> None:
+def _enough(data: Told, vocabulary: CaptionWords, least: int) -> None:
     if not vocabulary.concepts:
         most = ", ".join(f"{name} {n}" for name, n in vocabulary.left_out[:3]) or "none at all"
         raise InputError(
@@ -99,7 +99,7 @@ def _enough(data: Told, vocabulary: Words, least: int) -> None:
         )
 
 
-def _left_out(data: Told, unread: Sequence[int], vocabulary: Words, least: int) -> list[str]:
+def _left_out(data: Told, unread: Sequence[int], vocabulary: CaptionWords, least: int) -> list[str]:
     """What is no part of the table, in sentences."""
     sentences = list(data.left_out)
     if unread:

@@ -26,7 +26,7 @@ def work(
     settings: str,
     state: State,
 ) -> Callable[[range], State]:
-    """A share → what is found of it; the arguments are those of `dissect_layers` and of `shares.Elsewhere`.
+    """A share → what is counted in it; the arguments are those of `dissect_layers` and of `shares.DissectionWorkers`.
 
     Raises InputError where the model, the pictures or an option are not those of ``settings``.
     """

@@ -17,7 +17,7 @@ from vlx.neuron_names.table.tally import DENOMINATORS, Tally
 DETECTOR = 0.04  # IoU from which a unit counts as a detector (Network Dissection, section 3.2)
 DETECTOR_AUC = 0.75  # AUC from which it does, where captions name it; see benchmarks/caption_names.py
 LEVEL = 0.01  # the highest p at which a name from captions is more than one by chance
-Rule = Literal["published", "best"]
+ConceptRule = Literal["published", "best"]
 FILES = "vlx.neuron_names.formats"  # what writes a table, which stands above it: looked up when a table is saved
 
 
@@ -172,7 +172,9 @@ class NeuronNames:
         """The units whose best name's IoU, or AUC, lies above ``iou`` or ``auc``, by number; see `detects`."""
         return {name.unit: name for name in self if detects(name, iou, auc)}
 
-    def unique_detectors(self, iou: float = DETECTOR, rule: Rule = "published", auc: float = DETECTOR_AUC) -> int:
+    def unique_detectors(
+        self, iou: float = DETECTOR, rule: ConceptRule = "published", auc: float = DETECTOR_AUC
+    ) -> int:
         """How many different concepts are detected above ``iou``, or ``auc`` where captions gave the names.
 
         ``rule``: "published" counts every category's best concept of a unit, as the published plots do; "best" only
@@ -181,7 +183,7 @@ class NeuronNames:
         return sum(len(concepts) for concepts in self.unique_by_category(iou, rule, auc).values())
 
     def unique_by_category(
-        self, iou: float = DETECTOR, rule: Rule = "published", auc: float = DETECTOR_AUC
+        self, iou: float = DETECTOR, rule: ConceptRule = "published", auc: float = DETECTOR_AUC
     ) -> dict[str, set[str]]:
         """The concepts that `unique_detectors` counts, by category."""
         if rule not in ("published", "best"):

@@ -31,7 +31,7 @@ Both = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Questions:
+class CompareOptions:
     """What is asked of A and of B: one for both, or A's and B's."""
 
     methods: str | None
@@ -56,7 +56,7 @@ class CompareRun:
 
 ASKED = packed(
     "asked",
-    Questions,
+    CompareOptions,
     click.option("--method", "methods", metavar="NAME[,NAME]", help="Weighting of both, or of A and of B."),
     click.option("--target", "targets", metavar="KIND[,KIND]", help="Score to explain, of both, or of A and of B."),
     click.option("--caption", "captions", multiple=True, help="Explain this caption; given twice: A's and B's."),
@@ -92,7 +92,7 @@ RUNNING = packed(
 @ASKED
 @LOADING
 @RUNNING
-def compare(given: tuple[str, ...], asked: Questions, loading: dict[str, str], running: CompareRun) -> None:
+def compare(given: tuple[str, ...], asked: CompareOptions, loading: dict[str, str], running: CompareRun) -> None:
     """Compare what models A and B make of pictures, the largest differences first.
 
     A and B are models as `vlx models` lists them, or one model with two of --method, --target, --caption, --answer or
@@ -179,7 +179,7 @@ def _embedded() -> Iterable[str]:
     return EMBEDDED
 
 
-def _options(asked: Questions, loading: Mapping[str, str]) -> Both:
+def _options(asked: CompareOptions, loading: Mapping[str, str]) -> Both:
     """The options of A and of B, those of loading among them."""
     pairs = {
         "method": _pair("--method", asked.methods, (*METHODS, "auto")),

@@ -14,7 +14,7 @@ from vlx.cli.running import INTERRUPTED, writable
 from vlx.process import stoppable
 
 if TYPE_CHECKING:
-    from vlx.neuron_names.dissection.passes import Progress
+    from vlx.neuron_names.dissection.contents import Progress
     from vlx.neuron_names.dissection.shares import DissectionWorkers
     from vlx.neuron_names.table import NeuronNames
     from vlx.protocol.task import Task

@@ -10,8 +10,8 @@ import click
 
 from vlx.cli import running as cli_running
 from vlx.cli.loading import MODEL, opened
-from vlx.cli.options import LOADING, OUTPUTS, WISHES, Wishes, packed
-from vlx.cli.running import RUNNING, Running
+from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, MethodOptions, packed
+from vlx.cli.running import RUNNING, RunOptions
 from vlx.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ TEXTS = packed(
 @click.option("--model", default=CAPTIONER, show_default=True, help=MODEL)
 @TEXTS
 @click.option("--beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam width of the search.")
-@WISHES
+@METHOD_OPTIONS
 @LOADING
 @RUNNING
 def caption(
@@ -45,9 +45,9 @@ def caption(
     model: str,
     texts: dict[str, str | None],
     beams: int,
-    wishes: Wishes,
+    method_options: MethodOptions,
     loading: dict[str, str],
-    running: Running,
+    running: RunOptions,
 ) -> None:
     """Caption pictures and explain every word.
 
@@ -70,7 +70,7 @@ def caption(
     chosen = cli_running.chosen(images, columns, running)
     chosen = _with(chosen, {**texts, "instead_of": _pair(texts["instead_of"])}, pairs=True)
     task, load = opened("captioning", model, loading)
-    plain = {"beams": beams, **wishes.options(task)}
+    plain = {"beams": beams, **method_options.options(task)}
     command = cli_running.asked("caption", {"model": model, **loading, **plain}, dict(zip(columns, FLAGS, strict=True)))
     job = cli_running.job("caption", model, task, {**_deciding(loading), **plain})
     cli_running.run(job, chosen, cli_running.Explaining(task, load, columns, plain), command, running)
@@ -99,7 +99,7 @@ FLAGS = ("caption", "prompt", "instead_of")
     show_default=True,
     help="Also show it blurred and other pictures, and hide parts of this one.",
 )
-@WISHES
+@METHOD_OPTIONS
 @LOADING
 @RUNNING
 def answer(
@@ -108,9 +108,9 @@ def answer(
     model: str,
     forced: dict[str, Any],
     probes: bool,
-    wishes: Wishes,
+    method_options: MethodOptions,
     loading: dict[str, str],
-    running: Running,
+    running: RunOptions,
 ) -> None:
     """Ask a QUESTION about pictures, or every one of a list of questions, and explain the answers.
 
@@ -130,8 +130,8 @@ def answer(
     pairs = powers_of(task).contrasts is not None
     other = _pair(forced["instead_of"]) if pairs else forced["instead_of"]
     chosen = _with(chosen, {"answer": _repeated(forced["answer"]), "instead_of": other}, pairs=pairs)
-    plain = wishes.options(task)
-    options = {**plain, "looks": probes, "occlusion": probes and wishes.method != "occlusion"}
+    plain = method_options.options(task)
+    options = {**plain, "looks": probes, "occlusion": probes and method_options.method != "occlusion"}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
     command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
     job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
@@ -144,7 +144,7 @@ def answer(
 @OUTPUTS
 @click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the class and not this one.")
-@WISHES
+@METHOD_OPTIONS
 @LOADING
 @RUNNING
 def classify(
@@ -153,9 +153,9 @@ def classify(
     outputs: str | None,
     classes: tuple[str, ...],
     instead_of: str | None,
-    wishes: Wishes,
+    method_options: MethodOptions,
     loading: dict[str, str],
-    running: Running,
+    running: RunOptions,
 ) -> None:
     """Classify pictures and explain the class.
 
@@ -171,7 +171,7 @@ def classify(
     chosen = _with(chosen, {"answer": _repeated(classes), "instead_of": instead_of})
     loading |= {} if outputs is None else {"outputs": outputs}
     task, load = opened("classification", model, loading)
-    plain = wishes.options(task)
+    plain = method_options.options(task)
     command = cli_running.asked(
         "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
     )
@@ -179,7 +179,7 @@ def classify(
     cli_running.run(job, chosen, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
 
 
-def _asked_of(arguments: Sequence[str], questions: Path | None, running: Running) -> "Found":
+def _asked_of(arguments: Sequence[str], questions: Path | None, running: RunOptions) -> "Found":
     """Pictures × questions, or the list's own pairs."""
     from vlx import folder
 

@@ -114,7 +114,7 @@ LOADING = packed("loading", _set, *_LOADING)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class MethodOptions:
     """How pictures are explained: the table of names, the method, the score, and whether Guided Grad-CAM is drawn."""
 
     names: str | None
@@ -131,7 +131,7 @@ class Wishes:
         return {"method": self.method, "target": self.target, "names": names, "guided": self.guided}
 
 
-WISHES = packed("wishes", Wishes, NAMES, METHOD, TARGET, GUIDED)
+METHOD_OPTIONS = packed("method_options", MethodOptions, NAMES, METHOD, TARGET, GUIDED)
 
 
 @dataclass(frozen=True)

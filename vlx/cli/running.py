@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vlx.explanation.records import Explanation
     from vlx.folder import Found, Item, Job, Summary
-    from vlx.folder.run import Elsewhere
+    from vlx.folder.run import ExplainElsewhere
     from vlx.protocol.task import Task
 
     Explained = Callable[[Sequence[Item]], Iterable[Explanation | Failure]]
@@ -53,7 +53,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Running:
+class RunOptions:
     """How a command runs and what it prints."""
 
     recursive: bool
@@ -67,10 +67,10 @@ class Running:
     verbose: bool
 
 
-RUNNING = packed("running", Running, *_OPTIONS)
+RUNNING = packed("running", RunOptions, *_OPTIONS)
 
 
-def chosen(arguments: Sequence[str], columns: Sequence[str], running: Running) -> "Found":
+def chosen(arguments: Sequence[str], columns: Sequence[str], running: RunOptions) -> "Found":
     """The items that the arguments mean; lines of standard input where one is ``-``."""
     from vlx import folder
 
@@ -153,7 +153,9 @@ def _with_positions(text: Any) -> Any:
     return {int(word) if word.lstrip("-").isdecimal() else word: other for word, other in text.items()}
 
 
-def run(job: "Job", chosen: "Found", explain: Explaining, command: "Callable[[Item], str]", running: Running) -> None:
+def run(
+    job: "Job", chosen: "Found", explain: Explaining, command: "Callable[[Item], str]", running: RunOptions
+) -> None:
     """Run over the items and print what becomes of them; ends with 1 when one failed, with 130 when interrupted."""
     from vlx import folder
 
@@ -183,7 +185,7 @@ def run(job: "Job", chosen: "Found", explain: Explaining, command: "Callable[[It
 
 
 @contextmanager
-def _elsewhere(job: "Job", explain: Explaining, running: Running) -> "Iterator[Elsewhere | None]":
+def _elsewhere(job: "Job", explain: Explaining, running: RunOptions) -> "Iterator[ExplainElsewhere | None]":
     """Where --ray asks for it, what explains on its workers."""
     if running.ray is None:
         yield None
@@ -198,7 +200,7 @@ def _elsewhere(job: "Job", explain: Explaining, running: Running) -> "Iterator[E
         yield partial(cluster.explained, plan, cluster.Pool(cluster.workers(running.workers, gpu), gpu))
 
 
-def _out(running: Running, job: "Job") -> Path:
+def _out(running: RunOptions, job: "Job") -> Path:
     from vlx import folder
 
     if running.out is None:
@@ -218,7 +220,7 @@ def refuse_file(out: Path) -> None:
 
 def _print_result(
     out: Path,
-    running: Running,
+    running: RunOptions,
     count: int,
     progress: "Progress | None",
     record: Mapping[str, Any],
@@ -253,7 +255,7 @@ def _short(record: Mapping[str, Any], out: Path, why: "Explanation | None" = Non
     return text.clean(f"{record['path']}: {question}{said or '(nothing)'} → {out / record['page']}")
 
 
-def _again(record: Mapping[str, Any], out: Path, running: Running, count: int) -> None:
+def _again(record: Mapping[str, Any], out: Path, running: RunOptions, count: int) -> None:
     """Print what was done before."""
     if running.as_json:
         click.echo(_json(record))
@@ -297,7 +299,7 @@ def show(why: "Explanation", verbose: bool = False) -> None:
             screen.print(text.clean(line), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
-def _summed(summary: "Summary", out: Path, running: Running, count: int, what: str) -> None:
+def _summed(summary: "Summary", out: Path, running: RunOptions, count: int, what: str) -> None:
     if count > 1 and not running.quiet:
         for line in _summary(summary, out, what):
             click.echo(line.encode("utf-8", "replace").decode(), err=running.as_json)
@@ -325,7 +327,7 @@ def _summary(summary: "Summary", out: Path, what: str) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(count: int, running: Running) -> Iterator["Progress | None"]:
+def _progress(count: int, running: RunOptions) -> Iterator["Progress | None"]:
     """A bar with rate and time left, on standard error; none for a single picture, or where nobody looks."""
     from rich.console import Console
 

@@ -16,14 +16,14 @@ from vlx.folder.sources import digest
 from vlx.process import stoppable
 
 PAGE, TABLE = "index.html", "differences.csv"
-Compared = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]
+CompareItems = Callable[[Sequence[Item]], Iterable[PicturePair | Failure]]
 Record = dict[str, Any]
 
 
 def run(
     held: Manifest,
     items: Sequence[Item],
-    compared: Compared,
+    compared: CompareItems,
     names: tuple[str, str],
     *,
     told: Callable[[Record], None] = lambda record: None,

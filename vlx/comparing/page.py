@@ -25,7 +25,7 @@ FRAME_HEIGHT = 800
 SIDES = ("A", "B")
 
 
-class Compared(Protocol):
+class PageComparison(Protocol):
     """What a page is made of: see `vlx.comparing.comparison.Comparison`."""
 
     @property
@@ -116,7 +116,7 @@ class PairRow:
         return {"difference": round(pair.difference, 6), **sizes}
 
 
-def page(comparison: Compared) -> str:
+def page(comparison: PageComparison) -> str:
     """The whole page as one string."""
     ranked, script = comparison.ranked, templates.text("vlx.comparing", "compare.js")
     drawn = [PairRow(one, _maps(one.picture, one.pair)) for one in ranked[:DRAWN_PAIRS]]
@@ -137,7 +137,7 @@ def page(comparison: Compared) -> str:
     )
 
 
-def frame(comparison: Compared) -> str:
+def frame(comparison: PageComparison) -> str:
     """The page in a frame for notebooks; its own styles and script cannot touch the notebook's."""
     style = f"width:100%;height:{FRAME_HEIGHT}px;border:0;border-radius:8px"
     content = escape(page(comparison))

@@ -15,7 +15,7 @@ from vlx.language import close_matches, shortened
 LARGEST = 1 << 30  # bytes of a list
 LONGEST = 1 << 20  # characters of a line
 TEXTS = ("caption", "prompt", "question", "answer", "instead_of")
-Row = tuple[int, dict[str, Any]]  # number of the line, cells by column
+ListLine = tuple[int, dict[str, Any]]  # number of the line, cells by column
 
 
 def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
@@ -27,7 +27,7 @@ def read(path: Path, columns: Sequence[str]) -> tuple[list[Item], list[str]]:
     return _items(path, list(_rows(path)), columns)
 
 
-def _items(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[list[Item], list[str]]:
+def _items(path: Path, rows: Sequence[ListLine], columns: Sequence[str]) -> tuple[list[Item], list[str]]:
     lacking = next((line for line, row in rows if not _text(row.get("path"))), None)
     if lacking is not None:
         listed = ", ".join(map(str, rows[0][1]))
@@ -66,7 +66,7 @@ def of_lines(lines: Iterable[str], columns: Sequence[str]) -> list[Item]:
     return items
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[ListLine]:
     """The rows of a list; empty lines and empty cells are left out."""
     lines = _lines(path)
     if path.suffix.lower() == ".jsonl":

@@ -16,7 +16,9 @@ from vlx.process import stoppable
 from vlx.report import table
 
 Explained = Callable[[Sequence[Item]], Results]
-Elsewhere = Callable[[Sequence[Item], Mapping[str, str], Callable[[Item], str]], Iterable[tuple[Item, ItemResult]]]
+ExplainElsewhere = Callable[
+    [Sequence[Item], Mapping[str, str], Callable[[Item], str]], Iterable[tuple[Item, ItemResult]]
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def run(
     command: Callable[[Item], str] = lambda item: "",
     told: Callable[[Record, Explanation | None], None] = lambda record, why: None,
     overwrite: bool = False,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExplainElsewhere | None = None,
 ) -> Summary:
     """Explain the ``items`` that the manifest does not have as done, and write page, lines, tables and gallery.
 
