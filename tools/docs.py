@@ -170,6 +170,24 @@ print(why[0].method, why[0].signed.min())
 Anything else that makes maps is a `vlx.methods.method.Method`: `attribute(task, site, targets)` gives the maps, and the
 record says their unit and how a sentence about them begins.
 
+## A probe of your own
+
+Something to ask of the model besides a map: a value for every word, kept in files and told in reports.
+
+```python
+from vlx.methods import engine
+from vlx.probes.probe import Probe
+from vlx.probes.registry import register
+
+def turned(context):                                # does a word stand with A turned upside down?
+    scores = engine.scores(context.task, context.features.A.flip(2), context.likely, context.features.rest)
+    return [row.logprob - score for row, score in zip(context.rows, scores.tolist())]
+
+register(Probe("turned", lambda context: True, turned, told=lambda nats: f"turned it loses {{nats:.2f}} nats"))
+why = vlx.explain(vlx.load("scenes/captioner"), scenes.draw(10_000_021).image)
+print([word.measured["turned"] for word in why])
+```
+
 ## Gradients in pixels
 
 `vlx.explain(…, guided=True)` multiplies Grad-CAM with a gradient at the picture (Guided Grad-CAM, 1610.02391, section

@@ -16,7 +16,8 @@ from tests.house.test_layout import ROWS
 from tests.pages import DOCS, LINK, README, ROOT, anchors, blocks, commands, name_of, pages, python_blocks
 from tools import docs
 from vlx.cli.program import main
-from vlx.methods import registry
+from vlx.methods import registry as methods
+from vlx.probes import registry as probes
 from vlx.selftest.run import ALL, self_test
 
 RUN = [page for page in pages() if python_blocks(page)]
@@ -34,7 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader has a photo.jpg; what a page registers is forgotten."""
     picture(0, 300, 200).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_OWN", {})  # methods of a page's own
+    for registry in (methods, probes):
+        monkeypatch.setattr(registry, "_OWN", {})  # a page's own
     return tmp_path
 
 
