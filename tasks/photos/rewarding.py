@@ -1,4 +1,4 @@
-"""The last lesson: captions that the captioner draws are rewarded for being like people's.
+"""The last stage of training: captions that the captioner draws are rewarded for being like people's.
 
 What a word-by-word loss never sees is a caption as a whole, and such a captioner says "a jacket and a jacket". Several
 captions are drawn of each photograph; those that are more like people's than the others of the same photograph become

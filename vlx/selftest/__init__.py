@@ -1,4 +1,4 @@
-"""Can what vlx explains of a model be trusted? Every check springs a trap that is silent otherwise."""
+"""Checks whether explanations of a model can be trusted, each for a mistake that nothing else would show."""
 
 __all__ = [
     "around",

@@ -1,4 +1,4 @@
-"""Nothing goes round A: with another picture's A in its place, a model scores as it does of that picture.
+"""Checks that nothing goes round A: with another picture's A in its place, a model scores as it does of that picture.
 
 What a score reads beside A (a token that is no cell, a skip connection round the layer, a picture that the head kept)
 is in no map. An adapter whose model does so by design names it in ``besides``; then it is measured how much.

@@ -1,4 +1,4 @@
-"""Axes are places: a band of the picture that changes moves its own row of A, or its own column, and nothing else.
+"""Checks the axes of A: a band of the picture that changes moves its own row of A, or its own column, and nothing else.
 
 The same trial as `vlx.pictures.spatial_dims` decides by, on what the task hands on as A [B, K, h, w]; adapters of
 others are not asked what they decided.

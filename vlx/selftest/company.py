@@ -1,4 +1,4 @@
-"""Alone = in company: what a model makes of a picture does not depend on the pictures beside it, nor on chance."""
+"""Checks that what a model makes of a picture depends neither on the pictures beside it nor on chance."""
 
 import random
 from collections.abc import Callable, Sequence

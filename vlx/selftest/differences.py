@@ -1,4 +1,4 @@
-"""Gradient against replay: where A is moved a little, scores move as their gradient says.
+"""Checks gradients by finite differences: where A is moved a little, scores move as their gradient says.
 
 Central differences along each word's own gradient, along A and towards another picture's A, and along random
 directions, in which a part of the gradient that is lost shows whatever its direction. Of logits, which do not saturate.

@@ -1,4 +1,4 @@
-"""The self-test: can what vlx explains of this model be trusted? Each check springs a trap that is silent otherwise.
+"""The self-test of a model's adapter: it runs all checks, each for a mistake that nothing else would show.
 
 Log-probabilities are compared with what the model said by itself, maps with a second run of them, cells with a patch
 painted on the picture. In half precision only gross faults can be told from rounding: test a model in float32 once.

@@ -1,4 +1,4 @@
-"""The stock model, untouched: what it says when it is called as its makers call it, and what its outputs are.
+"""Checks an adapter against the model called as its makers call it: the same words, the same outputs.
 
 The adapter offers the call (`vlx.protocol.powers.Stocked`), with none of its own ways in it: no split, no twin, no
 kept features. A wrong prompt, token types that were dropped, another preparation, weights that were copied before they

@@ -1,4 +1,4 @@
-"""What is printed beside a map must be able to say something of this model: its references, and its default method."""
+"""Checks that reference pictures and the default method tell something of this model."""
 
 from collections.abc import Callable
 
