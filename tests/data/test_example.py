@@ -146,9 +146,10 @@ def test_a_part_rests_on_the_whole_thing_too() -> None:
     assert larger > 5
 
 
-def test_scenes_can_be_picked_by_how_many_things_their_caption_names() -> None:
-    data = SceneData(12, 10_000_000, named=2)
+@pytest.mark.parametrize("count", [1, 2])
+def test_scenes_can_be_picked_by_how_many_things_their_caption_names(count: int) -> None:
+    data = SceneData(12, 10_000_000, named=count)
     seeds = [int(data[number].key) for number in range(12)]
     drawn = {seed: len(scenes.draw(seed).named) for seed in range(10_000_000, seeds[-1] + 1)}
-    assert seeds == [seed for seed, named in drawn.items() if named == 2]
+    assert seeds == [seed for seed, named in drawn.items() if named == count]
     assert data.digest() != SceneData(12, 10_000_000).digest()

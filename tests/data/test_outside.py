@@ -69,6 +69,7 @@ def test_a_folder_of_results_is_made_of_it(mine: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()[1:]]
     assert [line["path"] for line in lines] == [f"mine:blocks/{n}" for n in range(8)]
+    assert len({line["digest"] for line in lines if len(line["digest"]) == 64}) == 8, "each picture is its own"
     again: Any = CliRunner().invoke(main, ["caption", mine, "--model", bundle, "-o", "out"])
     assert "8 done before" in again.output or again.exit_code == 0
 

@@ -80,7 +80,7 @@ def open_data(spec: "str | Path | AnyData") -> Data:
         return data
     if named := FUNCTION.fullmatch(str(spec)):
         return _own(named["module"], named["function"])
-    raise InputError(_unknown(str(spec), [*KINDS, *_plugins()]))
+    raise InputError(_unknown(str(spec), list({**KINDS, **_plugins()})))
 
 
 def of_path(path: Path) -> Data | None:
@@ -121,8 +121,8 @@ def _captions(rest: str) -> Data:
 
 
 def _plugins() -> Mapping[str, Callable[[str], Any]]:
-    """Data of others: name → a function of what follows "NAME:"; vlx's own kinds cannot be replaced."""
-    points = {point.name: point for point in entry_points(group=GROUP) if point.name not in KINDS}
+    """Data of others: name → a function of what follows "NAME:"; looked up after vlx's own, which stay what they are."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
     return {name: partial(lambda point, rest: point.load()(rest), point) for name, point in points.items()}
 
 
