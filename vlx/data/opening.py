@@ -121,7 +121,7 @@ def _captions(rest: str) -> Data:
 
 
 def _plugins() -> Mapping[str, Callable[[str], Any]]:
-    """Data of others: name → a function of what follows "NAME:"; looked up after vlx's own, which stay what they are."""
+    """Data of others: name → a function of what follows "NAME:"; looked up after vlx's own, which stay."""
     points = {point.name: point for point in entry_points(group=GROUP)}
     return {name: partial(lambda point, rest: point.load()(rest), point) for name, point in points.items()}
 
