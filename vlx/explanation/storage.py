@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from vlx.errors import ImageError, InputError, UnsavableValue, in_own_words
-from vlx.explanation import schema, withheld
+from vlx.explanation import fields, schema, withheld
+from vlx.explanation.fields import array
 from vlx.explanation.map_check import MapCheck
-from vlx.explanation.reasons import OLDER, Because
-from vlx.explanation.records import Array, Explanation, Look, Occlusion, QuestionWord, WordExplanation
+from vlx.explanation.reasons import OLDER
+from vlx.explanation.records import Array, Explanation, QuestionWord, WordExplanation
 from vlx.files import hdf5, json_files
 from vlx.files.whole import write_text
 from vlx.language import shortened
@@ -149,13 +150,7 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "target": word.target,
         "method": word.method,
         "outputs": word.outputs,
-        "seen": word.seen,
-        "seen_by": word.seen_by,
-        "looked": word.looked,
-        "looks": [[look.kind, list(look.logprobs), list(look.said)] for look in word.looks],
-        "guided": word.guided,
-        "occlusion": None if word.occlusion is None else _occlusion_record(word.occlusion),
-        "because": None if word.because is None else word.because.to_dict(),
+        **{name: one.to_record(getattr(word, name)) for name, one in fields.FIELDS.items()},
         "alternatives": [list(alternative) for alternative in word.alternatives],
         "placement": None if word.placement == placement else word.placement.to_dict(),
         "notes": list(word.notes),
@@ -165,10 +160,6 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         **({"measured": _listed(word.measured)} if word.measured else {}),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
-
-
-def _occlusion_record(occlusion: Occlusion) -> dict[str, Any]:
-    return {"falls": occlusion.falls, "agreement": occlusion.agreement, "patch": occlusion.patch}
 
 
 def _explanation(record: dict[str, Any], shown: Array | None = None, missing: str | None = None) -> Explanation:
@@ -212,18 +203,9 @@ def _question_word(record: list[Any]) -> QuestionWord:
     return QuestionWord(str(word), float(left_out), None if gradient is None else float(gradient))
 
 
-def _look(record: list[Any]) -> Look:
-    kind, logprobs, said = record
-    return Look(str(kind), tuple(map(float, logprobs)), tuple(map(str, said)))
-
-
-def _occlusion(record: dict[str, Any] | None) -> Occlusion | None:
-    if record is None:
-        return None
-    return Occlusion(_array(record["falls"]), float(record["agreement"]), int(record["patch"]))
-
-
 def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
+    kept: dict[str, Any] = {name: array(record[name]) for name in WORD_ARRAYS}
+    kept |= {name: one.from_record(record.get(name)) for name, one in fields.FIELDS.items()}
     return WordExplanation(
         label=record["label"],
         score=float(record["score"]),
@@ -233,31 +215,13 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         target=record["target"],
         method=record.get("method", ""),
         outputs=record.get("outputs", "softmax"),
-        seen=None if record["seen"] is None else float(record["seen"]),
-        seen_by={str(name): float(nats) for name, nats in record.get("seen_by", {}).items()},
-        looked=None if record.get("looked") is None else float(record["looked"]),
-        looks=tuple(_look(look) for look in record.get("looks", ())),
-        occlusion=_occlusion(record.get("occlusion")),
-        guided=None if record.get("guided") is None else _array(record["guided"]),
-        because=None if record["because"] is None else _because(record["because"]),
         notes=tuple(record["notes"]),
         check=_map_check(record.get("check")),
         against_method=record.get("against_method", _own(record.get("method", ""))),
         against_check=_map_check(record.get("against_check")),
-        measured={str(name): _measured(value) for name, value in record.get("measured", {}).items()},
-        **{name: _array(record[name]) for name in WORD_ARRAYS},
+        measured={str(name): fields.own(value) for name, value in record.get("measured", {}).items()},
+        **kept,
     )
-
-
-def _measured(value: Any) -> Any:
-    """What a probe of the user's own said, arrays and numbers that are not finite out of JSON."""
-    if isinstance(value, dict) and set(value) == {"dtype", "shape", "values"}:
-        return _array(value)
-    if isinstance(value, dict):
-        return {str(name): _measured(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_measured(part) for part in value]
-    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def _map_check(record: dict[str, Any] | None) -> MapCheck | None:
@@ -267,11 +231,6 @@ def _map_check(record: dict[str, Any] | None) -> MapCheck | None:
 def _own(method: str) -> str:
     """Files of before there was a trial: what methods that are not linear called a counterfactual was none."""
     return method if method in ("gradcam", "hirescam", "xgradcam", "occlusion") else ""
-
-
-def _because(record: dict[str, Any]) -> Because:
-    reasons = [{**reason, "map": _array(reason["map"]), "iou": float(reason["iou"])} for reason in record["reasons"]]
-    return Because.from_dict({**record, "reasons": reasons})
 
 
 # HDF5: a dict is a group; arrays are data sets, lists of dicts numbered groups, everything else JSON in one data set
@@ -364,14 +323,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise UnsavableValue(f"{type(value).__name__} cannot be saved: {shortened(repr(value), 150)}; put in what can")
-
-
-def _array(value: Any) -> Array:
-    if isinstance(value, dict):
-        value = np.array([float(number) for number in value["values"]]).astype(value["dtype"]).reshape(value["shape"])
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
-        raise ValueError(f"an array of numbers was expected, not {type(value).__name__}")
-    return value
 
 
 def _picture(value: Any) -> Array:
