@@ -132,10 +132,55 @@ def test_a_method_defined_again_is_the_new_one() -> None:
     assert [method.name for method in registry.methods()].count("mine") == 1
 
 
-def test_a_map_of_a_method_from_elsewhere_still_has_words() -> None:
-    word = replace(vlx.explain(captioner(), picture(), seen=False)[0], method="theirs")
-    assert wording.meaning(word, "for").startswith("Regions whose features most raise")
-    assert wording.unit(word).endswith("per cell")
+def test_of_a_map_of_a_method_from_elsewhere_no_more_is_said_than_is_known() -> None:
+    why = vlx.explain(captioner(), picture(), seen=False)
+    word = replace(why[0], method="theirs")
+    assert wording.meaning(word, "for").startswith("Places that, as theirs has it, most raise")
+    assert wording.unit(word) == "units of theirs"
+    told = wording.maps_are(replace(why, method="theirs"))
+    assert told.endswith("What they are evidence of is told by who made theirs.")
+    assert "as {odd} has it" in wording.meaning(replace(word, method="{odd}"), "for")
+    assert wording.unit(replace(word, method="{odd}")) == "units of {odd}"
+
+
+def _making(maps: Any) -> Method:
+    return Method("odd", "", "", lambda task, site, targets: attribution(task, site, targets, maps(len(targets))))
+
+
+def _weighing(maps: Any) -> Method:
+    return cam(Weighting("odd", lambda A, G: maps(A, G), False, "", "", "hirescam"))
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (Method("odd", "", "", lambda task, site, targets: None), r"makes NoneType, not an Attribution; .*attribution"),
+        (_making(lambda n: torch.zeros(n, 9, 9)), r"makes maps of shape \[\d+, 9, 9\], not \[N, h, w\] = \["),
+        (_making(lambda n: torch.zeros(1, 4, 4)), r"makes maps of shape \[1, 4, 4\], not \[N, h, w\] = \[\d\d?, "),
+        (_making(lambda n: torch.full((n, 4, 4), float("nan"))), r"makes maps"),
+        (_weighing(lambda A, G: None), r"makes no maps but NoneType; return a tensor"),
+        (_weighing(lambda A, G: (A * G).sum((1, 2, 3))), r"makes maps of shape \[\d+\], not \[N, h, w\]"),
+        (_weighing(lambda A, G: (A * G).sum(1)[:, :1]), r"makes maps of shape \[\d+, 1, "),
+        (_weighing(lambda A, G: (A * G).sum(1) / 0), r"makes maps with NaN or infinite values; give such cells 0"),
+    ],
+)
+def test_a_method_that_makes_no_maps_is_refused_by_name(method: Method, told: str) -> None:
+    with pytest.raises(InputError, match=rf"^method 'odd' {told}"):
+        vlx.explain(captioner(), picture(), method=method, seen=False, check=False)
+    features, _, targets = targets_of(captioner(), 1)
+    with pytest.raises(InputError, match=rf"^method 'odd' {told}"):
+        several.maps_of(captioner(), Site(features), targets, [method])
+
+
+def test_a_record_that_can_be_no_method_is_refused_when_it_is_made() -> None:
+    wrong: Any = 3
+    with pytest.raises(InputError, match=r"^method 'odd': attribute is a function, got 3$"):
+        Method("odd", "", "", wrong)
+    with pytest.raises(InputError, match=r"^method 'odd': a weighting's map is a function \(A, G\) → S, got 3$"):
+        Weighting("odd", wrong, False, "", "", "")
+    for name in (wrong, "two\nlines"):
+        with pytest.raises(InputError, match=r"^a method's name is a word, got "):
+            Method(name, "", "", brightest)
 
 
 def targets_of(task: Task, count: int) -> tuple[Any, torch.Tensor, list[Target]]:

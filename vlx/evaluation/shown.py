@@ -136,7 +136,7 @@ def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Att
     if not method.on_cells:
         raise InputError(f"{task.name}: its default method, {method.name}, makes maps on another grid; measure another")
     site, own = Site.of(task, features, targets)
-    found = method.attribute(task, site, own)
+    found = method.attributed(task, site, own)
     if method.gradient and not found.depends.all():
         refuse_cut(task, site.features, own)
     return found

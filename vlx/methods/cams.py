@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlx.errors import InputError
+
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -78,6 +80,25 @@ class Weighting:
     summary: str
     against: str
 
+    def __post_init__(self) -> None:
+        if not callable(self.map):
+            raise InputError(f"method {self.name!r}: a weighting's map is a function (A, G) → S, got {self.map!r:.60}")
+
+    def maps(self, A: Tensor, G: Tensor) -> Tensor:
+        """``map(A, G)``, which must be N maps of A's cells. Raises InputError."""
+        return checked_maps(self.name, self.map(A, G), (len(G), *G.shape[2:]))
+
+
+def checked_maps(name: str, maps: object, shape: tuple[int, ...]) -> Tensor:
+    """The maps of the method of that name, where they have this shape and only numbers. Raises InputError."""
+    if not isinstance(maps, Tensor):
+        raise InputError(f"method {name!r} makes no maps but {type(maps).__name__}; return a tensor [N, h, w]")
+    if maps.shape != shape:
+        raise InputError(f"method {name!r} makes maps of shape {[*maps.shape]}, not [N, h, w] = {[*shape]}")
+    if not maps.isfinite().all():
+        raise InputError(f"method {name!r} makes maps with NaN or infinite values; give such cells 0")
+    return maps
+
 
 METHODS = {
     weighting.name: weighting
@@ -118,7 +139,7 @@ def opposed(weighting: Weighting, A: Tensor, G: Tensor) -> Tensor:
     Methods that rectify gradients light the same active cells up for the negated score; what they would call a
     counterfactual is the map again. LayerCAM takes HiResCAM's, Grad-CAM++ Grad-CAM's (Grad-CAM, section 3.3).
     """
-    return -METHODS.get(weighting.against, weighting).map(A, G)
+    return -METHODS.get(weighting.against, weighting).maps(A, G)
 
 
 def _exact(values: Tensor) -> Tensor:

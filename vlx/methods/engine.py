@@ -79,7 +79,7 @@ def _weighed(weighting: Weighting, rows: Tensor, scores: Tensor, gradient: Tenso
     return Attribution(
         scores,
         importance_weights(gradient),
-        weighting.map(rows, gradient),
+        weighting.maps(rows, gradient),
         opposed(weighting, rows, gradient),
         gradient.flatten(1).any(1),
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.methods import dependence, engine
-from vlx.methods.cams import Weighting
+from vlx.methods.cams import Weighting, checked_maps
 from vlx.methods.engine import Attribution
 from vlx.pictures.placement import Grid
 from vlx.protocol.nested import nested
@@ -118,8 +118,29 @@ class Method:
     weighting: Weighting | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isprintable():
+            raise InputError(f"a method's name is a word, got {self.name!r:.60}")
+        for what, function in (("attribute", self.attribute), ("grid", self.grid)):
+            if not callable(function):
+                raise InputError(f"method {self.name!r}: {what} is a function, got {function!r:.60}")
         if not self.against:
             object.__setattr__(self, "against", self.name)
+
+    def attributed(self, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
+        """What ``attribute`` makes of N targets, held to what it owes: N maps on ``grid(site)``, and N of all else.
+
+        Raises InputError, naming the method, where it is something else.
+        """
+        made = self.attribute(task, site, targets)
+        if not isinstance(made, Attribution):
+            raise InputError(
+                f"method {self.name!r} makes {type(made).__name__}, not an Attribution; "
+                "vlx.methods.method.attribution makes one of maps [N, h, w]"
+            )
+        shape = (len(targets), *self.grid(site).shape)
+        checked_maps(self.name, made.signed, shape)
+        checked_maps(f"{self.name} (against)", made.opposed, shape)
+        return made
 
     @property
     def on_cells(self) -> bool:

@@ -24,7 +24,7 @@ def maps_of(
     weightings = [method.weighting for method in methods if method.weighting is not None]
     shared = _weighed(task, site, targets, weightings, lean) if weightings else {}
     alone = [method for method in methods if method.weighting is None]
-    made = shared | {method.name: method.attribute(task, site, targets).signed for method in alone}
+    made = shared | {method.name: method.attributed(task, site, targets).signed for method in alone}
     return {method.name: made[method.name] for method in methods}
 
 
@@ -37,5 +37,5 @@ def _weighed(
         refuse_cut(task, site.features, chunk, gradient)
         rows = engine.rows_of(A, chunk) if lean else A[[target.row for target in chunk]]
         for weighting in weightings:
-            parts[weighting.name].append(weighting.map(rows, gradient))
+            parts[weighting.name].append(weighting.maps(rows, gradient))
     return {name: torch.cat(own) for name, own in parts.items()}

@@ -173,7 +173,7 @@ def _attributed_together(group: Sequence[Context]) -> list[engine.Attribution]:
     first, rest = group[0].features, joined([one.features.rest for one in group])
     A = torch.cat([one.features.A for one in group])
     site = Site(replace(first, maps={first.layer: A}, rest=rest))
-    attribution = group[0].options.method.attribute(group[0].task, site, targets)
+    attribution = group[0].options.method.attributed(group[0].task, site, targets)
     made, start = [], 0
     for one, pieces in zip(group, parts, strict=True):
         stop = start + sum(map(len, pieces))
@@ -229,5 +229,5 @@ def _site(task: Task, features: Features, one: Shown, options: Wishes) -> Site:
 def _attributed(one: Context) -> engine.Attribution:
     """Maps of all targets of one picture by the method wished for."""
     site = _site(one.task, one.features, one.shown, one.options)
-    explained = partial(one.options.method.attribute, one.task, site)
+    explained = partial(one.options.method.attributed, one.task, site)
     return subwords.attribute(one.targets, _in_pieces(one), one.options.subwords, explained)

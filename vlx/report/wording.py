@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import cache
 
 import numpy as np
 
@@ -59,19 +60,29 @@ def a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-PLAIN = "gradcam"  # stands for a method that is not known here, somebody's own in another process
 ILLUSTRATION = "An illustration, not evidence: it hardly depends on the model."
 
 
 def method_of(told: WordExplanation | Explanation) -> Method:
     """The method that made a map."""
-    return registry.named(told.method) or registry.choose(PLAIN)
+    return registry.named(told.method) or _unknown(told.method)
+
+
+@cache
+def _unknown(name: str) -> Method:
+    """Stands for somebody's own method, of another process: what is said of its maps is what is known of any."""
+    name = name or "the method"
+    unit = f"units of {name}".replace("{", "{{").replace("}", "}}")
+    made = registry.choose("gradcam").attribute
+    return Method(name, "", "", made, unit=unit, sentence=f"Places that, as {name} has it,", noun="places")
 
 
 def maps_are(why: Explanation) -> str:
     """What the maps of an explanation show and whether they are evidence, to follow "Maps are by X:"."""
     method = method_of(why)
     of = f"{method.sentence[0].lower()}{method.sentence[1:]} most raise (or lower) {a(noun(why))}’s score. "
+    if registry.named(why.method) is None:
+        return f"{of}What they are evidence of is told by who made {method.name}."
     return of + ("They are evidence about the model, not about the world." if method.evidence else ILLUSTRATION)
 
 

@@ -78,7 +78,7 @@ def _maps(case: Case, targets: tuple[Target, ...]) -> NDArray[np.float64] | None
     method = choose(case.task.defaults.method)
     if not method.on_cells:
         return None
-    return method.attribute(case.task, Site(case.features), targets).signed.double().cpu().numpy()
+    return method.attributed(case.task, Site(case.features), targets).signed.double().cpu().numpy()
 
 
 def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:
