@@ -53,7 +53,7 @@ class LabelledPictures:
         self.folds = min(folds, len(data))
         self.categories = Categories(data.concepts)
         self._frames: dict[tuple[int, int], Frame] = {}
-        self.shape = tuple(task.prepare(data[0].image).shape)
+        self.shape = tuple(task.prepare(labelled(data[0], ()).image).shape)
         self.grid = labels or (max(self.shape[1] // SHRINK, 1), max(self.shape[2] // SHRINK, 1))
         self.batches = list(self._cut(-(-batch_size // BLOCK) * BLOCK))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlx.errors import InputError
+from vlx.language import shortened
 from vlx.neuron_names.formats import netdissect, plain, reports, texts
 from vlx.neuron_names.formats.rows import Entry, TableRow
 
@@ -133,6 +134,8 @@ def register(kind: Format) -> None:
 
     >>> register(Format("mine", read=of_mine, columns=("nr", "word")))
     """
-    if kind.name in BUILT_IN:
+    if isinstance(kind, Format) and kind.name in BUILT_IN:
         raise InputError(f"format {kind.name!r} is vlx's own; give yours another name")
+    if not isinstance(kind, Format) or not isinstance(kind.name, str) or not callable(kind.read):
+        raise InputError(f"{shortened(repr(kind), 80)} is no format; give Format(name, read=FUNCTION)")
     _FROM_OUTSIDE[kind.name] = kind

@@ -157,6 +157,11 @@ def arrange(path: Path, entries: Sequence[Entry], numbering: Numbering) -> tuple
     for entry in entries:
         if entry.unit in by_unit and not (numbering.several and _adds(entry, by_unit[entry.unit])):
             raise InputError(f"{entry.place}: unit {entry.unit} stands there twice; keep one of its rows")
+        for name in entry.names:
+            if not isinstance(name.concept, str) or not isinstance(name.category, str):
+                raise InputError(
+                    f"{entry.place}: concept {name.concept!r} ({name.category!r}) of unit {entry.unit} is no text"
+                )
         by_unit.setdefault(entry.unit, []).extend(entry.names)
     if not by_unit and numbering.units is None:
         raise InputError(f"{path} names no unit; a table has one row a unit at least")

@@ -15,7 +15,7 @@ import vlx
 from tests.cli.test_cli import run
 from tests.explanation.test_map_check import colours, squares
 from tests.fakes import captioner, tiny_bundle
-from vlx.data.example import Ask, Example, Truth
+from vlx.data.example import Ask, Example, Truth, labelled
 from vlx.errors import InputError
 from vlx.evaluation import Metric, baselines, evaluate, of_maps
 from vlx.evaluation.metrics import METRICS
@@ -78,6 +78,74 @@ def test_data_and_methods_of_ones_own_are_measured_like_those_that_are_here(
     assert {row.method for row in result.rows} == {"lit", colours().defaults.method}
     pointed = {row.method: row.value for row in result.rows if row.target == "logit"}
     assert pointed[colours().defaults.method] == 1.0 > pointed["lit"]
+
+
+NOTHING: Any = lambda setting: None  # noqa: E731
+
+
+def _measured(measure: Any, name: str = "odd") -> Metric:
+    return Metric(name, "", of_maps(name, measure))
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({"metrics": "pointing"}, r"^metrics='pointing'; give a list of them, as \['pointing'\]$"),
+        ({"methods": "gradcam"}, r"^methods='gradcam'; give a list"),
+        ({"targets": "logit"}, r"^targets='logit'; give a list"),
+        ({"metrics": []}, r"^no metric to measure by; give one\. Known: pointing, "),
+        ({"metrics": [abs]}, r"^<built-in function abs> is no metric; give a name or a vlx\.evaluation\.Metric$"),
+        ({"metrics": ["pointing", _measured(abs, "pointing")]}, r"^two metrics are called 'pointing'; leave one out"),
+        (
+            {"metrics": [Metric("odd", "", NOTHING)]},
+            r"^metric 'odd' begins with NoneType, which has no up",
+        ),
+        (
+            {"metrics": [_measured(lambda case, values, shown: None)]},
+            r"^metric 'odd' makes NoneType of a map; return one",
+        ),
+        (
+            {"metrics": [_measured(lambda case, values, shown: values)]},
+            r"^metric 'odd' makes an array \[\d+, \d+\] of a",
+        ),
+    ],
+)
+def test_what_is_no_metric_is_refused_by_name(wish: Any, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        evaluate(colours(), Squares(), **wish)
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (None, r"^squares\[0\] is NoneType; give a vlx\.data\.Example$"),
+        (
+            np.ones((5, 32), bool),
+            r"^odd: the truth of what is asked has a mask bool \[5, 32\]; give bool \[H, W\] on the",
+        ),
+        (np.full((64, 64), np.nan), r"^odd: the truth of what is asked has a mask float64 \[64, 64\]; give bool"),
+    ],
+)
+def test_pictures_and_masks_of_ones_own_data_are_looked_at(picture: Any, told: str) -> None:
+    class Odd(Squares):
+        def __getitem__(self, number: int) -> Any:
+            return picture if picture is None else Example("odd", shown, asks=[Ask(label=label, truth=Truth(picture))])
+
+    shown, label = Squares()[0].image, Squares()[0].asks[0].label
+    with pytest.raises(InputError, match=told):
+        evaluate(colours(), Odd())
+    if picture is None:
+        with pytest.raises(InputError, match=r"^a picture of the data is NoneType; give a vlx\.data\.Example$"):
+            labelled(Odd()[0], ())
+
+
+def test_data_without_pictures_have_nothing_to_measure() -> None:
+    class Empty(Squares):
+        def __len__(self) -> int:
+            return 0
+
+    with pytest.raises(InputError, match=r"^squares has 0 pictures; give data with some$"):
+        evaluate(colours(), Empty())
 
 
 def test_scenes_by_name_are_the_scenes_by_number() -> None:

@@ -147,6 +147,9 @@ def _making(maps: Any) -> Method:
     return Method("odd", "", "", lambda task, site, targets: attribution(task, site, targets, maps(len(targets))))
 
 
+NOTHING: Any = lambda task, site, targets: None  # noqa: E731
+
+
 def _weighing(maps: Any) -> Method:
     return cam(Weighting("odd", lambda A, G: maps(A, G), False, "", "", "hirescam"))
 
@@ -154,7 +157,7 @@ def _weighing(maps: Any) -> Method:
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        (Method("odd", "", "", lambda task, site, targets: None), r"makes NoneType, not an Attribution; .*attribution"),
+        (Method("odd", "", "", NOTHING), r"makes NoneType, not an Attribution; .*attribution"),
         (_making(lambda n: torch.zeros(n, 9, 9)), r"makes maps of shape \[\d+, 9, 9\], not \[N, h, w\] = \["),
         (_making(lambda n: torch.zeros(1, 4, 4)), r"makes maps of shape \[1, 4, 4\], not \[N, h, w\] = \[\d\d?, "),
         (_making(lambda n: torch.full((n, 4, 4), float("nan"))), r"makes maps"),

@@ -8,7 +8,8 @@ import pytest
 
 from vlx import neuron_names
 from vlx.errors import InputError
-from vlx.neuron_names.formats import FORMATS, Format, register, registry
+from vlx.neuron_names.formats import FORMATS, Content, Entry, Format, register, registry
+from vlx.neuron_names.table import UnitName
 
 CSV = '''
 from vlx.neuron_names.formats import Content, Entry, Format, register
@@ -38,6 +39,26 @@ register(Format("lists", of_lists, knows=lambda whole: isinstance(whole, dict) a
 def forgotten() -> Iterator[None]:
     yield
     registry._FROM_OUTSIDE.clear()
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ("None", r"^format 'odd' makes NoneType of .*names\.csv; return a Content$"),
+        ("Content([Entry('line 2', 0, (UnitName(0, 5),))])", r"^line 2: concept 5 \(''\) of unit 0 is no text$"),
+    ],
+)
+def test_what_a_format_of_ones_own_makes_is_looked_at(made: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("nr,word\n0,dog\n")
+    names = {"Content": Content, "Entry": Entry, "UnitName": UnitName}
+    register(Format("odd", lambda source: eval(made, names), columns=("nr", "word")))
+    with pytest.raises(InputError, match=told):
+        neuron_names.read(path)
+    wrong: Any = None
+    for one in (wrong, Format("odd", wrong), Format(wrong, lambda source: Content([]))):
+        with pytest.raises(InputError, match=r" is no format; give Format\(name, read=FUNCTION\)$"):
+            register(one)
 
 
 def test_a_table_of_ones_own_is_read_by_name_and_by_its_columns(tmp_path: Path) -> None:

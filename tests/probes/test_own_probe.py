@@ -12,7 +12,7 @@ import pytest
 import vlx
 from tests.answerers import QUESTION, vqa
 from tests.fakes import captioner, picture
-from vlx.errors import InputError
+from vlx.errors import InputError, UnsavableValue
 from vlx.methods import engine
 from vlx.probes.probe import Context, Probe
 from vlx.probes.registry import probes, register, unregister
@@ -102,3 +102,35 @@ def test_one_value_for_each_target_is_wanted(known: None) -> None:
     register(replace(TURNED, run=lambda context: [1.0]))
     with pytest.raises(InputError, match=r"probe 'turned' gave 1 values for 3 targets; give one a target"):
         vlx.explain(captioner(), picture(), caption="a dog")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"run": lambda context: None}, r"^probe 'odd' gave NoneType; give one value a target$"),
+        ({"told": lambda value: 5}, r"^probe 'odd' told 5, no text; give a sentence, or an empty one$"),
+    ],
+)
+def test_what_a_probe_gives_is_looked_at(fault: Any, told: str) -> None:
+    register(replace(Probe("odd", lambda context: True, lambda context: [1] * len(context.asked)), **fault))
+    try:
+        with pytest.raises(InputError, match=told):
+            vlx.explain(captioner(), picture(), seen=False, check=False)
+    finally:
+        unregister("odd")
+
+
+@pytest.mark.parametrize("value", [10**30, np.array(["a"]), np.array([object()])], ids=["wide", "texts", "objects"])
+@pytest.mark.parametrize("ending", ["h5", "json"])
+def test_a_value_that_no_file_can_hold_is_refused_when_it_is_saved(value: Any, ending: str, tmp_path: Path) -> None:
+    why = vlx.explain(captioner(), picture(), seen=False, check=False)
+    odd = replace(why, words=(replace(why[0], measured={"odd": value}), *why.words[1:]))
+    with pytest.raises(UnsavableValue, match=r"cannot be saved"):
+        odd.save(tmp_path / f"odd.{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("probe", [Probe(5, len, len), Probe("odd", None, len), Probe("odd", len, 3)])  # type: ignore[arg-type]
+def test_what_can_be_no_probe_is_refused_when_it_is_registered(probe: Probe) -> None:
+    with pytest.raises(InputError, match=r"its name is a text, and wanted, run, .* are functions; give such$"):
+        register(probe)

@@ -268,6 +268,8 @@ def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labe
     """A picture with its regions as numbers of ``concepts``, from 1. Raises InputError for a region of another."""
     if isinstance(example, Labelled):
         return example
+    if not isinstance(example, Example):
+        raise InputError(f"a picture of the data is {type(example).__name__}; give a vlx.data.Example")
     if not concepts:
         return Labelled(example.image, NO_LABELS)
     regions = example.regions
@@ -284,6 +286,14 @@ def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labe
             )
         channel[np.asarray(mask, bool)] = numbers[concept]
     return Labelled(image, labels)
+
+
+def example_of(data: AnyData, number: int) -> Example:
+    """Picture ``number`` of data that are measured. Raises InputError where they give something else."""
+    example = data[number]
+    if not isinstance(example, Example):
+        raise InputError(f"{data.name}[{number}] is {type(example).__name__}; give a vlx.data.Example")
+    return example
 
 
 def _made(value: T | Callable[[], T]) -> T:

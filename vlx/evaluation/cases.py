@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx.data.captioned import words_of
-from vlx.data.example import Ask, Data, Example
+from vlx.data.example import Ask, Data, Example, example_of
 from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.methods.method import Site
@@ -93,7 +93,7 @@ class Reading:
         self.lost: Counter[str] = Counter()
         self.count = self.unplaced = 0
         self.unknown: Counter[str] = Counter()
-        if closed(data) and not any(suits(task, ask) for ask in data[0].asks):
+        if closed(data) and not any(suits(task, ask) for ask in example_of(data, 0).asks):
             raise InputError(
                 f"{task.name} does {task.kind}, and {closed(data)} have true captions and answers but none of its "
                 f"classes: they cannot judge its maps; {INSTEAD}"
@@ -102,7 +102,9 @@ class Reading:
             self._refuse_strangers()
 
     def _refuse_strangers(self) -> None:
-        words = [word for n in range(len(self.data)) for text in self.data[n].texts for word in words_of(text)]
+        words = [
+            word for n in range(len(self.data)) for text in example_of(self.data, n).texts for word in words_of(text)
+        ]
         known = sum(map(self.knows, words))
         if known < HALF * len(words):
             raise InputError(
@@ -125,7 +127,7 @@ class Reading:
         """What suits the task and, where it is ``pointed``, should point somewhere; a caption's words go together."""
         found: list[Turn] = []
         for ask in example.asks:
-            if not suits(self.task, ask) or (pointed and not self._points(ask)):
+            if not suits(self.task, ask) or (pointed and not self._points(example, ask)):
                 continue
             query, place = self._read(ask)
             if query is None:
@@ -136,8 +138,16 @@ class Reading:
             same.asks.append((ask, place))
         return found
 
-    def _points(self, ask: Ask) -> bool:
-        return ask.mask is not None and (bool(closed(self.data)) or bool(ask.mask.any()))
+    def _points(self, example: Example, ask: Ask) -> bool:
+        if ask.mask is None:
+            return False
+        size, kind = (example.image.height, example.image.width), np.asarray(ask.mask).dtype
+        if np.shape(ask.mask) != size or kind != np.bool_:
+            raise InputError(
+                f"{shortened(example.key)}: the truth of what is asked has a mask {kind} {[*np.shape(ask.mask)]}; "
+                f"give bool [H, W] on the picture, {[*size]}"
+            )
+        return bool(closed(self.data)) or bool(ask.mask.any())
 
     def _read(self, ask: Ask) -> tuple[Query | None, int]:
         """What the task is asked, and the place of the word; None where it lacks the word."""

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vlx.data.example import Data
+from vlx.errors import InputError
 from vlx.evaluation.cases import Case
 from vlx.evaluation.intervals import mean_of, of_mean
 from vlx.evaluation.result import Figure
@@ -125,7 +126,14 @@ class _OfMaps:
             self.ledger.beside(name, self._measured(shown, rectified(shown.baseline(name))))
 
     def _measured(self, shown: Shown, maps: Values) -> list[float]:
-        return [float(self.measure(case, own, shown)) for case, own in zip(shown.cases, maps, strict=True)]
+        return [self._number(self.measure(case, own, shown)) for case, own in zip(shown.cases, maps, strict=True)]
+
+    def _number(self, measured: Any) -> float:
+        """What was measured of one map, where it is a number; NaN counts as not measured."""
+        if np.ndim(measured) or not isinstance(measured, SupportsFloat):
+            told = f"an array {[*np.shape(measured)]}" if np.ndim(measured) else type(measured).__name__
+            raise InputError(f"metric {self.name!r} makes {told} of a map; return one number")
+        return float(measured)
 
     def figures(self) -> Iterator[Figure]:
         yield from self.ledger.figures(self.name, self.interval)

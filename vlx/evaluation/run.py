@@ -4,23 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 import torch
 
 from vlx.data import SceneData, open_data
 from vlx.data.captioned import UNREADABLE, omissions
-from vlx.data.example import Data, Example
+from vlx.data.example import Data, Example, example_of
 from vlx.errors import ImageError, InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.cases import LISTED, Reading, closed, suits, tells
-from vlx.evaluation.metric import Metric
+from vlx.evaluation.metric import Metric, Tally
 from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
 from vlx.evaluation.metrics.reasons import TABLES, Reasons
 from vlx.evaluation.result import Result
 from vlx.evaluation.shown import Setting, Shown
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.methods import registry
 from vlx.methods.method import Method
 from vlx.neuron_names.table import NeuronNames
@@ -28,6 +28,7 @@ from vlx.protocol.targets import TARGET_KINDS, TargetKind
 from vlx.protocol.task import Task
 from vlx.scenes import HELD_OUT
 
+T = TypeVar("T")
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 SCENES = 500
 DEFAULT = ("pointing",)
@@ -69,11 +70,13 @@ def evaluate(
     Raises InputError for what cannot be measured so, before a picture is shown; ModelError for what the model's code
     raises.
     """
-    chosen = [*map(_metric, metrics), *([FALL] if running.get("occlusion") else [])]
+    chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
     drawn = data is None or isinstance(data, int)
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
-    setting = Setting(task, opened, tuple(_methods(task, methods)), tuple(map(_kind, targets or ())))
+    setting = Setting(
+        task, opened, tuple(_methods(task, methods)), tuple(map(_kind, _listed("targets", targets or ())))
+    )
     for metric in chosen:
         metric.check(task, opened)
     loop = Loop(setting, chosen, running.get("progress", iter))
@@ -119,9 +122,28 @@ def grounds(
     return evaluate(task, n, metrics=(wish.metric,), first=first, progress=progress)
 
 
+def _listed(what: str, given: Sequence[T]) -> Sequence[T]:
+    """The names or records given, where they are several and not one alone."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{what}={shortened(repr(given), 60)}; give a list of them, as [{shortened(repr(given), 60)}]")
+    return given
+
+
+def _metrics(given: Sequence[str | Metric]) -> list[Metric]:
+    chosen = [*map(_metric, _listed("metrics", given))]
+    if not chosen:
+        raise InputError(f"no metric to measure by; give one. Known: {', '.join(METRICS)}")
+    for one in chosen:
+        if sum(other.name == one.name for other in chosen) > 1:
+            raise InputError(f"two metrics are called {shortened(one.name)!r}; leave one out, or give it another name")
+    return chosen
+
+
 def _metric(given: str | Metric) -> Metric:
     if isinstance(given, Metric):
         return given
+    if not isinstance(given, str):
+        raise InputError(f"{shortened(repr(given), 60)} is no metric; give a name or a vlx.evaluation.Metric")
     if given in METRICS:
         return METRICS[given]
     near = close_matches(given, METRICS)
@@ -140,7 +162,7 @@ def _methods(task: Task, given: Sequence[str | Method] | None) -> Iterator[Metho
         yield from registry.compared(task)
         return
     without = baselines.methods(seed=1)
-    for one in given:
+    for one in _listed("methods", given):
         method = without.get(one) if isinstance(one, str) else None
         method = method or registry.choose(task.defaults.method if one == "default" else one)
         if not method.on_cells:
@@ -157,6 +179,16 @@ def _opened(data: int | str | Path | Data | None, count: int | None, first: int,
     return open_data(data)
 
 
+def _begun(metric: Metric, setting: Setting) -> Tally:
+    tally = metric.begin(setting)
+    if lacking := [member for member in ("update", "figures", "notes") if not hasattr(tally, member)]:
+        raise InputError(
+            f"metric {shortened(metric.name)!r} begins with {type(tally).__name__}, which has no {', '.join(lacking)}; "
+            "return a vlx.evaluation.metric.Tally"
+        )
+    return tally
+
+
 class Loop:
     """One run over the pictures of a setting: every metric is told of every batch."""
 
@@ -166,7 +198,7 @@ class Loop:
         self.reading = cache(lambda: Reading(setting.task, setting.data))
         if self.forced:
             self.reading()
-        self.tallies = [metric.begin(setting) for metric in metrics]
+        self.tallies = [_begun(metric, setting) for metric in metrics]
         self.unread: list[str] = []
         self.pictures = 0
 
@@ -181,6 +213,8 @@ class Loop:
         """Show the first ``count`` pictures that can be measured, or all. Raises InputError where there are none."""
         numbers = list(self._numbers(count))
         size = min(metric.batch for metric in self.metrics)
+        if not len(self.setting.data):
+            raise InputError(f"{self.setting.data.name} has 0 pictures; give data with some")
         for batch in self.progress([numbers[first : first + size] for first in range(0, len(numbers), size)]):
             for shown in self._shown(batch):
                 for tally in self.tallies:
@@ -204,7 +238,7 @@ class Loop:
         for number in range(len(self.setting.data)):
             if count is not None and found == count:
                 return
-            if closed(self.setting.data) or self._measurable(self.setting.data[number]):
+            if closed(self.setting.data) or self._measurable(example_of(self.setting.data, number)):
                 found += 1
                 yield number
 
@@ -217,7 +251,7 @@ class Loop:
         """The pictures of a batch that can be read, those whose prepared pictures have one size together."""
         task, opened = self.setting.task, []
         for number in numbers:
-            example = self.setting.data[number]
+            example = example_of(self.setting.data, number)
             try:
                 opened.append((number, example, task.prepare(example.image)))
             except ImageError:

@@ -293,6 +293,9 @@ def _read_json(path: Path) -> Explanation:
     return why
 
 
+WIDEST = 63  # bits of a number that is read back
+
+
 def _listed(value: Any) -> Any:
     """The record as JSON may hold it."""
     if isinstance(value, dict):
@@ -303,12 +306,14 @@ def _listed(value: Any) -> Any:
         buffer = io.BytesIO()
         Image.fromarray(value).save(buffer, "PNG")
         return {"png": base64.b64encode(buffer.getvalue()).decode("ascii")}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         flat = value.ravel()
         numbers = flat.tolist() if np.isfinite(flat).all() else [_number(number) for number in flat.tolist()]
         return {"dtype": str(value.dtype), "shape": list(value.shape), "values": numbers}
     if isinstance(value, float):
         return _number(value)
+    if isinstance(value, int) and value.bit_length() > WIDEST:
+        raise UnsavableValue(f"int cannot be saved: it has {value.bit_length()} bits; make it a float, or a text")
     return value if value is None or isinstance(value, str | int) else _listed(_plain(value))
 
 

@@ -1,6 +1,6 @@
 """All probes, in the order in which they are asked: those that come with vlx, and the user's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -36,6 +36,12 @@ def register(probe: Probe) -> Probe:
     """
     if not isinstance(probe, Probe):
         raise InputError(f"register() takes a vlx.probes.probe.Probe, got {type(probe).__name__}")
+    functions = (probe.wanted, probe.run, probe.to_record, probe.from_record, probe.told)
+    if not isinstance(probe.name, str) or not all(map(callable, functions)):
+        raise InputError(
+            f"probe {shortened(repr(probe.name))}: its name is a text, and wanted, run, to_record, from_record and "
+            "told are functions; give such"
+        )
     if probe.name in TAKEN or not probe.name.isidentifier():
         raise InputError(
             f"probe {shortened(probe.name)!r}: its name must be a word with no spaces that vlx has not taken; give "
@@ -60,7 +66,10 @@ def probed(context: Context) -> list[Measured]:
 
 
 def _values(probe: Probe, context: Context) -> Sequence[Any]:
-    values = list(probe.run(context))
+    given = probe.run(context)
+    if not isinstance(given, Iterable):
+        raise InputError(f"probe {probe.name!r} gave {type(given).__name__}; give one value a target")
+    values = list(given)
     if len(values) != len(context.asked):
         raise InputError(
             f"probe {probe.name!r} gave {len(values)} values for {len(context.asked)} targets; give one a target, as "
@@ -73,5 +82,9 @@ def _with(probe: Probe, row: Measured, value: Any) -> Measured:
     if probe.name in TAKEN:
         return replace(row, **{probe.name: value})
     told = probe.told(value)
+    if told and not isinstance(told, str):
+        raise InputError(
+            f"probe {probe.name!r} told {shortened(repr(told), 60)}, no text; give a sentence, or an empty one"
+        )
     notes = (*row.told, told) if told else row.told
     return replace(row, more={**row.more, probe.name: probe.to_record(value)}, told=notes)
