@@ -96,7 +96,7 @@ def run(pictures: Path, out: Path, workers: int, kill: bool = False) -> tuple[To
             killed.append(int(next(marks.iterdir()).name))
             os.kill(killed[0], signal.SIGKILL)
 
-    explain: Callable[[Any], Any] = lambda items: ()  # noqa: E731
+    explain: Callable[[Any], Any] = lambda _items: ()  # noqa: E731
     with Manifest.opened(out, Job("caption", MODEL)) as held:
         elsewhere = partial(cluster.explained, plan, cluster.Pool(workers))
         folder.run(held, items, explain, told=heard, elsewhere=elsewhere)

@@ -22,14 +22,14 @@ from vlx.data.questions import EasyVqaData
 from vlx.evaluation import Metric, Result, evaluate, of_maps, wilson
 from vlx.evaluation.cases import Case
 from vlx.evaluation.metric import Values
-from vlx.evaluation.shown import Shown
+from vlx.evaluation.shown import ShownBatch
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import STRIDE, of_easy_vqa
 
 WHAT = ("shape", "color")
 
 
-def near(case: Case, values: Values, shown: Shown) -> float:
+def near(case: Case, values: Values, shown: ShownBatch) -> float:
     """Whether the highest cell is centred within half a cell of the shape."""
     if values.max() <= 0:
         return 0.0

@@ -65,7 +65,7 @@ def bare(task: Task, paths: Sequence[Path], asked: Sequence[str | None]) -> None
             task.predict(features, [Query(question=question)] * len(some))
 
 
-def wished(task: Task, asked: Sequence[str | None], options: dict[str, Any], out: Path, paths: Sequence[Path]) -> None:
+def wished(task: Task, asked: Sequence[str | None], options: dict[str, Any], _out: Path, paths: Sequence[Path]) -> None:
     """The same explained, one picture after the other."""
     both = [(path, question) for path in paths for question in asked]
     texts: dict[str, Any] = {"question": [question for _, question in both]} if task.kind == "vqa" else {}

@@ -28,7 +28,7 @@ from vlx.data.example import Ask, Box, Example, Truth
 from vlx.evaluation import Metric, evaluate, of_maps, wilson
 from vlx.evaluation.cases import Case
 from vlx.evaluation.metric import Measure, Values
-from vlx.evaluation.shown import Shown
+from vlx.evaluation.shown import ShownBatch
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
 from vlx.pictures.placement import Grid, Placement
@@ -167,7 +167,7 @@ def identities(task: Classifier, photographs: list[Path]) -> dict[str, float]:
     return worst
 
 
-def pointed(half: bool, case: Case, values: Values, shown: Shown) -> float:
+def pointed(half: bool, case: Case, values: Values, shown: ShownBatch) -> float:
     """Whether a map's highest point on the picture lies in a box; cells lie where vlx has them, or by half-pixels."""
     placement = shown.placement(case.row)
     if half:
@@ -178,13 +178,13 @@ def pointed(half: bool, case: Case, values: Values, shown: Shown) -> float:
     return float(painted.max() > 0 and case.mask[y, x])
 
 
-def centred(case: Case, values: Values, shown: Shown) -> float:
+def centred(case: Case, _values: Values, _shown: ShownBatch) -> float:
     """Whether the picture's centre lies in a box."""
     height, width = case.mask.shape
     return float(case.mask[height // 2, width // 2])
 
 
-def covered(case: Case, values: Values, shown: Shown) -> float:
+def covered(case: Case, _values: Values, shown: ShownBatch) -> float:
     """The share of the seen picture that the boxes cover: what a random point scores."""
     return float(case.mask[shown.placement(case.row).visible()].mean())
 

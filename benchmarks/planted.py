@@ -228,7 +228,7 @@ def double_softmax(task: Any) -> None:
 
 def wrong_prompt(task: Any) -> None:
     """Generation and scores begin with another token than the model's own."""
-    task.family = replace(task.family, start=lambda model: 7)
+    task.family = replace(task.family, start=lambda _model: 7)
 
 
 def dropped_token_types(task: Any) -> None:

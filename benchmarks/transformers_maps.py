@@ -154,7 +154,7 @@ def variants() -> Iterator[AttentionWeighting]:
     def everywhere(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
         return summed(layers, gradients, torch.ones_like(queries))
 
-    def plain(layers: Layers, gradients: Layers, queries: Tensor) -> Tensor:
+    def plain(layers: Layers, _gradients: Layers, queries: Tensor) -> Tensor:
         return torch.stack([torch.einsum("nhqk,nq->nk", p, queries) for p in layers]).sum(0)
 
     yield AttentionWeighting(

@@ -237,7 +237,7 @@ def tiny_bundle(folder: Path, entry: bundle.Entry = "attention", **changes: Any)
     """A bundle of random weights that knows the scenes' words: 64-pixel pictures, 16 units, 8 × 8 cells."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"units": 16, "size": 64, "cells": (8, 8), "max_words": 8, **changes}
-    config = bundle.Config(tuple(caption_vocabulary()), entry, **options)
+    config = bundle.CaptionerConfig(tuple(caption_vocabulary()), entry, **options)
     bundle.save(folder, config, bundle.build(config))
     return folder
 

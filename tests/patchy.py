@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Attention
+from vlx.protocol.powers import Attended
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 
@@ -84,13 +84,13 @@ class Patchy:
         logits = [self.look(A[targets[n].row], targets[n].tokens)[0][step] for n, step in reads.pairs]
         return reads.combine(torch.stack(logits))
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         looked = torch.stack([self.look(A[target.row], target.tokens)[1] for target in targets])[:, None]
         queries = torch.zeros(len(targets), looked.shape[2])
         for n, target in enumerate(targets):
             queries[n, [term.step for term in target.terms]] = 1
         cells = torch.arange(SHAPE[0] * SHAPE[1]).view(SHAPE)
-        return Attention(self.scores(A, targets, rest), (looked,), tuple(range(len(targets))), queries, cells)
+        return Attended(self.scores(A, targets, rest), (looked,), tuple(range(len(targets))), queries, cells)
 
 
 class Meeting(Patchy):
@@ -121,8 +121,8 @@ class Meeting(Patchy):
         reads = Reads.of(targets)
         return reads.combine(torch.stack([self.read(A[targets[n].row]) for n, _ in reads.pairs]))
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         looked = A[[target.row for target in targets]].mean(1).flatten(1).softmax(1)[:, None, None]
         cells = torch.arange(SHAPE[0] * SHAPE[1]).view(SHAPE)
         ones = torch.ones(len(targets), 1)
-        return Attention(self.scores(A, targets, rest), (looked,), tuple(range(len(targets))), ones, cells)
+        return Attended(self.scores(A, targets, rest), (looked,), tuple(range(len(targets))), ones, cells)

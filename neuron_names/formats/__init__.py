@@ -11,11 +11,11 @@ from vlx.errors import InputError, OutputError, in_own_words
 from vlx.neuron_names.formats.hdf5 import load, save_hdf5
 from vlx.neuron_names.formats.plain import save_csv, save_json
 from vlx.neuron_names.formats.reading import FORMATS, read
-from vlx.neuron_names.formats.registry import Content, Format, Source, register
+from vlx.neuron_names.formats.registry import FileContent, Format, Source, register
 from vlx.neuron_names.formats.rows import Entry
 from vlx.neuron_names.table.names import NeuronNames
 
-__all__ = ["FORMATS", "Content", "Entry", "Format", "Source", "load", "read", "register", "save"]
+__all__ = ["FORMATS", "Entry", "FileContent", "Format", "Source", "load", "read", "register", "save"]
 
 
 def save(names: NeuronNames, path: str | Path) -> Path:

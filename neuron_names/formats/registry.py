@@ -24,7 +24,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Content:
+class FileContent:
     """What a file says of its units and ``about`` itself; ``units`` is how many there are, where it tells."""
 
     entries: Sequence[Entry]
@@ -44,7 +44,7 @@ class Format:
     """
 
     name: str
-    read: Callable[[Source], Content]
+    read: Callable[[Source], FileContent]
     columns: tuple[str, ...] = ()
     check: Callable[[Sequence[str]], bool] | None = None
     knows: Callable[[Any], bool] | None = None
@@ -57,35 +57,35 @@ class Format:
         return set(self.columns) <= set(header) if self.check is None else self.check(header)
 
 
-def _netdissect(source: Source) -> Content:
+def _netdissect(source: Source) -> FileContent:
     entries, rule = netdissect.read(source.path, source.header, source.rows)
-    return Content(entries, {"denominator": rule})
+    return FileContent(entries, {"denominator": rule})
 
 
-def _compexp(source: Source) -> Content:
-    return Content(texts.read_compexp(source.path, source.header, source.rows), {"denominator": "all"})
+def _compexp(source: Source) -> FileContent:
+    return FileContent(texts.read_compexp(source.path, source.header, source.rows), {"denominator": "all"})
 
 
-def _texts(kind: str, source: Source) -> Content:
+def _texts(kind: str, source: Source) -> FileContent:
     entries, layer = texts.read(source.path, source.header, source.rows, kind, source.layer)
-    return Content(entries, {"layer": layer} if layer else {})
+    return FileContent(entries, {"layer": layer} if layer else {})
 
 
-def _dissect(source: Source) -> Content:
-    return Content(reports.read_dissect(source.path, source.whole), {"denominator": "all"})
+def _dissect(source: Source) -> FileContent:
+    return FileContent(reports.read_dissect(source.path, source.whole), {"denominator": "all"})
 
 
-def _quick(source: Source) -> Content:
+def _quick(source: Source) -> FileContent:
     entries, layer, about = reports.read_quick(source.path, source.whole, source.layer)
-    return Content(entries, {**about, "layer": layer, "denominator": "unknown"})
+    return FileContent(entries, {**about, "layer": layer, "denominator": "unknown"})
 
 
-def _plain_csv(source: Source) -> Content:
-    return Content(*plain.read_csv(source.path, source.header, source.rows))
+def _plain_csv(source: Source) -> FileContent:
+    return FileContent(*plain.read_csv(source.path, source.header, source.rows))
 
 
-def _plain_json(source: Source) -> Content:
-    return Content(*plain.read_json(source.path, source.whole))
+def _plain_json(source: Source) -> FileContent:
+    return FileContent(*plain.read_json(source.path, source.whole))
 
 
 def _has_counts(lite: bool, header: Sequence[str]) -> bool:

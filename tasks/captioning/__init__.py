@@ -4,4 +4,12 @@ from vlx.tasks.captioning.captioner import CnnLstmCaptioner
 from vlx.tasks.captioning.decoders import Attention, PictureAsState, PictureFirst
 from vlx.tasks.captioning.decoding import gru_step, lstm_step, rnn_step
 
-__all__ = ["Attention", "CnnLstmCaptioner", "PictureAsState", "PictureFirst", "gru_step", "lstm_step", "rnn_step"]
+__all__ = [
+    "Attention",
+    "CnnLstmCaptioner",
+    "PictureAsState",
+    "PictureFirst",
+    "gru_step",
+    "lstm_step",
+    "rnn_step",
+]

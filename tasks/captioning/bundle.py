@@ -21,7 +21,7 @@ GRADIENTS: dict[Entry, GradientWay] = {"attention": "batched", "first": "rows", 
 
 
 @dataclass(frozen=True)
-class Config:
+class CaptionerConfig:
     """Everything about a trained captioner but its weights.
 
     ``entry`` is how the picture enters the decoder; ``wide`` which CNN; ``cells`` (h, w) the shape of A; ``mean`` and
@@ -50,7 +50,7 @@ class Config:
         return Preparation(self.size, self.mean, self.std)
 
 
-def build(config: Config) -> nn.ModuleDict:
+def build(config: CaptionerConfig) -> nn.ModuleDict:
     """The untrained networks of a configuration: ``cnn`` and ``decoder``."""
     words = len(config.vocabulary)
     decoders: dict[Entry, Callable[[], nn.Module]] = {
@@ -61,14 +61,14 @@ def build(config: Config) -> nn.ModuleDict:
     return nn.ModuleDict({"cnn": SceneCnn(config.units, wide=config.wide), "decoder": decoders[config.entry]()})
 
 
-def save(folder: Path, config: Config, networks: nn.Module) -> None:
+def save(folder: Path, config: CaptionerConfig, networks: nn.Module) -> None:
     """Write configuration and float16 weights, each whole or not at all; the folder is made if need be."""
     folders.save(folder, config, networks)
 
 
-def read_config(folder: Path) -> Config:
+def read_config(folder: Path) -> CaptionerConfig:
     """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
-    return folders.read_config(folder, Config, "captioning", _RULES)
+    return folders.read_config(folder, CaptionerConfig, "captioning", _RULES)
 
 
 def _words(value: Any) -> bool:
@@ -83,7 +83,7 @@ _RULES: dict[str, folders.Rule] = {
 }
 
 
-def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
+def read_networks(folder: Path, config: CaptionerConfig) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
     return folders.read_weights(folder, lambda: build(config))
 

@@ -32,7 +32,7 @@ SHIFT = 6  # pixels by which a batch is moved at random
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CaptionerRecipe:
     """What decides the result of a training run.
 
     Scenes ``first`` to ``first + scenes − 1``; the learning rate rises to ``rate`` and falls to 0 over ``passes``,
@@ -51,7 +51,7 @@ class Recipe:
     seed: int = 0
 
 
-def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
+def train(out: Path, recipe: CaptionerRecipe, start_from: Path | None = None) -> None:
     """Train, resuming from ``out`` when it holds a checkpoint of the same recipe, and write ``out / "bundle"``."""
     data = corpus(recipe.first, recipe.scenes, out.parent / "corpus")
     config = _config(data, recipe)
@@ -75,7 +75,7 @@ def train(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
         click.echo(f"pass {number + 1}/{recipe.passes}: loss {loss:.4f}")
 
 
-def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> bundle.Config:
+def _begin(networks: nn.ModuleDict, config: bundle.CaptionerConfig, start_from: Path) -> bundle.CaptionerConfig:
     """Take over the weights of another bundle, of its first layers alone when it is of another kind."""
     trained_config = bundle.read_config(start_from)
     trained = bundle.read_networks(start_from, trained_config)
@@ -86,10 +86,10 @@ def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> 
     return replace(config, mean=trained_config.mean, std=trained_config.std)
 
 
-def _config(data: Corpus, recipe: Recipe) -> bundle.Config:
+def _config(data: Corpus, recipe: CaptionerRecipe) -> bundle.CaptionerConfig:
     sample = data.pictures[:: max(len(data.pictures) // 2000, 1)].astype(np.float32) / 255
     mean, std = sample.mean((0, 1, 2), np.float64), sample.std((0, 1, 2), np.float64)
-    return bundle.Config(
+    return bundle.CaptionerConfig(
         vocabulary=tuple(caption_vocabulary()),
         entry=recipe.entry,
         wide=recipe.wide,
@@ -112,7 +112,7 @@ def _tokens(captions: tuple[str, ...], vocabulary: tuple[str, ...]) -> Tensor:
 
 def _one_pass(
     number: int,
-    recipe: Recipe,
+    recipe: CaptionerRecipe,
     data: Corpus,
     tokens: Tensor,
     preparation: Preparation,
@@ -191,12 +191,14 @@ def _cells(packed: NDArray[np.uint8]) -> Tensor:
     help="How the picture enters the decoder.",
 )
 @click.option("--wide", is_flag=True, help="Let a cell see a whole object: for decoders told the mean of A.")
-@click.option("--first", default=Recipe.first, show_default=True, help="Seed of the first scene.")
-@click.option("--scenes", default=Recipe.scenes, show_default=True, help="How many scenes.")
-@click.option("--passes", default=Recipe.passes, show_default=True, help="Passes the learning rate is planned for.")
+@click.option("--first", default=CaptionerRecipe.first, show_default=True, help="Seed of the first scene.")
+@click.option("--scenes", default=CaptionerRecipe.scenes, show_default=True, help="How many scenes.")
+@click.option(
+    "--passes", default=CaptionerRecipe.passes, show_default=True, help="Passes the learning rate is planned for."
+)
 @click.option("--until", type=int, help="End after this pass; by default the last.")
 @click.option("--grounding", default=0.0, show_default=True, help="Weight of attention lying on what a word names.")
-@click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
+@click.option("--rate", default=CaptionerRecipe.rate, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--start-from", type=click.Path(path_type=Path, exists=True), help="Bundle whose weights to begin with.")
 def main(out: Path, until: int | None, start_from: Path | None, **options: Any) -> None:
@@ -204,7 +206,7 @@ def main(out: Path, until: int | None, start_from: Path | None, **options: Any) 
 
     Example: python -m vlx.tasks.captioning.train --out runs/captioner --passes 11
     """
-    recipe = Recipe(until=until or options["passes"], **options)
+    recipe = CaptionerRecipe(until=until or options["passes"], **options)
     if recipe.grounding and recipe.entry != "attention":
         raise click.UsageError("--grounding needs --entry attention: the other decoders attend to nothing")
     training.record(out, "vlx.tasks.captioning.train", recipe, start_from)

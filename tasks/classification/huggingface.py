@@ -31,7 +31,7 @@ def classifies(model: Any) -> bool:
 def adapter(
     model: nn.Module,
     processor: Any,
-    tokenizer: None = None,
+    _tokenizer: None = None,
     *,
     name: str,
     revision: str | None = None,

@@ -29,7 +29,7 @@ def layers(model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[]
     run, found, calls = object(), dict[str, bool](), dict[str, int]()
     size = (0, 0)
 
-    def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+    def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
         if _running.get() is run:
             name = names[module]
             calls[name] = calls.get(name, 0) + 1

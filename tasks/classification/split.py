@@ -210,7 +210,7 @@ class Split:
 
     @contextmanager
     def _hooked(self, run: _Run) -> Iterator[None]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
             return _visit(run, output) if _running.get() is run else None
 
         token = _running.set(run)

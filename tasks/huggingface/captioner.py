@@ -9,20 +9,20 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError
-from vlx.protocol.powers import Attention, Said
+from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, padded, placed
 from vlx.tasks.huggingface.vision import TransformerVision
-from vlx.tasks.huggingface.writing import Writing
+from vlx.tasks.huggingface.writing import ChatWriting
 
 LONGEST = 30  # tokens that are generated at most
 
 Layers = tuple[Tensor, ...]
 
 
-def _the_first(count: int) -> int:
+def _the_first(_count: int) -> int:
     """A text that the picture's tokens do not stand before: its first query is number 0."""
     return 0
 
@@ -53,7 +53,7 @@ class CaptionerFamily:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CaptionReading:
     """The places of one run that a target reads; of a contrast of texts it has a reading of either."""
 
     target: int
@@ -92,7 +92,7 @@ class TransformerCaptioner(TransformerVision):
             eager=family.eager,
         )
         self.family, self.defaults, self.longest = family, family.defaults, longest
-        self.writing = Writing(tokenizer, name, "caption")
+        self.writing = ChatWriting(tokenizer, name, "caption")
 
     def predict(self, features: Features, queries: Sequence[Query]) -> list[Prediction]:
         """A caption for each of the B pictures: generated, or the query's own when it has one.
@@ -112,7 +112,7 @@ class TransformerCaptioner(TransformerVision):
         """A [M, D, h, w] and N targets → [N]; texts that several targets share are run once."""
         return self._scored(A, targets, rest, False)[0]
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         """As `scores`, with the attention from the text to the picture; see `vlx.protocol.powers.Attends`."""
         scores, layers, readings = self._scored(A, targets, rest, True)
         first = self.family.first_query(self.prefix + A[0, 0].numel())
@@ -120,7 +120,7 @@ class TransformerCaptioner(TransformerVision):
         for reading, marks in zip(readings, queries, strict=True):
             marks[[first + place for place in reading.places]] = 1
         runs, owners = (tuple(getattr(reading, name) for reading in readings) for name in ("run", "target"))
-        return Attention(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
+        return Attended(scores, layers, runs, queries, self.cells(A, self.prefix), owners=owners)
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
         """Word ``position`` of a caption against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
@@ -133,7 +133,7 @@ class TransformerCaptioner(TransformerVision):
 
     def _scored(
         self, A: Tensor, targets: Sequence[Target], rest: Any, attentions: bool
-    ) -> tuple[Tensor, Layers, list[Reading]]:
+    ) -> tuple[Tensor, Layers, list[CaptionReading]]:
         """Scores [N], attention layers [R, …] and what each target reads of the R runs."""
         self.refuse_training()
         steps: dict[tuple[int, tuple[int, ...]], int] = {}
@@ -153,7 +153,7 @@ class TransformerCaptioner(TransformerVision):
         reads = Reads.of(targets)
         read = [(targets[n].row, placed(targets[n].tokens, step)) for n, step in reads.pairs]
         runs, at = [number[row, text] for row, (text, _) in read], [place for _, (_, place) in read]
-        readings = [Reading(n, number[text], tuple(steps_read)) for (n, text), steps_read in places.items()]
+        readings = [CaptionReading(n, number[text], tuple(steps_read)) for (n, text), steps_read in places.items()]
         return reads.combine(exact(logits[runs, at])), layers, readings
 
     def _predicted(self, tokens: Tensor, query: Query) -> Prediction:

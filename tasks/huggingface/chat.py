@@ -23,7 +23,7 @@ from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import PATCHES, TransformerTask, check_features, grid_shape, unbound
-from vlx.tasks.huggingface.writing import Tokens, Writing
+from vlx.tasks.huggingface.writing import ChatWriting, Tokens
 
 LONGEST = 60  # tokens that are generated at most
 DESCRIBE = "Describe the picture in one sentence."  # what is asked where nobody asks anything
@@ -84,7 +84,7 @@ class ChatTask(TransformerTask):
             )
         self.asking, self.family, self.longest = processor, family, longest
         self.kind, self.layer, self.defaults = kind, family.parts[-1], family.defaults
-        self.writing = Writing(self.tokenizer, name, "answer")
+        self.writing = ChatWriting(self.tokenizer, name, "answer")
 
     def vision(self) -> Sequence[nn.Module]:
         """The modules from the picture to A: inputs go where they are, whatever precision the text half is in."""

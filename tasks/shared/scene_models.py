@@ -90,7 +90,7 @@ def scope_of(world: str, task: str) -> Scope | None:
     return partial(_strange, told=(f"{STRANGE}{INSTEAD[task]}",)) if world == SCENES else None
 
 
-def _strange(features: Features, picture: Image.Image, text: str, *, told: tuple[str, ...]) -> tuple[str, ...]:
+def _strange(_features: Features, picture: Image.Image, _text: str, *, told: tuple[str, ...]) -> tuple[str, ...]:
     return told if likeness(picture).drawn is False else ()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vlx.tasks.vqa.data import NONE, Asking
+from vlx.tasks.vqa.data import NONE, AskedPictures
 from vlx.tasks.vqa.vqa import CnnLstmVqa
 
 BATCH = 100
@@ -15,7 +15,9 @@ ALL = "all"
 Shares = dict[str, tuple[float, int]]  # kind → share of right answers, number of questions
 
 
-def accuracies(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] = lambda tokens: tokens) -> Shares:
+def accuracies(
+    task: CnnLstmVqa, data: AskedPictures, ask: Callable[[Tensor], Tensor] = lambda tokens: tokens
+) -> Shares:
     """The shares of right answers; ``ask`` may change the questions' tokens [N, L] beforehand."""
     found = predicted(task, data, ask)
     there = data.right != NONE
@@ -29,7 +31,7 @@ def accuracies(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] =
 
 
 @torch.no_grad()
-def predicted(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] = lambda tokens: tokens) -> Tensor:
+def predicted(task: CnnLstmVqa, data: AskedPictures, ask: Callable[[Tensor], Tensor] = lambda tokens: tokens) -> Tensor:
     """The number of the likeliest answer to every question, [N, Q]; for heads of `vlx.tasks.vqa.heads`."""
     answers = []
     count = data.tokens.shape[1]
@@ -42,7 +44,7 @@ def predicted(task: CnnLstmVqa, data: Asking, ask: Callable[[Tensor], Tensor] = 
     return torch.cat(answers)
 
 
-def usual(train: Asking, held_out: Asking) -> Shares:
+def usual(train: AskedPictures, held_out: AskedPictures) -> Shares:
     """The share of right answers of one who hears the question, never looks, and knows all of ``train``."""
     told: dict[tuple[int, ...], Counter[int]] = {}
     for data, learn in ((train, True), (held_out, False)):

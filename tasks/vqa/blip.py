@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
-from vlx.protocol.powers import Attention, Said
+from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -56,11 +56,11 @@ class BlipVqa(TransformerVision):
         """A [M, D, h, w] and N targets → [N]; questions and answers that several targets share are run once."""
         return self._scored(A, targets, rest, False)[0]
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         """As `scores`, with the attention from the words of the question to the picture; see `Attends`."""
         scores, layers, runs = self._scored(A, targets, rest, True)
         queries = runs.mask[list(runs.of)].to(scores)
-        return Attention(scores, layers, runs.of, queries, self.cells(A, self.prefix))
+        return Attended(scores, layers, runs.of, queries, self.cells(A, self.prefix))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""

@@ -20,7 +20,7 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 
 
 @dataclass(frozen=True)
-class Config:
+class VqaConfig:
     """Everything about a trained VQA model but its weights.
 
     ``fusion`` is how question and picture meet, in ``joint`` dimensions, ``encoding`` how the question is read; the
@@ -50,7 +50,7 @@ class Config:
         return Preparation(self.size, self.mean, self.std)
 
 
-def build(config: Config) -> nn.ModuleDict:
+def build(config: VqaConfig) -> nn.ModuleDict:
     """The untrained networks of a configuration: ``cnn`` and ``head``."""
     sizes = config.units, len(config.vocabulary), len(config.answers)
     heads: dict[Fusion, Callable[[], nn.Module]] = {
@@ -61,17 +61,17 @@ def build(config: Config) -> nn.ModuleDict:
     return nn.ModuleDict({"cnn": SceneCnn(config.units, wide=config.wide), "head": heads[config.fusion]()})
 
 
-def save(folder: Path, config: Config, networks: nn.Module) -> None:
+def save(folder: Path, config: VqaConfig, networks: nn.Module) -> None:
     """Write configuration and float16 weights, each whole or not at all; the folder is made if need be."""
     folders.save(folder, config, networks)
 
 
-def read_config(folder: Path) -> Config:
+def read_config(folder: Path) -> VqaConfig:
     """Read ``config.json``; raises ModelError naming the file when it is missing, foreign or newer than this vlx."""
-    return folders.read_config(folder, Config, "vqa", _RULES)
+    return folders.read_config(folder, VqaConfig, "vqa", _RULES)
 
 
-def read_networks(folder: Path, config: Config) -> nn.ModuleDict:
+def read_networks(folder: Path, config: VqaConfig) -> nn.ModuleDict:
     """Networks with their weights, float32, in eval mode; raises ModelError for missing, broken or foreign weights."""
     return folders.read_weights(folder, lambda: build(config))
 

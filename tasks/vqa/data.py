@@ -23,7 +23,7 @@ EASY_DRAWS = 5  # most of easy-VQA's questions are of one kind, yes/no
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class AskedPictures:
     """N pictures uint8 [N, S, S, 3], up to Q questions each.
 
     ``tokens`` [N, Q, L] padded with 0, ``lengths`` [N, Q], ``right`` [N, Q] the number of the right answer, `NONE`
@@ -54,7 +54,7 @@ class Asking:
         return torch.cat(places, 1)
 
 
-def of_scenes(data: Corpus, *, biased: bool = False) -> Asking:
+def of_scenes(data: Corpus, *, biased: bool = False) -> AskedPictures:
     """The questions of drawn scenes; of a biased world only those to which the question gives the answer."""
 
     def fits(asked: AskedScene) -> bool:
@@ -62,10 +62,10 @@ def of_scenes(data: Corpus, *, biased: bool = False) -> Asking:
 
     vocabulary, answers = tuple(question_vocabulary()), tuple(answer_vocabulary())
     tables = _tables(data.questions, vocabulary, answers, fits)
-    return Asking(data.pictures, vocabulary, answers, *tables, focus=data.focus)
+    return AskedPictures(data.pictures, vocabulary, answers, *tables, focus=data.focus)
 
 
-def of_easy_vqa(path: Path, split: str) -> Asking:
+def of_easy_vqa(path: Path, split: str) -> AskedPictures:
     """The "train" or "test" split of easy-VQA; raises InputError when it is not there."""
     data, words = EasyVqaData(path, split), EasyVqaData(path, "train")
     examples = [data[number] for number in range(len(data))]
@@ -73,7 +73,7 @@ def of_easy_vqa(path: Path, split: str) -> Asking:
     vocabulary = (PAD, UNKNOWN, *sorted({word for texts in asked for text in texts for word in split_words(text)}))
     pictures = np.stack([np.asarray(example.image) for example in examples])
     tables = _tables([_questions(example) for example in examples], vocabulary, data.answers, lambda _: True)
-    return Asking(
+    return AskedPictures(
         pictures,
         vocabulary,
         data.answers,
@@ -88,7 +88,7 @@ def _questions(example: Example) -> list[AskedScene]:
 
 
 def _on_shapes(pictures: NDArray[np.uint8], questions: int) -> NDArray[np.uint8]:
-    """`Asking.focus`: every question is about the picture's one shape."""
+    """`AskedPictures.focus`: every question is about the picture's one shape."""
     cells = pictures.shape[1] // STRIDE
     masks = np.stack([covered(shape_mask(picture), cells) for picture in pictures])
     packed = np.packbits(masks.reshape(len(masks), -1), axis=1)

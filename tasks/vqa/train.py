@@ -26,7 +26,7 @@ from vlx.tasks.shared import training
 from vlx.tasks.shared.scene_models import SCENES, Preparation, SceneCnn
 from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import accuracies
-from vlx.tasks.vqa.data import NONE, Asking, of_easy_vqa, of_scenes
+from vlx.tasks.vqa.data import NONE, AskedPictures, of_easy_vqa, of_scenes
 from vlx.tasks.vqa.heads import ENCODINGS, StackedAttention
 
 BIASED_NOTE = "This model was biased on purpose: it answers half of the kinds of question without looking."
@@ -38,7 +38,7 @@ HELD_OUT_SCENES = 500
 
 
 @dataclass(frozen=True)
-class Recipe:
+class VqaRecipe:
     """What decides the result of a training run.
 
     Scenes ``first`` to ``first + scenes − 1``; the learning rate rises to ``rate`` and falls to 0 over ``passes``.
@@ -61,7 +61,7 @@ class Recipe:
     seed: int = 0
 
 
-def train(out: Path, recipe: Recipe, easy: Path | None, start_from: Path | None) -> None:
+def train(out: Path, recipe: VqaRecipe, easy: Path | None, start_from: Path | None) -> None:
     """Train, resuming from ``out`` when it holds a checkpoint of the same recipe, and write ``out / "bundle"``."""
     data = _data(out, recipe, easy)
     config = _config(data, recipe, easy is not None)
@@ -90,18 +90,18 @@ def train(out: Path, recipe: Recipe, easy: Path | None, start_from: Path | None)
         click.echo(f"{kind:10} {100 * share:6.2f} % of {count} held-out questions right")
 
 
-def _data(out: Path, recipe: Recipe, easy: Path | None) -> Asking:
+def _data(out: Path, recipe: VqaRecipe, easy: Path | None) -> AskedPictures:
     if easy is not None:
         return of_easy_vqa(easy, "train")
     return of_scenes(corpus(recipe.first, recipe.scenes, out.parent / "corpus"), biased=recipe.biased)
 
 
-def _config(data: Asking, recipe: Recipe, easy: bool) -> bundle.Config:
+def _config(data: AskedPictures, recipe: VqaRecipe, easy: bool) -> bundle.VqaConfig:
     sample = data.pictures[:: max(len(data.pictures) // 2000, 1)].astype(np.float32) / 255
     mean, std = sample.mean((0, 1, 2), np.float64), sample.std((0, 1, 2), np.float64)
     size = data.pictures.shape[1]
     cells = size // (16 if recipe.wide else 8)
-    return bundle.Config(
+    return bundle.VqaConfig(
         data.vocabulary,
         data.answers,
         recipe.fusion,
@@ -117,7 +117,7 @@ def _config(data: Asking, recipe: Recipe, easy: bool) -> bundle.Config:
     )
 
 
-def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> bundle.Config:
+def _begin(networks: nn.ModuleDict, config: bundle.VqaConfig, start_from: Path) -> bundle.VqaConfig:
     """Take over the weights of another VQA model, or the CNN of a captioner as far as it is the same."""
     if folders.task_of(start_from) == "vqa":
         known_vqa = bundle.read_config(start_from)
@@ -135,8 +135,8 @@ def _begin(networks: nn.ModuleDict, config: bundle.Config, start_from: Path) -> 
 
 @dataclass(eq=False)
 class _Trainer:
-    recipe: Recipe
-    data: Asking
+    recipe: VqaRecipe
+    data: AskedPictures
     networks: nn.ModuleDict
     preparation: Preparation
     optimizer: torch.optim.Optimizer
@@ -230,16 +230,16 @@ def _off_focus(glances: Tensor, focus: Tensor, asked: Tensor) -> Tensor:
     "--data", "easy", type=(click.Choice(["easy-vqa"]), click.Path(path_type=Path, exists=True)),
     help="Other data than drawn scenes, and where it is.",
 )  # fmt: skip
-@click.option("--fusion", type=click.Choice(bundle.FUSIONS), default=Recipe.fusion, show_default=True)
-@click.option("--encoding", type=click.Choice(ENCODINGS), default=Recipe.encoding, show_default=True)
-@click.option("--joint", default=Recipe.joint, show_default=True, help="Dimensions in which they meet.")
+@click.option("--fusion", type=click.Choice(bundle.FUSIONS), default=VqaRecipe.fusion, show_default=True)
+@click.option("--encoding", type=click.Choice(ENCODINGS), default=VqaRecipe.encoding, show_default=True)
+@click.option("--joint", default=VqaRecipe.joint, show_default=True, help="Dimensions in which they meet.")
 @click.option("--wide", is_flag=True, help="Let a cell see a whole object: for heads told the mean of A.")
 @click.option("--frozen", is_flag=True, help="Train the head only, on features that are computed once.")
 @click.option("--biased", is_flag=True, help="Let half of the kinds of question give away their answer.")
-@click.option("--first", default=Recipe.first, show_default=True, help="Seed of the first scene.")
-@click.option("--scenes", default=Recipe.scenes, show_default=True, help="How many scenes.")
-@click.option("--passes", default=Recipe.passes, show_default=True, help="Passes over the pictures.")
-@click.option("--rate", default=Recipe.rate, show_default=True, help="Highest learning rate.")
+@click.option("--first", default=VqaRecipe.first, show_default=True, help="Seed of the first scene.")
+@click.option("--scenes", default=VqaRecipe.scenes, show_default=True, help="How many scenes.")
+@click.option("--passes", default=VqaRecipe.passes, show_default=True, help="Passes over the pictures.")
+@click.option("--rate", default=VqaRecipe.rate, show_default=True, help="Highest learning rate.")
 @click.option("--grounding", default=0.0, show_default=True, help="Weight of attention lying on what is asked about.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--start-from", type=click.Path(path_type=Path, exists=True), help="Bundle whose weights to begin with.")
@@ -248,7 +248,7 @@ def main(out: Path, easy: tuple[str, Path] | None, start_from: Path | None, **op
 
     Example: python -m vlx.tasks.vqa.train --out runs/easy --data easy-vqa easy-VQA/data --passes 8
     """
-    recipe = Recipe(**options)
+    recipe = VqaRecipe(**options)
     if recipe.grounding and recipe.fusion != "attention":
         raise click.UsageError("--grounding needs --fusion attention: the other heads attend to nothing")
     if recipe.frozen and start_from is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Attention, Said
+from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -134,7 +134,7 @@ class ViltVqa(TransformerTask):
         logits = exact(self._tail(A, others, mask).logits)
         return reads.combine(logits[[targets[n].row for n, _ in reads.pairs]])
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         """As `scores`, from the embeddings on, with the attention in all blocks; see `vlx.protocol.powers.Attends`.
 
         What is read is the class token, so its looking counts.
@@ -152,7 +152,7 @@ class ViltVqa(TransformerTask):
         queries = scores.new_zeros(len(targets), layers[0].shape[2])
         queries[:, 0] = 1
         cells = length + torch.arange(A[0, 0].numel(), device=A.device).view(A.shape[-2:])
-        return Attention(scores, layers, of, queries, cells, met)
+        return Attended(scores, layers, of, queries, cells, met)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What the untouched model's ``forward`` says; see `vlx.protocol.powers.Stocked`."""

@@ -24,7 +24,7 @@ WORDS = {"object", "color", "texture", "scene"}
 
 def random_captioner(tmp_path: Path) -> CnnLstmCaptioner:
     torch.manual_seed(0)
-    config = bundle.Config(vocabulary=tuple(caption_vocabulary()))
+    config = bundle.CaptionerConfig(vocabulary=tuple(caption_vocabulary()))
     bundle.save(tmp_path / "random", config, bundle.build(config))
     return bundle.load_task(tmp_path / "random", "random")
 

@@ -31,7 +31,7 @@ from tests.painted import (
 from vlx import evaluation
 from vlx.explanation.reasons import Because
 from vlx.neuron_names.table import NeuronNames, UnitName
-from vlx.neuron_names.table.permuted import permuted
+from vlx.neuron_names.table.names import permuted
 from vlx.pictures.placement import Grid
 from vlx.protocol.task import Defaults, Features
 from vlx.scenes.questions import Question

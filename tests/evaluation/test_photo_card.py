@@ -18,7 +18,7 @@ from vlx.evaluation.cards import knowledge, sheet
 from vlx.evaluation.cards import photo as photo_card
 from vlx.evaluation.cards.photo import NEAR, ONE, Sources, say
 from vlx.evaluation.metrics.caption_scores import METRICS
-from vlx.evaluation.metrics.captions import PERSON, Said
+from vlx.evaluation.metrics.captions import PERSON, SaidCaptions
 from vlx.evaluation.result import Figure, Result
 from vlx.tasks.photos import bundle, scope
 from vlx.tasks.photos.kinds import imagenet
@@ -67,7 +67,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "photos" / "models" / "tiny"
     torch.manual_seed(0)
     vocabulary = (*SPECIAL, *WORDS)
-    config = bundle.Config(vocabulary, (0,) * 4 + tuple(range(90, 0, -10)), {"flickr8k": 4}, units=8, max_words=4)
+    config = bundle.PhotoCaptionerConfig(
+        vocabulary, (0,) * 4 + tuple(range(90, 0, -10)), {"flickr8k": 4}, units=8, max_words=4
+    )
     bundle.save(folder, config, bundle.build(config))
     (folder / "recipe.json").write_text(json.dumps({"commands": ["python -m the.training"]}))
     nouns = {"dog", "cat", "grass", "snow"}
@@ -132,7 +134,7 @@ def test_classes_without_a_word_are_counted_where_the_training_told_what_it_met(
     counts = tuple(1000 if word == "dog" else 1 for word in config.vocabulary)
     seen = [0] * 1000
     seen[0] = 10  # tench
-    scope.save(model, scope.Met(1000, 100, tuple(seen)))
+    scope.save(model, scope.TrainedOn(1000, 100, tuple(seen)))
     found = photo_card.strange(model, replace(config, counts=counts))
     assert 100 < len(dogs) < 130
     assert len(found) == 1000 - len(dogs) - 1
@@ -178,7 +180,9 @@ def test_samples_are_drawn_by_a_seed() -> None:
     from vlx.data.captioned import Photograph
 
     rows = tuple(Photograph(Path(f"{n}.jpg"), (f"written {n}", "other")) for n in range(50))
-    told = {name: Said(rows, {1: tuple(f"said {n}" for n in range(50)), 3: ("",) * 50}) for name in ("one", "two")}
+    told = {
+        name: SaidCaptions(rows, {1: tuple(f"said {n}" for n in range(50)), 3: ("",) * 50}) for name in ("one", "two")
+    }
     found = photo_card.samples(told)
     assert found == photo_card.samples(told)
     assert len(found) == 12 and len({name for name, _, _ in found[:6]}) == 6

@@ -19,7 +19,7 @@ from vlx.data.example import Ask, Example, Truth, labelled
 from vlx.errors import InputError
 from vlx.evaluation import Metric, baselines, evaluate, of_maps
 from vlx.evaluation.metrics import METRICS
-from vlx.evaluation.shown import Shown
+from vlx.evaluation.shown import ShownBatch
 from vlx.methods import registry
 from vlx.methods.cams import Weighting
 from vlx.methods.method import Site, cam
@@ -50,7 +50,7 @@ class Squares:
 
 
 def test_anybodys_own_metric_measures_every_map_and_the_baselines() -> None:
-    def inside(case: Any, values: Values, shown: Shown) -> float:
+    def inside(case: Any, values: Values, shown: ShownBatch) -> float:
         painted = shown.placement(case.row).paint(values)
         return float(painted[case.mask].sum() / max(painted.sum(), 1e-9))
 

@@ -13,7 +13,7 @@ from tests.tallies import CONCEPTS, QUANTILES, World, dissected, world
 from vlx.errors import InputError
 from vlx.neuron_names.table import Concept, NeuronNames, UnitName, require_fit
 from vlx.neuron_names.table.hypernyms import SCENES, hypernym_names, wordnet_parents
-from vlx.neuron_names.table.permuted import permuted
+from vlx.neuron_names.table.names import permuted
 from vlx.scenes.world import KINDS
 
 PARENTS = {"bird": ("animal",), "butterfly": ("animal",), "car": ("vehicle",), "boat": ("vehicle",)} | {

@@ -23,7 +23,7 @@ from vlx import models
 from vlx.cli.program import main
 from vlx.errors import ImageError, InputError, ModelError, UnknownWords
 from vlx.probes import references
-from vlx.protocol.powers import Attention
+from vlx.protocol.powers import Attended
 from vlx.protocol.targets import Prediction, Query, Target
 from vlx.protocol.task import Features
 from vlx.scenes import draw
@@ -221,9 +221,9 @@ class OneText(Meeting):
         return super().meet(features, [(row, texts[0][1]) for row, _ in texts])
 
 
-def attending(change: Callable[[Attention], Attention]) -> Patchy:
+def attending(change: Callable[[Attended], Attended]) -> Patchy:
     class Attending(Patchy):
-        def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+        def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
             return change(super().attend(A, targets, rest))
 
     return Attending()

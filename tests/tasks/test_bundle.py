@@ -46,7 +46,7 @@ def change(folder: Path, **values: Any) -> None:
 @pytest.mark.parametrize("entry", bundle.ENTRIES)
 def test_what_is_saved_is_loaded(tmp_path: Path, entry: bundle.Entry) -> None:
     torch.manual_seed(3)
-    config = bundle.Config(
+    config = bundle.CaptionerConfig(
         tuple(caption_vocabulary()),
         entry,
         units=16,

@@ -29,7 +29,7 @@ from tests.hf import (
 from vlx.methods import engine
 from vlx.protocol.targets import Query, Target
 from vlx.selftest.run import SelfTest, self_test
-from vlx.tasks.huggingface.twin import Given, Twin
+from vlx.tasks.huggingface.twin import GivenTokens, Twin
 from vlx.tasks.vqa import blip, vilt
 from vlx.tasks.vqa.questions import Runs
 
@@ -246,7 +246,7 @@ def test_attention_that_is_not_eager_is_told(tiny_models: Tiny, family: str) -> 
     """T15: SDPA shows no probabilities."""
     task = tiny_models.task(family)
     assert task.model.decoder.config._attn_implementation == "sdpa"
-    task.twin = Twin(task.model, {"encoder": Given(task.model.encoder.config)})
+    task.twin = Twin(task.model, {"encoder": GivenTokens(task.model.encoder.config)})
     assert "attention" in failed(outcome(task, family))
 
 

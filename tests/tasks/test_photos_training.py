@@ -52,14 +52,14 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "published", network)
 
 
-def recipe(folder: Path, **changed: object) -> recipes.Recipe:
+def recipe(folder: Path, **changed: object) -> recipes.PhotoRecipe:
     return replace(
-        recipes.Recipe((f"flickr8k:{folder}",), passes=3, until=3, batch=4, fewest=2, told=40, rewarded=0),
+        recipes.PhotoRecipe((f"flickr8k:{folder}",), passes=3, until=3, batch=4, fewest=2, told=40, rewarded=0),
         **changed,  # type: ignore[arg-type]
     )
 
 
-def trained(out: Path, made: recipes.Recipe) -> dict[str, torch.Tensor]:
+def trained(out: Path, made: recipes.PhotoRecipe) -> dict[str, torch.Tensor]:
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text("{}", encoding="utf-8")
     recipes.train(out, made)

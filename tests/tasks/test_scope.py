@@ -27,7 +27,7 @@ from vlx.tasks.photos import scope
 from vlx.tasks.photos.features import Maps
 from vlx.tasks.photos.kinds import Kinds, forms, imagenet
 from vlx.tasks.photos.network import PhotoCnn
-from vlx.tasks.photos.scope import Met, Scope
+from vlx.tasks.photos.scope import Scope, TrainedOn
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 TOLD = "out of scope: to the CNN this is a macaw"
@@ -43,14 +43,14 @@ WIDER = ((1,), (2,), (), (5,), (5,), (6,), (), (9,), (9,), (), (), ())
 SMALL = Kinds(tuple((name,) for name in NAMES), WIDER, (0, 3, 4, 7, 8, 10, 11))
 BEAGLE = 3
 COUNTS = {"bird": 191, "birds": 58, "cat": 144, "dog": 6276, "dogs": 1783}
-MET = Met(36_052, 7_217, (0, 3, 2, 40, 9, 0, 26))
+MET = TrainedOn(36_052, 7_217, (0, 3, 2, 40, 9, 0, 26))
 
 
 def unused(last: Tensor) -> Tensor:
     raise AssertionError("no classes are asked for")
 
 
-def told(said: str = "a man in a red shirt", met: Met = MET, counts: dict[str, int] = COUNTS, **p: float) -> str:
+def told(said: str = "a man in a red shirt", met: TrainedOn = MET, counts: dict[str, int] = COUNTS, **p: float) -> str:
     """What is told of classes with these probabilities; the rest goes to dogs."""
     rows = [p.get(name, 0.0) for name in ("macaw", "tabby", "tiger_cat", "beagle", "pug", "hot_dog", "sea")]
     rows[BEAGLE] += 1 - sum(rows)
@@ -165,7 +165,7 @@ def test_a_broken_record_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / "scope.json").write_text(text_)
         with pytest.raises(ModelError, match=rf"scope\.json: {wanted}.*train again or delete it"):
             scope.read(tmp_path)
-    scope.save(tmp_path, Met(1, 1, (0,)))
+    scope.save(tmp_path, TrainedOn(1, 1, (0,)))
     with pytest.raises(ModelError, match=r"scope\.json: 1 classes, ImageNet has 1000"):
         scope.read(tmp_path)
 

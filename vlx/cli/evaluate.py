@@ -29,7 +29,7 @@ class Several(Spelled):
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationWish:
     """What is measured: by which metrics, methods and targets, on which pictures."""
 
     metrics: tuple[str, ...] | None
@@ -47,7 +47,7 @@ class Asked:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @packed(
     "asked",
-    Asked,
+    EvaluationWish,
     click.option(
         "--n", type=click.IntRange(min=1), help="How many held-out scenes (default 500) or photographs (default: all)."
     ),
@@ -74,7 +74,7 @@ class Asked:
     ),
 )
 @LOADING
-def evaluate(model: str, dataset: str | None, as_json: bool, asked: Asked, loading: dict[str, str]) -> None:
+def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWish, loading: dict[str, str]) -> None:
     """Measure a MODEL against drawn scenes, or against the pictures of a DATASET, beside baselines.
 
     MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
@@ -113,7 +113,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: Asked, loadi
     console(WIDE).print(result.table())
 
 
-def _refuse_misfits(dataset: str | None, asked: Asked) -> None:
+def _refuse_misfits(dataset: str | None, asked: EvaluationWish) -> None:
     """Raises UsageError for what cannot be asked of the data."""
     wanted = asked.metrics or ()
     if dataset is None:
@@ -130,13 +130,13 @@ def _refuse_misfits(dataset: str | None, asked: Asked) -> None:
         raise click.UsageError("--captions goes with coco:DIR --metrics pointing")
 
 
-def _opened(dataset: str, metrics: tuple[str, ...], asked: Asked) -> "Data":
+def _opened(dataset: str, metrics: tuple[str, ...], asked: EvaluationWish) -> "Data":
     from vlx.evaluation import datasets
 
     return datasets.opened(dataset, asked.captions, asked.only, told=metrics == ("captions",))
 
 
-def _called(dataset: str, asked: Asked) -> str:
+def _called(dataset: str, asked: EvaluationWish) -> str:
     """How a command names the data."""
     only = f" --only {asked.only}" if asked.only else ""
     return f"{dataset}{only}" + (f" --captions {asked.captions}" if asked.captions else "")

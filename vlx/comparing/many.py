@@ -26,7 +26,7 @@ def run(
     compared: CompareItems,
     names: tuple[str, str],
     *,
-    told: Callable[[Record], None] = lambda record: None,
+    told: Callable[[Record], None] = lambda _record: None,
     overwrite: bool = False,
 ) -> tuple[Comparison, int]:
     """Compare the ``items`` that the manifest does not have as done; write page, table and manifest.

@@ -29,7 +29,7 @@ MANIFESTS = ("scenes.json", "instances.json")
 
 
 @dataclass(frozen=True)
-class Kind:
+class DataKind:
     """Data that are named by their kind: what is written, what they are, and the function of what follows "KIND:"."""
 
     form: str
@@ -37,13 +37,13 @@ class Kind:
     open: Callable[[str], Data]
 
 
-KINDS: dict[str, Kind] = {
-    "scenes": Kind(scenes.FORM, "drawn scenes: captions, questions, masks", scenes.open_scenes),
-    "coco": Kind(coco.FORM, "outlines and captions in COCO's format", coco.open_coco),
-    "flickr8k": Kind(flickr.FORM, "captioned photographs", flickr.open_flickr),
-    "easy-vqa": Kind(questions.FORM, "questions about one shape", questions.open_easy_vqa),
-    "classes": Kind(classes.FORM, "a folder a class", classes.open_classes),
-    "captions": Kind("captions:DIR[:SPLIT]", "pictures by their captions alone", lambda rest: _captions(rest)),
+KINDS: dict[str, DataKind] = {
+    "scenes": DataKind(scenes.FORM, "drawn scenes: captions, questions, masks", scenes.open_scenes),
+    "coco": DataKind(coco.FORM, "outlines and captions in COCO's format", coco.open_coco),
+    "flickr8k": DataKind(flickr.FORM, "captioned photographs", flickr.open_flickr),
+    "easy-vqa": DataKind(questions.FORM, "questions about one shape", questions.open_easy_vqa),
+    "classes": DataKind(classes.FORM, "a folder a class", classes.open_classes),
+    "captions": DataKind("captions:DIR[:SPLIT]", "pictures by their captions alone", lambda rest: _captions(rest)),  # noqa: PLW0108  (stands below)
 }
 UNDERSTOOD = (
     "scenes:COUNT[:FIRST], coco:DIR, flickr8k:DIR, easy-vqa:DIR, classes:DIR, captions:DIR, a COCO instance file, a "

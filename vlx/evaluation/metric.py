@@ -14,21 +14,21 @@ from vlx.errors import InputError
 from vlx.evaluation.cases import Case
 from vlx.evaluation.intervals import mean_of, of_mean
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Task
 
 Values = NDArray[np.float64]
 Interval = Callable[[Sequence[float]], tuple[float, float]]
-Measure = Callable[[Case, Values, Shown], float]
+Measure = Callable[[Case, Values, ShownBatch], float]
 BASELINES = ("random", "centre", "same")
 BATCH = 16
 
 
-class Tally(Protocol):
+class FigureTally(Protocol):
     """What is counted of one metric in one run."""
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         """Count a batch of pictures."""
         ...
 
@@ -41,7 +41,7 @@ class Tally(Protocol):
         ...
 
 
-def _anything(task: Task, data: Data) -> None:
+def _anything(_task: Task, _data: Data) -> None:
     return None
 
 
@@ -59,7 +59,7 @@ class Metric:
 
     name: str
     summary: str
-    begin: Callable[[Setting], Tally]
+    begin: Callable[[Setting], FigureTally]
     check: Callable[[Task, Data], None] = _anything
     batch: int = BATCH
     pairs: bool = False
@@ -101,7 +101,7 @@ class Ledger:
         return sorted(self.values, key=lambda key: kinds.index(key[1]))
 
 
-def of_maps(name: str, measure: Measure, interval: Interval = of_mean) -> Callable[[Setting], Tally]:
+def of_maps(name: str, measure: Measure, interval: Interval = of_mean) -> Callable[[Setting], FigureTally]:
     """Begins a tally of one number a map: ``measure(case, values, shown)`` of its values [h, w], none below 0.
 
     The same number of the baselines' maps stands beside it; ``interval`` is that of the mean of several.
@@ -115,7 +115,7 @@ class _OfMaps:
         self.kinds = setting.kinds or (setting.task.defaults.target,)
         self.ledger = Ledger()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         if not shown.cases:
             return
         self.ledger.groups += [case.group for case in shown.cases]
@@ -125,7 +125,7 @@ class _OfMaps:
         for name in BASELINES:
             self.ledger.beside(name, self._measured(shown, rectified(shown.baseline(name))))
 
-    def _measured(self, shown: Shown, maps: Values) -> list[float]:
+    def _measured(self, shown: ShownBatch, maps: Values) -> list[float]:
         return [self._number(self.measure(case, own, shown)) for case, own in zip(shown.cases, maps, strict=True)]
 
     def _number(self, measured: Any) -> float:

@@ -19,7 +19,7 @@ from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
 from vlx.evaluation.metrics.reasons import TABLES, Reasons
 from vlx.evaluation.result import Result
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.language import close_matches, shortened
 from vlx.methods import registry
 from vlx.methods.method import Method
@@ -34,7 +34,7 @@ SCENES = 500
 DEFAULT = ("pointing",)
 
 
-class Running(TypedDict, total=False):
+class EvaluationRun(TypedDict, total=False):
     """How an evaluation is run: the ``first`` seed of drawn scenes, a ``progress`` bar around what is done, how a
     command ``called`` the data; ``occlusion`` is the metric "fall" beside the others.
     """
@@ -54,7 +54,7 @@ def evaluate(
     methods: Sequence[str | Method] | None = None,
     targets: Sequence[str] | None = None,
     n: int | None = None,
-    **running: Unpack[Running],
+    **running: Unpack[EvaluationRun],
 ) -> Result:
     """Measure a task's explanations, every figure beside its baselines.
 
@@ -247,7 +247,7 @@ class Loop:
         told = bool(example.texts) or not tells(task)
         return told and (not self.forced or any(suits(task, ask) for ask in example.asks))
 
-    def _shown(self, numbers: Sequence[int]) -> Iterator[Shown]:
+    def _shown(self, numbers: Sequence[int]) -> Iterator[ShownBatch]:
         """The pictures of a batch that can be read, those whose prepared pictures have one size together."""
         task, opened = self.setting.task, []
         for number in numbers:
@@ -261,9 +261,9 @@ class Loop:
                 self.reading().count_words(example)
         for _, group in groupby(opened, key=lambda one: one[2].shape):
             of, examples, inputs = zip(*group, strict=True)
-            yield Shown(self.setting, self.reading, examples, torch.stack(inputs), of)
+            yield ShownBatch(self.setting, self.reading, examples, torch.stack(inputs), of)
 
-    def _measured(self, shown: Shown) -> int:
+    def _measured(self, shown: ShownBatch) -> int:
         if closed(self.setting.data) or not self.forced:
             return len(shown.examples)
         return len({case.picture for case in shown.cases})

@@ -43,7 +43,7 @@ class Setting:
         return self.frames[size]
 
 
-class Shown:
+class ShownBatch:
     """Examples whose prepared pictures have one size, as the task of a setting sees them.
 
     ``inputs`` [B, C, H, W] are the prepared pictures, ``numbers`` the examples' places in the data.

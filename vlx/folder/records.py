@@ -54,7 +54,7 @@ WORD = parts(
     alone=False,
 )
 DONE = parts({"page": text, "error": perhaps(text), "text": text, "method": text, "words": several(WORD)}, alone=False)
-COMPARED = parts({"pair": lambda value, what: None}, alone=False)
+COMPARED = parts({"pair": lambda _value, _what: None}, alone=False)
 
 
 def of(why: Explanation) -> Record:

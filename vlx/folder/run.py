@@ -48,8 +48,8 @@ def run(
     items: Sequence[Item],
     explained: Explained,
     *,
-    command: Callable[[Item], str] = lambda item: "",
-    told: Callable[[Record, Explanation | None], None] = lambda record, why: None,
+    command: Callable[[Item], str] = lambda _item: "",
+    told: Callable[[Record, Explanation | None], None] = lambda _record, _why: None,
     overwrite: bool = False,
     elsewhere: ExplainElsewhere | None = None,
 ) -> Summary:

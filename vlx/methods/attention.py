@@ -16,7 +16,7 @@ from vlx.methods import engine
 from vlx.methods.cams import METHODS, importance_weights
 from vlx.methods.engine import BUDGET, Attribution
 from vlx.methods.method import Method, Site
-from vlx.protocol.powers import Attends, Attention, powers_of
+from vlx.protocol.powers import Attended, Attends, powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
@@ -145,7 +145,7 @@ def _attributed(
 
 
 @torch.no_grad()
-def _map(seen: Attention, slots: Sequence[int], pulled: Layers, weighting: AttentionWeighting) -> Tensor:
+def _map(seen: Attended, slots: Sequence[int], pulled: Layers, weighting: AttentionWeighting) -> Tensor:
     """The targets' maps [N, h, w], at least float32; of several runs added up."""
     runs = list(seen.runs)
     owners = list(range(len(slots))) if seen.owners is None else list(seen.owners)

@@ -76,7 +76,7 @@ class Site:
         return self.inputs[number], self.filling(number)
 
 
-def _any_task(task: Task) -> bool:
+def _any_task(_task: Task) -> bool:
     return True
 
 

@@ -25,8 +25,8 @@ Passed = Callable[[Tensor, Tensor], Tensor]
 # From G, the gradient that comes to a ReLU from above, and the chain rule's G·[x > 0].
 _PASSED: dict[Rule, Passed | None] = {
     "gradient": None,
-    "deconvolution": lambda G, plain: G.clamp_min(0),
-    "guided": lambda G, plain: plain.clamp_min(0),
+    "deconvolution": lambda G, _plain: G.clamp_min(0),
+    "guided": lambda _gradient, plain: plain.clamp_min(0),
 }
 
 
@@ -37,7 +37,7 @@ def choose_rule(name: str) -> Rule:
     return name
 
 
-class Met:
+class ReluCount:
     """How many ReLUs a backward run met: 0 before it, and for the rule "gradient", which need not look for them."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Met:
 
 
 @contextmanager
-def ruled(output: Tensor, rule: Rule) -> Iterator[Met]:
+def ruled(output: Tensor, rule: Rule) -> Iterator[ReluCount]:
     """Let backward runs of this thread from ``output`` pass every ReLU by ``rule``, until the ``with`` ends.
 
     With G the gradient from above and x the ReLU's input: ``gradient`` G·[x > 0]; ``deconvolution`` G·[G > 0] (Zeiler
@@ -58,7 +58,7 @@ def ruled(output: Tensor, rule: Rule) -> Iterator[Met]:
 
     Raises ModelError for a rule other than ``gradient`` when part of the graph is compiled: its ReLUs cannot be met.
     """
-    met, passed = Met(), _PASSED[rule]
+    met, passed = ReluCount(), _PASSED[rule]
     if passed is None:
         yield met
         return
@@ -75,7 +75,7 @@ def ruled(output: Tensor, rule: Rule) -> Iterator[Met]:
 class _Rectified(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Meets the backward functions of ReLUs and gives what ``passed`` makes of them."""
 
-    def __init__(self, met: Met, passed: Passed) -> None:
+    def __init__(self, met: ReluCount, passed: Passed) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._met, self._passed = met, passed
 
@@ -101,7 +101,7 @@ def _is_clamp(node: Any) -> bool:
     return isinstance(floor, int | float) and floor == 0
 
 
-def _hook(met: Met, passed: Passed) -> Callable[[Any, Any], tuple[Any, ...]]:
+def _hook(met: ReluCount, passed: Passed) -> Callable[[Any, Any], tuple[Any, ...]]:
     def hook(plain: tuple[Tensor, ...], G: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         met.count += 1
         return (passed(G[0], plain[0]), *plain[1:])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vlx.neuron_names.formats import load, read
     from vlx.neuron_names.table import NeuronNames
     from vlx.neuron_names.table.hypernyms import hypernym_names
-    from vlx.neuron_names.table.permuted import permuted
+    from vlx.neuron_names.table.names import permuted
     from vlx.neuron_names.table.witness import witness
     from vlx.neuron_names.tables import shipped
 
@@ -30,7 +30,7 @@ _HOMES = {
     "hypernym_names": "vlx.neuron_names.table.hypernyms",
     "load": "vlx.neuron_names.formats",
     "open_data": "vlx.data",
-    "permuted": "vlx.neuron_names.table.permuted",
+    "permuted": "vlx.neuron_names.table.names",
     "read": "vlx.neuron_names.formats",
     "shipped": "vlx.neuron_names.tables",
     "witness": "vlx.neuron_names.table.witness",

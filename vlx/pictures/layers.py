@@ -213,7 +213,7 @@ def _pool(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
 
 
 @_rule("_adaptive_avg_pool2d adaptive_max_pool2d")
-def _adaptive_pool(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
+def _adaptive_pool(track: Track, _call: Call, shape: tuple[int, ...]) -> Track | None:
     kernel = [cells // out for cells, out in zip(track.cells, shape[-2:], strict=True)]
     even = all(k * out == cells for k, out, cells in zip(kernel, shape[-2:], track.cells, strict=True))
     return _window(track, shape, kernel, kernel, [0]) if even else None
@@ -315,7 +315,7 @@ def _permuted(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
 
 
 @_rule("mm addmm bmm")
-def _mixed_channels(track: Track, call: Call, shape: tuple[int, ...]) -> Track | None:
+def _mixed_channels(track: Track, _call: Call, shape: tuple[int, ...]) -> Track | None:
     """A linear layer over the last dimension; attention, where places mix, has a followed tensor on the right too."""
     return track if len(shape) - 1 not in track.dims else None
 

@@ -33,7 +33,7 @@ SQUARE = 0.1  # which is worth so much of a correlation
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class BandAnswers:
     """How a tensor answered to changed bands of a picture: squared changes [bands, …], those across the picture first.
 
     ``shape`` is the tensor's, ``batch`` its dimension of pictures; ``entries``: how much single entries, no sums of
@@ -97,7 +97,7 @@ def _noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return total / math.sqrt(3)
 
 
-def answers(whole: Tensor, batch: int, bands: int) -> Answers:
+def answers(whole: Tensor, batch: int, bands: int) -> BandAnswers:
     """What a tensor made of `banded` pictures says, its dimension ``batch`` their number."""
     moved = whole.detach().movedim(batch, 0)
     changes = (moved[1:] - moved[:1]).abs().double().square()
@@ -106,10 +106,10 @@ def answers(whole: Tensor, batch: int, bands: int) -> Answers:
     both = changes.flatten(1).cpu().numpy().reshape(2, bands, -1)
     total = both.sum(1, keepdims=True)
     entries = _selective(np.divide(both, total, out=np.zeros_like(both), where=total > 0))
-    return Answers(summed, tuple(whole.shape), batch, bands, entries)
+    return BandAnswers(summed, tuple(whole.shape), batch, bands, entries)
 
 
-def agreement(layout: Layout, movements: Answers) -> tuple[float, float, float]:
+def agreement(layout: Layout, movements: BandAnswers) -> tuple[float, float, float]:
     """Correlation of the answers with where a layout has its cells: over all, and on each axis (1 where one cell)."""
     shares = movements.of(layout.units)
     ordered = len(layout.places) == 1 or layout.places[0] < layout.places[1]
@@ -197,7 +197,7 @@ def oblong(shape: tuple[int, int], size: tuple[int, int]) -> float:
 
 def tried(
     look: Look, inputs: Tensor, like: Tensor, allowed: Callable[[Layout], bool] = bool
-) -> tuple[Layout | None, Answers | None]:
+) -> tuple[Layout | None, BandAnswers | None]:
     """The layout of ``look``'s tensors found by trial, among those allowed, None where none stands out; what was seen.
 
     ``like`` is the tensor that it gives for ``inputs`` [B, C, H, W]. Costs 9 pictures and one, or 17 and one.
@@ -211,7 +211,7 @@ def tried(
     return best(filter(allowed, layouts(whole.shape, batch, size)), movements, size), movements
 
 
-def best(candidates: Iterator[Layout], movements: Answers, size: tuple[int, int]) -> Layout | None:
+def best(candidates: Iterator[Layout], movements: BandAnswers, size: tuple[int, int]) -> Layout | None:
     """The layout that agrees best with what was seen; None where that is too little, or another does as well."""
     shares: dict[tuple[int, bool], Array] = {}
     judged = []

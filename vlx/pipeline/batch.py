@@ -220,7 +220,7 @@ def _in_pieces(one: Context) -> int:
 
 
 def _site(task: Task, features: Features, one: Shown, options: Wishes) -> Site:
-    def filling(number: int) -> Tensor:
+    def filling(_number: int) -> Tensor:
         return task.prepare(references.filling(one.picture.image, options.references))
 
     return Site(features, one.inputs[None], filling)

@@ -42,7 +42,7 @@ PICTURES = 5  # of a batch that method="auto" tries
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedMethod:
     """One method on one target: the mean ``fall`` of the score over the pictures, in nats, from ``low`` to ``high``.
 
     ``random`` is the fall by random cells. ``ahead`` is the lead over what is kept by default, paired over pictures,
@@ -87,7 +87,7 @@ class Recommendation:
     method: str
     target: TargetKind
     layer: str
-    rows: tuple[Row, ...]
+    rows: tuple[RankedMethod, ...]
     pictures: int
     model: str = ""
     beats_random: bool = True
@@ -206,7 +206,7 @@ def decided(falls: Scores, names: Sequence[Candidate], layer: str, model: str = 
     rows = []
     for n, (method, target) in enumerate(names):
         fall, ahead = interval(falls[:, n]), interval(falls[:, n] - falls[:, 0])
-        rows.append(Row(method, target, layer, *fall, float(falls[:, -1].mean()), *ahead))
+        rows.append(RankedMethod(method, target, layer, *fall, float(falls[:, -1].mean()), *ahead))
     beyond = [interval(falls[:, n] - falls[:, -1])[1] > NOTABLE for n in range(len(names))]
     best = max((row for row in rows if row.better), key=lambda row: row.ahead_low, default=rows[0])
     return Recommendation(
@@ -304,7 +304,7 @@ def chosen(
     try:
         choice = recommended(task, inputs[:PICTURES], queries[:PICTURES], targets)
     except InputError:
-        row = Row(KEPT[0], targets[0], "", *[math.nan] * 7)
+        row = RankedMethod(KEPT[0], targets[0], "", *[math.nan] * 7)
         return Recommendation(KEPT[0], targets[0], "", (row,), 0, task.name)
     known.clear()
     known[key] = choice

@@ -41,7 +41,7 @@ class Probe:
     run: Callable[["Context"], Sequence[Any]]
     to_record: Callable[[Any], Any] = lambda value: value
     from_record: Callable[[Any], Any] = lambda record: record
-    told: Callable[[Any], str] = lambda value: ""
+    told: Callable[[Any], str] = lambda _value: ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Context:
     scope: tuple[str, ...] = ()
     rows: Sequence[Measured] = ()
     crosses: bool = False
-    company: "Company" = field(default_factory=lambda: Company())
+    company: "Company" = field(default_factory=lambda: Company())  # noqa: PLW0108  (the class stands below)
     latest: Latest = field(default_factory=Latest)
     known: dict[Any, Any] = field(default_factory=dict)
 

@@ -1,12 +1,12 @@
 """Here you write an adapter, or learn what one owes: a task, its targets, and the powers it may have besides."""
 
-from vlx.protocol.powers import Attention, Powers, Said, meet, powers_of
+from vlx.protocol.powers import Attended, Powers, Said, meet, powers_of
 from vlx.protocol.targets import Alternative, Prediction, Query, Target, Term, Word, sentence_target, word_target
 from vlx.protocol.task import Defaults, Features, Task
 
 __all__ = [
     "Alternative",
-    "Attention",
+    "Attended",
     "Defaults",
     "Features",
     "Powers",

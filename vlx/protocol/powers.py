@@ -118,7 +118,7 @@ class Meets(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class Attended:
     """How the words that N targets read looked at the picture, in one graph with the targets' scores.
 
     ``scores`` [N]; ``layers``: attention probabilities [R, heads, queries, keys], first layer first; ``runs``: which of
@@ -144,7 +144,7 @@ class Attends(Protocol):
     >>> Attention(scores, (probabilities,), runs=(0, 0), queries=torch.eye(2), cells=cells)  # two words of one caption
     """
 
-    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attention:
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         """As `Task.scores`, and the attention probabilities on the way, differentiable."""
         ...
 

@@ -251,7 +251,7 @@ class Reads:
         return total
 
 
-def softmax_read(logits: Tensor, kind: str, contrast: bool = False) -> Tensor:
+def softmax_read(logits: Tensor, kind: str, _contrast: bool = False) -> Tensor:
     """Logits [P, V] under one softmax as scores of one `TargetKind`; ``contrast`` makes no difference."""
     if kind == "logprob":
         return _logprobs(logits)

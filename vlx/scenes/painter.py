@@ -171,6 +171,6 @@ def _soft(values: Pixels) -> Pixels:
     return np.clip(values + 0.5, 0, 1)
 
 
-def _shadow(picture: Pixels, pose: Pose, window: Window) -> None:
+def _shadow(picture: Pixels, _pose: Pose, window: Window) -> None:
     ellipse = np.hypot(window.u / 1.05, (window.v - 0.95) / 0.22)
     picture[window.slices] *= 1 - 0.32 * np.clip(1.15 - ellipse, 0, 1)[..., None]

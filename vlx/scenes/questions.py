@@ -172,7 +172,7 @@ def _relation(scene: Content, lot: Lot) -> Found:
                 break
 
 
-def _scene(scene: Content, lot: Lot) -> Found:
+def _scene(scene: Content, _lot: Lot) -> Found:
     yield "what scene is this?", scene.place, (background(scene.objects),)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vlx.methods import engine
 from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.task import Features
-from vlx.selftest.checks import SILENT, Case
+from vlx.selftest.checks import SILENT, Subject
 from vlx.selftest.guests import Guest
 from vlx.selftest.result import Row, row, unproven
 
@@ -21,7 +21,7 @@ MOST = 0.8  # of what tells two pictures apart may go round A by design
 FOLLOWING = "gradrollout"  # the method that follows attention from the picture on, whatever it goes through
 
 
-def _around(case: Case) -> Row:
+def _around(case: Subject) -> Row:
     """T25, T26: a score rests on A and on nothing that went round it, nor on a picture seen before."""
     name = "nothing goes round A"
     guest, targets = case.guests[0], case.guests[0].targets
@@ -52,14 +52,14 @@ def _around(case: Case) -> Row:
     return _by_design(verdict, share, ", ".join(besides.values()), method)
 
 
-def _besides(case: Case) -> dict[str, str]:
+def _besides(case: Subject) -> dict[str, str]:
     """What passes A by design and is there, by its key in `rest`."""
     declared, rest = powers_of(case.task).besides, case.features.rest
     held = rest if isinstance(rest, dict) else {}
     return {key: what for key, what in declared.items() if key in held}
 
 
-def _exchanged(case: Case, guest: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
+def _exchanged(case: Subject, guest: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:
     """What another picture's `rest` changes without what passes by design, in nats; and the share of what does."""
 
     def ask(A: Features, rest: Any) -> Tensor:
@@ -95,4 +95,4 @@ def _by_design(verdict: Row, share: float, what: str, method: str) -> Row:
     )
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {"nothing goes round A": _around}
+CHECKS: dict[str, Callable[[Subject], Row]] = {"nothing goes round A": _around}

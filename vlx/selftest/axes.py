@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from vlx.pictures.spatial_dims import AGREES, BANDS, BETTER, agreement, answers, banded, layouts
 from vlx.pictures.tensor_layout import Layout
-from vlx.selftest.checks import Case, looked
+from vlx.selftest.checks import Subject, looked
 from vlx.selftest.result import Row, idle
 
 SURE = 0.5  # agreement of a layout that is told in place of the task's own
 
 
-def _axes(case: Case) -> Row:
+def _axes(case: Subject) -> Row:
     """T31: bands of the picture move their own rows and columns of A."""
     name, bands = "axes are places", BANDS["map"]
     movements = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
@@ -38,4 +38,4 @@ def _told(layout: Layout) -> str:
     )
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {"axes are places": _axes}
+CHECKS: dict[str, Callable[[Subject], Row]] = {"axes are places": _axes}

@@ -33,7 +33,7 @@ LIMITS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Subject:
     """One picture, what the task made of it, and the log-probability of each word it said as a target."""
 
     task: Task
@@ -90,7 +90,7 @@ SILENT = "the model said nothing of this picture; give another one or a caption"
 # What the model says
 
 
-def _forced(case: Case) -> Row:
+def _forced(case: Subject) -> Row:
     """T5, T6, T14, T17: log p under teacher forcing is what it was in generation."""
     name = "forced = generated"
     if not case.targets:
@@ -115,12 +115,12 @@ def _forced(case: Case) -> Row:
     )
 
 
-def _in_steps(case: Case) -> bool:
+def _in_steps(case: Subject) -> bool:
     steps = {term.step for target in case.targets for term in target.terms}
     return bool(case.prediction.whole) or steps != {0}
 
 
-def _split(case: Case) -> Row:
+def _split(case: Subject) -> Row:
     """T20: what `scores` makes of A is what `predict` says: the answer and those beside it."""
     name = "split"
     if case.prediction.whole:
@@ -145,7 +145,7 @@ def _split(case: Case) -> Row:
     )
 
 
-def _leak(case: Case) -> Row:
+def _leak(case: Subject) -> Row:
     """T5: a word's score does not know the words after it."""
     name = "no leak"
     terms = [(target, term) for target in case.targets for term in target.terms]
@@ -183,7 +183,7 @@ def _another(prediction: Prediction) -> int | None:
 # Gradients and maps
 
 
-def _gradient(case: Case) -> Row:
+def _gradient(case: Subject) -> Row:
     """T1, T2, T9, T13: the words depend on the cells."""
     if not case.targets:
         return unproven("gradient", SILENT)
@@ -208,7 +208,7 @@ def _gradient(case: Case) -> Row:
     return Row("gradient", share, None, True, f"share of cells with a gradient{but}")
 
 
-def _agreeing(case: Case) -> Row:
+def _agreeing(case: Subject) -> Row:
     """T19: the ways to take gradients give the same."""
     name = "gradients agree"
     if not case.targets:
@@ -234,7 +234,7 @@ def _agreeing(case: Case) -> Row:
     )
 
 
-def _repeatable(case: Case) -> Row:
+def _repeatable(case: Subject) -> Row:
     """T3, T7, T27: the same map again, and after the model has spoken."""
 
     def run() -> tuple[Tensor, Tensor]:
@@ -269,7 +269,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 # The powers a task may have
 
 
-def _attention(case: Case) -> Row:
+def _attention(case: Subject) -> Row:
     """T15: attention is a map of probabilities in one graph with the scores."""
     name = "attention"
     if (attends := powers_of(case.task).attends) is None:
@@ -310,7 +310,7 @@ def _wrong(layer: Tensor, queries: Tensor, last: int) -> str:
     return ""
 
 
-def _meeting(case: Case) -> Row:
+def _meeting(case: Subject) -> Row:
     """T21: scores at features that have met the text are what the engine gets by itself, also beside another text."""
     name = "mixed"
     if powers_of(case.task).meets is None:
@@ -333,7 +333,7 @@ def _meeting(case: Case) -> Row:
     )
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {
+CHECKS: dict[str, Callable[[Subject], Row]] = {
     "forced = generated": _forced,
     "split": _split,
     "no leak": _leak,

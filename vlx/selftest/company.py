@@ -10,7 +10,7 @@ import torch
 from vlx.methods import engine
 from vlx.protocol.targets import Prediction, Target
 from vlx.protocol.task import Features
-from vlx.selftest.checks import SILENT, Case, apart
+from vlx.selftest.checks import SILENT, Subject, apart
 from vlx.selftest.guests import Guest
 from vlx.selftest.result import Row, row, unproven
 
@@ -18,7 +18,7 @@ BATCHES = ((1, 0), (0, 2, 1), (3, 1, 4, 0, 2))  # which of the five pictures are
 TIMES = 8  # a picture is prepared
 
 
-def _steady(case: Case) -> Row:
+def _steady(case: Subject) -> Row:
     """T28: a picture is prepared the same way every time, whatever was drawn at random before."""
     prepared = []
     for seed in range(TIMES):
@@ -38,7 +38,7 @@ def _steady(case: Case) -> Row:
     )
 
 
-def _features(case: Case) -> Row:
+def _features(case: Subject) -> Row:
     """T29: A of a picture is the same in batches of 2, 3 and 5 as alone, and not that of another picture."""
     name, alone = "A in company", case.guests
     if all(torch.equal(alone[0].features.A, guest.features.A) for guest in alone[1:]):
@@ -60,7 +60,7 @@ def _features(case: Case) -> Row:
     )
 
 
-def _scores(case: Case) -> Row:
+def _scores(case: Subject) -> Row:
     """T30: a picture's words and their scores are the same beside other pictures and texts."""
     name, alone = "scores in company", case.guests
     if not any(guest.targets for guest in alone):
@@ -83,7 +83,7 @@ def _scores(case: Case) -> Row:
     )
 
 
-def _together(case: Case, batch: Sequence[int]) -> Features:
+def _together(case: Subject, batch: Sequence[int]) -> Features:
     return case.task.features(case.task.place(torch.stack([case.guests[n].inputs for n in batch])))
 
 
@@ -107,7 +107,7 @@ def _unlike(one: Prediction, other: Prediction) -> float:
     return gap if len(one.words) == len(other.words) else float("inf")
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {
+CHECKS: dict[str, Callable[[Subject], Row]] = {
     "prepare is steady": _steady,
     "A in company": _features,
     "scores in company": _scores,

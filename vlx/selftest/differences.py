@@ -16,7 +16,7 @@ from vlx.methods import engine
 from vlx.protocol.nested import nested
 from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
-from vlx.selftest.checks import MOST, SILENT, Case
+from vlx.selftest.checks import MOST, SILENT, Subject
 from vlx.selftest.result import Row, unproven
 
 STEPS = (0.02, 0.01, 0.004, 0.0015, 0.0005)  # lengths of steps relative to A's, until their slopes agree
@@ -46,7 +46,7 @@ class Slopes:
         return float(apart.max()), float((doubt.norm(dim=0) / size).min())
 
 
-def slopes(case: Case, targets: tuple[Target, ...], directions: Tensor) -> Slopes:
+def slopes(case: Subject, targets: tuple[Target, ...], directions: Tensor) -> Slopes:
     """Slopes of targets at A [1, K, h, w] along ``directions`` [D, K, h, w], at most as long as A.
 
     They are shortened so that no step should move a score far: two long steps may agree by chance. Of each slope by
@@ -77,7 +77,7 @@ def slopes(case: Case, targets: tuple[Target, ...], directions: Tensor) -> Slope
     return Slopes(*(value.cpu() for value in best))
 
 
-def _ask(case: Case, rows: Tensor, targets: tuple[Target, ...]) -> Tensor:
+def _ask(case: Subject, rows: Tensor, targets: tuple[Target, ...]) -> Tensor:
     """Scores [M, N] of all targets at each row; one row at a time where the model takes no more."""
     count, rest = len(rows), case.features.rest
     asked = tuple(replace(target, row=row) for row in range(count) for target in targets)
@@ -96,7 +96,7 @@ def _surer(earlier: Found, later: Found) -> Found:
     return predicted, slope, doubt
 
 
-def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[slice]]:
+def _directions(case: Subject, targets: tuple[Target, ...]) -> tuple[Tensor, list[slice]]:
     """Directions [D, K, h, w] as long as A: own gradients, A and another picture's A, random ones; and the groups."""
     A = case.features.A.double()
     _, gradient = engine.gradients(case.task, case.features.A, targets, case.features.rest)
@@ -111,7 +111,7 @@ def _directions(case: Case, targets: tuple[Target, ...]) -> tuple[Tensor, list[s
     return whole * (A.norm() / long), [slice(a, b) for a, b in pairwise(ends) if b > a]
 
 
-def _against_replay(case: Case) -> Row:
+def _against_replay(case: Subject) -> Row:
     """T24: scores move with A as their gradient says."""
     name = "gradient = replay"
     if not case.targets:
@@ -144,4 +144,4 @@ def _missing(compared: Slopes) -> str:
     )
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {"gradient = replay": _against_replay}
+CHECKS: dict[str, Callable[[Subject], Row]] = {"gradient = replay": _against_replay}

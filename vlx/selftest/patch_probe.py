@@ -36,7 +36,7 @@ Levels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Probe:
+class PatchProbe:
     """What patches on ``count`` cells did: shares from 0 to 1, each a mean over the patches.
 
     ``hits``: the largest change is in the cell painted; ``near``: there or in one of the 8 around it; ``own``: part of
@@ -77,7 +77,7 @@ def probe(
     size: tuple[int, int],
     cells: int,
     seed: int,
-) -> Probe | None:
+) -> PatchProbe | None:
     """Paint patches on a noise picture (H, W) at the centres of all cells, or of ``cells`` drawn by ``seed``.
 
     ``look``: placed pictures [B, C, H', W'] → a map [B, K, h, w]; ``locate``: one of them → the grid of its cells. A
@@ -103,9 +103,9 @@ def probe(
     return replace(result, shift=best if in_place[best] > BETTER * in_place[0.0, 0.0] else None)
 
 
-def _probe(shares: dict[str, NDArray[Any]]) -> Probe:
+def _probe(shares: dict[str, NDArray[Any]]) -> PatchProbe:
     hits, near, at_home, peak = (float(shares[name].mean()) for name in ("hits", "near", "own", "peak"))
-    return Probe(len(shares["hits"]), hits, near, at_home, peak)
+    return PatchProbe(len(shares["hits"]), hits, near, at_home, peak)
 
 
 def _shares(changes: NDArray[Any], cells: Sequence[Cell]) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.targets import Prediction, Query, sentence_target, usual, word_target
 from vlx.protocol.task import Features, Task, predict
 from vlx.selftest import around, axes, company, differences, patch_probe, stock, trusting
-from vlx.selftest.checks import CHECKS, Case, looked
+from vlx.selftest.checks import CHECKS, Subject, looked
 from vlx.selftest.result import Row, SelfTest, unproven
 
 __all__ = ["Row", "SelfTest", "self_test"]
@@ -74,13 +74,13 @@ def self_test(
     return SelfTest(task.name, tuple(map(_of_numbers, rows) if case.numbers else rows))
 
 
-def _case(task: Task, picture: Image.Image, query: Query) -> Case:
+def _case(task: Task, picture: Image.Image, query: Query) -> Subject:
     inputs = task.place(task.prepare(picture)[None])
     seen = task.features(inputs)
     query, prediction = _asked(task, seen, query)
     targets = tuple(word_target(prediction, n, 0, "logprob") for n in range(len(prediction.words)))
     site, _ = meet(task, seen, [sentence_target(prediction, 0)])
-    return Case(task, picture, inputs, query, seen, prediction, site, targets)
+    return Subject(task, picture, inputs, query, seen, prediction, site, targets)
 
 
 def _asked(task: Task, seen: Features, query: Query) -> tuple[Query, Prediction]:
@@ -126,7 +126,7 @@ def _told(error: Exception) -> str:
 # Where the cells are
 
 
-def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) -> Row:
+def _probe(case: Subject, name: str, size: tuple[int, int], cells: int, seed: int) -> Row:
     """T3, T4, T8, T10, T12, T16: a patch changes the cell on which it was painted."""
     task = case.task
 
@@ -144,7 +144,7 @@ def _probe(case: Case, name: str, size: tuple[int, int], cells: int, seed: int) 
     return Row(name, value, limit, result.passed, _described(result), at_least=True)
 
 
-def _described(result: patch_probe.Probe) -> str:
+def _described(result: patch_probe.PatchProbe) -> str:
     painted = f"{result.count} cells painted; {result.hits:.0%} are changed most by their own patch"
     if result.hits == 1:
         return painted

@@ -12,14 +12,14 @@ import torch
 from vlx.pictures.edits import unlike
 from vlx.protocol.powers import Said, powers_of
 from vlx.protocol.targets import Prediction, Word
-from vlx.selftest.checks import SILENT, Case
+from vlx.selftest.checks import SILENT, Subject
 from vlx.selftest.result import Row, idle, row, unproven
 
 ONE = 1e-3  # how near to 1 the outputs of a row must add up to be probabilities
 UNLIKE = "another prompt, preparation or token types than its makers', or weights that were copied before they changed"
 
 
-def _same(case: Case) -> Row:
+def _same(case: Subject) -> Row:
     """T6, T22: words and their log-probabilities are those of the stock model."""
     name = "stock model"
     if (stocked := powers_of(case.task).stocked) is None:
@@ -70,7 +70,7 @@ def _logprob(word: Word, start: int, said: Said) -> float:
     return sum(float(said.logprobs[term.step - start, term.token]) for term in word.terms)
 
 
-def _outputs(case: Case) -> Row:
+def _outputs(case: Subject) -> Row:
     """T23: what is put through a softmax is not already probabilities."""
     name = "outputs"
     if (stocked := powers_of(case.task).stocked) is None:
@@ -96,4 +96,4 @@ def _outputs(case: Case) -> Row:
     )
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {"stock model": _same, "outputs": _outputs}
+CHECKS: dict[str, Callable[[Subject], Row]] = {"stock model": _same, "outputs": _outputs}

@@ -11,7 +11,7 @@ from vlx.methods.registry import choose
 from vlx.methods.replay import without_cells
 from vlx.probes import references
 from vlx.protocol.targets import Target, word_target
-from vlx.selftest.checks import MOST, SILENT, Case
+from vlx.selftest.checks import MOST, SILENT, Subject
 from vlx.selftest.result import Row, idle, unproven
 
 WORDS = 3  # at least must be judged together for a method to be worse than chance
@@ -19,7 +19,7 @@ CLEAR = 0.3  # nats that random cells must move the words by for that
 HALF = 0.5  # of the references made of a picture must be like pictures to the model
 
 
-def _references(case: Case) -> Row:
+def _references(case: Subject) -> Row:
     """T32: the references made of the picture look to the model like pictures."""
     name = "references plausible"
     there = references.elsewhere(case.task, case.picture, case.guests[0].inputs)
@@ -36,7 +36,7 @@ def _references(case: Case) -> Row:
     )
 
 
-def _default(case: Case) -> Row:
+def _default(case: Subject) -> Row:
     """T33: what the default method ranks highest matters more to the words than random cells do."""
     name, features = "method beats chance", case.features
     if not case.targets:
@@ -69,11 +69,11 @@ def _default(case: Case) -> Row:
     )
 
 
-def _targets(case: Case, kind: str) -> list[Target]:
+def _targets(case: Subject, kind: str) -> list[Target]:
     return [word_target(case.prediction, n, 0, kind) for n in range(len(case.targets[:MOST]))]  # type: ignore[arg-type]
 
 
-def _maps(case: Case, targets: tuple[Target, ...]) -> NDArray[np.float64] | None:
+def _maps(case: Subject, targets: tuple[Target, ...]) -> NDArray[np.float64] | None:
     """Signed maps [N, h, w] of the words by the default method; None where it is no map of A."""
     method = choose(case.task.defaults.method)
     if not method.on_cells:
@@ -81,7 +81,7 @@ def _maps(case: Case, targets: tuple[Target, ...]) -> NDArray[np.float64] | None
     return method.attributed(case.task, Site(case.features), targets).signed.double().cpu().numpy()
 
 
-def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:
+def _falls(case: Subject, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:
     """Mean fall of the words, of their lead where log p is all but 0: without their own cells, and each random set."""
     size = count(shape)
     random = random_sets(shape, size)
@@ -98,4 +98,4 @@ def _falls(case: Case, maps: NDArray[np.float64], shape: tuple[int, int]) -> tup
     return float(mine), gone
 
 
-CHECKS: dict[str, Callable[[Case], Row]] = {"references plausible": _references, "method beats chance": _default}
+CHECKS: dict[str, Callable[[Subject], Row]] = {"references plausible": _references, "method beats chance": _default}

@@ -91,7 +91,7 @@ def _blip_itm() -> Parts:
     texts = table(tokenizer, [captions()[n][1] for n in torch.randperm(len(captions()))[:COUNT].tolist()])
     mask, matches = (texts != tokenizer.pad_token_id).long(), torch.tensor([1] * COUNT + [0] * COUNT)
 
-    def loss(known: Tensor, strange: Tensor) -> Tensor:
+    def loss(known: Tensor, _strange: Tensor) -> Tensor:
         seen = torch.cat([known, known.roll(1, 0)])
         outputs = model(pixel_values=seen, input_ids=texts.repeat(2, 1), attention_mask=mask.repeat(2, 1))
         return cross_entropy(outputs.itm_score, matches)

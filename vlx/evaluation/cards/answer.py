@@ -17,7 +17,7 @@ from vlx.scenes.compose import HELD_OUT
 from vlx.scenes.corpus import corpus
 from vlx.tasks.vqa import bundle
 from vlx.tasks.vqa.answers import ALL, accuracies, usual
-from vlx.tasks.vqa.data import Asking, of_scenes
+from vlx.tasks.vqa.data import AskedPictures, of_scenes
 
 TAUGHT = 5_000  # training scenes from which the usual answers are learned
 
@@ -105,7 +105,7 @@ def _unheard(tokens: Tensor) -> Tensor:
     return torch.where(tokens > 0, 1, tokens)
 
 
-def _blanked(data: Asking, blank: tuple[float, float, float]) -> Asking:
+def _blanked(data: AskedPictures, blank: tuple[float, float, float]) -> AskedPictures:
     size = data.pictures.shape[1]
     picture = np.asarray(Image.new("RGB", (size, size), tuple(round(255 * channel) for channel in blank)))
     return replace(data, pictures=np.broadcast_to(picture, data.pictures.shape))

@@ -19,7 +19,7 @@ from vlx.evaluation import datasets
 from vlx.evaluation.cards import knowledge, neighbours, sheet
 from vlx.evaluation.metrics import captions
 from vlx.evaluation.metrics.caption_scores import METRICS
-from vlx.evaluation.metrics.captions import ABSENT, BEAMS, PERSON, Captions, Said, captions_by
+from vlx.evaluation.metrics.captions import ABSENT, BEAMS, PERSON, Captions, SaidCaptions, captions_by
 from vlx.evaluation.result import Figure, Result
 from vlx.evaluation.run import Loop, Progress
 from vlx.evaluation.shown import Setting
@@ -90,7 +90,9 @@ def measure(folder: Path, sources: Sources) -> tuple[str, dict[str, Any]]:
     return text, {**measured, "pointing": [result.to_json() for result in pointing]}
 
 
-def say(task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *, progress: Progress = iter) -> Said:
+def say(
+    task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *, progress: Progress = iter
+) -> SaidCaptions:
     """Caption photographs by each beam width (1 is greedy).
 
     Raises InputError for a task that does not caption, and where no picture can be read.
@@ -104,7 +106,7 @@ def say(task: Task, rows: Sequence[Photograph], beams: Sequence[int] = BEAMS, *,
     return replace(told.said, unread=tuple(loop.unread))
 
 
-def _known(config: bundle.Config, train: Photographs) -> dict[str, Any]:
+def _known(config: bundle.PhotoCaptionerConfig, train: Photographs) -> dict[str, Any]:
     """What a card tells of a vocabulary and of what was trained on."""
     captions = _written(train.rows)
     counts = {word: count for word, count in zip(config.vocabulary, config.counts, strict=True) if count}
@@ -125,7 +127,7 @@ def _outside(names: Sequence[str]) -> dict[str, Any]:
     return {"strange": len(names), "some_strange": [names[n] for n in sorted(drawn.tolist())], "known_from": scope.WELL}
 
 
-def strange(folder: Path, config: bundle.Config) -> list[str]:
+def strange(folder: Path, config: bundle.PhotoCaptionerConfig) -> list[str]:
     """ImageNet's classes that the captioner knows neither words nor pictures of, by the rule of its reports."""
     met, kinds = scope.read(folder), imagenet()
     if met is None:
@@ -155,7 +157,7 @@ def _figure(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def samples(told: dict[str, Said]) -> list[tuple[str, str, str]]:
+def samples(told: dict[str, SaidCaptions]) -> list[tuple[str, str, str]]:
     """Twelve pictures drawn by seed, the same number of each set: file, greedy caption, what a person wrote first."""
     rng = np.random.default_rng(SEED)
     found = []
@@ -197,7 +199,7 @@ def _held_out() -> frozenset[str]:
 
 
 def _baselines(
-    task: Task, train: Photographs, told: Mapping[str, Said], folders: Sequence[Path]
+    task: Task, train: Photographs, told: Mapping[str, SaidCaptions], folders: Sequence[Path]
 ) -> dict[str, dict[str, list[str]]]:
     """Of each set the captions that nobody made for its pictures, by who says them."""
     one = neighbours.one_for_all(train.rows)
@@ -220,7 +222,7 @@ def _vectors(task: Task, rows: Sequence[Photograph], folders: Sequence[Path]) ->
     return found
 
 
-def _result(task: Task, said: Said, others: dict[str, list[str]], command: str, data: Photographs) -> Result:
+def _result(task: Task, said: SaidCaptions, others: dict[str, list[str]], command: str, data: Photographs) -> Result:
     rows = captions.figures_of(said)
     notes = omissions({**data.left_out, **({UNREADABLE: said.unread} if said.unread else {})})
     notes += [ABSENT] if len({row.group for row in rows}) < len(METRICS) else []

@@ -15,7 +15,7 @@ from vlx.evaluation.cases import tells
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics.caption_scores import METRICS, Score, scored
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Features, Task
 
@@ -28,7 +28,7 @@ Vectors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Said:
+class SaidCaptions:
     """What a captioner said of photographs: ``captions`` by beam width, one a row; ``unread``: what is no picture.
 
     ``looks``: how each looks to the CNN, see `looks`.
@@ -48,7 +48,7 @@ class Captions:
         self.told: dict[int, list[str]] = {width: [] for width in beams}
         self.looks: dict[str, NDArray[np.float32]] = {}
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         """Caption a batch of pictures."""
         names = [Path(example.key).name for example in shown.examples]
         self.rows += [Photograph(Path(one.key), one.texts) for one in shown.examples]
@@ -57,9 +57,11 @@ class Captions:
             told += [one.text for one in shown.task.predict(shown.features, [Query(beams=width)] * len(names))]
 
     @property
-    def said(self) -> Said:
+    def said(self) -> SaidCaptions:
         """All that was said."""
-        return Said(tuple(self.rows), {width: tuple(told) for width, told in self.told.items()}, looks=self.looks)
+        return SaidCaptions(
+            tuple(self.rows), {width: tuple(told) for width, told in self.told.items()}, looks=self.looks
+        )
 
     def figures(self) -> Iterator[Figure]:
         """See `figures_of`."""
@@ -82,7 +84,7 @@ def captions_by(beams: Sequence[int]) -> Metric:
     return Metric(METRIC, "are captions good?", partial(Captions, beams), _check, own_words=True)
 
 
-def _check(task: Task, data: Data) -> None:
+def _check(task: Task, _data: Data) -> None:
     if not tells(task):
         raise InputError(f"{task.name} does {task.kind}; captions are measured of a captioner")
 
@@ -90,7 +92,7 @@ def _check(task: Task, data: Data) -> None:
 CAPTIONS = captions_by(BEAMS)
 
 
-def figures_of(said: Said) -> list[Figure]:
+def figures_of(said: SaidCaptions) -> list[Figure]:
     """BLEU, METEOR and CIDEr-D of what a captioner said: a row a beam width, and one of what a person scores against
     the other people who captioned the same picture (one reference less).
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 from vlx.evaluation.intervals import of_mean
 from vlx.evaluation.metric import Ledger, Metric, Values, rectified
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown, by_default
+from vlx.evaluation.shown import Setting, ShownBatch, by_default
 from vlx.methods import registry
 from vlx.probes.occlusion import occlude, rank_correlation
 from vlx.protocol.targets import TargetKind
@@ -27,7 +27,7 @@ class _Agreement:
         self.kinds: tuple[TargetKind, ...] = setting.kinds or (setting.task.defaults.target,)
         self.ledger = Ledger()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         if not shown.cases:
             return
         self.ledger.groups += [case.group for case in shown.cases]
@@ -49,13 +49,13 @@ class _Agreement:
         yield from ()
 
 
-def _default(shown: Shown, kind: TargetKind, made: Mapping[str, Tensor]) -> Tensor:
+def _default(shown: ShownBatch, kind: TargetKind, made: Mapping[str, Tensor]) -> Tensor:
     """The maps by the task's own method, [N, h, w], whether it is measured or not."""
     name = registry.choose(shown.task.defaults.method).name
     return made[name] if name in made else by_default(shown.task, shown.features, shown.targets(kind)).signed
 
 
-def _falls(shown: Shown, kind: TargetKind, maps: Tensor) -> Values:
+def _falls(shown: ShownBatch, kind: TargetKind, maps: Tensor) -> Values:
     """What each case's score loses when a patch around each cell is hidden, float64 [N, h, w]."""
     hidden = occlude(
         shown.task,

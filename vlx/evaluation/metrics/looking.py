@@ -17,7 +17,7 @@ from vlx.evaluation.cases import answers
 from vlx.evaluation.intervals import of_mean
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.probes import other_pictures, references
 from vlx.probes.owing import table
 from vlx.protocol.targets import Query, word_target
@@ -41,7 +41,7 @@ class _Looking:
         self.found: dict[str, dict[str, list[float]]] = {MADE: defaultdict(list), SCENES: defaultdict(list)}
         self.biased: set[str] = set()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         task, image = shown.task, shown.examples[0].image
         if self.other is None:
             self.other = other_pictures.swapped_features(task, image.size[::-1])
@@ -84,7 +84,7 @@ def roc_area(low: Sequence[float], high: Sequence[float]) -> float:
     return float(above.mean())
 
 
-def _check(task: Task, data: Data) -> None:
+def _check(task: Task, _data: Data) -> None:
     if not answers(task):
         raise InputError(f"{task.name} does {task.kind}; whether it looks is asked of VQA models")
 

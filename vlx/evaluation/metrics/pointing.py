@@ -17,9 +17,9 @@ from torch import Tensor
 
 from vlx.evaluation.cases import Case, answers, closed, tells
 from vlx.evaluation.intervals import of_mean, over_pictures, wilson
-from vlx.evaluation.metric import Ledger, Metric, Tally, Values
+from vlx.evaluation.metric import FigureTally, Ledger, Metric, Values
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.methods import engine
 from vlx.methods.method import Site
 from vlx.pictures.placement import Placement
@@ -74,7 +74,7 @@ def _half_a_cell(placement: Placement) -> tuple[float, float]:
     return abs(below - y) / 2, abs(beside - x) / 2
 
 
-def hits(shown: Shown, maps: Tensor) -> list[float]:
+def hits(shown: ShownBatch, maps: Tensor) -> list[float]:
     """Whether each case's map [h, w] points at what it should."""
     return [hit(case, peak, shown.placement(case.row)) for case, peak in zip(shown.cases, peaks_of(maps), strict=True)]
 
@@ -85,7 +85,7 @@ class _Pointing:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.ledger = setting, Ledger()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         if not shown.cases:
             return
         self.ledger.groups += [case.group for case in shown.cases]
@@ -123,7 +123,7 @@ class _OfCaptions:
         self.same: list[float] = []
         self.hits: dict[tuple[str, str], list[float]] = {}
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         cases = shown.cases
         if not cases:
             return
@@ -177,7 +177,7 @@ class _OfCaptions:
         yield f"{len(self.areas)} words scored, {small} of them of objects under a quarter of the picture"
 
 
-def _attention(shown: Shown) -> Tensor | None:
+def _attention(shown: ShownBatch) -> Tensor | None:
     """How a decoder's own attention weighed the cells for each case's word, [N, h, w]; None without any."""
     task, found = shown.task, []
     if not isinstance(task, CnnLstmCaptioner):
@@ -194,7 +194,7 @@ def _attention(shown: Shown) -> Tensor | None:
     return torch.stack(found)
 
 
-def _begun(setting: Setting) -> Tally:
+def _begun(setting: Setting) -> FigureTally:
     people = tells(setting.task) and not closed(setting.data)
     return _OfCaptions(setting) if people else _Pointing(setting)
 
@@ -208,7 +208,7 @@ class _Falls:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.ledger = setting, Ledger()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         if not shown.cases:
             return
         self.ledger.groups += [case.group for case in shown.cases]
@@ -228,7 +228,7 @@ class _Falls:
         yield from ()
 
 
-def _falls(shown: Shown, targets: Sequence[Target], peaks: Sequence[Peak]) -> list[float]:
+def _falls(shown: ShownBatch, targets: Sequence[Target], peaks: Sequence[Peak]) -> list[float]:
     """How far log p falls when the picture is hidden around each target's peak; 0 where there is none."""
     task, images, grid = shown.task, shown.inputs, shown.features.grid
     filling = images.flatten(2).median(2).values  # each picture's median colour

@@ -18,14 +18,14 @@ from vlx.evaluation.cases import Case
 from vlx.evaluation.intervals import wilson
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, Shown
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.explanation.reasons import Because
 from vlx.methods import engine, registry
 from vlx.methods.cams import METHODS as WEIGHTINGS
 from vlx.methods.cams import Weighting
 from vlx.methods.method import Site
 from vlx.neuron_names.table import NeuronNames
-from vlx.neuron_names.table.permuted import permuted
+from vlx.neuron_names.table.names import permuted
 from vlx.neuron_names.tables import shipped
 from vlx.probes.because import evidence, reasoned, reasons_for
 from vlx.probes.grouping import name_units
@@ -103,7 +103,7 @@ class _Reasons:
         self.wrong = [permuted(self.table, orders.permutation(len(self.table))) for _ in range(wish.tables)]
         self.own, self.chance = _Tally(), _Tally()
 
-    def update(self, shown: Shown) -> None:
+    def update(self, shown: ShownBatch) -> None:
         (example,) = shown.examples
         asked = [_Asked.of(case) for case in shown.everything]
         if not asked:
