@@ -138,7 +138,7 @@ class LabelGrid:
         codes = np.zeros((len(self.categories.bytes), N, self.grid[0, 0].size), np.uint8)
         for code, table in zip(codes, self.categories.bytes, strict=True):
             for channel in labels:
-                code.bitwise_or_(table.take(channel))
+                np.bitwise_or(code, table.take(channel), out=code)
         seen = None if self._known is self.grid else torch.from_numpy(self.grid[:, 0].reshape(N, -1) >= 0)
         return LabelBatch(
             torch.from_numpy(np.stack(labels) if labels else np.zeros((0, *codes.shape[1:]), np.int32)).to(device),
