@@ -7,7 +7,7 @@ from vlx.errors import InputError, in_own_words
 from vlx.language import close_matches, shortened
 from vlx.neuron_names.formats import reports
 from vlx.neuron_names.formats.hdf5 import load
-from vlx.neuron_names.formats.registry import BUILT_IN, Content, Format, Source, known
+from vlx.neuron_names.formats.registry import BUILT_IN, FileContent, Format, Source, known
 from vlx.neuron_names.formats.rows import Numbering, arrange, table
 from vlx.neuron_names.table.names import NeuronNames, UnitName
 from vlx.neuron_names.table.tally import DENOMINATORS
@@ -54,8 +54,8 @@ def _read(path: Path, format: str | None, layer: str | None, units: int | None, 
         others = ", ".join(one.name for one in known().values() if one.knows is not None)
         raise InputError(f"{path} is JSON, and {kind.name} is CSV; give format=, one of {others}")
     content = kind.read(source)
-    if not isinstance(content, Content):
-        raise InputError(f"format {kind.name!r} makes {type(content).__name__} of {path}; return a Content")
+    if not isinstance(content, FileContent):
+        raise InputError(f"format {kind.name!r} makes {type(content).__name__} of {path}; return a FileContent")
     first = 0 if content.units is not None else base
     numbering = Numbering(kind.name, kind.base, first, content.units or units, kind.several)
     listed = arrange(path, content.entries, numbering)

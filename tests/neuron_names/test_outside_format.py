@@ -8,28 +8,28 @@ import pytest
 
 from vlx import neuron_names
 from vlx.errors import InputError
-from vlx.neuron_names.formats import FORMATS, Content, Entry, Format, register, registry
+from vlx.neuron_names.formats import FORMATS, Entry, FileContent, Format, register, registry
 from vlx.neuron_names.table import UnitName
 
 CSV = '''
-from vlx.neuron_names.formats import Content, Entry, Format, register
+from vlx.neuron_names.formats import FileContent, Entry, Format, register
 from vlx.neuron_names.table import UnitName
 
 def of_mine(source):
     """Rows of nr, word and how sure."""
     names = [UnitName(0, row.text("word"), "mine", score=row.number("sure")) for row in source.rows]
-    return Content([Entry(row.place, row.count("nr"), (name,)) for row, name in zip(source.rows, names)])
+    return FileContent([Entry(row.place, row.count("nr"), (name,)) for row, name in zip(source.rows, names)])
 
 register(Format("mine", of_mine, columns=("nr", "word", "sure"), base=1, metric="sureness"))
 '''
 JSON = '''
-from vlx.neuron_names.formats import Content, Entry, Format, register
+from vlx.neuron_names.formats import FileContent, Entry, Format, register
 from vlx.neuron_names.table import UnitName
 
 def of_lists(source):
     """{"words": ["dog", "sky"]}: a word a unit."""
     words = enumerate(source.whole["words"])
-    return Content([Entry(f"word {unit}", unit, (UnitName(unit, word),)) for unit, word in words])
+    return FileContent([Entry(f"word {unit}", unit, (UnitName(unit, word),)) for unit, word in words])
 
 register(Format("lists", of_lists, knows=lambda whole: isinstance(whole, dict) and "words" in whole))
 '''
@@ -44,19 +44,19 @@ def forgotten() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ("None", r"^format 'odd' makes NoneType of .*names\.csv; return a Content$"),
-        ("Content([Entry('line 2', 0, (UnitName(0, 5),))])", r"^line 2: concept 5 \(''\) of unit 0 is no text$"),
+        ("None", r"^format 'odd' makes NoneType of .*names\.csv; return a FileContent$"),
+        ("FileContent([Entry('line 2', 0, (UnitName(0, 5),))])", r"^line 2: concept 5 \(''\) of unit 0 is no text$"),
     ],
 )
 def test_what_a_format_of_ones_own_makes_is_looked_at(made: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "names.csv"
     path.write_text("nr,word\n0,dog\n")
-    names = {"Content": Content, "Entry": Entry, "UnitName": UnitName}
+    names = {"FileContent": FileContent, "Entry": Entry, "UnitName": UnitName}
     register(Format("odd", lambda source: eval(made, names), columns=("nr", "word")))
     with pytest.raises(InputError, match=told):
         neuron_names.read(path)
     wrong: Any = None
-    for one in (wrong, Format("odd", wrong), Format(wrong, lambda source: Content([]))):
+    for one in (wrong, Format("odd", wrong), Format(wrong, lambda source: FileContent([]))):
         with pytest.raises(InputError, match=r" is no format; give Format\(name, read=FUNCTION\)$"):
             register(one)
 

@@ -14,7 +14,7 @@ from vlx.data.example import Data, Example, example_of
 from vlx.errors import ImageError, InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.cases import LISTED, Reading, closed, suits, tells
-from vlx.evaluation.metric import Metric, Tally
+from vlx.evaluation.metric import FigureTally, Metric
 from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
 from vlx.evaluation.metrics.reasons import TABLES, Reasons
@@ -179,12 +179,12 @@ def _opened(data: int | str | Path | Data | None, count: int | None, first: int,
     return open_data(data)
 
 
-def _begun(metric: Metric, setting: Setting) -> Tally:
+def _begun(metric: Metric, setting: Setting) -> FigureTally:
     tally = metric.begin(setting)
     if lacking := [member for member in ("update", "figures", "notes") if not hasattr(tally, member)]:
         raise InputError(
             f"metric {shortened(metric.name)!r} begins with {type(tally).__name__}, which has no {', '.join(lacking)}; "
-            "return a vlx.evaluation.metric.Tally"
+            "return a vlx.evaluation.metric.FigureTally"
         )
     return tally
 
