@@ -40,7 +40,7 @@ class Format:
     ``base`` is its number of the first unit, ``several`` whether a unit may have a row for each category, ``metric``
     what its scores measure, where they do not tell.
 
-    >>> Format("mine", read=lambda source: Content([Entry(row.place, row.count("nr"), ()) for row in source.rows]))
+    >>> Format("mine", read=lambda source: FileContent([Entry(row.place, row.count("nr"), ()) for row in source.rows]))
     """
 
     name: str
