@@ -147,3 +147,19 @@ def test_pictures_of_one_name_are_not_taken_for_each_other() -> None:
         assert np.array_equal(one.image, np.asarray(image))
         assert np.array_equal(one[0].signed, vlx.explain(task, image, **QUICK)[0].signed)
     assert not np.array_equal(found[0][0].signed, found[1][0].signed)
+
+
+def test_a_run_that_the_garbage_collector_closes_waits_for_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, paths = captioner("state"), saved(tmp_path, 3)
+    many: Any = vlx.explain_many(task, paths, batch_size=1, **QUICK)
+    next(many)
+    monkeypatch.setattr(threading, "_shutdown_locks_lock", threading.Lock(), raising=False)
+    held: Any = threading._shutdown_locks_lock  # type: ignore[attr-defined]  # held while a thread is begun or ended
+    closing = threading.Thread(target=many.close, daemon=True)
+    with held:
+        closing.start()
+        closing.join(20)  # whoever joins in it waits for ever
+        assert not closing.is_alive()
+    assert list(many) == []

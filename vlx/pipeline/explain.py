@@ -1,14 +1,16 @@
 """From a picture to its explanation: open, prepare, features, predict, attribute, probe, assemble."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from inspect import ismethod
 from itertools import count, groupby, islice
 from os import PathLike
+from threading import Thread
 from traceback import clear_frames
-from typing import Any, Literal, Unpack, cast, overload
+from typing import Any, Literal, TypeVar, Unpack, cast, overload
 from weakref import WeakMethod
 
 import torch
@@ -31,6 +33,8 @@ from vlx.protocol.task import Features, Task, predict
 
 MEMBERS = ("name", "kind", "defaults", "notes", "blank", "prepare", "place", "version", "features", "predict", "scores")
 Opened = tuple[str, Shown, Options]
+T = TypeVar("T")
+CLOSING = 5.0  # seconds that a run which is closed waits for the pictures that are being opened
 PATIENCE = 100  # failures of an iterator of pictures in a row, before it is given up
 UNUSABLE = "the options cannot be used"
 BATCH = 16  # pictures that explain_many takes through the vision part at once
@@ -174,11 +178,25 @@ def _ahead(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -
             yield opened
             opened = batch()
         return
-    with ThreadPoolExecutor(1, "vlx-open") as pool:
-        while opened:
-            following = pool.submit(copy_context().run, batch)
+    while opened:
+        following: Future[list[Opened | Failure]] = Future()
+        thread = Thread(target=_fulfil, args=(following, partial(copy_context().run, batch)), name="vlx-open")
+        thread.start()
+        try:
             yield opened
-            opened = following.result()
+        except GeneratorExit:  # perhaps by the garbage collector, inside of what a join would wait for
+            wait([following], CLOSING)
+            raise
+        opened = following.result()
+        thread.join()
+
+
+def _fulfil(promised: "Future[T]", act: Callable[[], T]) -> None:
+    """Do in a thread what another one waits for."""
+    try:
+        promised.set_result(act())
+    except BaseException as error:  # it is the other thread's
+        promised.set_exception(error)
 
 
 def _drawn(source: Iterator[tuple[Any, Options]]) -> Iterator[tuple[str, Any, Options] | Failure]:
