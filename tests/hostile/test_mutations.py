@@ -87,7 +87,8 @@ def test_any_value_in_any_place_of_a_record_is_refused_or_works(value: Any, data
         why = storage._explanation(record)
     except (ValueError, InputError):
         return
-    assert repr(why) and [word.heatmap for word in why]
+    assert repr(why)
+    assert all(word.heatmap.ndim == 2 for word in why)  # none at all, of an empty text
 
 
 @settings(max_examples=100, deadline=None)

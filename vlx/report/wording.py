@@ -64,14 +64,14 @@ ILLUSTRATION = "An illustration, not evidence: it hardly depends on the model."
 
 
 def method_of(told: WordExplanation | Explanation) -> Method:
-    """The method that made a map."""
-    return registry.named(told.method) or _unknown(told.method)
+    """The method that made a map; of a record that names none a weighting of units."""
+    return registry.named(told.method or "gradcam") or _unknown(told.method)
 
 
 @cache
 def _unknown(name: str) -> Method:
     """Stands for somebody's own method, of another process: what is said of its maps is what is known of any."""
-    name = name or "the method"
+    name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     unit = f"units of {name}".replace("{", "{{").replace("}", "}}")
     made = registry.choose("gradcam").attribute
     return Method(name, "", "", made, unit=unit, sentence=f"Places that, as {name} has it,", noun="places")
