@@ -20,8 +20,9 @@ from vlx.methods.cams import METHODS, Weighting
 from vlx.methods.engine import Attribution
 from vlx.methods.hiding import OCCLUSION
 from vlx.methods.method import Method, Site, attribution, cam
+from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Query, Target, word_target
-from vlx.protocol.task import Task
+from vlx.protocol.task import Features, Task
 from vlx.report import wording
 
 
@@ -237,3 +238,16 @@ def test_reasons_are_measured_of_a_model_whose_default_is_attention(_blip: Any) 
     table = neuron_names.dissect(_blip, neuron_names.open_data("scenes:6"), quantile=(0.05,))
     found = evaluation.grounds(_blip, 1, names=table, tables=1)
     assert found.rows
+
+
+def test_a_row_of_a_site_is_of_its_own_picture_in_all_that_it_holds() -> None:
+    A, rest = torch.arange(48.0).reshape(3, 2, 2, 4), {"tokens": (torch.tensor([[10.0], [20.0], [30.0]]),)}
+    site = Site(Features({"a": A, "b": -A}, "a", Grid.half_pixel((2, 4), (8, 16)), rest), pictures=(0, 0, 1))
+    row = site.row(2)
+    assert torch.equal(row.features.A, A[2:])
+    assert torch.equal(row.features.maps["b"], -A[2:])
+    assert row.features.rest["tokens"][0].tolist() == [[30.0]]
+    assert row.pictures == (1,)
+    two = site.features.rows([2, 0])
+    assert torch.equal(two.A, A[[2, 0]])
+    assert two.rest["tokens"][0].tolist() == [[30.0], [10.0]]

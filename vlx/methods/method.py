@@ -12,7 +12,6 @@ from vlx.methods import dependence, engine
 from vlx.methods.cams import Weighting, checked_maps
 from vlx.methods.engine import Attribution
 from vlx.pictures.placement import Grid
-from vlx.protocol.nested import nested
 from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
@@ -55,9 +54,7 @@ class Site:
 
     def row(self, row: int) -> "Site":
         """The site of one row of the features, and of its picture."""
-        maps = {layer: A[row : row + 1] for layer, A in self.features.maps.items()}
-        rest = nested(lambda tensor: tensor[row : row + 1], self.features.rest)
-        return replace(self, features=replace(self.features, maps=maps, rest=rest), pictures=(self.picture_of(row),))
+        return replace(self, features=self.features.rows([row]), pictures=(self.picture_of(row),))
 
     def picture_of(self, row: int) -> int:
         """Which picture a row of the features is of."""

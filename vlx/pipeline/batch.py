@@ -31,7 +31,7 @@ from vlx.probes.registry import probed
 from vlx.probes.wishes import Wishes
 from vlx.probes.zero_maps import tried
 from vlx.protocol.identity import Kept, Latest
-from vlx.protocol.nested import joined, nested
+from vlx.protocol.nested import joined
 from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.targets import Prediction, sentence_target
 from vlx.protocol.task import Features, Task
@@ -56,7 +56,7 @@ def explained(
     ``latest`` knows what was seen of the picture before, should the next question be about the same one.
     """
     begun = [
-        attempt(name, partial(_begun, task, one, rows(features, [row]), prediction, wish))
+        attempt(name, partial(_begun, task, one, features.rows([row]), prediction, wish))
         for row, (name, one, prediction, wish) in enumerate(zip(names, shown, predictions, options, strict=True))
     ]
     maps = _together([one for one in begun if isinstance(one, Context) and one.asked])
@@ -81,13 +81,6 @@ def attempt(name: str, act: Callable[[], T]) -> "T | Failure":
             return act()
     except Exception as error:
         return Failure(name, error)
-
-
-def rows(features: Features, numbers: list[int]) -> Features:
-    """The features of some pictures of a batch."""
-    index = slice(numbers[0], numbers[0] + 1) if len(numbers) == 1 else numbers  # a slice is not copied
-    maps = {layer: A[index] for layer, A in features.maps.items()}
-    return replace(features, maps=maps, rest=nested(lambda tensor: tensor[index], features.rest))
 
 
 def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, options: Options) -> Context:

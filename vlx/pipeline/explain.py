@@ -24,7 +24,7 @@ from vlx.pictures.placement import Frame
 from vlx.pictures.prepare import Shown, prepared
 from vlx.pictures.receptive_fields import measure_frame, refuse_on_its_side
 from vlx.pipeline import recommend
-from vlx.pipeline.batch import attempt, explained, rows
+from vlx.pipeline.batch import attempt, explained
 from vlx.pipeline.options import SINGLE, Options, OptionsDict, Turns, each, shown
 from vlx.probes import references
 from vlx.protocol.identity import Kept, Latest
@@ -329,6 +329,6 @@ def _ran(
 def _predicted(task: Task, features: Features, queries: Sequence[Sequence[Query]]) -> list[Prediction]:
     """What the model says of each picture to its queries, all in one call; several of one picture are joined."""
     numbers = [row for row, asked in enumerate(queries) for _ in asked]
-    seen = features if len(numbers) == len(queries) else rows(features, numbers)
+    seen = features if len(numbers) == len(queries) else features.rows(numbers)
     made = iter(predict(task, seen, [query for asked in queries for query in asked]))
     return [joined(list(islice(made, len(asked)))) for asked in queries]

@@ -131,7 +131,7 @@ def elsewhere(
         raise InputError("references hold nothing but the picture itself; give other pictures of your own")
     features = _own_features(task, given, picture, inputs)
     if len(chosen) < len(given.pictures):
-        features = rows(features, chosen)
+        features = features.rows(chosen)
     flat = tuple(_is_flat(given.pictures[n]) for n in chosen)
     return Elsewhere(tuple(given.names[n] for n in chosen), True, flat, features)
 
@@ -142,7 +142,7 @@ def made_elsewhere(task: Task, pictures: Sequence[Image.Image], *, asked: Sequen
     features = _made_seen(task, [one for named in made for one in named.values()], asked)
     shown, first = [], 0
     for named in made:
-        seen = features if len(made) == 1 else rows(features, range(first, first + len(named)))
+        seen = features if len(made) == 1 else features.rows(range(first, first + len(named)))
         shown.append(Elsewhere(tuple(named), False, (False,) * len(named), seen))
         first += len(named)
     return shown
@@ -205,13 +205,6 @@ def _halved(task: Task, shown: Tensor, asked: Sequence[Target]) -> Features | No
         takes = False
     known[key] = takes
     return features if takes else None
-
-
-def rows(features: Features, chosen: Sequence[int]) -> Features:
-    """The features of some of the pictures, in that order."""
-    index = list(chosen)
-    maps = {layer: A[index] for layer, A in features.maps.items()}
-    return Features(maps, features.layer, features.grid, nested(lambda tensor: tensor[index], features.rest))
 
 
 def joined(parts: Sequence[Features]) -> Features:

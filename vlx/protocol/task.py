@@ -7,13 +7,14 @@ answer or a class (one term at step 0) and "why a, not b" (a term of weight −1
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from PIL import Image
 from torch import Tensor
 
 from vlx.pictures.placement import Grid
+from vlx.protocol.nested import nested
 from vlx.protocol.targets import GradientWay, Prediction, Query, Target, TargetKind, stated
 
 
@@ -35,6 +36,16 @@ class Features:
     def A(self) -> Tensor:
         """The feature map that is explained, [B, K, h, w]."""
         return self.maps[self.layer]
+
+    def rows(self, numbers: Sequence[int]) -> "Features":
+        """The features of some of the B pictures, by number and in that order; one alone is a view of it.
+
+        >>> features.rows([2]).A.shape
+        torch.Size([1, 256, 12, 12])
+        """
+        index = slice(numbers[0], numbers[0] + 1) if len(numbers) == 1 else list(numbers)
+        maps = {layer: A[index] for layer, A in self.maps.items()}
+        return replace(self, maps=maps, rest=nested(lambda tensor: tensor[index], self.rest))
 
 
 @dataclass(frozen=True)
