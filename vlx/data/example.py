@@ -50,6 +50,11 @@ class Truth:
         self._mask, self._things = mask, things
         self.boxes, self.human, self.absent = tuple(boxes), human, absent
 
+    @property
+    def told_mask(self) -> bool:
+        """Whether its pixels are known; nothing is made to find out."""
+        return self._mask is not None
+
     @cached_property
     def mask(self) -> Mask | None:
         """Its pixels, bool [H, W]; None where they are not known."""
@@ -91,8 +96,9 @@ class Example:
 
     ``key`` tells it from the others of its data, the same at every run. ``image`` is a path, a PIL picture, or a
     function that makes one. ``texts`` are captions that people gave it. ``asks`` are what maps can be judged by.
-    ``regions`` are the pixels of each concept in it, bool [H, W]: what units are named by. ``texts`` and ``asks`` may
-    be functions that make them, ``regions`` a function of the picture.
+    ``regions`` are the pixels of each concept in it, bool [H, W]: what units are named by. ``absent`` are asks for what
+    is known not to be in it. ``texts``, ``asks`` and ``absent`` may be functions that make them, ``regions`` a function
+    of the picture.
 
     >>> Example("a", "a.jpg", texts=["a red star"], regions={Concept("star", "object"): mask}).image.size
     (128, 128)
@@ -106,9 +112,10 @@ class Example:
         texts: Sequence[str] | Callable[[], Sequence[str]] = (),
         asks: Sequence[Ask] | Callable[[], Sequence[Ask]] = (),
         regions: Mapping[Concept, Mask] | Callable[[Image.Image], Mapping[Concept, Mask]] | None = None,
+        absent: Sequence[Ask] | Callable[[], Sequence[Ask]] = (),
     ) -> None:
         self.key = key
-        self._image, self._texts, self._asks, self._regions = image, texts, asks, regions
+        self._image, self._texts, self._asks, self._regions, self._absent = image, texts, asks, regions, absent
 
     def __repr__(self) -> str:
         return f"Example({self.key!r})"
@@ -127,6 +134,11 @@ class Example:
     def asks(self) -> tuple[Ask, ...]:
         """What can be asked about it, with the truth."""
         return tuple(_made(self._asks) or ())
+
+    @cached_property
+    def absent(self) -> tuple[Ask, ...]:
+        """What can be asked and is known not to be in the picture: each ask's truth is `Truth` with ``absent``."""
+        return tuple(_made(self._absent) or ())
 
     @cached_property
     def regions(self) -> Mapping[Concept, Mask]:
