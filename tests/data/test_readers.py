@@ -252,28 +252,6 @@ def test_instances_that_overlap_are_both_there_and_none_twice(tmp_path: Path) ->
     assert open_data(tmp_path).digest() == data.digest()
 
 
-def test_run_lengths_come_back_packed_and_plain() -> None:
-    mask = np.random.default_rng(0).random((13, 17)) < 0.5
-    plain = run_lengths(mask)
-    assert np.array_equal(mask_of(plain, (13, 17), "here"), mask)
-    text = {"size": [13, 17], "counts": compressed(plain["counts"])}
-    assert np.array_equal(mask_of(text, (13, 17), "here"), mask)
-
-
-def compressed(counts: list[int]) -> str:
-    """COCO's packing, as rleToString in maskApi.c does it."""
-    text = ""
-    for place, count in enumerate(counts):
-        value = count - (counts[place - 2] if place > 2 else 0)
-        more = True
-        while more:
-            bits = value & 0x1F
-            value >>= 5
-            more = value != -1 if bits & 0x10 else value != 0
-            text += chr((bits | 0x20 if more else bits) + 48)
-    return text
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
