@@ -16,6 +16,7 @@ import click
 from vlx.cli.program import main as vlx_command
 from vlx.data import KINDS
 from vlx.evaluation.metrics import METRICS
+from vlx.methods.names import ABLATIONS
 from vlx.methods.registry import NAMES, choose
 from vlx.methods.relu_rules import RULES
 from vlx.protocol import powers
@@ -35,6 +36,18 @@ FORMULAS = {
     "gradattention": ("S = Σ_layers Σ_heads Σ_queries max(∂y/∂P, 0) ∘ P", "section 6.1"),
     "gradrollout": ("R ← R + Ā R, R = 1 at first, Ā = mean over heads of max(∂y/∂P ∘ P, 0)", "eq. 5 and 6"),
     "occlusion": ("S_part = y − y without the part", "section 4.3"),
+    "gradient": ("M = Σ_channels \\|∂y/∂x\\|", "section 3"),
+    "deconvolution": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [G > 0]", "section 2"),
+    "guided": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [x > 0] ∘ [G > 0]", "section 3.4"),
+    "guided-gradcam": ("M = up(max(S, 0)) × Σ_channels \\|∂y/∂x\\|, S by `gradcam`, ∂y/∂x by `guided`", "section 3.2"),
+    "integrated-gradients": ("M = Σ_channels (x − x₀) ∘ ∫ ∂y/∂x along the way from x₀ to x, 32 steps", "eq. 1"),
+    "smoothgrad": ("M = Σ_channels \\|mean of ∂y/∂x\\| over 16 copies with noise of σ = .15 of x’s range", "eq. 2"),
+    "gradcam-norelu": ("\\|S\\|, S by `gradcam`", "section 8.7"),
+    "gradcam-norelu-shifted": ("S − min S, S by `gradcam`", "section 8.7"),
+    "gradcam-abs": ("S = Σ_k w_k A_k, w_k the mean of \\|G_k\\|", "section 8.7"),
+    "gradcam-max": ("S = Σ_k w_k A_k, w_k the largest of G_k", "section 8.7"),
+    "gradcam-guided": ("as `gradcam`, ReLUs behind A pass G ∘ [x > 0] ∘ [G > 0]", "section 8.7"),
+    "gradcam-deconvolution": ("as `gradcam`, ReLUs behind A pass G ∘ [G > 0]", "section 8.7"),
 }
 LIMITS = {
     "gradcam": "Averages the gradient over cells, which in a model with attention mixes things up; exact where A is "
@@ -50,6 +63,22 @@ LIMITS = {
     "gradrollout": "Needs attention among all tokens. Its values are relevance, in no unit of the score.",
     "occlusion": "As many runs of the vision part as parts, at most 8 × 8; needs no gradient. Two parts that stand in "
     "for each other cost nothing alone. Hidden parts have the picture's median colour.",
+    "gradient": "Noisy; says nothing of large changes. What of the picture passes A by is left as it was.",
+    "deconvolution": "An illustration, not evidence: it hardly reacts to the weights of the upper layers (1810.03292). "
+    "Without ReLUs it is the gradient, and a note says so.",
+    "guided": "An illustration, not evidence: it hardly reacts to the weights of the upper layers (1810.03292). "
+    "Without ReLUs it is the gradient, and a note says so.",
+    "guided-gradcam": "An illustration, not evidence, as `guided`. `guided=True` keeps its signed channels beside any "
+    "other map.",
+    "integrated-gradients": "Sums to y less y of the blank picture x₀, which has the picture's median colour: what has "
+    "that colour gets nothing. 32 runs a target. Needs `pip install 'vlx[captum]'`.",
+    "smoothgrad": "16 runs a target; the noise is drawn by a seed of the picture. Needs `pip install 'vlx[captum]'`.",
+    "gradcam-norelu": "What speaks against the score counts as what speaks for it.",
+    "gradcam-norelu-shifted": "Nearly every cell is above 0.",
+    "gradcam-abs": "A unit that speaks against the score counts as one that speaks for it.",
+    "gradcam-max": "One cell decides what a unit weighs.",
+    "gradcam-guided": "Less class-specific. Where no ReLU stands behind A it is `gradcam`, and a note says so.",
+    "gradcam-deconvolution": "Where no ReLU stands behind A it is `gradcam`, and a note says so.",
 }
 RULE_TEXTS = {
     "gradient": ("G ∘ [x > 0]", "the true gradient", ""),
@@ -60,7 +89,19 @@ FAMILIES = (
     ("Weightings of the feature map", ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")),
     ("Attention", ("gradattention", "gradrollout")),
     ("Hiding", ("occlusion",)),
+    (
+        "Gradients in pixels",
+        ("gradient", "deconvolution", "guided", "guided-gradcam", "integrated-gradients", "smoothgrad"),
+    ),
+    ("Ablations of Grad-CAM", ABLATIONS),
 )
+FAMILY_NOTES = {
+    "Gradients in pixels": "One cell a pixel of the prepared picture x. All but `integrated-gradients` have no sign: "
+    "they say how far a pixel moves the score, not whether up or down. They need a task that can see "
+    "([adapters](adapters.md)), and are compared with others only where they are named.",
+    "Ablations of Grad-CAM": "What the paper tried and left (section 8.7). They are known by name and in no list, and "
+    "are no default of anything.",
+}
 
 
 def pages() -> dict[str, str]:
@@ -91,7 +132,7 @@ def methods_page() -> str:
     """Every method by name: formula, paper, unit, what speaks against it, limits."""
     parts = [METHODS_HEAD]
     for title, names in _kinds():
-        parts += [f"## {title}", *map(_method, names)]
+        parts += [f"## {title}", *([FAMILY_NOTES[title]] if title in FAMILY_NOTES else []), *map(_method, names)]
     rows = "\n".join(_rule(rule) for rule in RULES)
     parts.append(METHODS_TAIL.format(rules=rows))
     return "\n\n".join(parts)
@@ -108,7 +149,9 @@ def _kinds() -> Iterator[tuple[str, Sequence[str]]]:
 def _method(name: str) -> str:
     method = choose(name)
     formula, where = FORMULAS[name]
+    moved = "raise" if method.signed else "move"
     against = "its own map, negated" if method.against == name else f"the map of `{method.against}`, negated"
+    against = against if method.signed else "nothing: the map has no sign"
     return "\n".join(
         (
             f"### {name}",
@@ -120,7 +163,7 @@ def _method(name: str) -> str:
             f"| formula | {formula} |",
             f"| paper | {_paper(method.paper)}{', ' * bool(where)}{where} |",
             f"| unit | {method.unit.format(score='that of the score (nats, logits, p)')} |",
-            f"| in words | {method.sentence} most raise log p(word) |",
+            f"| in words | {method.sentence} most {moved} log p(word) |",
             f"| linear in the gradient | {'yes' if method.linear else 'no'} |",
             f"| what speaks against the score | {against} |",
             f"| limits | {LIMITS[name]} |",

@@ -20,6 +20,7 @@ from vlx.methods.cams import METHODS, Weighting
 from vlx.methods.engine import Attribution
 from vlx.methods.hiding import OCCLUSION
 from vlx.methods.method import Method, Site, attribution, cam
+from vlx.methods.variants import VARIANTS
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Query, Target, word_target
 from vlx.protocol.task import Features, Task
@@ -57,7 +58,8 @@ def test_anybodys_own_method_explains_is_put_into_words_and_is_measured() -> Non
     assert np.allclose(word.signed, grey.reshape(16, 8, 16, 8).mean((1, 3)), atol=1e-5)
     assert (word.method, wording.unit(word)) == ("Brightness", "brightness")
     assert wording.meaning(word, "for") == (
-        f"Bright places, which most raise the logit of “{word.label}”. {wording.ILLUSTRATION}"
+        f"Bright places, which most raise the logit of “{word.label}”. An illustration, not evidence: "
+        "it hardly depends on the model."
     )
     assert "bright places, which most raise" in vlx.explain(task, scene.image, method="brightness")._repr_html_()
 
@@ -73,17 +75,25 @@ def test_anybodys_own_weighting_is_compared_with_the_others() -> None:
     assert {row.method for row in vlx.recommend(task, [squares(0, 1), squares(1)]).rows} == {*METHODS, "abscam"}
 
 
+ILLUSTRATIONS = {"deconvolution", "guided", "guided-gradcam"}
+
+
 def test_the_command_lines_table_is_the_registrys() -> None:
+    assert tuple(method.name for method in VARIANTS) == names.ABLATIONS
     assert registry.NAMES == names.METHODS == tuple(method.name for method in registry.methods())
 
 
-@pytest.mark.parametrize("method", list(registry.methods()), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [*registry.methods(), *VARIANTS], ids=lambda method: method.name)
 def test_every_method_says_what_it_is(method: Method) -> None:
     assert method.paper
     assert method.summary
-    assert method.evidence
+    assert method.evidence == (method.name not in ILLUSTRATIONS)
     assert "{score}" in method.unit or method.unit == "relevance"
-    assert registry.choose(method.against).linear, "what speaks against a score is by a method that knows both signs"
+    if method.signed:
+        assert registry.choose(method.against).linear, "what speaks against it is by a method that knows both signs"
+    else:
+        assert not method.against
+        assert not method.linear
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def answer(
     other = _pair(forced["instead_of"]) if pairs else forced["instead_of"]
     chosen = _with(chosen, {"answer": _repeated(forced["answer"]), "instead_of": other}, pairs=pairs)
     plain = method_options.options(task)
-    options = {**plain, "looks": probes, "occlusion": probes and method_options.method != "occlusion"}
+    options = {**plain, "looks": probes, "occlusion": probes and _on_cells(method_options.method)}
     flags = {"question": "", "answer": "answer", "instead_of": "instead_of"}
     command = cli_running.asked("answer", {"model": model, **loading, **plain, "no_probes": not probes}, flags)
     job = cli_running.job("answer", model, task, {**_deciding(loading), **plain, "probes": probes})
@@ -246,6 +246,13 @@ def _renamed(chosen: "Found") -> "Found":
 def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
     """What of the options of loading decides the results: not the device."""
     return {name: value for name, value in loading.items() if name != "device"}
+
+
+def _on_cells(method: str | None) -> bool:
+    """Whether a method's maps lie on A's cells, where occlusion can be compared with them; so does any default."""
+    from vlx.methods import registry
+
+    return method in (None, "auto") or registry.choose(str(method)).on_cells
 
 
 def _repeated(texts: tuple[str, ...]) -> str | list[str] | None:

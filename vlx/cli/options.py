@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.methods.names import METHODS, method_name
+from vlx.methods.names import ABLATIONS, METHODS, method_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,10 @@ TARGETS = ("logprob", "logit", "prob", "margin")
 
 
 class Spelled(click.Choice[str]):
-    """A choice of methods (or of what ``noun`` says) that may be spelled freely: Grad-CAM, gradcam, GradCAM++."""
+    """A choice of methods (or of what ``noun`` says) that may be spelled freely: Grad-CAM, gradcam, GradCAM++.
+
+    Methods that no list has, ablations of a paper, may be named, too.
+    """
 
     def __init__(self, choices: Sequence[str], noun: str = "method") -> None:
         super().__init__(choices)
@@ -26,7 +29,7 @@ class Spelled(click.Choice[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The choice that is meant; fails with close matches and the list."""
         plain = method_name(value)
-        if plain in self.choices:
+        if plain in self.choices or (self.noun == "method" and plain in ABLATIONS):
             return plain
         from vlx.language import close_matches, shortened
 
@@ -43,7 +46,7 @@ def _address(_context: click.Context, _option: click.Parameter, address: str | N
 
 
 METHOD = click.option(
-    "--method", type=Spelled((*METHODS, "auto")), help="Weighting; default: the model's own; auto: by evidence."
+    "--method", type=Spelled((*METHODS, "auto")), help="How maps are made; default: the model's; auto: by evidence."
 )
 NAMES = click.option(
     "--names",

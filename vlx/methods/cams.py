@@ -22,7 +22,7 @@ def importance_weights(G: Tensor) -> Tensor:
 
 def gradcam(A: Tensor, G: Tensor) -> Tensor:
     """S = Σ_k α_k A_k with α the `importance_weights` (Grad-CAM, arXiv 1610.02391, eq. 2 before its ReLU)."""
-    return _weighted(importance_weights(G), _lean(A))
+    return weighted(importance_weights(G), A)
 
 
 def hirescam(A: Tensor, G: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def gradcampp(A: Tensor, G: Tensor) -> Tensor:
     rise = G.clamp(min=0)
     below = 2 + A.sum((2, 3), keepdim=True) * rise  # the fraction divided by G²: small gradients do not underflow
     share = torch.where(below == 0, 0, rise / below)
-    return _weighted(share.sum((2, 3)), A)
+    return weighted(share.sum((2, 3)), A)
 
 
 def xgradcam(A: Tensor, G: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def xgradcam(A: Tensor, G: Tensor) -> Tensor:
     total = A.sum((2, 3))
     silent = total.abs() <= torch.finfo(A.dtype).eps * A.abs().sum((2, 3))
     products = torch.einsum("nkhw,nkhw->nk", G, A)
-    return _weighted(torch.where(silent, 0, products / total), A)
+    return weighted(torch.where(silent, 0, products / total), A)
 
 
 def layercam(A: Tensor, G: Tensor) -> Tensor:
@@ -151,8 +151,9 @@ def _lean(A: Tensor) -> Tensor:
     return _exact(A[:1] if len(A) and A.stride(0) == 0 else A)
 
 
-def _weighted(weights: Tensor, A: Tensor) -> Tensor:
-    return torch.einsum("nk,nkhw->nhw", weights, A)
+def weighted(weights: Tensor, A: Tensor) -> Tensor:
+    """Σ_k w_k A_k of weights [N, K] and A of N rows or one, [N, h, w]."""
+    return torch.einsum("nk,nkhw->nhw", _exact(weights), _lean(A))
 
 
 def _cellwise(G: Tensor, A: Tensor) -> Tensor:

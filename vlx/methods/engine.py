@@ -29,7 +29,8 @@ class Attribution:
     """What the engine knows of N targets: ``scores`` [N], α ``weights`` [N, K], maps ``signed``, ``opposed`` [N, h, w].
 
     ``opposed`` is what speaks against the score, by ``Method.against``. ``depends`` [N] is False where the gradient is
-    zero in every cell. All detached; weights and maps are at least float32.
+    zero in every cell. All detached; weights and maps are at least float32. ``notes`` on how they were made are for the
+    reader.
     """
 
     scores: Tensor
@@ -37,6 +38,7 @@ class Attribution:
     signed: Tensor
     opposed: Tensor
     depends: Tensor
+    notes: tuple[str, ...] = ()
 
     def rows(self, first: int, stop: int) -> "Attribution":
         """What is known of some targets, in order."""
@@ -44,12 +46,17 @@ class Attribution:
 
     def chosen(self, which: slice | list[int]) -> "Attribution":
         """What is known of the targets with these numbers."""
-        return Attribution(*(getattr(self, each.name)[which] for each in fields(self)))
+        return replace(self, **{name: getattr(self, name)[which] for name in TENSORS})
+
+
+TENSORS = tuple(each.name for each in fields(Attribution) if each.name != "notes")
 
 
 def together(parts: Sequence[Attribution]) -> Attribution:
     """Attributions of several runs of targets as one, in order."""
-    return Attribution(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Attribution)))
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in TENSORS}
+    return replace(parts[0], **joined, notes=tuple(notes))
 
 
 def attribute(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.methods import engine
-from vlx.methods.engine import Attribution, together
-from vlx.methods.method import Method, Site, attribution
+from vlx.methods.engine import Attribution
+from vlx.methods.method import Method, Site, attribution, by_rows
 from vlx.pictures.edits import Box, box_around, hidden
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
@@ -66,13 +66,8 @@ def _grid(site: Site) -> Grid:
 
 
 def _attribute(task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
-    """The attribution of targets, one row of the features after the other."""
-    grid, order = _grid(site), [target.row for target in targets]
-    rows = list(dict.fromkeys(order))
-    asked = {row: [n for n, own in enumerate(order) if own == row] for row in rows}
-    made = [hidden_parts(task, site.row(row), [targets[n] for n in asked[row]], grid) for row in rows]
-    place = [n for row in rows for n in asked[row]]
-    return together(made).chosen(sorted(range(len(place)), key=place.__getitem__))
+    grid = _grid(site)
+    return by_rows(site, targets, lambda one, own: hidden_parts(task, one, own, grid))
 
 
 OCCLUSION = Method(

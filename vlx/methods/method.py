@@ -69,8 +69,13 @@ class Site:
             raise InputError(
                 f"{method} shows the model other pictures, and this site has none: give inputs and filling"
             )
-        number = self.picture_of(row)
-        return self.inputs[number], self.filling(number)
+        return self.prepared(row, method), self.filling(self.picture_of(row))
+
+    def prepared(self, row: int, method: str) -> Tensor:
+        """The prepared picture [C, H, W] that a row is of. Raises InputError, naming the ``method``, without one."""
+        if self.inputs is None:
+            raise InputError(f"{method} needs the prepared picture, and this site has none: give inputs")
+        return self.inputs[self.picture_of(row)]
 
 
 def _any_task(_task: Task) -> bool:
@@ -90,10 +95,13 @@ class Method:
     is an arXiv id or a DOI, ``summary`` a line for lists. ``unit`` is that of the maps' values, where ``{score}``
     stands for the score's own; ``sentence`` is how a sentence about a map begins (… most raise log p), ``noun`` what
     its warm and blue places are. ``linear``: the map of the negated score is the negated map; ``against`` names the
-    method whose map shows what speaks against the score, by default itself. ``evidence`` is False for pictures that
-    hardly depend on the model. ``gradient``: the map is made from the gradient at A, and empty where the model lets
-    none through; all such methods are compared with each other (`vlx.recommend`, ``vlx evaluate``) on tasks that they
-    ``suit``. A CAM has its ``weighting``: then methods share a gradient, and pictures a backward.
+    method whose map shows what speaks against the score, by default itself. ``signed`` is False for maps that say how
+    far the score is moved and not whether up or down: nothing in them speaks against it. ``evidence`` is False for
+    pictures that hardly depend on the model, ``caution`` says in what way. ``gradient``: the map is made from the
+    gradient at A, and empty where the model lets none through; all such methods are compared with each other
+    (`vlx.recommend`, ``vlx evaluate``) on tasks that they ``suit``. ``listed`` is False for those that are known by
+    name and in no list: ablations of a paper. A CAM has its ``weighting``: then methods share a gradient, and pictures
+    a backward.
 
         >>> half = Method("half", "", "half of a picture", attribute=halves, unit="share", gradient=False)
         >>> vlx.explain(task, picture, method=half)
@@ -113,6 +121,9 @@ class Method:
     gradient: bool = True
     suits: Callable[[Task], bool] = _any_task
     weighting: Weighting | None = None
+    signed: bool = True
+    caution: str = "it hardly depends on the model"
+    listed: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isprintable():
@@ -120,7 +131,7 @@ class Method:
         for what, function in (("attribute", self.attribute), ("grid", self.grid)):
             if not callable(function):
                 raise InputError(f"method {self.name!r}: {what} is a function, got {function!r:.60}")
-        if not self.against:
+        if not self.against and self.signed:
             object.__setattr__(self, "against", self.name)
 
     def attributed(self, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
@@ -160,6 +171,20 @@ def cam(weighting: Weighting) -> Method:
 
 def _weighed(weighting: Weighting, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
     return engine.attribute(task, site.features.A, targets, weighting, site.features.rest)
+
+
+def by_rows(
+    site: Site, targets: Sequence[Target], explain: Callable[[Site, Sequence[Target]], Attribution]
+) -> Attribution:
+    """The attribution of N targets, those of one row of the site at a time, in order.
+
+    ``explain`` is given the site of one row and the targets there, whose row is 0.
+    """
+    order = [target.row for target in targets]
+    rows = {row: [n for n, other in enumerate(order) if other == row] for row in dict.fromkeys(order)}
+    made = [explain(site.row(row), [replace(targets[n], row=0) for n in numbers]) for row, numbers in rows.items()]
+    place = [n for numbers in rows.values() for n in numbers]
+    return engine.together(made).chosen(sorted(range(len(place)), key=place.__getitem__))
 
 
 def attribution(task: Task, site: Site, targets: Sequence[Target], maps: Tensor) -> Attribution:

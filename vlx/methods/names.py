@@ -1,6 +1,29 @@
 """Names of methods, however they are spelled. No torch here: the command line reads this before anything is loaded."""
 
-METHODS = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradattention", "gradrollout", "occlusion")
+METHODS = (
+    "gradcam",
+    "hirescam",
+    "gradcam++",
+    "xgradcam",
+    "layercam",
+    "gradattention",
+    "gradrollout",
+    "gradient",
+    "deconvolution",
+    "guided",
+    "guided-gradcam",
+    "integrated-gradients",
+    "smoothgrad",
+    "occlusion",
+)
+ABLATIONS = (  # of Grad-CAM, in its paper: known by name, and in no list
+    "gradcam-norelu",
+    "gradcam-norelu-shifted",
+    "gradcam-abs",
+    "gradcam-max",
+    "gradcam-guided",
+    "gradcam-deconvolution",
+)
 SAME = {
     "gradcampp": "gradcam++",
     "gradientattention": "gradattention",
@@ -8,15 +31,25 @@ SAME = {
     "gradientrollout": "gradrollout",
     "rollout": "gradrollout",
     "hires": "hirescam",
+    "saliency": "gradient",
+    "vanillagradient": "gradient",
+    "deconv": "deconvolution",
+    "deconvnet": "deconvolution",
+    "guidedbackprop": "guided",
+    "guidedbackpropagation": "guided",
+    "ig": "integrated-gradients",
+    "integratedgradient": "integrated-gradients",
+    "gradcamdeconv": "gradcam-deconvolution",
 }
 _LEFT_OUT = dict.fromkeys(map(ord, "-_ ")) | {ord("×"): "x"}
+_PLAIN = {name.translate(_LEFT_OUT): name for name in (*METHODS, *ABLATIONS)}
 
 
 def method_name(given: str) -> str:
     """The name of a method as `vlx.methods` has it, in small letters; an unknown one comes back as plain.
 
-    >>> [method_name(name) for name in ("Grad-CAM", "GradCAM++", "grad_cam_plus_plus", "LayerCAM")]
-    ['gradcam', 'gradcam++', 'gradcam++', 'layercam']
+    >>> [method_name(name) for name in ("Grad-CAM", "GradCAM++", "grad_cam_plus_plus", "Guided Grad-CAM")]
+    ['gradcam', 'gradcam++', 'gradcam++', 'guided-gradcam']
     """
     plain = str(given).strip().casefold().translate(_LEFT_OUT).replace("plusplus", "++")
-    return SAME.get(plain, plain)
+    return SAME.get(plain) or _PLAIN.get(plain, plain)

@@ -39,8 +39,10 @@ __all__ = [
     "guided_gradcam",
     "on_picture",
     "pixel_gradients",
+    "ruled_gradients",
     "shown",
     "top_gradients",
+    "up",
 ]
 
 NO_RELU = "the vision part holds no ReLU that autograd shows: {rule} equals the plain gradient"
@@ -69,22 +71,34 @@ def top_gradients(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = 
     chosen = choose_rule(rule)
     if chosen == "gradient" or not powers_of(task).head_is_vision:
         return engine.gradients(task, A, targets, rest)[1]
+    return ruled_gradients(task, A, targets, rest, chosen)[0]
+
+
+def ruled_gradients(
+    task: Task, A: Tensor, targets: Sequence[Target], rest: Any = None, rule: str = "guided"
+) -> tuple[Tensor, int]:
+    """What N targets hand down to A [1, K, h, w] when every ReLU behind it follows a rule: [N, K, h, w], how many.
+
+    One forward run and a backward a target, whatever part of the model is behind A. Raises as `top_gradients`.
+    """
+    chosen = choose_rule(rule)
     with engine.differentiable():
         leaf = (A.clone() if A.is_inference() else A.detach().clone()).requires_grad_()
         scores = task.scores(leaf, targets, rest)
         engine.check_finite(task, "score", scores, targets)
-        found = torch.stack([_ruled_down(score, leaf, chosen) for score in scores])
-    engine.check_finite(task, "gradient", found.flatten(1).sum(1, dtype=torch.float64), targets)
-    return found
+        made = [_ruled_down(score, leaf, chosen) for score in scores]
+    gradients = torch.stack([gradient for gradient, _ in made])
+    engine.check_finite(task, "gradient", gradients.flatten(1).sum(1, dtype=torch.float64), targets)
+    return gradients, sum(count for _, count in made)
 
 
-def _ruled_down(score: Tensor, leaf: Tensor, rule: Rule) -> Tensor:
-    """The gradient of one score at A [1, K, h, w], [K, h, w]; 0 where it does not depend on it."""
+def _ruled_down(score: Tensor, leaf: Tensor, rule: Rule) -> tuple[Tensor, int]:
+    """The gradient of one score at A [1, K, h, w], [K, h, w], 0 where it does not rest on it; the ReLUs on the way."""
     if not score.requires_grad:
-        return torch.zeros_like(leaf[0])
-    with ruled(score, rule):
+        return torch.zeros_like(leaf[0]), 0
+    with ruled(score, rule) as met:
         found = torch.autograd.grad(score, leaf, retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(leaf[0]) if found is None else found[0]
+    return torch.zeros_like(leaf[0]) if found is None else found[0], met.count
 
 
 def pixel_gradients(
@@ -129,10 +143,14 @@ def guided_gradcam(signed: Tensor, grid: Grid, guided: Tensor) -> Tensor:
             f"S {list(signed.shape)} and guided gradients {list(guided.shape)} do not fit each other and a grid of "
             f"{grid.shape} cells on a picture of {grid.size}"
         )
+    return guided * up(signed, grid)[:, None].to(guided.device)
+
+
+def up(signed: Tensor, grid: Grid) -> Tensor:
+    """max(S, 0) of maps S [N, h, w] on the prepared picture, float32 [N, H, W], bilinear between the cells' centres."""
     itself = Placement(grid, Frame.whole(grid.size, grid.size))
     maps = [itself.paint(S) for S in signed.clamp_min(0).double().cpu().numpy()]
-    factor = torch.from_numpy(np.array(maps, np.float32).reshape(-1, 1, *grid.size))
-    return guided * factor.to(guided.device)
+    return torch.from_numpy(np.array(maps, np.float32).reshape(-1, *grid.size))
 
 
 def on_picture(maps: Any, frame: Frame) -> NDArray[np.float32]:

@@ -9,20 +9,32 @@ from vlx.methods.cams import METHODS
 from vlx.methods.hiding import OCCLUSION
 from vlx.methods.method import Method, cam
 from vlx.methods.names import method_name
+from vlx.methods.pixel_methods import PIXEL_METHODS
+from vlx.methods.pixels_captum import CAPTUM_METHODS
+from vlx.methods.variants import VARIANTS
 from vlx.protocol.task import Task
 
 _BUILT_IN = {
     method.name: method
-    for method in (*map(cam, METHODS.values()), *map(attending, ATTENTION_METHODS.values()), OCCLUSION)
+    for method in (
+        *map(cam, METHODS.values()),
+        *map(attending, ATTENTION_METHODS.values()),
+        *PIXEL_METHODS,
+        *CAPTUM_METHODS,
+        OCCLUSION,
+        *VARIANTS,
+    )
 }
 _OWN: dict[str, Method] = {}  # registered in this process, by plain name
-NAMES = tuple(_BUILT_IN)
+NAMES = tuple(name for name, method in _BUILT_IN.items() if method.listed)
 
 
 def methods() -> Iterator[Method]:
-    """Every method: those that come with vlx, then the user's own in the order in which they were registered."""
-    yield from _BUILT_IN.values()
-    yield from _OWN.values()
+    """Every listed method: those that come with vlx, then the user's own in the order in which they were registered.
+
+    Ablations of a paper are not listed; `choose` knows them by name.
+    """
+    yield from (method for method in (*_BUILT_IN.values(), *_OWN.values()) if method.listed)
 
 
 def compared(task: Task) -> list[Method]:

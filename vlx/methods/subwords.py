@@ -62,7 +62,7 @@ def _merged(part: Attribution, rule: str) -> Attribution:
         return part
     signed, opposed = (_one(maps, rule)[None] for maps in (part.signed, part.opposed))
     sums: dict[str, Any] = {name: getattr(part, name).sum(0, keepdim=True) for name in ("scores", "weights")}
-    return Attribution(**sums, signed=signed, opposed=opposed, depends=part.depends.any(0, keepdim=True))
+    return replace(part, **sums, signed=signed, opposed=opposed, depends=part.depends.any(0, keepdim=True))
 
 
 def _one(maps: Tensor, rule: str) -> Tensor:

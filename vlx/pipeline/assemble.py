@@ -137,6 +137,8 @@ def _of_map(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
         return (UNUSED,)
     if row.flat:
         return (UNHIDDEN if method == "occlusion" else FLAT,)
+    if not signed.any() and not registry.choose(method).on_cells:
+        return ()  # what the notes below say is said of A
     if signed.max() <= 0:
         sure = asked.target.kind in ("logprob", "prob") and row.logprob > SURE
         bare = EMPTY if row.opposed.max() > 0 else BELOW if signed.any() else NOWHERE
@@ -200,10 +202,14 @@ def _notes(context: Context, words: Sequence[WordExplanation]) -> tuple[str, ...
     notes = [*context.task.notes, *features.notes, *shown.picture.notes, *context.prediction.notes]
     if shown.frame.note:
         notes.append(shown.frame.note)
+    if not context.options.method.evidence:
+        name, caution = context.options.method.name, context.options.method.caution
+        notes.append(f"{name} is an illustration, not evidence: {caution}")
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
     if features.grid.source.startswith("measured"):
         notes.append("cells are placed where their weights look (measured), not at the middle of their fields")
+    notes += [note for row in context.rows for note in row.made]
     notes += [note for word in words if word.because is not None for note in word.because.notes]
     notes += _bare(words)
     for note in GATHERED:

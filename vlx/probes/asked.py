@@ -50,8 +50,8 @@ class Measured:
     ``depends`` is False where the score does not rest on A, ``flat`` True where the map is zero though it does, both by
     trial (see `vlx.methods.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its
     default where nobody asked for it (see `vlx.probes.registry`); ``logprob`` and ``seen`` are in nats, ``checks`` are
-    those of the map and of what speaks against it, ``strange`` notes on references. ``more`` is what the user's own
-    probes say, by name, and ``told`` their sentences.
+    those of the map and of what speaks against it, ``strange`` notes on references, ``made`` notes on how the map was
+    made. ``more`` is what the user's own probes say, by name, and ``told`` their sentences.
     """
 
     score: float
@@ -72,6 +72,7 @@ class Measured:
     checks: tuple[MapCheck | None, MapCheck | None] = (None, None)
     more: dict[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
@@ -130,7 +131,7 @@ def measured(attribution: engine.Attribution) -> list[Measured]:
     """What the engine found, one record a target, as numpy arrays."""
     arrays = (getattr(attribution, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
     return [
-        Measured(score, weights, signed, opposed, bool(depends))
+        Measured(score, weights, signed, opposed, bool(depends), made=attribution.notes)
         for score, weights, signed, opposed, depends in zip(attribution.scores.double().tolist(), *arrays, strict=True)
     ]
 

@@ -69,7 +69,7 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
         hatched = "" if why.visible.all() else "(hatched: not seen)"
         axes[0].set_title(f"the picture\n{hatched}", fontsize=9, color="0.35")
     titles = [_title(why, word) for word in words] if wished.titles is None else wished.titles
-    ramps = choices.ramps(wished.cmap, why.instead_of is not None)
+    ramps = choices.ramps(wished.cmap, wording.both_signs(why))
     for axis, word, text, title in zip(axes[1:], words, captions, titles, strict=False):
         axis.imshow(_under(drawn, word, wished.scale, ramps))
         axis.set_title(title, fontsize=9, parse_math=False)
@@ -92,9 +92,9 @@ def _rival(why: Explanation, word: WordExplanation) -> str | None:
 
 
 def _under(drawn: Drawn, word: WordExplanation, scale: strength.Scale, ramps: Mapping[str, Array]) -> Pixels:
-    """The picture under a word's map; of a contrast both signs."""
+    """The picture under a word's map; of a contrast both signs, where it has two."""
     top, fade = strength.top(word, drawn.why, scale), strength.fade(word, scale)
-    if drawn.why.instead_of is None:
+    if not wording.both_signs(drawn.why):
         return drawn.under(word.signed, top, "for", ramps["for"], fade)
     return drawn.under_signed(word.signed, top, ramps, fade)
 
@@ -176,9 +176,9 @@ def _asked(axis: Axes, why: Explanation) -> None:
 
 def _bar(figure: Figure, axes: list[Axes], why: Explanation, wished: FigureOptions, ramps: Mapping[str, Array]) -> None:
     """The colours under the panels: with numbers where all maps share them, else from no effect to the peak."""
-    shared, signed = wished.scale == "shared" or len(wished.words) == 1, why.instead_of is not None
+    shared, signed = wished.scale == "shared" or len(wished.words) == 1, wording.both_signs(why)
     top = strength.top(wished.words[0], why, wished.scale) if shared else 1.0
-    used = ramps["for"] if why.instead_of is None else [*ramps["against"][::-1], *ramps["for"]]
+    used = [*ramps["against"][::-1], *ramps["for"]] if signed else ramps["for"]
     colors = LinearSegmentedColormap.from_list("used", np.array(used) / 255)
     ticks = ScalarFormatter(useMathText=True)
     ticks.set_powerlimits((-3, 4))
@@ -208,7 +208,8 @@ def _legend(why: Explanation, wished: FigureOptions) -> list[str]:
         scale += f", one scale for all {wording.PLURALS[noun]}"
     pale = [word for word in wished.words if not strength.carried(word)] if wished.scale == "own" else []
     faded = f"palest: nothing that was tried carries the {noun}" if pale else ""
-    return [line for line in (scale, f"bars: {bars}" if bars else "", faded, wording.legend(why)) if line]
+    told = (wording.illustration(why), scale, f"bars: {bars}" if bars else "", faded, wording.legend(why))
+    return [line for line in told if line]
 
 
 def _title(why: Explanation, word: WordExplanation) -> str:

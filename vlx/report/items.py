@@ -145,7 +145,15 @@ class PageItem:
     @property
     def brief(self) -> str:
         """What the map of the view "for" shows, in few words; the rest is told on hover."""
-        return f"Warm: raises {wording.scored(self.word)}." if self.instead_of is None else self.meanings["for"]
+        told = wording.illustration(self.word)
+        if self.instead_of is not None or told:
+            return self.meanings["for"]
+        return f"Warm: {'raises' if self.signed else 'moves'} {wording.scored(self.word)}."
+
+    @property
+    def signed(self) -> bool:
+        """Whether its map tells what raises the score from what lowers it."""
+        return wording.method_of(self.word).signed
 
     @property
     def part(self) -> str:
@@ -159,12 +167,13 @@ class PageItem:
         name = word.target if self.instead_of is None else f"{word.target}, less that of {self.instead_of}"
         score = [] if name == "logprob" else [(name, numbers.figure(word.score, 4))]
         seen = [("seen", self.owed_exactly)] if self.owed else []
+        sides = [("for", word.signed), ("against", word.opposed)]
+        peaks = [(f"peak {side}", values) for side, values in sides] if self.signed else [("peak", word.signed)]
         return [
             *chances.facts(word),
             *score,
             *seen,
-            ("peak for", f"{numbers.figure(wording.strongest(word.signed))} {self.unit}"),
-            ("peak against", f"{numbers.figure(wording.strongest(word.opposed))} {self.unit}"),
+            *((name, f"{numbers.figure(wording.strongest(values))} {self.unit}") for name, values in peaks),
         ]
 
     @cached_property

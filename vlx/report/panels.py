@@ -130,7 +130,12 @@ class Panel:
     @property
     def view(self) -> str:
         """The view to begin with: a contrast is a matter of both signs."""
-        return "for" if self.why.instead_of is None else "signed"
+        return "signed" if wording.both_signs(self.why) else "for"
+
+    @property
+    def signed(self) -> bool:
+        """Whether maps tell what raises a score from what lowers it."""
+        return wording.method_of(self.why).signed
 
     @property
     def said(self) -> str:
@@ -188,7 +193,7 @@ def _top(word: WordExplanation, why: Explanation) -> float:
 
 def _still(painter: maps.Painter, item: PageItem, why: Explanation) -> str:
     """What speaks for it; of a contrast both signs."""
-    values = item.word.signed if why.instead_of is not None else np.maximum(item.word.signed, 0)
+    values = item.word.signed if wording.both_signs(why) else np.maximum(item.word.signed, 0)
     return painter.still(values, _top(item.word, why), item.fade)
 
 
@@ -227,7 +232,7 @@ def _data(why: Explanation, items: Sequence[PageItem]) -> dict[str, Any]:
         "words": sum(item.kind in ("word", "other") for item in items),
         "first": first(items[: len(why.words)]),
         "top": items[0].top if items else 0.0,
-        "view": "for" if why.instead_of is None else "signed",
+        "view": "signed" if wording.both_signs(why) else "for",
         "guidedTop": pictures.guided_top([item.word for item in items]),
         "fallsTop": _falls_top(items),
         "items": [_numbers(item) for item in items],

@@ -190,8 +190,7 @@ def markdown(why: Explanation) -> str:
         f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",
         "",
         *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
-        f"{origin} {model}, explained by {_plain(why.method)}. "
-        f"A map shows regions whose features most raise the {noun}’s score.{unit}",
+        f"{origin} {model}, explained by {_plain(why.method)}. {_shows(why, noun)}{unit}",
         "",
         *([f"{_plain(legend)}.", ""] if (legend := wording.legend(why)) else []),
         *(f"- {_plain(line)}" for line in _question_figures(why)),
@@ -199,9 +198,9 @@ def markdown(why: Explanation) -> str:
         *(f"- {_plain(word.label)}: {_plain(wording.checked(word))}." for word in why if word.check is not None),
         "",
         *(f"> {_plain(note)}\n" for note in why.notes),
-        f"| {noun} | {' | '.join(chances.heads(why))} | seen ({chances.seen_unit(why)}) | check | peak for | "
-        f"peak against | other likely {nouns} |",
-        f"|---|{'--:|' * len(chances.heads(why))}--:|---|--:|--:|---|",
+        f"| {noun} | {' | '.join(chances.heads(why))} | seen ({chances.seen_unit(why)}) | check | "
+        f"{' | '.join(_peaks(why))} | other likely {nouns} |",
+        f"|---|{'--:|' * len(chances.heads(why))}--:|---|{'--:|' * len(_peaks(why))}---|",
         *(_line(why, word) for word in (*answers.shown(why), *why.phrases)),
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
@@ -215,6 +214,13 @@ def markdown(why: Explanation) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shows(why: Explanation, noun: str) -> str:
+    """What a map shows, in a sentence."""
+    method = wording.method_of(why)
+    moved = f"most {'raise' if method.signed else 'move'} the {noun}’s score"
+    return f"A map shows {method.sentence[0].lower()}{method.sentence[1:]} {moved}."
+
+
 def _weighed(why: Explanation) -> str:
     """The question; words that the answer leans on are bold, those that speak against it in italics."""
     marks = [
@@ -222,6 +228,12 @@ def _weighed(why: Explanation) -> str:
         for piece in answers.pieces(why)
     ]
     return " ".join(f"{mark}{_plain(text)}{mark}" for text, mark in marks)
+
+
+def _peaks(why: Explanation) -> dict[str, str]:
+    """The columns of peaks, and the map of a word that each is of."""
+    signed = wording.method_of(why).signed
+    return {"peak for": "signed", "peak against": "opposed"} if signed else {"peak": "signed"}
 
 
 def _line(why: Explanation, word: WordExplanation) -> str:
@@ -232,8 +244,7 @@ def _line(why: Explanation, word: WordExplanation) -> str:
         *map(_plain, chances.cells(word)),
         wording.seen(word),
         _plain(wording.mark(word)),
-        numbers.figure(wording.strongest(word.signed)),
-        numbers.figure(wording.strongest(word.opposed)),
+        *(numbers.figure(wording.strongest(getattr(word, name))) for name in _peaks(why).values()),
         _plain(wording.runners_up(word)),
     )
     return f"| {' | '.join(cells)} |"

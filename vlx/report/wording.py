@@ -60,7 +60,7 @@ def a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-ILLUSTRATION = "An illustration, not evidence: it hardly depends on the model."
+NO_SIGN = "The map has no sign: it says how far the score is moved, not whether up or down."
 
 
 def method_of(told: WordExplanation | Explanation) -> Method:
@@ -77,13 +77,25 @@ def _unknown(name: str) -> Method:
     return Method(name, "", "", made, unit=unit, sentence=f"Places that, as {name} has it,", noun="places")
 
 
+def both_signs(why: Explanation) -> bool:
+    """Whether maps are first shown with both signs: those of a contrast, where they have two."""
+    return why.instead_of is not None and method_of(why).signed
+
+
+def illustration(told: WordExplanation | Explanation) -> str:
+    """That a map is no evidence, and why not; empty where it is."""
+    method = method_of(told)
+    return "" if method.evidence else f"An illustration, not evidence: {method.caution}."
+
+
 def maps_are(why: Explanation) -> str:
     """What the maps of an explanation show and whether they are evidence, to follow "Maps are by X:"."""
     method = method_of(why)
-    of = f"{method.sentence[0].lower()}{method.sentence[1:]} most raise (or lower) {a(noun(why))}’s score. "
+    moved = "raise (or lower)" if method.signed else "move"
+    of = f"{method.sentence[0].lower()}{method.sentence[1:]} most {moved} {a(noun(why))}’s score. "
     if registry.named(why.method) is None:
         return f"{of}What they are evidence of is told by who made {method.name}."
-    return of + ("They are evidence about the model, not about the world." if method.evidence else ILLUSTRATION)
+    return of + (illustration(why) or "They are evidence about the model, not about the world.")
 
 
 def unit(word: WordExplanation) -> str:
@@ -99,15 +111,17 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
         return GUIDED if word.guided is not None else "Guided Grad-CAM was not asked for here."
     if view == "occlusion":
         return _occlusion_meaning(word, instead_of)
+    caution = f" {told}" if (told := illustration(word)) else ""
+    if not method.signed:
+        return f"{what} most move {scored(word, instead_of)}, up or down.{caution}" if view == "for" else NO_SIGN
     if instead_of is not None:
         other = _short(instead_of)
         return {
-            "for": f"{what} speak most for “{name}” rather than “{other}”.",
+            "for": f"{what} speak most for “{name}” rather than “{other}”.{caution}",
             "against": f"{what} speak most for “{other}” rather than “{name}”.",
-            "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.",
+            "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.{caution}",
         }[view]
     score = scored(word)
-    caution = "" if method.evidence else f" {ILLUSTRATION}"
     return {
         "for": f"{what} most raise {score}.{caution}",
         "against": _against(word, f"{what} most lower {score}"),
@@ -115,9 +129,11 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
     }[view]
 
 
-def scored(word: WordExplanation) -> str:
-    """The score that is explained: "log p of “red”", or a number by its name."""
+def scored(word: WordExplanation, instead_of: str | None = None) -> str:
+    """The score that is explained: "log p of “red”", or a number by its name; of a contrast the difference."""
     name = f"“{_short(word.label)}”"
+    if instead_of is not None:
+        return f"the lead of {name} over “{_short(instead_of)}”"
     return name if word.outputs == "value" else f"{SCORES.get(word.target, 'the ' + word.target)} of {name}"
 
 
