@@ -190,7 +190,7 @@ def markdown(why: Explanation) -> str:
         f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",
         "",
         *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
-        f"{origin} {model}, explained by {_plain(why.method)}. {_shows(why, noun)}{unit}",
+        f"{origin} {model}, explained by {_plain(why.method)}. {_plain(_shows(why, noun))}{unit}",
         "",
         *([f"{_plain(legend)}.", ""] if (legend := wording.legend(why)) else []),
         *(f"- {_plain(line)}" for line in _question_figures(why)),
