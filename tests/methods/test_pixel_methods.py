@@ -16,7 +16,7 @@ from tests.fakes import SIZE, TinyCnn, captioner, picture, slow_score
 from tests.methods.test_relu_rules import far
 from tests.patchy import Meeting, Patchy
 from vlx.errors import InputError, ModelError, NoGradient
-from vlx.methods import pixels_captum, registry
+from vlx.methods import engine, pixels_captum, registry
 from vlx.methods.method import Site
 from vlx.methods.pixel_methods import PIXEL_METHODS
 from vlx.methods.pixels import up
@@ -82,8 +82,8 @@ def test_maps_are_captums_on(net: str) -> None:
     model = make(weights=None, num_classes=10).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(cast(Tensor, module.running_mean), -0.2, 0.2)
+            nn.init.uniform_(cast(Tensor, module.running_var), 0.5, 2.0)
     image = torch.rand(3, 64, 64)
     task = Classifier(model, layer, prepare=lambda _: image)
     features = task.features(image[None])
@@ -162,7 +162,7 @@ def test_smoothgrad_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         drawn.append(real(*given, **options))
         return drawn[-1]
 
-    monkeypatch.setattr(pixels_captum.torch, "randn", noted)
+    monkeypatch.setattr(torch, "randn", noted)
     found = maps_of("smoothgrad", task, site, targets[:1])[0]
     inputs = cast(Tensor, site.inputs)
     noise = torch.cat(drawn) * NOISE * (inputs.max() - inputs.min())
@@ -203,7 +203,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     site, targets, task = site_of(captioner("attention"), picture())
     whole = {name: maps_of(name, task, site, targets) for name in NAMES}
     monkeypatch.setattr(pixels_captum, "BUDGET", 1)
-    monkeypatch.setattr(pixels_captum.engine.chunks, "__defaults__", (1,))
+    monkeypatch.setattr(engine.chunks, "__defaults__", (1,))
     for name in set(NAMES) - {"smoothgrad"}:
         torch.testing.assert_close(maps_of(name, task, site, targets), whole[name], rtol=1e-4, atol=1e-7)
 
@@ -255,9 +255,8 @@ def test_a_net_without_relu_is_told_that_guided_is_the_gradient() -> None:
 )
 def test_a_task_without_pixels(name: str, task: Any, said: str) -> None:
     task.name = said[1:].split()[0]
-    question = "a b" if isinstance(task, Meeting) else None
     with pytest.raises(InputError, match=said.format(name=name)):
-        vlx.explain(task, picture(), method=name, **({"question": question} if question else {}))
+        vlx.explain(task, picture(), method=name, question="a b" if isinstance(task, Meeting) else None)
     assert not registry.choose(name).suits(task)
 
 
