@@ -191,7 +191,7 @@ def _classes(net: Net, row: outlines.Outlined, image: Image.Image) -> Iterator[t
     task = net.task
     features = task.features(task.place(task.prepare(image)[None]))
     targets, masks = list[Target](), []
-    for category in row.polygons:
+    for category in row.outlines:
         terms = [Term(0, token) for token in classes(category, net.labels)] if category in SHARED else []
         if terms and (mask := row.mask((category,))).mean() > 0.01:
             every = [Target(0, "", (term,), "logit") for term in terms]

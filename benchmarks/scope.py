@@ -139,7 +139,7 @@ def _large(rows: Sequence[Outlined]) -> dict[str, str]:
     """The category that covers most of a photograph, where that is a fifth and more, by the file's name."""
     found = {}
     for row in rows:
-        areas = {name: float(row.mask([name]).mean()) for name in row.polygons}
+        areas = {name: float(row.mask([name]).mean()) for name in row.outlines}
         name = max(areas, key=lambda one: areas[one])
         if areas[name] >= LARGE:
             found[row.path.name] = name

@@ -149,7 +149,7 @@ def test_folders_without_captions_and_files_that_are_none_are_refused(tmp_path: 
     with pytest.raises(InputError, match=r"is no folder"):
         captioned.read(tmp_path / "none")
     (tmp_path / "captions_x.json").write_text('{"images": []}')
-    with pytest.raises(InputError, match=r"captions_x.json: not COCO captions \(KeyError"):
+    with pytest.raises(InputError, match=r"captions_x.json: no COCO captions; it needs a list of annotations"):
         captioned.read(tmp_path)
 
 

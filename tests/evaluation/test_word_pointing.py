@@ -184,7 +184,7 @@ def _of_another(patch: pytest.MonkeyPatch) -> None:
 
     def mixed(self: OutlinedData, number: int) -> Example:
         own, before = self.rows[number], self.rows[max(number - 1, 0)]
-        row = Outlined(own.path, own.size, own.captions, before.polygons)
+        row = Outlined(own.path, own.size, own.captions, before.outlines)
         return example(OutlinedData(self.name, (row,)), 0)
 
     patch.setattr(OutlinedData, "__getitem__", mixed)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from vlx.data import coco_files
 from vlx.errors import ImageError, InputError
-from vlx.files import json_files
 from vlx.files.whole import read_bytes
 from vlx.pictures.opening import open_image
 
@@ -97,11 +97,11 @@ def read(folder: str | Path) -> Photographs:
             f"{folder} is no folder; give one with captions.txt and Images/, or with COCO's captions_*.json"
         )
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-    files = sorted({*folder.glob("captions_*.json"), *folder.glob("annotations/captions_*.json")})
+    files = coco_files.caption_files(folder)
     if table is not None:
         lines = _flickr(table)
     elif files:
-        lines = _coco(files)
+        lines = _coco(folder, files)
     else:
         raise InputError(f"{folder} holds neither captions.txt nor captions_*.json; see vlx.data.captioned.read")
     return _photographs(folder, lines)
@@ -159,28 +159,24 @@ def _flickr(path: Path) -> list[tuple[str, str]]:
     return lines
 
 
-def _coco(paths: Iterable[Path]) -> list[tuple[str, str]]:
+def _coco(folder: Path, paths: Iterable[Path]) -> list[tuple[str, str]]:
     lines = []
     for path in paths:
-        raw = json_files.parsed(_text(path), str(path))
-        try:
-            files = _files(path, raw["images"])
-            for annotation in raw["annotations"]:
-                number, caption = annotation["image_id"], annotation["caption"]
-                lines.append((files.get(number, f"id {number}"), caption.strip() if isinstance(caption, str) else ""))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: not COCO captions ({type(error).__name__}: {str(error)[:80]})") from None
+        content = coco_files.told(path)
+        pictures = coco_files.pictures([(path, content)]) if "images" in content else _outlined(folder, path)
+        for annotation in content["annotations"]:
+            number, caption = annotation["image_id"], annotation["caption"] or ""
+            name = str(pictures[number]["file_name"]) if number in pictures else f"id {number}"
+            lines.append((name, caption.strip()))
     return lines
 
 
-def _files(path: Path, images: Iterable[Mapping[str, Any]]) -> dict[Any, str]:
-    """The pictures' names by id; raises InputError for an id that two pictures have: captions would be mixed up."""
-    files: dict[Any, str] = {}
-    for image in images:
-        number, name = image["id"], str(image["file_name"])
-        if files.setdefault(number, name) != name:
-            raise InputError(f"{path}: id {number} is of two pictures, {files[number]} and {name}; give each its own")
-    return files
+def _outlined(folder: Path, path: Path) -> Mapping[Any, coco_files.Record]:
+    """The pictures that instance files list, where a file of captions lists none."""
+    files = coco_files.instance_files(folder)
+    if not files:
+        raise InputError(f"{path}: not COCO captions: it lists no images, and no instances*.json beside it does")
+    return coco_files.pictures((file, coco_files.instances(file)) for file in files)
 
 
 def _photographs(folder: Path, lines: Iterable[tuple[str, str]]) -> Photographs:

@@ -1,6 +1,12 @@
-"""Which words of a caption name which of COCO's 80 categories: an object must be looked for where it was outlined."""
+"""Which words of a caption name which category: an object must be looked for where it was outlined."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from vlx.data.lexicon import singular, verb_of
+from vlx.errors import InputError
+from vlx.files import json_files
+from vlx.language import close_matches, shortened
 
 # A category, and the words that name it, in the singular where they have one; two words are one name ("hot dog").
 WORDS = {
@@ -96,38 +102,121 @@ def plural(word: str) -> str:
     """The regular plural: "dog" → "dogs", "bus" → "buses", "puppy" → "puppies"."""
     if word.endswith(("s", "x", "ch", "sh")):
         return word + "es"
-    return word[:-1] + "ies" if word.endswith("y") and word[-2] not in "aeiou" else word + "s"
+    return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in ("a", "e", "i", "o", "u") else word + "s"
 
 
-def _table() -> dict[str, tuple[str, ...]]:
+class CategoryWords:
+    """Tells which words of captions name which of a data set's ``categories``.
+
+    What comes first overrules: ``told``, {word or words: categories}, which may say that a word names none; a
+    category's own name, where it is none of COCO's; the list of words for COCO's categories; the other words that
+    ``synonyms`` has for a category, see `vlx.data.lexicon.wordnet_synonyms`. All in the singular and the plural.
+
+    >>> CategoryWords(["dog", "fire truck"]).named("two puppies by fire trucks".split())
+    {1: ('dog',), 4: ('fire truck',)}
+    """
+
+    def __init__(
+        self,
+        categories: Iterable[str],
+        told: Mapping[str, Sequence[str]] | None = None,
+        synonyms: Callable[[str], Sequence[str]] | None = None,
+    ) -> None:
+        self.categories = tuple(dict.fromkeys(categories))
+        listed = {word: names for word, names in CATEGORIES_OF.items() if not set(names).isdisjoint(self.categories)}
+        named = {name: [name] for name in self.categories if name not in WORDS}
+        more = {} if synonyms is None else {name: synonyms(name) for name in self.categories}
+        overruling = {form: tuple(names) for words, names in (told or {}).items() for form in _forms(words)}
+        self._table = {**_table(more), **listed, **_table(named), **overruling}
+        self._longest = max((word.count("_") + 1 for word in self._table), default=1)
+
+    def named(self, words: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Which words of a caption, in lower case, name which categories: {position: categories}, most often one.
+
+        Of a name of several words the last one counts, and no other by itself: a hot dog is no dog. Before "station"
+        and the like a word says what kind, and names nothing.
+        """
+        categories: dict[int, tuple[str, ...]] = {}
+        for place in range(len(words)):
+            first, meant = self._meant(words, place)
+            if not meant or (words[place + 1 : place + 2] and words[place + 1] in _AFTER):
+                continue
+            for inside in range(first, place):
+                categories.pop(inside, None)
+            categories[place] = meant
+        return categories
+
+    def _meant(self, words: Sequence[str], place: int) -> tuple[int, tuple[str, ...]]:
+        """Where the longest name that ends at a place begins, and the categories it names."""
+        for first in range(max(place + 1 - self._longest, 0), place + 1):
+            before, last = words[first:place], words[place]
+            for form in (last, singular(last) if verb_of(last) is None else last):
+                if (meant := self._table.get("_".join([*before, form]))) is not None:
+                    return first, meant
+        return place, ()
+
+    def said(self, category: str, like: str) -> str | None:
+        """One word for a category, in the plural where the word ``like`` is; None where it takes several words.
+
+        >>> CategoryWords(["dog", "traffic light"]).said("dog", like="cars")
+        'dogs'
+        """
+        words = WORDS.get(category, _joined(category)).split()
+        single = next((word for word in words if "_" not in word), None)
+        return single if single is None or singular(like) == like else plural(single)
+
+
+def _table(words_of_names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Word → the names that it stands for, of words by name."""
     table: dict[str, tuple[str, ...]] = {}
-    for category, words in WORDS.items():
-        for word in words.split():
-            for form in (word, plural(word)):
-                table[form] = (*table.get(form, ()), category)
+    for name, words in words_of_names.items():
+        for form in dict.fromkeys(form for one in words for form in _forms(one)):
+            table[form] = (*table.get(form, ()), name)
     return table
 
 
-CATEGORIES_OF = _table()
+def _forms(words: str) -> tuple[str, str]:
+    """A word, or several as "hot_dog", in lower case, and the plural."""
+    joined = _joined(words)
+    return joined, plural(joined)
+
+
+def _joined(words: str) -> str:
+    return "_".join(words.lower().replace("_", " ").replace("-", " ").split())
+
+
+CATEGORIES_OF = _table({category: words.split() for category, words in WORDS.items()})
+OF_COCO = CategoryWords(WORDS)
 
 
 def named(words: Sequence[str]) -> dict[int, tuple[str, ...]]:
-    """Which words of a caption, in lower case, name which categories: {position: categories}, most often one.
-
-    Of a name of two words the second one counts, and no longer by itself: a hot dog is no dog. Before "station" and
-    the like a word says what kind, and names nothing.
+    """Which words of a caption, in lower case, name which of COCO's categories; see `CategoryWords.named`.
 
     >>> named("a man eats two hot dogs".split())
     {1: ('person',), 5: ('hot dog',)}
     """
-    categories = {}
-    for place, word in enumerate(words):
-        both = CATEGORIES_OF.get(f"{words[place - 1]}_{word}") if place else None
-        meant = both or CATEGORIES_OF.get(word)
-        if meant and words[place + 1 : place + 2] and words[place + 1] in _AFTER:
-            continue
-        if meant:
-            categories[place] = meant
-            if both:
-                categories.pop(place - 1, None)
-    return categories
+    return OF_COCO.named(words)
+
+
+def told_words(path: Path, categories: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """A JSON file of words and the categories they name, {"pup": "dog", "bat": []}, for `CategoryWords`.
+
+    Raises InputError for anything else, and for a category that is none of the data's.
+    """
+    content = json_files.read(path)
+    if not isinstance(content, Mapping):
+        raise InputError(f'{path}: needed is an object of words and categories, as {{"pup": "dog", "bat": []}}')
+    told: dict[str, tuple[str, ...]] = {}
+    for words, given in content.items():
+        names = [given] if isinstance(given, str) else given
+        if not _joined(words) or not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+            raise InputError(f"{path}: {shortened(repr(words))} is {shortened(repr(given))}; give a category or a list")
+        for name in names:
+            if name not in categories:
+                near = ", ".join(close_matches(name, categories))
+                raise InputError(
+                    f"{path}: {shortened(repr(words))} names {shortened(repr(name))}, which is no category of the data"
+                    + (f"; close: {near}" if near else "")
+                )
+        told[words] = tuple(dict.fromkeys(names))
+    return told

@@ -14,6 +14,7 @@ AT_ONCE = 4096  # captions that are tagged at once
 SHORT = 3  # letters of a word that is a name at least
 
 Above = Callable[[str], frozenset[str]]
+Synonyms = Callable[[str], Sequence[str]]
 
 
 class Tagged(NamedTuple):
@@ -173,11 +174,8 @@ def singular(noun: str) -> str:
 
 def wordnet_above() -> Above | None:
     """The names of the synsets above the first sense of a noun, itself included; None without NLTK or its WordNet."""
-    try:
-        from nltk.corpus import wordnet
-
-        wordnet.ensure_loaded()
-    except (ImportError, LookupError):
+    wordnet = _wordnet()
+    if wordnet is None:
         return None
 
     def above(lemma: str) -> frozenset[str]:
@@ -186,3 +184,34 @@ def wordnet_above() -> Above | None:
         return frozenset(one.name() for one in chain(synsets, wider))
 
     return above
+
+
+def wordnet_synonyms() -> Synonyms | None:
+    """The other words for a noun in its first sense; None without NLTK or its WordNet.
+
+    A word counts where that is its first sense, too: an automobile is a car, and a machine is something else.
+    """
+    wordnet = _wordnet()
+    if wordnet is None:
+        return None
+
+    def first(words: str) -> Any:
+        return next(iter(wordnet.synsets(words.replace(" ", "_"), pos="n")), None)
+
+    def synonyms(name: str) -> tuple[str, ...]:
+        sense = first(name)
+        words = () if sense is None else sense.lemma_names()
+        return tuple(word.lower() for word in words if first(word) == sense)
+
+    return synonyms
+
+
+def _wordnet() -> Any:
+    """NLTK's WordNet; None where either is missing."""
+    try:
+        from nltk.corpus import wordnet
+
+        wordnet.ensure_loaded()
+    except (ImportError, LookupError):
+        return None
+    return wordnet

@@ -44,7 +44,7 @@ class OutlinedData:
         """Of the captions and outlines, and of names and sizes of the pictures."""
         hashed = hashlib.sha256()
         for row in self.rows:
-            hashed.update(f"{row.path.name} {row.path.stat().st_size} {row.captions} {row.polygons}\n".encode())
+            hashed.update(f"{row.path.name} {row.path.stat().st_size} {row.captions} {row.outlines}\n".encode())
         return hashed.hexdigest()
 
 
@@ -55,16 +55,16 @@ def read(folder: str | Path, captions: str | Path | None = None) -> OutlinedData
     no picture is counted in ``left_out``. Raises InputError naming what is missing.
     """
     data = CocoData(folder, captions)
-    if not data.concepts:
+    if not data.categories:
         raise InputError(f"{folder}: no instances*.json there or in annotations/; word pointing needs COCO's polygons")
     outlined = [data.outlined(number) for number in range(len(data))]
     if not any(row.captions for row in outlined):
         raise InputError(f"{folder}: no captions_*.json beside the polygons; give one with --captions FILE")
     left = defaultdict[str, list[str]](list, {why: list(names) for why, names in data.left_out.items()})
     for row in outlined:
-        if not row.captions or not row.polygons:
+        if not row.captions or not row.outlines:
             left["no polygons" if row.captions else "no caption"].append(row.path.name)
-    rows = tuple(row for row in outlined if row.captions and row.polygons)
+    rows = tuple(row for row in outlined if row.captions and row.outlines)
     kept = OutlinedData(str(folder), rows, {why: tuple(names) for why, names in left.items()})
     if not rows:
         raise InputError(f"{folder}: {kept}"[:SHOWN])
