@@ -21,7 +21,7 @@ from benchmarks.clock import console_for_tables
 from vlx.data.questions import EasyVqaData
 from vlx.evaluation import Metric, Result, evaluate, of_maps, wilson
 from vlx.evaluation.cases import Case
-from vlx.evaluation.metric import Values
+from vlx.evaluation.records import Values
 from vlx.evaluation.shown import ShownBatch
 from vlx.tasks.vqa.answers import accuracies
 from vlx.tasks.vqa.data import STRIDE, of_easy_vqa
@@ -48,7 +48,7 @@ def what(result: Result, metric: str) -> Iterator[tuple[str, float, tuple[float,
     for method in dict.fromkeys(row.method for row in rows):
         own = [row for row in rows if row.method == method]
         hits, count = sum(row.value * row.count for row in own), sum(row.count for row in own)
-        yield method, hits / count, wilson(hits, count)
+        yield method, hits / count, wilson(round(hits), count)
 
 
 @click.command()

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from vlx.data import CocoData
 from vlx.data.example import Ask, Box, Example, Truth
-from vlx.evaluation import Metric, evaluate, of_maps, wilson
+from vlx.evaluation import Metric, evaluate, of_maps
 from vlx.evaluation.cases import Case
-from vlx.evaluation.metric import Measure, Values
+from vlx.evaluation.metric import OfMap
+from vlx.evaluation.records import Values
 from vlx.evaluation.shown import ShownBatch
 from vlx.methods import engine
 from vlx.methods.cams import METHODS
@@ -189,7 +190,7 @@ def covered(case: Case, _values: Values, shown: ShownBatch) -> float:
     return float(case.mask[shown.placement(case.row).visible()].mean())
 
 
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, OfMap] = {
     "as vlx places cells": partial(pointed, False),
     "half-pixel": partial(pointed, True),
     "centre": centred,
@@ -201,7 +202,7 @@ def pointing(task: Classifier, data: CocoData, labels: Sequence[str]) -> tuple[i
     """How many things there are; the share of hits and its interval by either alignment, the centre, a random point."""
     metrics = [Metric(name, "", of_maps(name, measure)) for name, measure in MEASURES.items()]
     found = evaluate(task, Things(task, data, labels), metrics=metrics, methods=["gradcam"], targets=["logit"])
-    shares = {row.metric: [row.value, *wilson(row.value * row.count, row.count)] for row in found.rows}
+    shares = {row.metric: [row.value, row.low, row.high] for row in found.rows}
     return found.rows[0].count, shares
 
 

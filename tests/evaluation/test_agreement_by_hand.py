@@ -5,10 +5,14 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from tests.evaluation.drawn import interval
 from tests.evaluation.test_pointing_by_hand import captions, direction, questions, signed
 from tests.painted import CELL, CELLS, Array, Painted, as_seen, cells, painted, shown
 from vlx import evaluation
-from vlx.evaluation import Result
+from vlx.evaluation import Result, baselines
+from vlx.evaluation.result import MACRO
+from vlx.methods.method import Site
+from vlx.protocol.targets import Target
 
 METHODS = ["gradcam", "hirescam", "gradcam++", "xgradcam", "layercam"]
 
@@ -37,23 +41,28 @@ def falls(pixels: Array, weights: Array) -> Array:
     return found
 
 
+def seeded(site: Site, target: Target) -> np.random.Generator:
+    """Noise by the word or answer that is asked for."""
+    return np.random.default_rng(target.terms[0].token)
+
+
 def by_hand(kind: str) -> dict[tuple[str, str], list[float]]:
-    """Correlations by group and method, and of the baselines."""
+    """Correlations by group and method, and of the baselines; the numbers of their pictures."""
     read = questions if kind == "vqa" else captions
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    drawn = np.random.default_rng(0)
-    for scene in painted().values():
+    for picture, scene in enumerate(painted().values()):
         asked = list(read(scene))
         pixels = as_seen(scene.image)
         towards = [direction(one.W, "logit", [one.token], pixels) for one in asked]
         for number, one in enumerate(asked):
             lost = falls(pixels, one.W[one.token])
+            found[one.group, "picture"].append(picture)
             for method in METHODS:
                 own = signed(method, cells(pixels), towards[number]).clip(min=0)
                 found[one.group, method].append(correlation(lost, own))
             instead = signed("layercam", cells(pixels), towards[(number + len(asked) // 2) % len(asked)])
             found[one.group, "same"].append(correlation(lost, instead.clip(min=0)))
-            found[one.group, "random"].append(correlation(lost, drawn.normal(size=CELLS)))
+            found[one.group, "random"].append(correlation(lost, 1 - np.random.default_rng(one.token).random(CELLS)))
             near = [-((i - (CELLS[0] - 1) / 2) ** 2 + (j - (CELLS[1] - 1) / 2) ** 2) for i, j in np.ndindex(CELLS)]
             found[one.group, "centre"].append(correlation(lost, np.array(near)))
     return found
@@ -61,6 +70,7 @@ def by_hand(kind: str) -> dict[tuple[str, str], list[float]]:
 
 def measured(kind: str, patch: pytest.MonkeyPatch) -> Result:
     shown(patch, painted())
+    patch.setattr(baselines, "seeded", seeded)
     return evaluation.agreement(Painted(kind), 3, first=0)
 
 
@@ -68,14 +78,20 @@ def measured(kind: str, patch: pytest.MonkeyPatch) -> Result:
 def test_every_correlation_and_its_baselines_are_those_of_the_hand(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted, result = by_hand(kind), measured(kind, monkeypatch)
     groups = list(dict.fromkeys(group for group, _ in wanted))
-    assert [(row.group, row.method) for row in result.rows] == [(g, m) for m in METHODS for g in groups]
-    for row in result.rows:
+    assert [(row.group, row.method) for row in result.rows] == [(g, m) for m in METHODS for g in [*groups, MACRO]]
+    for row in (row for row in result.rows if row.group != MACRO):
         values = np.array(wanted[row.group, row.method])
-        mean, half = np.nanmean(values), 1.96 * np.nanstd(values) / len(values) ** 0.5
-        assert (row.value, row.low, row.high) == pytest.approx((mean, mean - half, mean + half)), row
+        bounds = interval(values.tolist(), list(map(int, wanted[row.group, "picture"])))
+        assert (row.value, row.low, row.high) == pytest.approx((np.nanmean(values), *bounds)), row
+        assert row.unmeasured == np.isnan(values).sum()
         baselines = [np.nanmean(wanted[row.group, name]) for name in ("random", "centre", "same")]
         assert (row.random, row.centre, row.same) == pytest.approx(baselines), row
         assert (row.count, row.target, row.metric) == (len(values), "logit", "rank correlation")
+    for row in (row for row in result.rows if row.group == MACRO):
+        means = [
+            np.nanmean(wanted[group, row.method]) for group in groups if not np.isnan(wanted[group, row.method]).all()
+        ]
+        assert row.value == pytest.approx(np.mean(means))
 
 
 def test_this_world_can_tell_the_figures_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from vlx.evaluation import agreement, evaluate, grounds, wilson
 from vlx.evaluation.cards.quality import caption_quality
 from vlx.evaluation.cases import Case
 from vlx.evaluation.metrics.pointing import hit, peaks_of
+from vlx.evaluation.result import MACRO
 from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.protocol.targets import Prediction, Target, Term, Word
 from vlx.scenes.vocabulary import caption_vocabulary
@@ -96,8 +97,8 @@ def test_baselines_are_what_a_random_and_a_central_point_score(tmp_path: Path) -
     assert row.random == pytest.approx(np.mean(areas))
     assert row.centre == pytest.approx(np.mean(central))
     assert row.low <= row.value <= row.high
-    assert {row.group for row in result.rows} == WORDS
-    assert len(result.rows) == len(WORDS) * 5 * 2
+    assert {row.group for row in result.rows} == {*WORDS, MACRO}
+    assert len(result.rows) == (len(WORDS) + 1) * 5 * 2
 
 
 def test_json_has_the_promised_keys_and_names_its_command(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_json_has_the_promised_keys_and_names_its_command(tmp_path: Path) -> Non
 def test_occlusion_reports_the_fall_of_log_p(tmp_path: Path) -> None:
     result = evaluate(random_captioner(tmp_path), 2, occlusion=True)
     falls = [row for row in result.rows if row.metric == "fall"]
-    assert len(falls) == len(WORDS) * 5 * 2
+    assert len(falls) == (len(WORDS) + 1) * 5 * 2
     assert any(row.value != 0 for row in falls)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.drawn import interval
 from tests.painted import ANSWERS, Painted, answers, as_seen, logprobs, painted, painting, scene, shown
 from vlx import evaluation
 from vlx.evaluation import Result
@@ -53,8 +54,9 @@ def test_every_kind_of_question_is_moved_as_far_as_by_hand(monkeypatch: pytest.M
     assert [(row.method, row.group) for row in rows] == [(name, kind) for name, own in wanted.items() for kind in own]
     for row in rows:
         values = wanted[row.method][row.group]
-        mean, half = np.mean(values), 1.96 * np.std(values) / len(values) ** 0.5
-        assert (row.value, row.low, row.high) == pytest.approx((mean, mean - half, mean + half)), row
+        pictures = [n for n, own in enumerate(painted().values()) for one in own.questions if one.kind == row.group]
+        bounds = interval(values, pictures)
+        assert (row.value, row.low, row.high) == pytest.approx((np.mean(values), *bounds)), row
         assert row.count == len(values)
 
 

@@ -177,7 +177,7 @@ def test_questions_without_a_sense_are_refused(tmp_path: Path) -> None:
     model, folder = tiny_bundle(tmp_path / "tiny"), coco(tmp_path / "data", 2)
     assert run("evaluate", model, "--metrics", "captions").exit_code == 2
     assert run("evaluate", model, "--only", tmp_path / "x").exit_code == 2
-    assert run("evaluate", model, f"coco:{folder}", "--metrics", "because").exit_code == 2
+    assert run("evaluate", model, f"coco:{folder}", "--metrics", "because").exit_code == 1
     refused(r"voc:x: no ", "evaluate", model, "voc:x")
     with pytest.raises(InputError, match=r"Net does classification; captions are measured of a captioner"):
         say(classifier(3), [])

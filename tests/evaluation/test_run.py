@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -97,8 +97,16 @@ def _measured(measure: Any, name: str = "odd") -> Metric:
         ({"metrics": [abs]}, r"^<built-in function abs> is no metric; give a name or a vlx\.evaluation\.Metric$"),
         ({"metrics": ["pointing", _measured(abs, "pointing")]}, r"^two metrics are called 'pointing'; leave one out"),
         (
+            {"metrics": [Metric("odd", "", begin=NOTHING)]},
+            r"^metric 'odd' begins with NoneType; return a function of a ShownBatch",
+        ),
+        (
             {"metrics": [Metric("odd", "", NOTHING)]},
-            r"^metric 'odd' begins with NoneType, which has no up",
+            r"^metric 'odd' makes NoneType of a context; return \{\(method, target\): number\}$",
+        ),
+        (
+            {"metrics": [Metric("odd", "", begin=lambda setting: lambda shown: cast(Any, [1]))]},
+            r"^metric 'odd' measures 'int'; give vlx\.evaluation\.records\.Record with metric='odd'$",
         ),
         (
             {"metrics": [_measured(lambda case, values, shown: None)]},
@@ -183,18 +191,37 @@ def test_baselines_know_nothing_of_the_model_and_say_so() -> None:
     from vlx.protocol.targets import word_target
 
     targets = [word_target(one, 0, row, "logprob") for row, one in enumerate(said)]
-    for name, method in baselines.methods().items():
-        found = method.attribute(task, Site(features), targets)
+    site = Site(features, inputs)
+    for name, method in baselines.METHODS.items():
         assert not method.evidence
-        assert found.signed.shape == (2, *features.grid.shape)
-        assert (found.signed > 0).all()
-        assert torch.equal(found.signed, baselines.made()[name]((2, *features.grid.shape)))
-    middle = baselines.centre((1, 5, 7))[0]
+        if name == "same":
+            continue
+        maps = method.attribute(task, site, targets).signed
+        assert maps.shape == (2, *features.grid.shape)
+        assert (maps >= 0).all()
+        assert torch.equal(maps, method.attribute(task, site, targets).signed), "the same at every run"
+        alone = method.attribute(task, site.row(1), [replace(targets[1], row=0)]).signed
+        assert torch.equal(maps[1:], alone), "a picture's map is its own, whatever stands beside it"
+        assert torch.equal(maps[0], maps[1]) == (name in ("centre", "uniform", "edges"))
+    middle = baselines.centre((5, 7))
     assert divmod(int(middle.argmax()), 7) == (2, 3)
-    torch.testing.assert_close(middle, middle.flip(0, 1))
-    first, second = (baselines.made()["random"]((3, 4, 4)) for _ in range(2))
-    assert torch.equal(first, second)
-    assert not torch.equal(first[0], first[1])
+    np.testing.assert_allclose(middle, middle[::-1])
+
+
+def test_edges_are_where_the_picture_has_some() -> None:
+    task = captioner()
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:, 8:] = 255
+    inputs = task.prepare(Image.fromarray(pixels))[None]
+    features = task.features(inputs)
+    from vlx.protocol.targets import word_target
+
+    target = word_target(task.predict(features, [Query()])[0], 0, 0, "logprob")
+    edges = baselines.METHODS["edges"].attribute(task, Site(features, inputs), [target]).signed[0]
+    columns = edges.sum(0)
+    w = features.grid.shape[1]
+    assert {int(columns.argmax())} <= {w // 2 - 1, w // 2}
+    assert columns[0] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +230,7 @@ def test_baselines_know_nothing_of_the_model_and_say_so() -> None:
         ({"metrics": ["pointin"]}, r"^no metric 'pointin'; close: pointing.*Known: pointing, fall, occlusion"),
         ({"targets": ["logits"]}, r"^no target 'logits'\. Known: logprob, logit, prob, margin$"),
         ({"methods": ["grdcam"]}, r"^no method 'grdcam'; close: gradcam"),
-        ({"methods": ["occlusion"]}, r"^occlusion makes maps on a grid of its own; measured are methods on A's cells$"),
+        ({"methods": ["randon"]}, r"^no method 'randon'; close among the baselines: random"),
         ({"n": 0}, r"^n=0; measure at least one"),
         ({"metrics": ["captions"]}, r"does classification; captions are measured of a captioner$"),
         ({"metrics": ["looking"]}, r"does classification; whether it looks is asked of VQA models$"),

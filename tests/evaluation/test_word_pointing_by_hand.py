@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.evaluation.drawn import interval
 from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
 from vlx.data.outlines import Outlined, OutlinedData
 from vlx.evaluation import evaluate
-from vlx.evaluation.result import Result
+from vlx.evaluation.result import MACRO, Result
 from vlx.protocol.targets import Prediction, Query
 from vlx.tasks.captioning import CnnLstmCaptioner
 
@@ -113,15 +114,6 @@ def nouns(data: OutlinedData) -> list[Spoken]:
     return found
 
 
-def interval(values: Array, numbers: Array) -> tuple[float, float]:
-    """Pictures drawn again with all their words, 2,000 times."""
-    names = np.unique(numbers)
-    drawn = np.random.default_rng(0).integers(0, len(names), (2000, len(names)))
-    means = [np.concatenate([values[numbers == names[n]] for n in row]).mean() for row in drawn]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
     return photographs(tmp_path_factory.mktemp("painted"))
@@ -138,17 +130,17 @@ def test_every_figure_and_its_intervals_are_those_of_the_hand(data: OutlinedData
     areas = np.array([one.mask.mean() for one in spoken])
     middle = np.array([float(one.mask[SIDE // 2, SIDE // 2]) for one in spoken])
     same = [one.hit("layercam", "logprob", range(len(one.tokens))) for one in spoken]
-    assert {row.group for row in result.rows} == {ALL, SMALL}
-    assert len(result.rows) == 2 * 5 * 2
-    for row in result.rows:
+    assert {row.group for row in result.rows} == {ALL, SMALL, MACRO}
+    assert len(result.rows) == 3 * 5 * 2
+    for row in (row for row in result.rows if row.group != MACRO):
         own = areas < 0.25 if row.group == SMALL else areas < 1.1
         hits = np.array([float(one.hit(row.method, row.target, [one.step])) for one in spoken])
         assert row.value == pytest.approx(hits[own].mean()), row
-        assert (row.low, row.high) == pytest.approx(interval(hits[own], numbers[own])), row
+        assert (row.low, row.high) == pytest.approx(interval(hits[own].tolist(), numbers[own].tolist())), row
         assert (row.random, row.centre) == pytest.approx((areas[own].mean(), middle[own].mean()))
         assert row.same == pytest.approx(np.array(same)[own].mean()), row
         ahead = (hits - middle)[own]
-        assert row.ahead == pytest.approx((ahead.mean(), *interval(ahead, numbers[own]))), row
+        assert row.ahead == pytest.approx((ahead.mean(), *interval(ahead.tolist(), numbers[own].tolist()))), row
         assert row.paper == pytest.approx(0.3 if row.group == ALL else np.nan, nan_ok=True)
         assert row.count == own.sum()
 
@@ -157,7 +149,7 @@ def test_notes_count_what_was_scored_and_what_could_not_be(data: OutlinedData, r
     areas = [one.mask.mean() for one in nouns(data)]
     small = sum(area < 0.25 for area in areas)
     assert 0 < small < len(areas)
-    assert f"{len(areas)} words scored, {small} of them of objects under a quarter of the picture" in result.notes
+    assert f"{len(areas)} asks scored, {small} of them of objects under a quarter of the picture" in result.notes
     assert "1 nouns not scored: the model's words are others than the caption's" in result.notes
     assert result.n == 3
 

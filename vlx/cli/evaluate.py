@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from vlx.data.example import Data
 
 WIDE = 130
-OF_SCENES = ("pointing", "occlusion", "looking", "because")
-OF_PHOTOGRAPHS = ("captions", "pointing")
-METRICS = tuple(dict.fromkeys((*OF_SCENES, *OF_PHOTOGRAPHS)))
+METRICS = ("pointing", "fall", "occlusion", "looking", "because", "captions")
+BASELINES = ("random", "uniform", "centre", "blurred-random", "edges", "same")
 CAPTIONED = ("flickr8k", "coco")  # data whose pictures people captioned: a captioner's captions are measured
 
 
@@ -39,6 +38,9 @@ class EvaluationWish:
     occlusion: bool
     only: Path | None
     captions: Path | None
+    out: Path | None
+    resume: bool
+    workers: int
 
 
 @click.command(short_help="Measure captions and explanations.")
@@ -55,13 +57,14 @@ class EvaluationWish:
     click.option(
         "--metrics",
         type=Several(METRICS, "metrics"),
-        help="With commas. Do maps point at the right things? Does occlusion agree? Does a VQA model look at "
-        "all? Are reasons true? Are captions good?  Default: pointing; of captioners captions on photographs.",
+        help="With commas; what each asks stands in docs/how-to/evaluate.md.  Default: pointing; of captioners on "
+        "photographs captions.",
     ),
     click.option(
         "--methods",
-        type=Several((*METHODS[:-1], "default", "random", "centre")),
-        help="Methods to measure, with commas; default: all that suit the model; random, centre: baselines.",
+        type=Several((*METHODS, "default", *BASELINES)),
+        help="Methods to measure, with commas; default: all that suit the model and need one gradient. Baselines: "
+        f"{', '.join(BASELINES)}.",
     ),
     click.option("--targets", type=Several(TARGETS, "target"), help="Scores to explain; default: each metric's."),
     click.option(
@@ -72,6 +75,9 @@ class EvaluationWish:
         type=click.Path(path_type=Path),
         help="COCO captions for pointing, where none lie beside the polygons.",
     ),
+    click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the run: a line a measured value."),
+    click.option("--resume", is_flag=True, help="Go on with the run in --out that was cut short."),
+    click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that measure (default 1)."),
 )
 @LOADING
 def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWish, loading: dict[str, str]) -> None:
@@ -87,6 +93,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
               vlx evaluate scenes/vqa-biased --metrics looking --n 200
               vlx evaluate runs/mine/bundle flickr8k:data/flickr8k --metrics captions
               vlx evaluate photos/captioner coco:data/coco --metrics pointing --methods default,centre
+              vlx evaluate scenes/captioner --metrics pointing,occlusion --out runs/mine --resume
     """
     import vlx
     from vlx import evaluation
@@ -103,29 +110,28 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
         methods=asked.methods,
         targets=asked.targets,
         n=asked.n if dataset else None,
+        out=asked.out,
+        resume=asked.resume,
+        workers=asked.workers,
         occlusion=asked.occlusion,
         called=_called(dataset, asked) if dataset else "",
         progress=progress("pictures" if dataset else "scenes"),
     )
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
-        return
-    console(WIDE).print(result.table())
+    else:
+        console(WIDE).print(result.table())
+    if result.unread:
+        raise SystemExit(1)
 
 
 def _refuse_misfits(dataset: str | None, asked: EvaluationWish) -> None:
     """Raises UsageError for what cannot be asked of the data."""
     wanted = asked.metrics or ()
-    if dataset is None:
-        misfits = [name for name in wanted if name not in OF_SCENES]
-        if misfits or asked.only is not None:
-            raise click.UsageError(
-                f"--{'only' if asked.only else 'metrics ' + misfits[0]} needs a DATASET of photographs"
-            )
-    elif dataset.partition(":")[0] in CAPTIONED:
-        misfits = [name for name in wanted if name not in OF_PHOTOGRAPHS]
-        if misfits:
-            raise click.UsageError(f"--metrics {misfits[0]} is measured on drawn scenes, without a DATASET")
+    if dataset is None and (asked.only is not None or "captions" in wanted):
+        raise click.UsageError(f"--{'only' if asked.only else 'metrics captions'} needs a DATASET of photographs")
+    if asked.resume and asked.out is None:
+        raise click.UsageError("--resume goes with --out RUN, the folder of the run that was cut short")
     if asked.captions is not None and (dataset is None or wanted != ("pointing",)):
         raise click.UsageError("--captions goes with coco:DIR --metrics pointing")
 

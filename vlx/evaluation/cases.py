@@ -1,14 +1,15 @@
 """What maps are judged by: words, answers and classes of examples, and the pixels that each should point at."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlx.data.captioned import words_of
-from vlx.data.example import Ask, Data, Example, example_of
+from vlx.data.example import Ask, Box, Data, Example, Truth, example_of
 from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.methods.method import Site
@@ -21,6 +22,35 @@ WHY = 110  # characters of an adapter's own message
 HALF = 0.5  # of the captions' words must be known
 LISTED = 3
 NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
+
+
+def mask_of_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of a picture (H, W) whose middle lies in any of the boxes (left, top, width, height)."""
+    mask = np.zeros(size, bool)
+    for left, top, width, height in boxes:
+        rows, columns = (
+            slice(max(int(np.ceil(first - 0.5)), 0), max(int(np.ceil(first + long - 0.5)), 0))
+            for first, long in ((top, height), (left, width))
+        )
+        mask[rows, columns] = True
+    return mask
+
+
+def box_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
+    """The box (left, top, width, height) around a mask; none around one of no pixels."""
+    if not mask.any():
+        return ()
+    (top, bottom), (left, right) = (np.flatnonzero(mask.any(1 - axis))[[0, -1]].tolist() for axis in (0, 1))
+    return ((float(left), float(top), float(right - left + 1), float(bottom - top + 1)),)
+
+
+def tells_place(truth: Truth | None, what: str) -> bool:
+    """Whether a truth tells the "mask", the "boxes" or the "human" map; boxes stand for a mask, a mask for its box."""
+    if truth is None or truth.absent:
+        return False
+    if what == "human":
+        return truth.human is not None
+    return bool(truth.boxes) or truth.told_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +69,22 @@ class Case:
     other: Target
     ask: Ask = field(default_factory=Ask)
     picture: int = 0
+
+    @property
+    def area(self) -> float:
+        """The share of the picture that the mask covers; NaN where it is not known."""
+        return float(self.mask.mean()) if self.mask.size else float("nan")
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes (left, top, width, height) of what it should point at; of a mask the one around it."""
+        told = () if self.ask.truth is None else self.ask.truth.boxes
+        return told or box_around(self.mask)
+
+    @property
+    def absent(self) -> bool:
+        """Whether it is known not to be in the picture."""
+        return self.ask.truth is not None and self.ask.truth.absent
 
     def target(self, kind: TargetKind) -> Target:
         """The target that asks for it."""
@@ -78,11 +124,49 @@ class Turn:
     asks: list[tuple[Ask, int]] = field(default_factory=list)
 
 
+@dataclass
+class Omitted:
+    """What could not be asked: ``lost`` words of captions by how often, of ``words``; nouns that are ``unplaced``,
+    since the model has other words; texts of asks that are ``unknown`` to it; asks whose masks are ``bare`` of pixels.
+    """
+
+    lost: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    unplaced: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    bare: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """What there is of it, as JSON has it."""
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in told.items() if value}
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """Count what `to_json` wrote besides."""
+        for each in fields(self):
+            value = told.get(each.name)
+            if isinstance(value, Mapping):
+                getattr(self, each.name).update(Counter({str(text): int(count) for text, count in value.items()}))
+            elif value is not None:
+                setattr(self, each.name, getattr(self, each.name) + int(value))
+
+    def notes(self) -> Iterator[str]:
+        """What a reader must know of it."""
+        if self.unplaced:
+            yield f"{self.unplaced} nouns not scored: the model's words are others than the caption's"
+        if self.bare:
+            yield f"{self.bare.total()} asks left out: their masks have no pixels ({_often(self.bare)})"
+        if self.unknown:
+            yield f"{self.unknown.total()} asks left out: not in the model's words ({_often(self.unknown)})"
+        if self.words:
+            often = f" ({_often(self.lost)})" if self.lost else ""
+            yield f"{self.lost.total()} of {self.words} words of the captions left out: not in the vocabulary{often}"
+
+
 class Reading:
     """How a task reads what data ask: which asks suit it, and the words of captions that it knows.
 
-    ``lost`` are words left out by how often, of ``count``; ``unplaced`` counts nouns that the model has as other words,
-    ``unknown`` the texts of asks that it cannot be asked. Raises InputError for a task that can be asked nothing of
+    ``omitted`` counts what it cannot be asked. Raises InputError for a task that can be asked nothing of
     what the first example holds, and for one that knows under half of the words of people's captions.
     """
 
@@ -90,9 +174,7 @@ class Reading:
         self.task, self.data = task, data
         self.free = tells(task) and not closed(data)
         self._known = _known(task) if self.free else None
-        self.lost: Counter[str] = Counter()
-        self.count = self.unplaced = 0
-        self.unknown: Counter[str] = Counter()
+        self.omitted = Omitted()
         if closed(data) and not any(suits(task, ask) for ask in example_of(data, 0).asks):
             raise InputError(
                 f"{task.name} does {task.kind}, and {closed(data)} have true captions and answers but none of its "
@@ -120,14 +202,20 @@ class Reading:
         """Count the words of people's captions that the task lacks."""
         for text in example.texts if self.free else ():
             words = words_of(text)
-            self.count += len(words)
-            self.lost.update(word for word in words if not self.knows(word))
+            self.omitted.words += len(words)
+            self.omitted.lost.update(word for word in words if not self.knows(word))
 
-    def asked(self, example: Example, *, pointed: bool = True) -> "list[Turn]":
-        """What suits the task and, where it is ``pointed``, should point somewhere; a caption's words go together."""
+    def asked(self, example: Example, *, pointed: bool = True, absent: bool = False) -> "list[Turn]":
+        """What suits the task and, where it is ``pointed``, should point somewhere; a caption's words go together.
+
+        ``absent``: what is known not to be in the picture comes after it.
+        """
         found: list[Turn] = []
-        for ask in example.asks:
-            if not suits(self.task, ask) or (pointed and not self._points(example, ask)):
+        for ask in (*example.asks, *(example.absent if absent else ())):
+            known_absent = ask.truth is not None and ask.truth.absent
+            if not suits(self.task, ask) or (known_absent and not absent):
+                continue
+            if pointed and not known_absent and not self._points(example, ask):
                 continue
             query, place = self._read(ask)
             if query is None:
@@ -140,14 +228,17 @@ class Reading:
 
     def _points(self, example: Example, ask: Ask) -> bool:
         if ask.mask is None:
-            return False
+            return any(tells_place(ask.truth, what) for what in ("boxes", "human"))
         size, kind = (example.image.height, example.image.width), np.asarray(ask.mask).dtype
         if np.shape(ask.mask) != size or kind != np.bool_:
             raise InputError(
                 f"{shortened(example.key)}: the truth of what is asked has a mask {kind} {[*np.shape(ask.mask)]}; "
                 f"give bool [H, W] on the picture, {[*size]}"
             )
-        return bool(closed(self.data)) or bool(ask.mask.any())
+        if not ask.mask.any() and not closed(self.data):
+            self.omitted.bare[ask.group or ask.label or ""] += 1
+            return False
+        return True
 
     def _read(self, ask: Ask) -> tuple[Query | None, int]:
         """What the task is asked, and the place of the word; None where it lacks the word."""
@@ -161,15 +252,10 @@ class Reading:
             return None, 0
         return Query(caption=" ".join(words[place] for place in kept)), kept.index(ask.position)
 
-    def notes(self) -> Iterator[str]:
-        """What a reader must know of what could not be asked."""
-        if self.unplaced:
-            yield f"{self.unplaced} nouns not scored: the model's words are others than the caption's"
-        if self.unknown:
-            yield f"{self.unknown.total()} asks left out: not in the model's words ({_often(self.unknown)})"
-        if self.free:
-            often = f" ({_often(self.lost)})" if self.lost else ""
-            yield f"{self.lost.total()} of {self.count} words of the captions left out: not in the vocabulary{often}"
+    def taken(self) -> Omitted:
+        """What was omitted since this was last asked."""
+        omitted, self.omitted = self.omitted, Omitted()
+        return omitted
 
 
 def _known(task: Task) -> set[str] | None:
@@ -188,13 +274,15 @@ def cases_of(
     numbers: Sequence[int] = (),
     *,
     pointed: bool = True,
+    absent: bool = False,
 ) -> list[Case]:
     """The words, answers or classes of the examples whose features these are, the true ones forced upon the task.
 
     ``numbers`` are the examples' places in the data, from 0 where they are left out; those that should point
-    somewhere, or all. Raises InputError for a task that knows other words than data whose vocabulary is closed.
+    somewhere, or all; what is known to be ``absent``, too. Raises InputError for a task that knows other words than
+    data whose vocabulary is closed.
     """
-    asked = [reading.asked(example, pointed=pointed) for example in examples]
+    asked = [reading.asked(example, pointed=pointed, absent=absent) for example in examples]
     if not any(asked):
         return []
     try:
@@ -213,7 +301,7 @@ def cases_of(
         case
         for row, turns in enumerate(asked)
         for number, turn in enumerate(turns)
-        for case in _cases(reading, turn, said[row], number, row, numbers[row] if numbers else row)
+        for case in _cases(reading, examples[row], turn, said[row], number, row, numbers[row] if numbers else row)
     ]
 
 
@@ -235,14 +323,14 @@ def _askable(reading: Reading, features: Features, row: int, turns: Sequence[Tur
             reading.task.predict(seen, [turn.query])
         except InputError:
             query = turn.query
-            reading.unknown[query.answer or query.question or query.caption or ""] += len(turn.asks)
+            reading.omitted.unknown[query.answer or query.question or query.caption or ""] += len(turn.asks)
         else:
             kept.append(turn)
     return kept
 
 
 def _cases(
-    reading: Reading, turn: Turn, said: Sequence[Prediction], number: int, row: int, picture: int
+    reading: Reading, example: Example, turn: Turn, said: Sequence[Prediction], number: int, row: int, picture: int
 ) -> Iterator[Case]:
     """The cases of one query, the n-th about its picture."""
     if turn.query.caption is not None:
@@ -252,10 +340,16 @@ def _cases(
     for ask, place in turn.asks:
         position = place if closed(reading.data) else _position(said[number], turn.query, place)
         if position is None:
-            reading.unplaced += 1
+            reading.omitted.unplaced += 1
         else:
-            mask = NOWHERE if ask.mask is None else ask.mask
-            yield Case(ask.group, row, mask, said[number], position, other, ask, picture)
+            yield Case(ask.group, row, _mask(example, ask), said[number], position, other, ask, picture)
+
+
+def _mask(example: Example, ask: Ask) -> NDArray[np.bool_]:
+    """The pixels of what is asked, those of its boxes where only they are known."""
+    if ask.mask is not None or ask.truth is None or not ask.truth.boxes:
+        return NOWHERE if ask.mask is None else ask.mask
+    return mask_of_boxes(ask.truth.boxes, (example.image.height, example.image.width))
 
 
 def _position(prediction: Prediction, query: Query, place: int) -> int | None:

@@ -1,147 +1,154 @@
-"""What a measure is: a record that begins a tally, and the tally that most of them keep: one number for every map."""
+"""What a measure is: a record with a function of one thing that is asked about one picture, and all maps of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from vlx.data.example import Data
 from vlx.errors import InputError
 from vlx.evaluation.cases import Case
-from vlx.evaluation.intervals import mean_of, of_mean
+from vlx.evaluation.context import DrawnMap, MetricContext, context_of
+from vlx.evaluation.figures import Telling, by_group
+from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Task
 
-Values = NDArray[np.float64]
-Interval = Callable[[Sequence[float]], tuple[float, float]]
-Measure = Callable[[Case, Values, ShownBatch], float]
-BASELINES = ("random", "centre", "same")
+Line = tuple[str, str]  # a method and a target; the target of a baseline is ""
+Measured = float | tuple[float, Mapping[str, Any]]  # a value, and what else the figures need
+Measure = Callable[[MetricContext], Mapping[Line, Measured]]
+Measurer = Callable[[ShownBatch], Iterable[Record]]
+Figures = Callable[[str, Columns, Telling], Iterator[Figure]]
+OfMap = Callable[[Case, Values, ShownBatch], float]
 BATCH = 16
-
-
-class FigureTally(Protocol):
-    """What is counted of one metric in one run."""
-
-    def update(self, shown: ShownBatch) -> None:
-        """Count a batch of pictures."""
-        ...
-
-    def figures(self) -> Iterable[Figure]:
-        """What it comes to."""
-        ...
-
-    def notes(self) -> Iterable[str]:
-        """What a reader must know of it."""
-        ...
+NEEDS = ("mask", "boxes", "human", "question", "classifier")
 
 
 def _anything(_task: Task, _data: Data) -> None:
     return None
 
 
+def default_kind(setting: Setting) -> tuple[TargetKind, ...]:
+    """The kinds of target that are asked for, else the task's own."""
+    return setting.kinds or (setting.task.defaults.target,)
+
+
+def _nothing(_columns: Columns) -> Iterable[str]:
+    return ()
+
+
 @dataclass(frozen=True, eq=False)
 class Metric:
     """A measure of explanations, known by its ``name``.
 
-    ``begin(setting)`` gives the tally of one run. ``check(task, data)`` raises InputError, before a picture is shown,
-    where the task or the data cannot be measured so. ``batch``: the most pictures that are shown at once. ``pairs``:
-    of drawn scenes those with two named things are measured, since at a single one any map points. ``own_words``: the
-    model speaks for itself, nothing is forced upon it.
+    ``measure(context)`` gives, of one thing asked about one picture (see `vlx.evaluation.context.Context`), a value for
+    each (method, target); NaN where there is none to give, a pair (value, {name: number}) where figures need more.
+    ``begin(setting)`` stands in its place for what is measured otherwise: it gives a function from a `ShownBatch` to
+    `Record`s. ``needs`` is what the data must tell of the place ("mask", "boxes", "human"), and what the task must be
+    ("question": it answers, "classifier"); ``better`` says which values are good.
 
-        >>> evaluate(task, 20, metrics=[Metric("energy", "share of the map inside", of_maps("energy", inside))])
+    ``figures(name, columns, telling)`` makes the table's figures of the records, by default means by group; ``notes``
+    what a reader must know of them. ``kinds`` are the kinds of target that are measured where none are asked for.
+    ``check(task, data)`` raises InputError, before a picture is shown, where the task or the data cannot be measured
+    so. ``batch``: the most pictures that are shown at once. ``pairs``: of drawn scenes those with two named things are
+    measured, since at a single one any map points. ``own_words``: the model speaks for itself, nothing is forced upon
+    it. ``absent``: what is known not to be in the picture is asked for, too.
+
+        >>> def inside(context):
+        ...     return {line: one.painted[context.mask].sum() / one.painted.sum() for line, one in context.maps.items()}
+        >>> evaluate(task, 20, metrics=[Metric("energy", "share of the map inside", inside, needs={"mask"})])
     """
 
     name: str
     summary: str
-    begin: Callable[[Setting], FigureTally]
+    measure: Measure | None = None
+    needs: frozenset[str] | set[str] = frozenset()
+    better: str = "high"
+    begin: Callable[[Setting], Measurer] | None = None
+    figures: Figures = by_group
+    notes: Callable[[Columns], Iterable[str]] = _nothing
+    kinds: Callable[[Setting], tuple[TargetKind, ...]] = default_kind
     check: Callable[[Task, Data], None] = _anything
     batch: int = BATCH
     pairs: bool = False
     own_words: bool = False
+    absent: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.measure is None) == (self.begin is None):
+            raise InputError(f"metric {self.name!r}: give measure(context), or begin(setting) in its place")
+        for what, function in (("measure", self.measure), ("begin", self.begin), ("figures", self.figures)):
+            if function is not None and not callable(function):
+                raise InputError(f"metric {self.name!r}: {what} is a function, got {function!r:.60}")
+        if strange := [one for one in self.needs if one not in NEEDS]:
+            raise InputError(f"metric {self.name!r} needs {strange[0]!r:.60}; what data can tell is {', '.join(NEEDS)}")
+        if self.better not in ("high", "low"):
+            raise InputError(f"metric {self.name!r}: better is 'high' or 'low', got {self.better!r:.60}")
+
+    def begun(self, setting: Setting) -> Measurer:
+        """What measures a batch of pictures in a run. Raises InputError where ``begin`` gives no function."""
+        if self.begin is None:
+            return partial(_each, self)
+        measurer = self.begin(setting)
+        if not callable(measurer):
+            raise InputError(
+                f"metric {self.name!r} begins with {type(measurer).__name__}; return a function of a ShownBatch that "
+                "gives vlx.evaluation.records.Record"
+            )
+        return measurer
 
 
-@dataclass
-class Ledger:
-    """Numbers of every case by method and kind of target, and of its baselines, in the order of the cases."""
-
-    groups: list[str] = field(default_factory=list)
-    values: dict[tuple[str, TargetKind], list[float]] = field(default_factory=dict)
-    baselines: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, method: str, kind: TargetKind, values: Iterable[float]) -> None:
-        """Count a batch of cases of one method and kind."""
-        self.values.setdefault((method, kind), []).extend(values)
-
-    def beside(self, baseline: str, values: Iterable[float]) -> None:
-        """Count what a baseline comes to in a batch of cases."""
-        self.baselines.setdefault(baseline, []).extend(values)
-
-    def figures(self, metric: str, interval: Interval) -> Iterator[Figure]:
-        """A figure for each kind, method and group, each in the order in which it came."""
-        groups = np.array(self.groups)
-        for method, kind in self.ordered():
-            found = np.array(self.values[method, kind])
-            for group in dict.fromkeys(self.groups):
-                own = groups == group
-                low, high = interval(found[own].tolist())
-                beside = {name: mean_of(np.array(values)[own]) for name, values in self.baselines.items()}
-                random, centre, same = (beside.get(name, float("nan")) for name in BASELINES)
-                value, count = mean_of(found[own]), int(own.sum())
-                yield Figure(group, method, kind, metric, value, low, high, random, centre, same, count)
-
-    def ordered(self) -> list[tuple[str, TargetKind]]:
-        """Methods and kinds, a kind's together."""
-        kinds = list(dict.fromkeys(kind for _, kind in self.values))
-        return sorted(self.values, key=lambda key: kinds.index(key[1]))
+def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
+    """The records of every case of a batch."""
+    assert metric.measure is not None
+    kinds = metric.kinds(shown.setting)
+    asked = shown.asked_with_absent if metric.absent else shown.asked
+    for number, case in enumerate(asked.cases):
+        context = context_of(asked, number, kinds)
+        made = metric.measure(context)
+        if not isinstance(made, Mapping):
+            raise InputError(
+                f"metric {metric.name!r} makes {type(made).__name__} of a context; return {{(method, target): number}}"
+            )
+        for (method, target), measured in made.items():
+            value, beside = measured if isinstance(measured, tuple) else (measured, {})
+            one = context.maps.get((method, target))
+            empty = {"empty": 1} if one is not None and one.empty else {}
+            yield Record(
+                *(shown.examples[case.row].key, asked.places[number], case.group, method, target),
+                *(metric.name, _number(metric.name, value), case.area),
+                {**beside, **empty},
+            )
 
 
-def of_maps(name: str, measure: Measure, interval: Interval = of_mean) -> Callable[[Setting], FigureTally]:
-    """Begins a tally of one number a map: ``measure(case, values, shown)`` of its values [h, w], none below 0.
+def _number(name: str, measured: Any) -> float:
+    """What was measured of one map, where it is a number; NaN counts as not measured."""
+    if np.ndim(measured) or not isinstance(measured, SupportsFloat):
+        told = f"an array {[*np.shape(measured)]}" if np.ndim(measured) else type(measured).__name__
+        raise InputError(f"metric {name!r} makes {told} of a map; return one number")
+    return float(measured)
 
-    The same number of the baselines' maps stands beside it; ``interval`` is that of the mean of several.
+
+def of_each(measure: Callable[[DrawnMap, MetricContext], float]) -> Measure:
+    """A measure of one number a map: ``measure(one, context)`` of every method's and baseline's.
+
+    >>> Metric("energy", "share of the map inside", of_each(lambda one, context: one.painted[context.mask].sum()))
     """
-    return partial(_OfMaps, name, measure, interval)
+    return partial(_of_each, measure)
 
 
-class _OfMaps:
-    def __init__(self, name: str, measure: Measure, interval: Interval, setting: Setting) -> None:
-        self.name, self.measure, self.interval = name, measure, interval
-        self.kinds = setting.kinds or (setting.task.defaults.target,)
-        self.ledger = Ledger()
-
-    def update(self, shown: ShownBatch) -> None:
-        if not shown.cases:
-            return
-        self.ledger.groups += [case.group for case in shown.cases]
-        for kind in self.kinds:
-            for method, maps in shown.maps(kind).items():
-                self.ledger.add(method, kind, self._measured(shown, rectified(maps)))
-        for name in BASELINES:
-            self.ledger.beside(name, self._measured(shown, rectified(shown.baseline(name))))
-
-    def _measured(self, shown: ShownBatch, maps: Values) -> list[float]:
-        return [self._number(self.measure(case, own, shown)) for case, own in zip(shown.cases, maps, strict=True)]
-
-    def _number(self, measured: Any) -> float:
-        """What was measured of one map, where it is a number; NaN counts as not measured."""
-        if np.ndim(measured) or not isinstance(measured, SupportsFloat):
-            told = f"an array {[*np.shape(measured)]}" if np.ndim(measured) else type(measured).__name__
-            raise InputError(f"metric {self.name!r} makes {told} of a map; return one number")
-        return float(measured)
-
-    def figures(self) -> Iterator[Figure]:
-        yield from self.ledger.figures(self.name, self.interval)
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+def _of_each(measure: Callable[[DrawnMap, MetricContext], float], context: MetricContext) -> Mapping[Line, Measured]:
+    return {line: measure(one, context) for line, one in context.maps.items()}
 
 
-def rectified(maps: Tensor) -> Values:
-    """Signed maps [N, h, w] → what speaks for the score, float64."""
-    return np.asarray(np.maximum(maps.cpu().numpy(), 0), np.float64)
+def of_maps(name: str, measure: OfMap) -> Measure:
+    """The same by ``measure(case, values, shown)`` of a map's values [h, w] on A's cells, none below 0."""
+    return partial(_of_maps, name, measure)
+
+
+def _of_maps(name: str, measure: OfMap, context: MetricContext) -> Mapping[Line, Measured]:
+    return {line: _number(name, measure(context.case, one.values, context.shown)) for line, one in context.maps.items()}

@@ -1,6 +1,7 @@
 """A table of measured shares with their intervals and baselines."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ class Figure:
 
     For the pointing game all are shares, 0 to 1: ``random`` a uniformly random point, ``centre`` the picture's
     centre, ``same`` the map of the whole sentence, or of another question about the same picture. Of reasons
-    ``permuted`` is the same figure under permuted names. Of words about photographs ``ahead`` is how far the value lies
-    above the centre's, with its own interval over pictures, and ``paper`` the figure of a publication.
+    ``permuted`` is the same figure under permuted names. ``ahead`` and ``over_random`` are how far the values lie above
+    the centre's and the random ones of the same asks, with an interval over pictures; ``paper`` is the figure of a
+    publication. ``count`` asks were measured, ``unmeasured`` of them could not be, ``empty`` have a map without a
+    positive cell.
     """
 
     group: str
@@ -32,13 +35,17 @@ class Figure:
     permuted: float = float("nan")
     ahead: tuple[float, float, float] | None = None
     paper: float = float("nan")
+    over_random: tuple[float, float, float] | None = None
+    unmeasured: int = 0
+    empty: int = 0
 
 
 @dataclass(frozen=True)
 class Result:
     """What one evaluation measured on ``n`` pictures, ``of`` which kind, and the command that repeats it.
 
-    ``notes`` tell what was left out, and why.
+    ``notes`` tell what was left out, and why; ``unread`` are the pictures that could not be read. ``better`` says of
+    each metric which values are good, "high" or "low".
     """
 
     model: str
@@ -47,6 +54,8 @@ class Result:
     command: str
     of: str = "scenes"
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    better: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """{"model", "n", "command", "rows": […]}, one row a figure; None where there is no such baseline."""
@@ -60,35 +69,49 @@ class Result:
         return next(r.value for r in self.rows if (r.group, r.method, r.target, r.metric) == wanted)
 
     def table(self) -> Table:
-        """The figures for a terminal: one line a method, target and metric, one column a group of words."""
+        """The figures for a terminal: one line a method, target and metric, one column a group of words.
+
+        To the right stand the mean over groups, how far it lies above the centre's and the random figure, each with its
+        95 % interval, and how many maps are empty and how many asks could not be measured, where any.
+        """
         caption = escape("\n".join(self.notes)) or None
         title = escape(f"{self.model}, {self.n} {self.of}\n{self.command}")
         table = Table(title=title, title_justify="left", caption=caption)
         groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
+        groups.sort(key=lambda group: group == MACRO)
         table.add_column("method", no_wrap=True)
         aimed = any(row.target for row in self.rows)
         if aimed:
             table.add_column("target")
         if len(metrics) > 1:
             table.add_column("", no_wrap=True)
+        narrow = len(groups) > WIDE
         for group in groups:
             table.add_column(group, justify="right")
+        beside = {name: head for name, head in _BESIDE.items() if any(map(_tells(name), self.rows))}
+        for head in beside.values():
+            table.add_column(head, justify="right")
         for metric in metrics:
             told = [metric] if len(metrics) > 1 else []
             rows = [row for row in self.rows if row.metric == metric]
             for method, target in dict.fromkeys((row.method, row.target) for row in rows):
                 own = {row.group: row for row in rows if (row.method, row.target) == (method, target)}
-                table.add_row(method, *[target][:aimed], *told, *(_cell(own.get(group)) for group in groups))
+                cells = [_cell(own.get(group), narrow=narrow and group != MACRO) for group in groups]
+                ends = [_beside(own, name) for name in beside]
+                table.add_row(method, *[target][:aimed], *told, *cells, *ends)
             for name in ("same", "centre", "random", "permuted", "paper"):
                 first = {row.group: getattr(row, name) for row in reversed(rows)}
                 if not all(np.isnan(value) for value in first.values()):
                     baseline = _BASELINES.get((metric, name), _BASELINES["", name])
-                    cells = (_number(first.get(group, float("nan"))) for group in groups)
-                    table.add_row(f"[dim]{baseline}", *[""][:aimed], *told, *cells)
+                    cells = [_number(first.get(group, float("nan"))) for group in groups]
+                    table.add_row(f"[dim]{baseline}", *[""][:aimed], *told, *cells, *[""] * len(beside))
             table.add_section()
         return table
 
 
+MACRO = "mean of groups"
+WIDE = 3  # groups whose intervals have room in a table
+_BESIDE = {"ahead": "less centre", "over_random": "less random", "empty": "empty", "unmeasured": "left out"}
 _BASELINES = {
     ("", "same"): "map of another word",
     ("", "centre"): "picture's centre",
@@ -99,11 +122,28 @@ _BASELINES = {
 }
 
 
-def _cell(row: Figure | None) -> str:
-    if row is None or row.ahead is None:
-        return "" if row is None else _number(row.value)
-    _, low, high = row.ahead
-    return f"{_number(row.value)} ({low:+.3f} to {high:+.3f})"
+def _tells(name: str) -> Callable[[Figure], bool]:
+    return lambda row: bool(getattr(row, name))
+
+
+def _cell(row: Figure | None, *, narrow: bool) -> str:
+    """A value with half its interval."""
+    if row is None:
+        return ""
+    half = (row.high - row.low) / 2
+    return _number(row.value) + ("" if narrow or np.isnan(half) else f" ±{half:.3f}".replace("±0.", "±."))
+
+
+def _beside(own: Mapping[str, Figure], name: str) -> str:
+    """What stands at the end of a line: of the mean over groups, or of the first group; counts of all groups."""
+    if name in ("empty", "unmeasured"):
+        return str(sum(getattr(row, name) for row in own.values() if row.group != MACRO) or "")
+    by_size = len(own) < 2 or MACRO not in own or "all objects" in own
+    difference = getattr(next(iter(own.values())) if by_size else own[MACRO], name)
+    if difference is None:
+        return ""
+    value, low, high = difference
+    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _number(value: float) -> str:

@@ -1,48 +1,53 @@
-"""The one loop: examples → cases → maps of methods and baselines → every metric's figures."""
+"""`evaluate`: any task on any data, by any methods and metrics; what it measured as records, figures and a table."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack, cast
+from typing import TypedDict, TypeVar, Unpack, cast
 
-import torch
-
+from vlx import __version__
 from vlx.data import SceneData, open_data
 from vlx.data.captioned import UNREADABLE, omissions
-from vlx.data.example import Data, Example, example_of
-from vlx.errors import ImageError, InputError, ModelError, in_own_words
+from vlx.data.example import Data, example_of
+from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
-from vlx.evaluation.cases import LISTED, Reading, closed, suits, tells
-from vlx.evaluation.metric import FigureTally, Metric
+from vlx.evaluation.batches import Ran
+from vlx.evaluation.cases import answers, closed, suits, tells, tells_place
+from vlx.evaluation.figures import Telling
+from vlx.evaluation.loop import Progress, measured
+from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics import METRICS
 from vlx.evaluation.metrics.pointing import FALL
 from vlx.evaluation.metrics.reasons import TABLES, Reasons
+from vlx.evaluation.records import Columns
 from vlx.evaluation.result import Result
-from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.evaluation.run_file import RunFile, RunHead, read
+from vlx.evaluation.shown import Setting
 from vlx.language import close_matches, shortened
 from vlx.methods import registry
 from vlx.methods.method import Method
 from vlx.neuron_names.table import NeuronNames
+from vlx.protocol.identity import task_digest
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import TARGET_KINDS, TargetKind
 from vlx.protocol.task import Task
 from vlx.scenes import HELD_OUT
 
 T = TypeVar("T")
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
 SCENES = 500
 DEFAULT = ("pointing",)
+LOOKED_AT = 50  # pictures that are asked what the data tell
 
 
 class EvaluationRun(TypedDict, total=False):
     """How an evaluation is run: the ``first`` seed of drawn scenes, a ``progress`` bar around what is done, how a
-    command ``called`` the data; ``occlusion`` is the metric "fall" beside the others.
+    command ``called`` the data; ``occlusion`` is the metric "fall" beside the others; ``workers`` processes measure.
     """
 
     first: int
     occlusion: bool
     progress: Progress
     called: str
+    workers: int
 
 
 @in_own_words("the evaluation cannot be made", ModelError)
@@ -54,15 +59,20 @@ def evaluate(
     methods: Sequence[str | Method] | None = None,
     targets: Sequence[str] | None = None,
     n: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
     **running: Unpack[EvaluationRun],
 ) -> Result:
     """Measure a task's explanations, every figure beside its baselines.
 
     ``data``: how many drawn scenes that nobody was trained on (500), or data as `vlx.data.open_data` takes them.
     ``metrics`` by name (see `vlx.evaluation.metrics`) or as records of your own; ``methods``, too, by default all that
-    suit the task and need one gradient, "default" is the task's own, "random" and "centre" are baselines; ``targets``
-    by default each metric's. ``n`` limits the pictures. The pointing game on drawn scenes takes those with two named
-    things.
+    suit the task and need one gradient, "default" is the task's own, and baselines are "random", "uniform", "centre",
+    "blurred-random", "edges" and "same"; ``targets`` by default each metric's. ``n`` limits the pictures. The pointing
+    game on drawn scenes takes those with two named things.
+
+    ``out`` is a folder for the run's file, to which what was measured is written as it is; with ``resume`` a run that
+    was cut short goes on there. `vlx.evaluation.read_run` makes the same table of it.
 
         >>> evaluate(vlx.load("scenes/captioner"), 500).value("object", "hirescam", "logit")
         0.988
@@ -74,23 +84,125 @@ def evaluate(
     drawn = data is None or isinstance(data, int)
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
-    setting = Setting(
-        task, opened, tuple(_methods(task, methods)), tuple(map(_kind, _listed("targets", targets or ())))
-    )
+    kinds = tuple(map(_kind, _listed("targets", targets or ())))
+    setting = Setting(task, opened, tuple(_methods(task, methods)), kinds)
     for metric in chosen:
+        _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
-    loop = Loop(setting, chosen, running.get("progress", iter))
-    loop.run(count)
-    rows = tuple(figure for tally in loop.tallies for figure in tally.figures())
-    named = [one.name for one in chosen if one is not FALL]
+    command = _command(task, opened, chosen, methods, targets, count, running, drawn=drawn)
+    head = _head(setting, chosen, count, command, digests=out is not None)
+    progress, workers = running.get("progress", iter), _workers(running.get("workers", 1))
+    if out is None:
+        return _result(head, chosen, measured(setting, chosen, count, progress=progress, workers=workers))
+    with RunFile(out, head, resume=resume) as file:
+        return _result(head, chosen, measured(setting, chosen, count, file=file, progress=progress, workers=workers))
+
+
+def read_run(folder: str | Path, metrics: Sequence[Metric] = ()) -> Result:
+    """The table of a run in a folder, whole or not, made of its file alone; ``metrics`` are those of your own in it.
+
+    Raises InputError for a folder without one, and for a metric that is not known here.
+
+        >>> read_run("runs/mine").value("object", "hirescam", "logit")
+        0.988
+    """
+    head, batches = read(folder)
+    known = METRICS | {metric.name: metric for metric in metrics}
+    if lacking := [name for name in head.metrics if name not in known]:
+        raise InputError(f"{folder}: measured by {lacking[0]!r}, which is no metric here; give it as metrics=[…]")
+    ran = Ran({name: Columns() for name in head.metrics})
+    for batch in batches:
+        ran.add(batch)
+    return _result(head, [known[name] for name in head.metrics], ran)
+
+
+def _result(head: RunHead, metrics: Sequence[Metric], ran: Ran) -> Result:
+    telling = Telling(head.by_size)
+    rows = tuple(
+        figure for metric in metrics for figure in metric.figures(metric.name, ran.columns[metric.name], telling)
+    )
+    left = {**head.left_out, **({UNREADABLE: ran.unread} if ran.unread else {})}
+    notes = [*omissions(left), *(note for one in metrics for note in one.notes(ran.columns[one.name]))]
+    better = {metric.name: metric.better for metric in metrics}
+    return Result(
+        *(head.model, ran.pictures, rows, head.command, head.of, (*notes, *ran.omitted.notes())),
+        unread=tuple(ran.unread),
+        better=better,
+    )
+
+
+def _head(setting: Setting, metrics: Sequence[Metric], count: int | None, command: str, *, digests: bool) -> RunHead:
+    task, data = setting.task, setting.data
+    identified = powers_of(task).identified
+    return RunHead(
+        model=task.name,
+        weights=(identified.digest() if identified is not None else task_digest(task)) if digests else "",
+        data=data.name,
+        pictures=data.digest() if digests else "",
+        metrics=[metric.name for metric in metrics],
+        methods=[method.name for method in setting.methods],
+        targets=list(setting.kinds),
+        n=count,
+        command=command,
+        version=__version__,
+        of="scenes" if closed(data) else "photographs" if tells(task) else "pictures",
+        by_size=bool(getattr(data, "by_size", False)) and tells(task) and not closed(data),
+        left_out={why: list(names) for why, names in dict(getattr(data, "left_out", {})).items()},
+    )
+
+
+def _command(
+    task: Task,
+    data: Data,
+    metrics: Sequence[Metric],
+    methods: Sequence[str | Method] | None,
+    targets: Sequence[str] | None,
+    count: int | None,
+    running: EvaluationRun,
+    *,
+    drawn: bool,
+) -> str:
+    named = [one.name for one in metrics if one is not FALL]
     told = {"metrics": [] if drawn and named == [*DEFAULT] else named, "methods": methods, "targets": targets}
-    words = ["vlx evaluate", task.name, *([] if drawn else [running.get("called") or opened.name])]
+    words = ["vlx evaluate", task.name, *([] if drawn else [running.get("called") or data.name])]
     for option, values in told.items():
         names = [one.name if isinstance(one, Metric | Method) else one for one in values or ()]
         words += [f"--{option} {','.join(names)}"] if names else []
     words += [f"--n {count}"] if count else []
     words += ["--occlusion"] if running.get("occlusion") else []
-    return Result(task.name, loop.pictures, rows, " ".join(words), loop.of, tuple(loop.notes()))
+    return " ".join(words)
+
+
+def _refuse_lacking(metric: Metric, task: Task, data: Data) -> None:
+    """Raises InputError where the task is not what a metric needs, or the data tell nothing of what it needs."""
+    kinds = {"question": answers(task), "classifier": not (tells(task) or answers(task))}
+    for need in ("question", "classifier"):
+        if need in metric.needs and not kinds[need]:
+            raise InputError(f"--metrics {metric.name} needs a {_NEEDED[need]}; {task.name} does {task.kind}")
+    places = [need for need in ("mask", "boxes", "human") if need in metric.needs]
+    if not places or not len(data):
+        return
+    asks = [ask for n in range(min(len(data), LOOKED_AT)) for ask in example_of(data, n).asks if suits(task, ask)]
+    if asks and not any(all(tells_place(ask.truth, need) for need in places) for ask in asks):
+        lacks = " and ".join(_NEEDED[need] for need in places)
+        raise InputError(
+            f"--metrics {metric.name} needs {lacks}; {shortened(data.name, 60)} tells none of what is asked"
+        )
+
+
+_NEEDED = {
+    "mask": "masks or boxes of what is asked about",
+    "boxes": "boxes or masks of what is asked about",
+    "human": "maps of where people looked",
+    "question": "model that answers questions",
+    "classifier": "classifier",
+}
+
+
+def _workers(given: int) -> int:
+    if not isinstance(given, int) or given < 1:
+        raise InputError(f"workers={given!r}; give how many processes measure, from 1")
+    return given
 
 
 def agreement(task: Task, n: int = 30, *, first: int = HELD_OUT, progress: Progress = iter) -> Result:
@@ -161,13 +273,27 @@ def _methods(task: Task, given: Sequence[str | Method] | None) -> Iterator[Metho
     if given is None:
         yield from registry.compared(task)
         return
-    without = baselines.methods(seed=1)
+    chosen: dict[str, Method] = {}
     for one in _listed("methods", given):
-        method = without.get(one) if isinstance(one, str) else None
-        method = method or registry.choose(task.defaults.method if one == "default" else one)
-        if not method.on_cells:
-            raise InputError(f"{method.name} makes maps on a grid of its own; measured are methods on A's cells")
-        yield method
+        method = _method(task, one)
+        chosen.setdefault(method.name, method)
+    yield from chosen.values()
+
+
+def _method(task: Task, given: str | Method) -> Method:
+    if given == "default":
+        return registry.choose(task.defaults.method)
+    if given in baselines.METHODS:
+        return baselines.METHODS[str(given)]
+    try:
+        return registry.choose(given)
+    except InputError:
+        near = close_matches(str(given), baselines.METHODS)
+        if near:
+            raise InputError(
+                f"no method {shortened(str(given))!r}; close among the baselines: {', '.join(near)}"
+            ) from None
+        raise
 
 
 def _opened(data: int | str | Path | Data | None, count: int | None, first: int, *, pairs: bool) -> Data:
@@ -177,102 +303,3 @@ def _opened(data: int | str | Path | Data | None, count: int | None, first: int,
     if data is None or isinstance(data, int):
         return SceneData(SCENES if count is None else count, first, named=2 if pairs else None)
     return open_data(data)
-
-
-def _begun(metric: Metric, setting: Setting) -> FigureTally:
-    tally = metric.begin(setting)
-    if lacking := [member for member in ("update", "figures", "notes") if not hasattr(tally, member)]:
-        raise InputError(
-            f"metric {shortened(metric.name)!r} begins with {type(tally).__name__}, which has no {', '.join(lacking)}; "
-            "return a vlx.evaluation.metric.FigureTally"
-        )
-    return tally
-
-
-class Loop:
-    """One run over the pictures of a setting: every metric is told of every batch."""
-
-    def __init__(self, setting: Setting, metrics: Sequence[Metric], progress: Progress) -> None:
-        self.setting, self.metrics, self.progress = setting, metrics, progress
-        self.forced = any(not metric.own_words for metric in metrics)
-        self.reading = cache(lambda: Reading(setting.task, setting.data))
-        if self.forced:
-            self.reading()
-        self.tallies = [_begun(metric, setting) for metric in metrics]
-        self.unread: list[str] = []
-        self.pictures = 0
-
-    @property
-    def of(self) -> str:
-        """What the pictures are called."""
-        if closed(self.setting.data):
-            return "scenes"
-        return "photographs" if tells(self.setting.task) else "pictures"
-
-    def run(self, count: int | None) -> None:
-        """Show the first ``count`` pictures that can be measured, or all. Raises InputError where there are none."""
-        numbers = list(self._numbers(count))
-        size = min(metric.batch for metric in self.metrics)
-        if not len(self.setting.data):
-            raise InputError(f"{self.setting.data.name} has 0 pictures; give data with some")
-        for batch in self.progress([numbers[first : first + size] for first in range(0, len(numbers), size)]):
-            for shown in self._shown(batch):
-                for tally in self.tallies:
-                    tally.update(shown)
-                self.pictures += self._measured(shown)
-        if numbers and len(self.unread) == len(numbers):
-            raise InputError(f"none of {len(numbers)} pictures can be read, as {', '.join(self.unread[:3])}")
-        if not self.pictures:
-            raise InputError(
-                f"{self.setting.data.name}: nothing to measure; of {len(numbers)} pictures none asks for anything that "
-                f"{self.setting.task.name} knows and that has its place there{self._unknown()}"
-            )
-
-    def _unknown(self) -> str:
-        """What was asked for and is not known, the commonest."""
-        lacking = list(self.reading().unknown)[:LISTED] if self.forced else []
-        return f"; it does not know {', '.join(lacking)}" if lacking else ""
-
-    def _numbers(self, count: int | None) -> Iterator[int]:
-        found = 0
-        for number in range(len(self.setting.data)):
-            if count is not None and found == count:
-                return
-            if closed(self.setting.data) or self._measurable(example_of(self.setting.data, number)):
-                found += 1
-                yield number
-
-    def _measurable(self, example: Example) -> bool:
-        task = self.setting.task
-        told = bool(example.texts) or not tells(task)
-        return told and (not self.forced or any(suits(task, ask) for ask in example.asks))
-
-    def _shown(self, numbers: Sequence[int]) -> Iterator[ShownBatch]:
-        """The pictures of a batch that can be read, those whose prepared pictures have one size together."""
-        task, opened = self.setting.task, []
-        for number in numbers:
-            example = example_of(self.setting.data, number)
-            try:
-                opened.append((number, example, task.prepare(example.image)))
-            except ImageError:
-                self.unread.append(Path(example.key).name)
-                continue
-            if self.forced:
-                self.reading().count_words(example)
-        for _, group in groupby(opened, key=lambda one: one[2].shape):
-            of, examples, inputs = zip(*group, strict=True)
-            yield ShownBatch(self.setting, self.reading, examples, torch.stack(inputs), of)
-
-    def _measured(self, shown: ShownBatch) -> int:
-        if closed(self.setting.data) or not self.forced:
-            return len(shown.examples)
-        return len({case.picture for case in shown.cases})
-
-    def notes(self) -> Iterator[str]:
-        """What a reader must know of what was left out, and of the figures."""
-        left = dict(getattr(self.setting.data, "left_out", {}))
-        yield from omissions({**left, **({UNREADABLE: self.unread} if self.unread else {})})
-        for tally in self.tallies:
-            yield from tally.notes()
-        if self.forced:
-            yield from self.reading().notes()

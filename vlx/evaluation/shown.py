@@ -1,39 +1,42 @@
 """A batch of pictures as the model sees them, with what is asked about them and the maps of it, made when needed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar, cast
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from vlx.data.example import Data, Example
 from vlx.errors import InputError
 from vlx.evaluation import baselines
-from vlx.evaluation.baselines import Made
 from vlx.evaluation.cases import Case, Reading, cases_of
-from vlx.methods import registry, several
+from vlx.evaluation.records import Values
+from vlx.methods import engine, registry, several
 from vlx.methods.dependence import refuse_cut
 from vlx.methods.engine import Attribution
 from vlx.methods.method import Method, Site
-from vlx.pictures.placement import Frame, Placement
+from vlx.pictures.placement import Frame, Grid, Placement
 from vlx.pictures.receptive_fields import measure_frame
 from vlx.probes import references
 from vlx.protocol.targets import Target, TargetKind
 from vlx.protocol.task import Features, Task
 
+T = TypeVar("T")
+BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What is measured: a task on data, by some methods, on some kinds of target (empty: as each metric has it).
-
-    ``made`` makes the maps of the baselines that figures stand beside.
-    """
+    """What is measured: a task on data, by some methods, on some kinds of target (empty: as each metric has it)."""
 
     task: Task
     data: Data
     methods: tuple[Method, ...]
     kinds: tuple[TargetKind, ...] = ()
-    made: Mapping[str, Made] = field(default_factory=baselines.made)
     frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
 
     def frame(self, size: tuple[int, int]) -> Frame:
@@ -41,6 +44,61 @@ class Setting:
         if size not in self.frames:
             self.frames[size] = measure_frame(self.task.prepare, size)
         return self.frames[size]
+
+
+class AskedCases:
+    """Cases of a batch of pictures, and the maps of them, made when they are first needed."""
+
+    def __init__(self, shown: "ShownBatch", cases: list[Case]) -> None:
+        self.shown, self.cases = shown, cases
+        self._maps: dict[TargetKind, dict[str, Tensor]] = {}
+        self._grids: dict[str, Grid] = {}
+        self._baselines: dict[str, Tensor] = {}
+        before: Counter[int] = Counter()
+        self.places = [before.update([case.row]) or before[case.row] - 1 for case in cases]
+
+    def targets(self, kind: TargetKind) -> list[Target]:
+        """The cases' targets of one kind."""
+        return [case.target(kind) for case in self.cases]
+
+    def maps(self, kind: TargetKind) -> Mapping[str, Tensor]:
+        """The cases' signed maps [N, h, w] on such targets, by each method of the setting.
+
+        Raises NoGradient where the model cuts the gradient off: its maps would all be zero.
+        """
+        if kind not in self._maps:
+            shown, own = self.shown, [one for one in self.shown.setting.methods if one.name != baselines.SAME]
+            site, targets = Site.of(shown.task, shown.features, self.targets(kind), shown.inputs, shown.filling)
+            made = several.maps_of(shown.task, site, targets, own)
+            self._grids |= {method.name: method.grid(site) for method in own}
+            if len(own) < len(shown.setting.methods):
+                made[baselines.SAME] = self.baseline(baselines.SAME)
+            self._maps[kind] = {method.name: made[method.name] for method in shown.setting.methods}
+        return self._maps[kind]
+
+    def baseline(self, name: str) -> Tensor:
+        """The cases' maps [N, h, w] by a baseline, see `vlx.evaluation.baselines`; by "same" those of something else of
+        the same picture.
+        """
+        if name not in self._baselines:
+            shown = self.shown
+            if name == baselines.SAME:
+                self._baselines[name] = self._others()
+            else:
+                site = Site(shown.features, shown.inputs, shown.filling)
+                targets = self.targets(shown.task.defaults.target)
+                self._baselines[name] = baselines.METHODS[name].attribute(shown.task, site, targets).signed
+        return self._baselines[name]
+
+    def _others(self) -> Tensor:
+        """The maps of each case's other target, by the task's own method; equal ones are made once."""
+        others: dict[Target, int] = {}
+        numbers = [others.setdefault(case.other, len(others)) for case in self.cases]
+        return by_default(self.shown.task, self.shown.features, list(others)).signed[numbers]
+
+    def grid(self, name: str) -> Grid:
+        """Where the cells of a method's maps are on the prepared picture."""
+        return self._grids.get(name, self.shown.features.grid)
 
 
 class ShownBatch:
@@ -59,8 +117,7 @@ class ShownBatch:
     ) -> None:
         self.setting, self.task, self._reading = setting, setting.task, reading
         self.examples, self.inputs, self.numbers = examples, inputs, numbers
-        self._maps: dict[TargetKind, dict[str, Tensor]] = {}
-        self._baselines: dict[str, Tensor] = {}
+        self._kept: dict[Hashable, object] = {}
 
     @cached_property
     def features(self) -> Features:
@@ -68,9 +125,19 @@ class ShownBatch:
         return self.task.features(self.task.place(self.inputs))
 
     @cached_property
-    def cases(self) -> list[Case]:
+    def asked(self) -> AskedCases:
         """All that is asked about the pictures and should point somewhere, the true texts forced upon the task."""
-        return cases_of(self._reading(), self.features, self.examples, self.numbers)
+        return AskedCases(self, cases_of(self._reading(), self.features, self.examples, self.numbers))
+
+    @cached_property
+    def asked_with_absent(self) -> AskedCases:
+        """The same, and what is known not to be in the pictures."""
+        return AskedCases(self, cases_of(self._reading(), self.features, self.examples, self.numbers, absent=True))
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases of `asked`."""
+        return self.asked.cases
 
     @cached_property
     def everything(self) -> list[Case]:
@@ -84,36 +151,36 @@ class ShownBatch:
 
     def targets(self, kind: TargetKind) -> list[Target]:
         """The cases' targets of one kind."""
-        return [case.target(kind) for case in self.cases]
+        return self.asked.targets(kind)
 
     def maps(self, kind: TargetKind) -> Mapping[str, Tensor]:
-        """The cases' signed maps [N, h, w] on such targets, by each method of the setting.
-
-        Raises NoGradient where the model cuts the gradient off: its maps would all be zero.
-        """
-        if kind not in self._maps:
-            site, own = Site.of(self.task, self.features, self.targets(kind), self.inputs, self.filling)
-            self._maps[kind] = several.maps_of(self.task, site, own, self.setting.methods)
-        return self._maps[kind]
+        """The cases' signed maps [N, h, w] on such targets, see `AskedCases.maps`."""
+        return self.asked.maps(kind)
 
     def baseline(self, name: str) -> Tensor:
-        """The cases' maps [N, h, w] by a baseline: "random", "centre", or the "same" picture's about something else."""
-        if name not in self._baselines:
-            h, w = self.features.grid.shape
-            self._baselines[name] = (
-                self._others() if name == "same" else self.setting.made[name]((len(self.cases), h, w))
-            )
-        return self._baselines[name]
-
-    def _others(self) -> Tensor:
-        """The maps of each case's other target, by the task's own method; equal ones are made once."""
-        others: dict[Target, int] = {}
-        numbers = [others.setdefault(case.other, len(others)) for case in self.cases]
-        return by_default(self.task, self.features, list(others)).signed[numbers]
+        """The cases' maps [N, h, w] by a baseline, see `AskedCases.baseline`."""
+        return self.asked.baseline(name)
 
     def filling(self, row: int) -> Tensor:
         """A prepared picture [C, H, W] to take what hides a part of a picture from: its median colour."""
-        return self.task.prepare(references.filling(self.examples[row].image))
+        return self.once(("filling", row), lambda: self.task.prepare(references.filling(self.examples[row].image)))
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for this batch: what several cases, methods or metrics share."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return cast(T, self._kept[key])
+
+    def scores(self, pictures: Tensor, targets: Sequence[Target]) -> Values:
+        """Scores of targets on other prepared pictures [M, C, H, W], float64 [M, N], in batches of `BUDGET` bytes."""
+        size = max(BUDGET // max(pictures[0].numel() * pictures.element_size(), 1), 1)
+        found = []
+        for first in range(0, len(pictures), size):
+            chunk = pictures[first : first + size]
+            rows = [replace(target, row=row) for row in range(len(chunk)) for target in targets]
+            seen = self.task.features(self.task.place(chunk))
+            found.append(engine.ask(self.task, seen, rows).view(len(chunk), len(targets)))
+        return np.asarray(torch.cat(found).double().cpu().numpy())
 
 
 def methods_of(task: Task) -> list[Method]:

@@ -69,18 +69,12 @@ def rank_correlation(some: NDArray[np.floating], others: NDArray[np.floating]) -
 
     nan when one is constant, empty or holds nan.
     """
+    from scipy.stats import spearmanr
+
     values = np.array([some, others], np.float64)
-    if not values.size or np.isnan(values).any():
+    if not values.size or np.isnan(values).any() or not np.ptp(values, 1).all():
         return float("nan")
-    a, b = (ranks - ranks.mean() for ranks in map(_ranks, values))
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 0 else float("nan")
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[place.ravel()])
+    return float(spearmanr(*values).statistic)
 
 
 def _run(context: Context) -> Sequence[Occlusion]:

@@ -1,7 +1,7 @@
 """What the card of a captioner of photographs says; its text is in photo.md."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,12 +17,14 @@ from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
 from vlx.evaluation import datasets
 from vlx.evaluation.cards import knowledge, neighbours, sheet
+from vlx.evaluation.loop import Progress, measured
+from vlx.evaluation.metric import Measurer
 from vlx.evaluation.metrics import captions
 from vlx.evaluation.metrics.caption_scores import METRICS
-from vlx.evaluation.metrics.captions import ABSENT, BEAMS, PERSON, Captions, SaidCaptions, captions_by
+from vlx.evaluation.metrics.captions import ABSENT, BEAMS, PERSON, Captions, SaidCaptions, captions_by, looks, said_of
+from vlx.evaluation.records import Record
 from vlx.evaluation.result import Figure, Result
-from vlx.evaluation.run import Loop, Progress
-from vlx.evaluation.shown import Setting
+from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.files import json_files
 from vlx.protocol.task import Task
 from vlx.tasks.photos import bundle, scope
@@ -99,11 +101,20 @@ def say(
     """
     metric, data = captions_by(beams), PhotographData(Photographs(tuple(rows)), "photographs")
     metric.check(task, data)
-    loop = Loop(Setting(task, data, ()), [metric], progress)
-    loop.run(None)
-    (told,) = loop.tallies
-    assert isinstance(told, Captions)
-    return replace(told.said, unread=tuple(loop.unread))
+    vectors: dict[str, Any] = {}
+
+    def begin(setting: Setting) -> Measurer:
+        captioned = Captions(beams, setting)
+
+        def measure(shown: ShownBatch) -> Iterator[Record]:
+            names = [Path(example.key).name for example in shown.examples]
+            vectors.update(zip(names, looks(shown.features), strict=True))
+            yield from captioned(shown)
+
+        return measure
+
+    ran = measured(Setting(task, data, ()), [replace(metric, begin=begin)], progress=progress)
+    return replace(said_of(ran.columns[metric.name]), unread=tuple(ran.unread), looks=vectors)
 
 
 def _known(config: bundle.PhotoCaptionerConfig, train: Photographs) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from vlx.data.captioned import Photograph, words_of
 from vlx.data.example import Data
 from vlx.errors import InputError
 from vlx.evaluation.cases import tells
+from vlx.evaluation.figures import Telling
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics.caption_scores import METRICS, Score, scored
+from vlx.evaluation.records import Columns, Record
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.protocol.targets import Query
@@ -41,36 +43,41 @@ class SaidCaptions:
 
 
 class Captions:
-    """What a captioner says of every picture by each beam width (1 is greedy), and how each looks to the CNN."""
+    """What a captioner says of every picture by each beam width (1 is greedy), and what people wrote of it."""
 
     def __init__(self, beams: Sequence[int], setting: Setting) -> None:
-        self.rows: list[Photograph] = []
-        self.told: dict[int, list[str]] = {width: [] for width in beams}
-        self.looks: dict[str, NDArray[np.float32]] = {}
+        self.beams = tuple(beams)
 
-    def update(self, shown: ShownBatch) -> None:
+    def __call__(self, shown: ShownBatch) -> Iterator[Record]:
         """Caption a batch of pictures."""
-        names = [Path(example.key).name for example in shown.examples]
-        self.rows += [Photograph(Path(one.key), one.texts) for one in shown.examples]
-        self.looks.update(zip(names, looks(shown.features), strict=True))
-        for width, told in self.told.items():
-            told += [one.text for one in shown.task.predict(shown.features, [Query(beams=width)] * len(names))]
+        for width in self.beams:
+            told = shown.task.predict(shown.features, [Query(beams=width)] * len(shown.examples))
+            for example, one in zip(shown.examples, told, strict=True):
+                written = {"written": list(example.texts)} if width == self.beams[0] else {}
+                beside = {"said": one.text, "beams": width, **written}
+                yield Record(example.key, 0, "", _search(width), "", METRIC, float("nan"), beside=beside)
 
-    @property
-    def said(self) -> SaidCaptions:
-        """All that was said."""
-        return SaidCaptions(
-            tuple(self.rows), {width: tuple(told) for width, told in self.told.items()}, looks=self.looks
-        )
 
-    def figures(self) -> Iterator[Figure]:
-        """See `figures_of`."""
-        yield from figures_of(self.said)
+def said_of(columns: Columns) -> SaidCaptions:
+    """All that was said, and what people wrote, of the records of a run."""
+    rows: list[Photograph] = []
+    told: dict[int, list[str]] = {}
+    keys = list(columns.keys)
+    for number, beside in sorted(columns.beside.items()):
+        told.setdefault(int(beside["beams"]), []).append(str(beside["said"]))
+        if "written" in beside:
+            rows.append(Photograph(Path(keys[columns.picture[number]]), tuple(map(str, beside["written"]))))
+    return SaidCaptions(tuple(rows), {width: tuple(texts) for width, texts in told.items()})
 
-    def notes(self) -> Iterator[str]:
-        """Which scores could not be computed here."""
-        if len({row.group for row in self.figures()}) < len(METRICS):
-            yield ABSENT
+
+def _figures(_metric: str, columns: Columns, _telling: Telling) -> Iterator[Figure]:
+    yield from figures_of(said_of(columns))
+
+
+def _notes(columns: Columns) -> Iterator[str]:
+    """Which scores could not be computed here."""
+    if len({row.group for row in figures_of(said_of(columns))}) < len(METRICS):
+        yield ABSENT
 
 
 def looks(features: Features) -> NDArray[np.float32]:
@@ -81,7 +88,15 @@ def looks(features: Features) -> NDArray[np.float32]:
 
 def captions_by(beams: Sequence[int]) -> Metric:
     """The metric of captions by each of these beam widths."""
-    return Metric(METRIC, "are captions good?", partial(Captions, beams), _check, own_words=True)
+    return Metric(
+        METRIC,
+        "are captions good?",
+        begin=partial(Captions, beams),
+        figures=_figures,
+        notes=_notes,
+        check=_check,
+        own_words=True,
+    )
 
 
 def _check(task: Task, _data: Data) -> None:

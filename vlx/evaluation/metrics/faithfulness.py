@@ -1,14 +1,17 @@
 """Does hiding what a map marks cost the score? Rank correlation of heat maps with occlusion (paper, section 6.2)."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
-from vlx.evaluation.intervals import of_mean
-from vlx.evaluation.metric import Ledger, Metric, Values, rectified
+from vlx.evaluation.context import DrawnMap, MetricContext
+from vlx.evaluation.figures import BASELINE, Telling, by_group
+from vlx.evaluation.metric import Line, Metric
+from vlx.evaluation.records import Columns, Values
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, ShownBatch, by_default
+from vlx.evaluation.shown import AskedCases, by_default
 from vlx.methods import registry
 from vlx.probes.occlusion import occlude, rank_correlation
 from vlx.protocol.targets import TargetKind
@@ -16,60 +19,66 @@ from vlx.protocol.targets import TargetKind
 METRIC = "rank correlation"
 
 
-class _Agreement:
-    """The mean rank correlation of occlusion's falls with each method's heat map, of one picture at a time.
+def _measure(context: MetricContext) -> Mapping[Line, float]:
+    """The rank correlation of occlusion's falls with each map, of one picture at a time.
 
-    Targets are the task's default kind unless others are asked for. Baselines: a random map, one that falls off from
-    the centre, and the map of another word or question about the same picture by the task's own method.
+    Targets are the task's default kind unless others are asked for; baselines are compared with the falls of the last.
+    Maps on another grid are read where A's cells are centred.
     """
-
-    def __init__(self, setting: Setting) -> None:
-        self.kinds: tuple[TargetKind, ...] = setting.kinds or (setting.task.defaults.target,)
-        self.ledger = Ledger()
-
-    def update(self, shown: ShownBatch) -> None:
-        if not shown.cases:
-            return
-        self.ledger.groups += [case.group for case in shown.cases]
-        for kind in self.kinds:
-            made = shown.maps(kind)
-            own = _default(shown, kind, made)
-            falls = _falls(shown, kind, own)
-            for method, maps in made.items():
-                self.ledger.add(method, kind, _correlations(falls, rectified(maps)))
-        for name in ("random", "centre"):
-            self.ledger.beside(name, _correlations(falls, rectified(shown.baseline(name))))
-        instead = [(number + len(own) // 2) % len(own) for number in range(len(own))]
-        self.ledger.beside("same", _correlations(falls, rectified(own[instead])))
-
-    def figures(self) -> Iterator[Figure]:
-        yield from self.ledger.figures(METRIC, of_mean)
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+    found: dict[Line, float] = {}
+    falls: Values = np.zeros(0)
+    for kind in context.kinds:
+        falls = context.shown.once(("occlusion", kind, id(context.asked)), partial(_falls, context.asked, kind))[
+            context.number
+        ]
+        found |= {line: _correlation(context, falls, one) for line, one in context.maps.items() if line[1] == kind}
+    for line, one in context.maps.items():
+        if line[1] == BASELINE:
+            found[line] = _correlation(context, falls, one)
+    own = context.shown.once(
+        ("occlusion's own", id(context.asked)), partial(_default, context.asked, context.kinds[-1])
+    )
+    instead = own[(context.number + len(own) // 2) % len(own)].double().cpu().numpy()
+    found["same", BASELINE] = rank_correlation(falls.ravel(), np.maximum(instead, 0).ravel())
+    return found
 
 
-def _default(shown: ShownBatch, kind: TargetKind, made: Mapping[str, Tensor]) -> Tensor:
+def _correlation(context: MetricContext, falls: Values, one: DrawnMap) -> float:
+    values = one.values
+    if values.shape != falls.shape:
+        grid = context.shown.features.grid
+        places = [grid.offset[axis] + grid.stride[axis] * np.arange(grid.shape[axis]) for axis in (0, 1)]
+        rows, columns = (
+            np.clip(np.rint(place), 0, side - 1).astype(int) for place, side in zip(places, grid.size, strict=True)
+        )
+        values = np.maximum(context.on_prepared(one), 0)[np.ix_(rows, columns)]
+    return rank_correlation(falls.ravel(), values.ravel())
+
+
+def _default(asked: AskedCases, kind: TargetKind) -> Tensor:
     """The maps by the task's own method, [N, h, w], whether it is measured or not."""
-    name = registry.choose(shown.task.defaults.method).name
-    return made[name] if name in made else by_default(shown.task, shown.features, shown.targets(kind)).signed
+    name, made = registry.choose(asked.shown.task.defaults.method).name, asked.maps(kind)
+    return (
+        made[name] if name in made else by_default(asked.shown.task, asked.shown.features, asked.targets(kind)).signed
+    )
 
 
-def _falls(shown: ShownBatch, kind: TargetKind, maps: Tensor) -> Values:
+def _falls(asked: AskedCases, kind: TargetKind) -> Values:
     """What each case's score loses when a patch around each cell is hidden, float64 [N, h, w]."""
+    shown = asked.shown
     hidden = occlude(
         shown.task,
         shown.inputs[0],
         shown.filling(0),
         shown.features,
-        shown.targets(kind),
-        list(maps.cpu().numpy()),
+        asked.targets(kind),
+        list(_default(asked, kind).cpu().numpy()),
     )
     return np.array([one.falls for one in hidden], np.float64)
 
 
-def _correlations(falls: Values, maps: Values) -> list[float]:
-    return [rank_correlation(lost.ravel(), own.ravel()) for lost, own in zip(falls, maps, strict=True)]
+def _figures(_metric: str, columns: Columns, telling: Telling) -> Iterator[Figure]:
+    yield from by_group(METRIC, columns, telling)
 
 
-OCCLUSION = Metric("occlusion", "does hiding what a map marks cost the score?", _Agreement, batch=1)
+OCCLUSION = Metric("occlusion", "does hiding what a map marks cost the score?", _measure, figures=_figures, batch=1)

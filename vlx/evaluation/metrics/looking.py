@@ -5,17 +5,17 @@ over drawn scenes as pictures of something else. Where data mark what a model wa
 under the ROC curve says how well each tells the questions that give away their answer from the honest ones.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlx.data.example import Data
 from vlx.errors import InputError
 from vlx.evaluation.cases import answers
-from vlx.evaluation.intervals import of_mean
+from vlx.evaluation.figures import Telling
+from vlx.evaluation.intervals import mean_of, of_statistic, over_pictures
 from vlx.evaluation.metric import Metric
+from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.probes import other_pictures, references
@@ -24,6 +24,7 @@ from vlx.protocol.targets import Query, word_target
 from vlx.protocol.task import Features, Task
 
 NAN = float("nan")
+NAME = "looking"
 MADE, SCENES = "looked, references of the picture", "looked, other scenes"
 BIASED = "biased"  # the mark of asks that a model was misled about on purpose
 
@@ -31,57 +32,61 @@ BIASED = "biased"  # the mark of asks that a model was misled about on purpose
 class _Looking:
     """How far each of the model's own answers is moved, by kind of question, and of the marked ones beside the others.
 
-    L in nats, in [0, 1], with the references made of each picture and with four drawn scenes. ``auc`` is the area under
-    the ROC curve by which each tells the biased kinds of question from the honest ones.
+    L in nats, in [0, 1], with the references made of each picture and with four drawn scenes.
     """
 
     def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.other: Features | None = None
-        self.found: dict[str, dict[str, list[float]]] = {MADE: defaultdict(list), SCENES: defaultdict(list)}
-        self.biased: set[str] = set()
+        self.other: dict[tuple[int, int], Features] = {}
 
-    def update(self, shown: ShownBatch) -> None:
-        task, image = shown.task, shown.examples[0].image
-        if self.other is None:
-            self.other = other_pictures.swapped_features(task, image.size[::-1])
-        asks = [ask for ask in shown.examples[0].asks if ask.query.question is not None]
+    def __call__(self, shown: ShownBatch) -> Iterator[Record]:
+        task, example = shown.task, shown.examples[0]
+        size = example.image.size[::-1]
+        if size not in self.other:
+            self.other = {size: other_pictures.swapped_features(task, size)}
+        asks = [ask for ask in example.asks if ask.query.question is not None]
         said = [task.predict(shown.features, [Query(question=ask.query.question)])[0] for ask in asks]
         if not said:
             return
-        self.biased |= {ask.group for ask in asks if BIASED in ask.marks}
         targets = [word_target(one, 0, 0, "logprob") for one in said]
-        made = references.elsewhere(task, image, shown.inputs[0], asked=targets).features
-        for name, elsewhere in ((MADE, made), (SCENES, self.other)):
+        made = references.elsewhere(task, example.image, shown.inputs[0], asked=targets).features
+        for name, elsewhere in ((MADE, made), (SCENES, self.other[size])):
             gone = table(task, elsewhere, targets)
-            for one, ask, row in zip(said, asks, gone, strict=True):
-                self.found[name][ask.group].append(references.looked(one.words[0].logprob, row.tolist()))
-
-    def figures(self) -> Iterator[Figure]:
-        for name, values in self.found.items():
-            yield from _figures(name, values, self.biased)
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+            for number, (one, ask, row) in enumerate(zip(said, asks, gone, strict=True)):
+                moved = references.looked(one.words[0].logprob, row.tolist())
+                biased = {"biased": 1} if BIASED in ask.marks else {}
+                yield Record(example.key, number, ask.group, name, "logprob", NAME, moved, beside=biased)
 
 
-def _figures(method: str, found: dict[str, list[float]], marked: set[str]) -> Iterator[Figure]:
-    for kind, values in found.items():
-        low, high = of_mean(values)
-        mean = float(np.mean(values))
-        yield Figure(kind, method, "logprob", "nats", mean, low, high, NAN, NAN, NAN, len(values))
-    biased = [value for kind, values in found.items() if kind in marked for value in values]
-    honest = [value for kind, values in found.items() if kind not in marked for value in values]
-    if biased and honest:
-        area, count = roc_area(biased, honest), len(biased) + len(honest)
-        yield Figure("biased or honest", method, "logprob", "auc", area, NAN, NAN, 0.5, NAN, NAN, count)
+def _figures(_metric: str, columns: Columns, _telling: Telling) -> Iterator[Figure]:
+    """L by kind of question; ``auc`` is the area under the curve by which it tells biased kinds from honest ones."""
+    marked = {int(columns.group[number]) for number, beside in columns.beside.items() if beside.get("biased")}
+    for line, (method, target) in enumerate(columns.lines):
+        of_line = columns.line == line
+        for number, kind in enumerate(columns.groups):
+            which = of_line & (columns.group == number)
+            if not which.any():
+                continue
+            values = columns.value[which]
+            low, high = over_pictures(values, columns.picture[which])
+            yield Figure(kind, method, target, "nats", mean_of(values), low, high, NAN, NAN, NAN, len(values))
+        values, pictures = columns.value[of_line], columns.picture[of_line]
+        biased = np.isin(columns.group[of_line], list(marked))
+        if biased.any() and not biased.all():
+            area = roc_area(values[biased], values[~biased])
+            low, high = of_statistic(
+                lambda drawn, v=values, b=biased: roc_area(v[drawn][b[drawn]], v[drawn][~b[drawn]]),  # type: ignore[misc]
+                pictures,
+            )
+            yield Figure("biased or honest", method, target, "auc", area, low, high, 0.5, NAN, NAN, len(values))
 
 
-def roc_area(low: Sequence[float], high: Sequence[float]) -> float:
-    """The share of pairs in which the value of ``high`` is the larger; ties count half (Mann and Whitney)."""
-    a, b = (np.asarray(values, np.float64)[:, None] for values in (low, high))
-    above: NDArray[np.float64] = np.where(b > a.T, 1.0, np.where(b == a.T, 0.5, 0.0))
-    return float(above.mean())
+def roc_area(low: Sequence[float] | Values, high: Sequence[float] | Values) -> float:
+    """The share of pairs in which the value of ``high`` is the larger; ties count half (Mann and Whitney); else NaN."""
+    from scipy.stats import mannwhitneyu
+
+    if not len(low) or not len(high):
+        return NAN
+    return float(mannwhitneyu(high, low).statistic) / (len(low) * len(high))
 
 
 def _check(task: Task, _data: Data) -> None:
@@ -89,4 +94,12 @@ def _check(task: Task, _data: Data) -> None:
         raise InputError(f"{task.name} does {task.kind}; whether it looks is asked of VQA models")
 
 
-LOOKING = Metric("looking", "does a VQA model look at the picture at all?", _Looking, _check, batch=1, own_words=True)
+LOOKING = Metric(
+    NAME,
+    "does a VQA model look at the picture at all?",
+    begin=_Looking,
+    figures=_figures,
+    check=_check,
+    batch=1,
+    own_words=True,
+)

@@ -4,37 +4,36 @@ arXiv 1610.02391v4).
 The true caption, answer or class is forced upon the model; a word scores a hit when the highest cell of its rectified
 map is centred on the very object that the word speaks of, a scene word when it is centred outside all objects; an
 answer when it is centred on what the answer rests on, or for parts within half a cell of it. A map without a positive
-cell is a miss. Words of people's captions of one picture are not independent: their intervals are over pictures.
+cell is a miss.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.evaluation.baselines import seeded
 from vlx.evaluation.cases import Case, answers, closed, tells
-from vlx.evaluation.intervals import of_mean, over_pictures, wilson
-from vlx.evaluation.metric import FigureTally, Ledger, Metric, Values
+from vlx.evaluation.context import MetricContext
+from vlx.evaluation.figures import BASELINE, EVERY, QUARTER, Telling, by_group
+from vlx.evaluation.metric import Line, Metric
+from vlx.evaluation.records import Columns
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.methods import engine
 from vlx.methods.method import Site
 from vlx.pictures.placement import Placement
-from vlx.protocol.targets import Target, TargetKind
+from vlx.protocol.targets import TargetKind
 from vlx.tasks.captioning import CnnLstmCaptioner
 from vlx.tasks.captioning.captioner import looked
 
 OF_ANSWERS: tuple[TargetKind, ...] = ("logprob", "logit", "margin")
 USUAL: tuple[TargetKind, ...] = ("logprob", "logit")
-ALL, SMALL = "all objects", "under a quarter"
-QUARTER = 0.25  # of the picture, all objects of the word's category together
 PAPER = 0.300  # Grad-CAM v4: 830 words about 1,000 photographs of COCO, another captioner; no baseline is given
 ATTENTION = "attention"
 NO_TARGET = "–"
-BRACKETS = "in brackets: the 95 % interval, over photographs, of the value less the picture's centre"
 WINDOW = 12  # half the side, in prepared pixels, of the square that is hidden around a peak
 
 Peak = tuple[int, int] | None  # a cell (row, column)
@@ -74,107 +73,29 @@ def _half_a_cell(placement: Placement) -> tuple[float, float]:
     return abs(below - y) / 2, abs(beside - x) / 2
 
 
-def hits(shown: ShownBatch, maps: Tensor) -> list[float]:
-    """Whether each case's map [h, w] points at what it should."""
-    return [hit(case, peak, shown.placement(case.row)) for case, peak in zip(shown.cases, peaks_of(maps), strict=True)]
+def _measure(context: MetricContext) -> Mapping[Line, float]:
+    """Hits of every map; baselines are a random point, the picture's centre, and the map of something else.
 
-
-class _Pointing:
-    """Hits by group of words; baselines are a random point, the picture's centre, and the map of something else."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.ledger = setting, Ledger()
-
-    def update(self, shown: ShownBatch) -> None:
-        if not shown.cases:
-            return
-        self.ledger.groups += [case.group for case in shown.cases]
-        for kind in kinds_of(self.setting):
-            for method, maps in shown.maps(kind).items():
-                self.ledger.add(method, kind, hits(shown, maps))
-        self.ledger.beside("random", (float(case.mask.mean()) for case in shown.cases))
-        self.ledger.beside("centre", (float(_middle(case)) for case in shown.cases))
-        self.ledger.beside("same", hits(shown, shown.baseline("same")))
-
-    def figures(self) -> Iterator[Figure]:
-        yield from self.ledger.figures("pointing", lambda values: wilson(sum(values), len(values)))
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+    A decoder's own attention is measured beside the methods, on people's captions.
+    """
+    case, mask = context.case, context.mask
+    hits = {
+        line: hit(case, peaks_of(torch.from_numpy(one.signed[None]))[0], one.placement)
+        for line, one in context.maps.items()
+    }
+    hits["random", BASELINE] = float(mask.mean())
+    hits["centre", BASELINE] = float(_middle(case))
+    if tells(context.task) and not closed(context.shown.setting.data):
+        weights = context.shown.once(ATTENTION, lambda: _attention(context.shown))
+        if weights is not None:
+            placement = context.shown.placement(case.row)
+            hits[ATTENTION, NO_TARGET] = hit(case, peaks_of(weights[context.number : context.number + 1])[0], placement)
+    return hits
 
 
 def _middle(case: Case) -> bool:
     height, width = case.mask.shape
     return bool(case.mask[height // 2, width // 2])
-
-
-class _OfCaptions:
-    """Hits of nouns of people's captions, each figure with its lead over the picture's centre; by size of the objects
-    where the data's groups are too many for a table. A decoder's own attention is measured beside the methods.
-    """
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.by_size: bool = getattr(setting.data, "by_size", False)
-        self.groups: list[str] = []
-        self.pictures: list[int] = []
-        self.areas: list[float] = []
-        self.centre: list[float] = []
-        self.same: list[float] = []
-        self.hits: dict[tuple[str, str], list[float]] = {}
-
-    def update(self, shown: ShownBatch) -> None:
-        cases = shown.cases
-        if not cases:
-            return
-        self.groups += [case.group for case in cases]
-        self.pictures += [case.picture for case in cases]
-        self.areas += [float(case.mask.mean()) for case in cases]
-        self.centre += [float(_middle(case)) for case in cases]
-        self.same += hits(shown, shown.baseline("same"))
-        for kind in kinds_of(self.setting):
-            for method, maps in shown.maps(kind).items():
-                self.hits.setdefault((method, kind), []).extend(hits(shown, maps))
-        weights = _attention(shown)
-        if weights is not None:
-            self.hits.setdefault((ATTENTION, NO_TARGET), []).extend(hits(shown, weights))
-
-    def figures(self) -> Iterator[Figure]:
-        pictures, areas, centre, same = map(np.array, (self.pictures, self.areas, self.centre, self.same))
-        for group, own in self._parts(areas):
-            for (method, target), values in self.hits.items():
-                found = np.array(values)[own]
-                ahead = found - centre[own]
-                low, high = over_pictures(found, pictures[own])
-                random, middle, other = (float(one[own].mean()) for one in (areas, centre, same))
-                yield Figure(
-                    group,
-                    method,
-                    target,
-                    "pointing",
-                    float(found.mean()),
-                    low,
-                    high,
-                    random,
-                    middle,
-                    other,
-                    len(found),
-                    ahead=(float(ahead.mean()), *over_pictures(ahead, pictures[own])),
-                    paper=PAPER if self.by_size and group == ALL else float("nan"),
-                )
-
-    def _parts(self, areas: Values) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        """The groups of a table, and which words are of each."""
-        groups = np.array(self.groups)
-        by_size = ((ALL, np.ones(len(areas), bool)), (SMALL, areas < QUARTER))
-        for group, own in by_size if self.by_size else ((one, groups == one) for one in dict.fromkeys(self.groups)):
-            if own.any():
-                yield group, own
-
-    def notes(self) -> Iterator[str]:
-        small = sum(area < QUARTER for area in self.areas)
-        yield BRACKETS
-        yield f"{len(self.areas)} words scored, {small} of them of objects under a quarter of the picture"
 
 
 def _attention(shown: ShownBatch) -> Tensor | None:
@@ -194,42 +115,53 @@ def _attention(shown: ShownBatch) -> Tensor | None:
     return torch.stack(found)
 
 
-def _begun(setting: Setting) -> FigureTally:
-    people = tells(setting.task) and not closed(setting.data)
-    return _OfCaptions(setting) if people else _Pointing(setting)
+def _figures(metric: str, columns: Columns, telling: Telling) -> Iterator[Figure]:
+    """By group; beside words of photographs' captions stands the figure of the paper."""
+    for figure in by_group(metric, columns, telling):
+        yield replace(figure, paper=PAPER) if telling.by_size and figure.group == EVERY else figure
 
 
-POINTING = Metric("pointing", "do maps point at the right things?", _begun, pairs=True)
+def _notes(columns: Columns) -> Iterable[str]:
+    areas = columns.area[columns.line == 0]
+    if (areas < QUARTER).any():
+        yield f"{len(areas)} asks scored, {(areas < QUARTER).sum()} of them of objects under a quarter of the picture"
 
 
-class _Falls:
+POINTING = Metric(
+    "pointing",
+    "do maps point at the right things?",
+    _measure,
+    needs={"mask"},
+    figures=_figures,
+    notes=_notes,
+    kinds=kinds_of,
+    pairs=True,
+)
+
+
+def _measure_falls(context: MetricContext) -> Mapping[Line, float]:
     """How far log p falls when the picture is hidden around each map's peak, beside the fall at a random place."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.ledger = setting, Ledger()
-
-    def update(self, shown: ShownBatch) -> None:
-        if not shown.cases:
-            return
-        self.ledger.groups += [case.group for case in shown.cases]
-        for kind in kinds_of(self.setting):
-            targets = shown.targets(kind)
-            for method, maps in shown.maps(kind).items():
-                self.ledger.add(method, kind, _falls(shown, targets, peaks_of(maps)))
-        rng = np.random.default_rng(len(shown.cases))
-        height, width = shown.features.A.shape[2:]
-        anywhere: list[Peak] = [(int(rng.integers(height)), int(rng.integers(width))) for _ in shown.cases]
-        self.ledger.beside("random", _falls(shown, shown.targets("logprob"), anywhere))
-
-    def figures(self) -> Iterator[Figure]:
-        yield from self.ledger.figures("fall", of_mean)
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+    shown, kinds = context.shown, context.kinds
+    falls: dict[Line, list[float]] = {
+        (method, kind): shown.once(("falls", method, kind), lambda m=maps, k=kind: _falls(shown, k, peaks_of(m)))  # type: ignore[misc]
+        for kind in kinds
+        for method, maps in shown.maps(kind).items()
+    }
+    falls["random", BASELINE] = shown.once(("falls", "random"), lambda: _falls(shown, "logprob", _anywhere(shown)))
+    return {line: values[context.number] for line, values in falls.items()}
 
 
-def _falls(shown: ShownBatch, targets: Sequence[Target], peaks: Sequence[Peak]) -> list[float]:
+def _anywhere(shown: ShownBatch) -> list[Peak]:
+    """A cell of each case's picture, by a seed of the picture and what is asked."""
+    height, width = shown.features.A.shape[2:]
+    site = Site(shown.features, shown.inputs)
+    draws = [seeded(site, target) for target in shown.targets("logprob")]
+    return [(int(rng.integers(height)), int(rng.integers(width))) for rng in draws]
+
+
+def _falls(shown: ShownBatch, kind: TargetKind, peaks: Sequence[Peak]) -> list[float]:
     """How far log p falls when the picture is hidden around each target's peak; 0 where there is none."""
+    targets = shown.targets(kind)
     task, images, grid = shown.task, shown.inputs, shown.features.grid
     filling = images.flatten(2).median(2).values  # each picture's median colour
     edited = images[[target.row for target in targets]].clone()
@@ -244,4 +176,11 @@ def _falls(shown: ShownBatch, targets: Sequence[Target], peaks: Sequence[Peak]) 
     return (before - after).tolist()
 
 
-FALL = Metric("fall", "does the word fall when the picture is hidden around the map's peak?", _Falls, pairs=True)
+FALL = Metric(
+    "fall",
+    "does the word fall when the picture is hidden around the map's peak?",
+    _measure_falls,
+    needs={"mask"},
+    kinds=kinds_of,
+    pairs=True,
+)

@@ -6,7 +6,7 @@ on. Twenty tables with the same names on other units tell what a figure is by ch
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx.evaluation.cases import Case
-from vlx.evaluation.intervals import wilson
+from vlx.evaluation.figures import Telling
+from vlx.evaluation.intervals import over_pictures
 from vlx.evaluation.metric import Metric
+from vlx.evaluation.records import Columns, Record
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.explanation.reasons import Because
@@ -34,6 +36,7 @@ from vlx.protocol.targets import Target, TargetKind
 from vlx.protocol.task import Features, Task
 
 NAN = float("nan")
+NAME = "because"
 TABLES = 20  # permuted ones: a single unlucky one marks up to .18 of words
 ALL = "all"  # words, or answers, whose reasons can be true or false
 METRICS = (
@@ -81,7 +84,13 @@ class Reasons:
     @property
     def metric(self) -> Metric:
         """The metric that measures so."""
-        return Metric("because", "are reasons true, and are they marked right?", partial(_Reasons, self), batch=1)
+        return Metric(
+            NAME,
+            "are reasons true, and are they marked right?",
+            begin=partial(_Reasons, self),
+            figures=_figures,
+            batch=1,
+        )
 
 
 class _Reasons:
@@ -101,9 +110,8 @@ class _Reasons:
         self.table = shipped(setting.task) if wish.names is None else wish.names
         orders = np.random.default_rng(0)
         self.wrong = [permuted(self.table, orders.permutation(len(self.table))) for _ in range(wish.tables)]
-        self.own, self.chance = _Tally(), _Tally()
 
-    def update(self, shown: ShownBatch) -> None:
+    def __call__(self, shown: ShownBatch) -> Iterator[Record]:
         (example,) = shown.examples
         asked = [_Asked.of(case) for case in shown.everything]
         if not asked:
@@ -115,20 +123,21 @@ class _Reasons:
             numbers = [n for n, target in enumerate(targets) if target.row == row]
             one = _Row(shown.task, site.row(row).features, [asked[n] for n in numbers], self.kind)
             for rule in self.rules:
-                self._count(one, rule, there, turn)
+                for number, told in zip(numbers, self._told(one, rule, there, turn), strict=True):
+                    first = told["own"].get("first reason", [NAN])[0]
+                    group = asked[number].case.group
+                    yield Record(example.key, number, group, rule, self.kind, NAME, first, beside=told)
 
-    def _count(self, row: "_Row", rule: str, there: dict[str, Mask], turn: int) -> None:
-        for one, because in zip(row.asked, row.explained(self.table, rule), strict=True):
-            self.own.add(rule, one, because, there)
-        for number, by_chance in enumerate(row.by_chance(self.wrong, rule, turn)):
-            for one, because in zip(row.asked, by_chance, strict=True):
-                self.chance.add(rule, one, because, there, number)
-
-    def figures(self) -> Iterator[Figure]:
-        yield from figures(self.own, self.chance, self.kind)
-
-    def notes(self) -> Iterator[str]:
-        yield from ()
+    def _told(self, row: "_Row", rule: str, there: dict[str, Mask], turn: int) -> list[dict[str, Any]]:
+        """What each word adds to each metric, by the table and by every permuted one, and the groups it counts in."""
+        told: list[dict[str, Any]] = [
+            {"groups": list(one.groups), "own": counted(because, one.mask, there), "permuted": []}
+            for one, because in zip(row.asked, row.explained(self.table, rule), strict=True)
+        ]
+        for by_chance in row.by_chance(self.wrong, rule, turn):
+            for own, one, because in zip(told, row.asked, by_chance, strict=True):
+                own["permuted"].append(counted(because, one.mask, there))
+        return told
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,10 +185,10 @@ class _Tally:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
-    def add(self, rule: str, asked: _Asked, because: Because, there: dict[str, Mask], table: int = 0) -> None:
+    def add(self, rule: str, groups: Iterable[str], counted: Mapping[str, Sequence[float]], table: int = 0) -> None:
         """Count one word: whether its reasons are true, its marks, how much of the evidence has a name."""
-        for metric, values in counted(because, asked.mask, there).items():
-            for group in asked.groups:
+        for metric, values in counted.items():
+            for group in groups:
                 self.found[metric, rule, group][table] += values
 
     def mean(self, metric: str, rule: str, group: str) -> float:
@@ -211,14 +220,23 @@ def counted(because: Because, mask: Mask | None, there: dict[str, Mask]) -> dict
     return found
 
 
-def figures(own: _Tally, chance: _Tally, target: str) -> Iterator[Figure]:
+def _figures(_metric: str, columns: Columns, _telling: Telling) -> Iterator[Figure]:
     """One for each metric, rule and group."""
+    own, chance, pictures = _Tally(), _Tally(), _Tally()
+    target = columns.lines[0][1] if columns.lines else ""
+    for number, told in sorted(columns.beside.items()):
+        rule, groups = columns.lines[columns.line[number]][0], told["groups"]
+        own.add(rule, groups, told["own"])
+        picture = float(columns.picture[number])
+        pictures.add(rule, groups, {metric: [picture] * len(values) for metric, values in told["own"].items()})
+        for table, counts in enumerate(told["permuted"]):
+            chance.add(rule, groups, counts, table)
     for metric in METRICS:
         for (known, rule, group), tables in list(own.found.items()):
             if known != metric or not tables[0]:
                 continue
-            values = tables[0]
-            low, high = wilson(sum(values), len(values))
+            values = np.array(tables[0])
+            low, high = over_pictures(values, np.array(pictures.found[known, rule, group][0]))
             random = own.mean("random", rule, group) if metric == "first reason" else NAN
             yield Figure(
                 *(group, rule, target, metric, float(np.mean(values)), low, high, random, NAN, NAN, len(values)),

@@ -1,0 +1,106 @@
+"""A batch of pictures → records of every metric."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from vlx.data.example import Example, example_of
+from vlx.errors import ImageError, InputError
+from vlx.evaluation.batches import MeasuredBatch, Ran
+from vlx.evaluation.cases import LISTED, Omitted, Reading, closed, suits, tells
+from vlx.evaluation.metric import Measurer, Metric
+from vlx.evaluation.records import Record
+from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.language import shortened
+
+
+class Measuring:
+    """A setting and its metrics, ready to measure any batch of pictures."""
+
+    def __init__(self, setting: Setting, metrics: Sequence[Metric]) -> None:
+        self.setting, self.metrics = setting, metrics
+        self.forced = any(not metric.own_words for metric in metrics)
+        if self.forced:
+            self.reading  # noqa: B018  (raises InputError for data that cannot judge the task)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How the task reads what the data ask."""
+        return Reading(self.setting.task, self.setting.data)
+
+    @cached_property
+    def measurers(self) -> list[Measurer]:
+        """What measures a batch, one a metric."""
+        return [metric.begun(self.setting) for metric in self.metrics]
+
+    def numbers(self, count: int | None) -> list[int]:
+        """The places in the data of the first ``count`` pictures that can be measured, or of all."""
+        found: list[int] = []
+        for number in range(len(self.setting.data)):
+            if count is not None and len(found) == count:
+                break
+            if closed(self.setting.data) or self._measurable(example_of(self.setting.data, number)):
+                found.append(number)
+        return found
+
+    def _measurable(self, example: Example) -> bool:
+        task = self.setting.task
+        told = bool(example.texts) or not tells(task)
+        return told and (not self.forced or any(suits(task, ask) for ask in example.asks))
+
+    def batches(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """The pictures, cut into the batches that all metrics can take."""
+        size = min(metric.batch for metric in self.metrics)
+        return [numbers[first : first + size] for first in range(0, len(numbers), size)]
+
+    def measure(self, numbers: Sequence[int]) -> MeasuredBatch:
+        """Show a batch of pictures, and measure it by every metric."""
+        measurers, records, measured = self.measurers, list[Record](), 0
+        examples = [example_of(self.setting.data, number) for number in numbers]
+        unread: list[str] = []
+        for shown in self._shown(numbers, examples, unread):
+            for metric, measurer in zip(self.metrics, measurers, strict=True):
+                records += _held(metric, measurer(shown))
+            measured += self._measured(shown)
+        omitted = self.reading.taken() if self.forced else Omitted()
+        return MeasuredBatch(tuple(one.key for one in examples), tuple(records), measured, tuple(unread), omitted)
+
+    def _shown(self, numbers: Sequence[int], examples: Sequence[Example], unread: list[str]) -> Iterator[ShownBatch]:
+        """The pictures of a batch that can be read, those whose prepared pictures have one size together."""
+        opened = []
+        for number, example in zip(numbers, examples, strict=True):
+            try:
+                opened.append((number, example, self.setting.task.prepare(example.image)))
+            except ImageError:
+                unread.append(Path(example.key).name)
+                continue
+            if self.forced:
+                self.reading.count_words(example)
+        for _, group in groupby(opened, key=lambda one: one[2].shape):
+            of, shown, inputs = zip(*group, strict=True)
+            yield ShownBatch(self.setting, lambda: self.reading, shown, torch.stack(inputs), of)
+
+    def _measured(self, shown: ShownBatch) -> int:
+        if closed(self.setting.data) or not self.forced:
+            return len(shown.examples)
+        return len({case.picture for case in shown.cases})
+
+    def unknown(self, ran: Ran) -> str:
+        """What was asked for and is not known, the commonest."""
+        lacking = list(ran.omitted.unknown)[:LISTED]
+        return f"; it does not know {', '.join(lacking)}" if lacking else ""
+
+
+def _held(metric: Metric, records: Iterable[Record]) -> Iterator[Record]:
+    """The records of a metric, each under its name. Raises InputError for what is no record."""
+    for record in records:
+        if not isinstance(record, Record) or record.metric != metric.name:
+            told = record.metric if isinstance(record, Record) else type(record).__name__
+            raise InputError(
+                f"metric {shortened(metric.name)!r} measures {shortened(repr(told), 60)}; give "
+                f"vlx.evaluation.records.Record with metric={shortened(metric.name)!r}"
+            )
+        yield record
