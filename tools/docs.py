@@ -35,6 +35,11 @@ FORMULAS = {
     "layercam": ("S = Σ_k max(G_k, 0) ∘ A_k", ""),
     "gradattention": ("S = Σ_layers Σ_heads Σ_queries max(∂y/∂P, 0) ∘ P", "section 6.1"),
     "gradrollout": ("R ← R + Ā R, R = 1 at first, Ā = mean over heads of max(∂y/∂P ∘ P, 0)", "eq. 5 and 6"),
+    "ablationcam": ("S = Σ_k w_k A_k, w_k = y − y with A_k = 0", "without its division by y"),
+    "scorecam": (
+        "S = Σ_k w_k A_k, w = softmax over k of y(x ∘ m_k) − y(blank), m_k = up A_k from 0 to 1",
+        "",
+    ),
     "occlusion": ("S_part = y − y without the part", "section 4.3"),
     "gradient": ("M = Σ_channels \\|∂y/∂x\\|", "section 3"),
     "deconvolution": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [G > 0]", "section 2"),
@@ -61,6 +66,12 @@ LIMITS = {
     "gradattention": "Needs a model with attention from its text to the picture, computed so that it can be seen "
     '(`attn_implementation="eager"`). Its shares of layers are not weighed.',
     "gradrollout": "Needs attention among all tokens. Its values are relevance, in no unit of the score.",
+    "ablationcam": "As many runs of what follows A as units fire, shared by all words; needs no gradient. Not "
+    "divided by y, which is below 0 for a log-probability and would turn every sign. Two units that stand in for "
+    "each other drop nothing alone.",
+    "scorecam": "As many runs of the vision part as units; `scorecam(units=64)` takes the most active only; needs no "
+    "gradient. The softmax leaves no weight below 0 and hardly tells units apart where scores differ by little. Masked "
+    "pictures are dark ones, which the model may never have seen.",
     "occlusion": "As many runs of the vision part as parts, at most 8 × 8; needs no gradient. Two parts that stand in "
     "for each other cost nothing alone. Hidden parts have the picture's median colour.",
     "gradient": "Noisy; says nothing of large changes. What of the picture passes A by is left as it was.",
@@ -88,7 +99,7 @@ RULE_TEXTS = {
 FAMILIES = (
     ("Weightings of the feature map", ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")),
     ("Attention", ("gradattention", "gradrollout")),
-    ("Hiding", ("occlusion",)),
+    ("Switching off and hiding", ("ablationcam", "scorecam", "occlusion")),
     (
         "Gradients in pixels",
         ("gradient", "deconvolution", "guided", "guided-gradcam", "integrated-gradients", "smoothgrad"),
@@ -164,7 +175,7 @@ def _method(name: str) -> str:
             f"| paper | {_paper(method.paper)}{', ' * bool(where)}{where} |",
             f"| unit | {method.unit.format(score='that of the score (nats, logits, p)')} |",
             f"| in words | {method.sentence} most {moved} log p(word) |",
-            f"| linear in the gradient | {'yes' if method.linear else 'no'} |",
+            f"| of the negated score | {'the negated map' if method.linear else 'another map than the negated one'} |",
             f"| what speaks against the score | {against} |",
             f"| limits | {LIMITS[name]} |",
         )

@@ -1,6 +1,7 @@
 """Ways of making a map: from A and gradients, attention, hidden parts or pixels."""
 
 __all__ = [
+    "ablation",
     "attention",
     "cams",
     "dependence",
@@ -11,5 +12,6 @@ __all__ = [
     "registry",
     "relu_rules",
     "replay",
+    "scorecam",
     "subwords",
 ]

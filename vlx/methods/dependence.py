@@ -24,6 +24,7 @@ SIZES = (1.0, 30.0, 1000.0)  # of A's own scale: noise of all that can be moved,
 ROUNDING = 32  # units in the last place by which scores of equal meaning may differ
 DRAWS = 2  # maps with noise, of each size
 PAIRS = 6  # small changes of what has no gradient, each with either sign
+NOISE = 8  # the same of scores of one model in batches of other sizes
 LINEAR = 0.1  # of a change of first order may be of another kind
 
 
@@ -46,6 +47,12 @@ def verdicts(
     for n, verdict in zip(deaf, _without_gradient(task, features, [targets[n] for n in deaf]), strict=True):
         found[n] = verdict
     return found
+
+
+def vary(scores: Tensor, A: Tensor) -> Tensor:
+    """Which of N targets' ``scores`` [R, N], of pictures or maps that differ, differ by more than the digits of A."""
+    limit = NOISE * torch.finfo(A.dtype).eps * (1 + scores.abs().amax(0))
+    return scores.amax(0) - scores.amin(0) > limit
 
 
 def refuse_cut(

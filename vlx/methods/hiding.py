@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import torch
@@ -11,6 +12,7 @@ from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.methods.engine import Attribution
 from vlx.methods.method import Method, Site, attribution, by_rows
+from vlx.methods.replay import Edit
 from vlx.pictures.edits import Box, box_around, hidden
 from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
@@ -29,34 +31,46 @@ def parts(size: tuple[int, int], most: int = PARTS) -> Grid:
 def hidden_parts(task: Task, site: Site, targets: Sequence[Target], grid: Grid, *, budget: int = BUDGET) -> Attribution:
     """Maps [N, h, w] of how much each target's score falls when a part of the picture is hidden, in the target's unit.
 
-    ``site`` is that of one row, ``grid`` the `parts` (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.3). The
-    importance weights are those of A, NaN where the model lets no gradient through: maps need none.
+    ``site`` is that of one row, which all targets are of, ``grid`` the `parts` (Zeiler and Fergus 2014, arXiv
+    1311.2901, section 4.3). The importance weights are those of A, NaN where the model lets no gradient through: maps
+    need none.
     """
     inputs, blank = site.shown(0, OCCLUSION.name)
-    own = [replace(target, row=0) for target in targets]
-    scores = engine.scores(task, site.features.A, own, site.features.rest)
+    scores = engine.scores(task, site.features.A, targets, site.features.rest)
     boxes = [box_around(grid, cell, 1.0) for cell in product(range(grid.shape[0]), range(grid.shape[1]))]
-    left = scores_without(task, inputs, blank, boxes, own, budget)
-    falls = (scores - left).T.reshape(len(own), *grid.shape).float()
-    return attribution(task, site, own, falls)
+    left = scores_without(task, inputs, blank, boxes, targets, budget)
+    falls = (scores - left).T.reshape(len(targets), *grid.shape).float()
+    return attribution(task, site, targets, falls)
 
 
 def scores_without(
     task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target], budget: int
 ) -> Tensor:
     """Scores [boxes, targets] with each box hidden, in batches of ``budget`` bytes of pictures."""
-    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
-    chunks = [boxes[first : first + size] for first in range(0, len(boxes), size)]
-    return torch.cat([_scores_of_chunk(task, inputs, blank, chunk, targets) for chunk in chunks])
+
+    def without(rows: slice) -> Tensor:
+        return hidden(inputs, blank, boxes[rows])
+
+    return scores_of_edits(task, inputs, len(boxes), without, targets, budget)
 
 
-def _scores_of_chunk(
-    task: Task, inputs: Tensor, blank: Tensor, boxes: Sequence[Box], targets: Sequence[Target]
+def scores_of_edits(
+    task: Task, inputs: Tensor, count: int, edit: Edit, targets: Sequence[Target], budget: int = BUDGET
 ) -> Tensor:
-    """Scores [boxes, targets] of the picture with each box in turn hidden."""
-    seen = task.features(task.place(hidden(inputs, blank, boxes)))
-    rows = [replace(target, row=row) for row in range(len(boxes)) for target in targets]
-    return engine.ask(task, seen, rows).view(len(boxes), len(targets))
+    """Scores [count, targets] of a prepared picture [C, H, W] edited in ``count`` ways, all targets in one pass.
+
+    ``edit(rows)`` makes the pictures of a slice of them; they are shown in batches of ``budget`` bytes of pictures.
+    """
+    size = max(budget // (inputs.numel() * inputs.element_size()), 1)
+    batches = [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    return torch.cat([_scores_of_batch(task, edit(rows), targets) for rows in batches])
+
+
+def _scores_of_batch(task: Task, pictures: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Scores [pictures, targets]."""
+    seen = task.features(task.place(pictures))
+    rows = [replace(target, row=row) for row in range(len(pictures)) for target in targets]
+    return engine.ask(task, seen, rows).view(len(pictures), len(targets))
 
 
 def _grid(site: Site) -> Grid:
@@ -67,7 +81,7 @@ def _grid(site: Site) -> Grid:
 
 def _attribute(task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
     grid = _grid(site)
-    return by_rows(site, targets, lambda one, own: hidden_parts(task, one, own, grid))
+    return by_rows(site, targets, partial(hidden_parts, task, grid=grid))
 
 
 OCCLUSION = Method(

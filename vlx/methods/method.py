@@ -60,6 +60,12 @@ class Site:
         """Which picture a row of the features is of."""
         return self.pictures[row] if self.pictures else row
 
+    def picture(self, row: int, method: str) -> Tensor:
+        """The prepared picture [C, H, W] that a row is of. Raises InputError, naming the ``method``, without any."""
+        if self.inputs is None:
+            raise InputError(f"{method} shows the model other pictures, and this site has none: give inputs")
+        return self.inputs[self.picture_of(row)]
+
     def shown(self, row: int, method: str) -> tuple[Tensor, Tensor]:
         """The prepared picture that a row is of, and its filling, both [C, H, W].
 
@@ -187,13 +193,15 @@ def by_rows(
     return engine.together(made).chosen(sorted(range(len(place)), key=place.__getitem__))
 
 
-def attribution(task: Task, site: Site, targets: Sequence[Target], maps: Tensor) -> Attribution:
+def attribution(
+    task: Task, site: Site, targets: Sequence[Target], maps: Tensor, opposed: Tensor | None = None
+) -> Attribution:
     """All that is known of N targets from their signed ``maps`` [N, h, w], for methods that need no gradient.
 
-    What speaks against a score is the negated map. The importance weights are those of A, NaN where the model lets no
-    gradient through.
+    What speaks against a score is the negated map, or ``opposed`` [N, h, w]. The importance weights are those of A, NaN
+    where the model lets no gradient through.
     """
     A, rest = site.features.A, site.features.rest
     scores = engine.scores(task, A, targets, rest)
     weights = torch.cat([dependence.weights(task, site.features, chunk) for chunk in engine.chunks(A, targets)])
-    return Attribution(scores, weights, maps, -maps, maps.flatten(1).any(1))
+    return Attribution(scores, weights, maps, -maps if opposed is None else opposed, maps.flatten(1).any(1))

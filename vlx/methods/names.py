@@ -8,6 +8,8 @@ METHODS = (
     "layercam",
     "gradattention",
     "gradrollout",
+    "ablationcam",
+    "scorecam",
     "gradient",
     "deconvolution",
     "guided",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
+from vlx.methods.ablation import ABLATION
 from vlx.methods.attention import ATTENTION_METHODS, attending
 from vlx.methods.cams import METHODS
 from vlx.methods.hiding import OCCLUSION
@@ -11,6 +12,7 @@ from vlx.methods.method import Method, cam
 from vlx.methods.names import method_name
 from vlx.methods.pixel_methods import PIXEL_METHODS
 from vlx.methods.pixels_captum import CAPTUM_METHODS
+from vlx.methods.scorecam import SCORECAM
 from vlx.methods.variants import VARIANTS
 from vlx.protocol.task import Task
 
@@ -19,6 +21,8 @@ _BUILT_IN = {
     for method in (
         *map(cam, METHODS.values()),
         *map(attending, ATTENTION_METHODS.values()),
+        ABLATION,
+        SCORECAM,
         *PIXEL_METHODS,
         *CAPTUM_METHODS,
         OCCLUSION,

@@ -22,8 +22,15 @@ FLAT = (
     "zero everywhere here"
 )
 UNHIDDEN = "hiding any one part of the picture leaves the score as it is: the map is zero everywhere"
+UNMOVED = "nothing that the method tries moves the score: the map is zero everywhere"
 NO_WEIGHTS = "no gradient comes through the model: importance weights are not known (NaN)"
-GATHERED = (UNUSED, FLAT, UNHIDDEN, NO_WEIGHTS)  # notes of words that the whole tells once, with the words' labels
+GATHERED = (
+    UNUSED,
+    FLAT,
+    UNHIDDEN,
+    UNMOVED,
+    NO_WEIGHTS,
+)  # notes of words that the whole tells once, with the words' labels
 BALANCED = (
     "evidence for and against cancel exactly: the score does not change when all features grow together (they are "
     "normalised); look at the signed map"
@@ -136,7 +143,8 @@ def _of_map(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
     if not row.depends:
         return (UNUSED,)
     if row.flat:
-        return (UNHIDDEN if method == "occlusion" else FLAT,)
+        moves = registry.choose(method).gradient
+        return (FLAT if moves else UNHIDDEN if method == "occlusion" else UNMOVED,)
     if not signed.any() and not registry.choose(method).on_cells:
         return ()  # what the notes below say is said of A
     if signed.max() <= 0:

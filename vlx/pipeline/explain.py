@@ -49,9 +49,9 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     several that are each explained, from one run of the vision part), ``instead_of`` (a contrast: the other answer or
     class; of a caption a word, or its position, and the other word: ``{"dog": "cat"}``, by a method that knows both
     signs where none is named),
-    ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, occlusion; of models with attention
-    gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`) and ``target`` (logprob,
-    logit, prob, margin), by default the adapter's;
+    ``beams``; ``method`` (gradcam, hirescam, gradcam++, xgradcam, layercam, ablationcam, scorecam, occlusion; of
+    models with attention gradattention and gradrollout; "auto": what the pictures at hand tell, see `vlx.recommend`)
+    and ``target`` (logprob, logit, prob, margin), by default the adapter's;
     ``subword_map`` (max, first, sum): how the map of a word of several tokens comes from theirs; ``references``:
     pictures of your own that are put in this one's place to tell what each word owes to it (a list or a folder; 16 or
     more can tell words that are said whatever the picture), by default five made of the picture
