@@ -13,9 +13,15 @@ from vlx.data.concepts import Concept, Labelled, Regions
 from vlx.data.example import Ask, ConceptData, Data, Example, Filed, Told, Truth
 from vlx.data.flickr import PhotographData
 from vlx.data.folder import LabelledFolder
+from vlx.data.human_maps import human_map
+from vlx.data.imagenet import ImagenetData
 from vlx.data.opening import KINDS, open_data
 from vlx.data.questions import EasyVqaData
+from vlx.data.regions import RegionData
 from vlx.data.scenes import SceneData
+from vlx.data.voc import VocData
+from vlx.data.vqa import VqaData
+from vlx.data.vqa_answers import vqa_accuracy
 
 __all__ = [
     "KINDS",
@@ -31,12 +37,18 @@ __all__ = [
     "EasyVqaData",
     "Example",
     "Filed",
+    "ImagenetData",
     "Labelled",
     "LabelledFolder",
     "PhotographData",
+    "RegionData",
     "Regions",
     "SceneData",
     "Told",
     "Truth",
+    "VocData",
+    "VqaData",
+    "human_map",
     "open_data",
+    "vqa_accuracy",
 ]

@@ -22,6 +22,7 @@ from vlx.pictures.opening import open_image
 from vlx.protocol.targets import Query
 
 Mask = NDArray[np.bool_]
+Human = NDArray[np.floating]
 Box = tuple[float, float, float, float]  # left, top, width, height in pixels of the picture
 T = TypeVar("T")
 
@@ -30,9 +31,9 @@ class Truth:
     """Where in the picture that is, what was asked about.
 
     ``mask`` bool [H, W] on the picture, or a function that makes it when it is first asked for. ``boxes`` are (left,
-    top, width, height) in pixels of the picture. ``human`` [h, w] says how much people looked at each cell. ``things``
-    are all pixels of the things that ``mask`` is a part of; the mask itself where nothing is said. ``absent``: it is
-    known not to be in the picture.
+    top, width, height) in pixels of the picture. ``human`` [h, w] says how much people looked at each cell, and may be
+    a function, too. ``things`` are all pixels of the things that ``mask`` is a part of; the mask itself where nothing
+    is said. ``absent``: it is known not to be in the picture.
 
     >>> Truth(np.eye(3, dtype=bool)).mask.sum()
     3
@@ -43,12 +44,12 @@ class Truth:
         mask: Mask | Callable[[], Mask] | None = None,
         *,
         boxes: Sequence[Box] = (),
-        human: NDArray[np.floating] | None = None,
+        human: Human | Callable[[], Human] | None = None,
         things: Mask | Callable[[], Mask] | None = None,
         absent: bool = False,
     ) -> None:
-        self._mask, self._things = mask, things
-        self.boxes, self.human, self.absent = tuple(boxes), human, absent
+        self._mask, self._things, self._human = mask, things, human
+        self.boxes, self.absent = tuple(boxes), absent
 
     @property
     def told_mask(self) -> bool:
@@ -65,6 +66,11 @@ class Truth:
         """The pixels of whole things of which it is a part, bool [H, W]; `mask` where they are the same."""
         return self.mask if self._things is None else _made(self._things)
 
+    @cached_property
+    def human(self) -> Human | None:
+        """How much people looked at each cell of the picture, [h, w]; None where nobody was watched."""
+        return _made(self._human)
+
 
 @dataclass(frozen=True, eq=False)
 class Ask:
@@ -73,7 +79,9 @@ class Ask:
     ``query`` is what the model is asked or made to say. ``position`` is the word of ``query.caption`` that is asked
     about, counted over its parts between spaces; 0 for an answer. ``label`` is the name of a class instead. ``group``
     is what it counts under, as "color". ``truth`` is None where nothing is known: an answer that rests on something
-    that is not there. ``marks`` tell asks apart in a way of the data's own, as "biased".
+    that is not there. ``marks`` tell asks apart in a way of the data's own, as "biased". ``whole``: the text of the
+    query is asked about as a whole, and not one of its words. ``synset`` is the WordNet id of the class, "n02123045".
+    ``answers`` are what people answered, one each: see `vlx.data.vqa_accuracy`.
 
     >>> Ask(Query(question="what color is the star?", answer="red"), group="color", truth=Truth(mask))
     """
@@ -84,6 +92,9 @@ class Ask:
     group: str = ""
     truth: Truth | None = None
     marks: frozenset[str] = frozenset()
+    whole: bool = False
+    synset: str = ""
+    answers: tuple[str, ...] = ()
 
     @property
     def mask(self) -> Mask | None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.errors import ImageError, InputError, MissingImage
-from vlx.files import json_files
-from vlx.files.whole import read_bytes
+from vlx.files import json_files, json_lists
+from vlx.files.whole import read_bytes, reading
 from vlx.language import shortened
 from vlx.pictures.opening import open_image, stored
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 LABELS = 2**16 - 1  # the highest number of a label: what 16 bits hold
+PART = 2**20  # bytes of a file that are hashed at once
+DEPTH = 3  # folders below a data set's own that its files may lie in
 
 Labels = NDArray[np.int32]
 
@@ -81,6 +84,36 @@ def rows(path: Path, needed: Iterable[str], *, whole: bool = False) -> list[dict
     return rows
 
 
+def files_in(folder: Path, endings: tuple[str, ...], depth: int = DEPTH) -> list[Path]:
+    """The files with such endings in a folder and in those ``depth`` below it, hidden ones left out, in order.
+
+    Raises InputError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the one that the files are in")
+    paths: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        deep = len(here.relative_to(folder).parts) >= depth
+        folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
+        paths += [here / name for name in names if name.lower().endswith(endings) and not name.startswith(".")]
+    return sorted(paths)
+
+
+def recorded(path: Path, size: tuple[int, int] | None) -> Image.Image:
+    """The picture in a file, upright, RGB, whose record says that it is (H, W) large; None where it does not say.
+
+    Raises ImageError where it cannot be read, or is of another size: boxes and masks cannot be laid on it.
+    """
+    image = picture(path)
+    if size is not None and (image.height, image.width) != size:
+        raise ImageError(
+            f"{path} is {image.width}×{image.height}, its record says {size[1]}×{size[0]}: boxes and masks cannot be "
+            "laid on it (is it turned by EXIF, or resized?)"
+        )
+    return image
+
+
 def records(path: Path) -> Any:
     """What a JSON file holds; raises InputError."""
     return json_files.read(path, nan=True)  # a mask with it is refused by its name
@@ -103,7 +136,10 @@ def digest_of(lists: Iterable[Path], pictures: Iterable[Path], texts: Iterable[s
     for text in texts:
         hashed.update(text.encode() + b"\0")
     for path in lists:
-        hashed.update(path.name.encode() + b"\0" + read_bytes(path))
+        hashed.update(path.name.encode() + b"\0")
+        with reading(path, json_lists.LARGEST) as (file, _):
+            while part := file.read(PART):
+                hashed.update(part)
     for path in pictures:
         size = path.stat().st_size if path.is_file() else -1
         hashed.update(f"{path.name} {size}\n".encode())

@@ -3,6 +3,7 @@
 __all__ = [
     "hdf5",
     "json_files",
+    "json_lists",
     "templates",
     "whole",
 ]

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and read only where they are files, of a size that can be."""
 
+import io
 import os
 import re
 import secrets
@@ -33,6 +34,18 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
 
     A pipe or a device is refused before it is waited for.
     """
+    with reading(path, most, error) as (file, size):
+        data = file.read(size + 1)
+    if len(data) > size:
+        raise error(f"{path} grows while it is read; give a file that is whole")
+    return data
+
+
+@contextmanager
+def reading(
+    path: Path, most: int = LARGEST, error: type[VlxError] = InputError
+) -> Iterator[tuple[io.BufferedReader, int]]:
+    """A regular file that is open for reading, and its size in bytes; raises ``error`` as `read_bytes`."""
     try:
         with open(path, "rb", opener=_nonblocking) as file:
             info = os.fstat(file.fileno())
@@ -40,7 +53,7 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
                 raise error(f"{path} is {_kind(info.st_mode)}, not a file; give a file")
             if info.st_size > most:
                 raise error(f"{path} has {_size(info.st_size)}, more than the {_size(most)} that such a file can have")
-            data = file.read(info.st_size + 1)
+            yield file, info.st_size
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -49,9 +62,6 @@ def read_bytes(path: Path, most: int = LARGEST, error: type[VlxError] = InputErr
         if isinstance(wrong, VlxError):
             raise
         raise error(f"{path}: cannot be read ({getattr(wrong, 'strerror', None) or wrong})") from None
-    if len(data) > info.st_size:
-        raise error(f"{path} grows while it is read; give a file that is whole")
-    return data
 
 
 def require_place(path: Path) -> None:
