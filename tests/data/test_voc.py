@@ -44,6 +44,14 @@ def test_classes_with_boxes_and_masks_and_nothing_difficult(tmp_path: Path) -> N
     assert truths(data, 1) == [("person", ((0, 0, 64, 48),), None), ("dog", ((0.5, 0, 9.5, 10),), None)]
 
 
+def test_what_no_thing_has_is_absent_and_what_is_difficult_is_not(tmp_path: Path) -> None:
+    data = opened(sets.voc(tmp_path))
+    first, second = data[0].absent, data[1].absent
+    assert [ask.label for ask in first] == [name for name in CLASSES if name not in ("dog", "cat")]
+    assert {ask.label for ask in second} == {*CLASSES} - {"dog", "person"}
+    assert all(ask.truth and ask.truth.absent and ask.mask is None for ask in first)
+
+
 def test_regions_are_all_that_is_segmented(tmp_path: Path) -> None:
     data = opened(sets.voc(tmp_path))
     assert data.concepts == tuple(Concept(name, "object") for name in CLASSES)
@@ -120,6 +128,7 @@ def test_masks_of_other_classes_than_vocs_are_not_guessed(tmp_path: Path) -> Non
     data = opened(tmp_path)
     assert (data.left_out[FOREIGN], data.concepts, data[0].asks[0].mask) == (("000001",), (), None)
     assert data[1].asks[0].label == "wheel"
+    assert [[ask.label for ask in data[n].absent] for n in range(2)] == [["wheel"], ["dog", "cat"]]
 
 
 def test_masks_of_another_size_or_number_are_refused(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ class Truth:
         """Whether its pixels are known; nothing is made to find out."""
         return self._mask is not None
 
+    @property
+    def told_human(self) -> bool:
+        """Whether it is known where people looked; nothing is made to find out."""
+        return self._human is not None
+
     @cached_property
     def mask(self) -> Mask | None:
         """Its pixels, bool [H, W]; None where they are not known."""

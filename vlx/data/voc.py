@@ -58,8 +58,9 @@ class VocData:
     Boxes and masks hold no things that are marked as difficult; a class of which there are no others is not asked for.
     VOC counts pixels from 1 and both sides of a box belong to it, so its left is xmin − 1 and its width
     xmax − xmin + 1. ``concepts`` are the classes where pictures are segmented; those without a mask have no regions.
-    ``left_out`` counts pictures that are missing or not annotated, boxes that cannot be used, and difficult things.
-    Raises InputError naming the file that cannot be used.
+    ``classes`` are those of VOC, or those that the pictures have where there are others; the ones that a picture has
+    not are its ``absent``. ``left_out`` counts pictures that are missing or not annotated, boxes that cannot be used,
+    and difficult things. Raises InputError naming the file that cannot be used.
     """
 
     licence = "PASCAL VOC: pictures under flickr's terms of use; annotations free for research"
@@ -76,7 +77,9 @@ class VocData:
                 f"{self.folder}: none of {len(stems)} listed pictures is there with its XML; needed are "
                 "Annotations/ and JPEGImages/"
             )
-        self._numbered = not any(thing.name not in CLASSES for row in self._rows for thing in row.told.things)
+        names = dict.fromkeys(thing.name for row in self._rows for thing in row.told.things)
+        self._numbered = names.keys() <= set(CLASSES)
+        self.classes = CLASSES if self._numbered else tuple(names)
         segmented = [row.path.stem for row in self._rows if row.classes is not None]
         self._left.add(FOREIGN, *() if self._numbered else segmented)
         self.concepts = tuple(Concept(name, "object") for name in CLASSES) if self._numbered and segmented else ()
@@ -92,6 +95,7 @@ class VocData:
             partial(recorded, row.path, row.told.size),
             asks=lambda: tuple(self._asks(row)),
             regions=partial(self._regions, row) if self.concepts else None,
+            absent=lambda: tuple(self._absent(row)),
         )
 
     def files(self, number: int) -> list[Path]:
@@ -135,6 +139,13 @@ class VocData:
             masked = row.classes is not None and self._numbered
             truth = Truth(partial(self._mask, row, name) if masked else None, boxes=boxes)
             yield Ask(label=name, group=name, truth=truth)
+
+    def _absent(self, row: _Row) -> Iterator[Ask]:
+        """Asks for the classes that no thing in a picture has, difficult ones among them."""
+        there = {thing.name for thing in row.told.things}
+        for name in self.classes:
+            if name not in there:
+                yield Ask(label=name, group=name, truth=Truth(absent=True))
 
     def _mask(self, row: _Row, name: str) -> Mask:
         """The pixels of a class's things but for difficult ones, bool [H, W]."""
