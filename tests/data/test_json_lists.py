@@ -106,4 +106,4 @@ def test_a_large_file_takes_the_memory_of_one_record(tmp_path: Path, monkeypatch
     assert sum(record.content["n"] for record in Members(tmp_path / "list.json")) == sum(range(5_000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2**20 < (tmp_path / "list.json").stat().st_size
+    assert 4 * peak < (tmp_path / "list.json").stat().st_size
