@@ -43,7 +43,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Thing:
+class BoxedThing:
     """One thing in a picture: its class and sides as its file has them; ``place`` counts the file's things from 1."""
 
     name: str
@@ -58,7 +58,7 @@ class Annotation:
 
     picture: str
     size: tuple[int, int] | None
-    things: tuple[Thing, ...]
+    things: tuple[BoxedThing, ...]
 
 
 def annotation(path: Path) -> Annotation:
@@ -130,7 +130,7 @@ class _Builder(ET.TreeBuilder):
         return super().end(tag)
 
 
-def _thing(element: ET.Element, place: int, where: str) -> Thing:
+def _thing(element: ET.Element, place: int, where: str) -> BoxedThing:
     name = (element.findtext("name") or "").strip()
     if not name:
         raise InputError(f"{where} has no <name>; give its class")
@@ -141,7 +141,7 @@ def _thing(element: ET.Element, place: int, where: str) -> Thing:
     difficult = (element.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):
         raise InputError(f"{where}: <difficult> is {shortened(difficult, 40)!r}; give 0 or 1")
-    return Thing(name, (sides[0], sides[1], sides[2], sides[3]), difficult == "1", place)
+    return BoxedThing(name, (sides[0], sides[1], sides[2], sides[3]), difficult == "1", place)
 
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")

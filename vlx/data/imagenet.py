@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlx.data.annotations import Annotation, LeftOut, Sides, Thing, annotation, box_of, by_stem
+from vlx.data.annotations import Annotation, BoxedThing, LeftOut, Sides, annotation, box_of, by_stem
 from vlx.data.classes import CATEGORY
 from vlx.data.coco import MISSING
 from vlx.data.concepts import NO_LABELS, Concept, Regions
@@ -175,7 +175,7 @@ def _solved(path: Path, known: set[str]) -> dict[str, Annotation]:
         if name in known:
             continue
         things = [
-            Thing(cells[place], _sides(cells[place + 1 : place + 5], where), False, place // 5 + 1)
+            BoxedThing(cells[place], _sides(cells[place + 1 : place + 5], where), False, place // 5 + 1)
             for place in range(0, len(cells), 5)
         ]
         told[name] = Annotation(name, None, tuple(things))

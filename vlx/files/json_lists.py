@@ -18,7 +18,7 @@ NUMERIC = "0123456789.eE+-"  # after a number that is not yet read to its end
 MARK = b"\xef\xbb\xbf"
 
 
-class Record(NamedTuple):
+class Member(NamedTuple):
     """One object of a list, and where it stands in its file: what `record_at` reads again."""
 
     content: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Members:
     def __init__(self, path: Path, name: str = "") -> None:
         self.path, self.name, self.others = path, name, dict[str, Any]()
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Member]:
         with reading(self.path, LARGEST) as (file, _):
             text = _Text(file)
             with self._told("its beginning"):
@@ -56,7 +56,7 @@ class Members:
                 if after := text.peek():
                     raise ValueError(f"{after!r} after the last bracket")
 
-    def _members(self, text: "_Text") -> Iterator[Record]:
+    def _members(self, text: "_Text") -> Iterator[Member]:
         there = False
         while True:
             with self._told("the name of a member"):
@@ -82,7 +82,7 @@ class Members:
             others = ", ".join(list(self.others)[:6]) or "nothing"
             raise InputError(f'{self.path}: no list "{self.name}"; it holds {others[:120]}')
 
-    def _records(self, text: "_Text") -> Iterator[Record]:
+    def _records(self, text: "_Text") -> Iterator[Member]:
         called, number = f"{self.name}[{{}}]" if self.name else "record {}", 0
         while True:
             with self._told(called.format(number)):
@@ -92,7 +92,7 @@ class Members:
                 content = text.value()
                 if not isinstance(content, dict):
                     raise ValueError(f"no object but {str(content)[:40]!r}")
-                record = Record(content, start, text.place)
+                record = Member(content, start, text.place)
             yield record
             with self._told(f"the end of {called.format(number)}"):
                 text.comma("]")
