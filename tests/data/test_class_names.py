@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from vlx.data import open_data
 from vlx.data.class_names import matched, told_classes
 from vlx.errors import InputError
 
@@ -61,7 +63,10 @@ def test_synsets_are_found_by_the_order_of_labels_by_ids_in_labels_and_by_their_
     shuffled = [*LABELS[1:], LABELS[0]]
     assert [*matched(ids, shuffled, synsets=SYNSETS).numbers.values()] == [(1, 2), (1, 2), (1, 2), ()]
     assert [*matched(ids, ["n00000002 crane", "n00000003"]).numbers.values()] == [(1,), (0,), (1,), ()]
-    assert matched(["Crane", "dog"], ["n00000005", "n00000003"], synsets=SYNSETS).numbers == {"Crane": (1,), "dog": (0,)}
+    assert matched(["Crane", "dog"], ["n00000005", "n00000003"], synsets=SYNSETS).numbers == {
+        "Crane": (1,),
+        "dog": (0,),
+    }
 
 
 def test_what_a_classifier_is_asked_for_is_one_class() -> None:
@@ -140,3 +145,17 @@ def test_every_name_is_told_and_every_label_finds_itself(given_names: list[str],
     own = matched(labels, labels)
     assert all(labels[number] == label for label, numbers in own.numbers.items() for number in numbers)
     assert not own.unmatched
+
+
+def test_class_folders_called_by_synsets_tell_their_names(tmp_path: Path) -> None:
+    for folder in ("n00000003", "n00000005"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "val" / folder / "a.png")
+    (tmp_path / "LOC_synset_mapping.txt").write_text("".join(f"{one} {words}\n" for one, words in SYNSETS.items()))
+    data: Any = open_data(f"classes:{tmp_path / 'val'}")
+    assert data.classes == ("n00000003", "n00000005")
+    assert matched(data.classes, LABELS, synsets=data.synsets).numbers == {"n00000003": (3,), "n00000005": (5,)}
+    for line, message in (("tench", "line 1 is 'tench'; give n01440764"), ("n00000003 a\nn00000003 b", "line 2 names")):
+        (tmp_path / "LOC_synset_mapping.txt").write_text(line)
+        with pytest.raises(InputError, match=message):
+            open_data(f"classes:{tmp_path / 'val'}")

@@ -375,3 +375,29 @@ def test_names_that_mean_nothing_are_refused(spec: str, message: str) -> None:
 def test_data_at_hand_is_handed_back() -> None:
     data = SceneData(1)
     assert open_data(data) is data
+
+
+# What is labelled is asked for
+
+
+def test_a_folder_with_label_maps_asks_for_what_is_labelled(tmp_path: Path) -> None:
+    data: Any = open_data(folder(tmp_path))
+    asked = {}
+    for number in range(len(data)):
+        example = data[number]
+        names = {concept.name for concept in example.regions}
+        assert {ask.label for ask in example.asks} == {ask.group for ask in example.asks} == names
+        for ask in example.asks:
+            masks = [mask for concept, mask in example.regions.items() if concept.name == ask.label]
+            assert np.array_equal(np.asarray(ask.mask), np.logical_or.reduce(masks))
+            assert np.shape(ask.mask) == (example.image.height, example.image.width)
+            asked[ask.label] = True
+    assert asked
+    assert set(asked) <= set(data.classes) == {concept.name for concept in data.concepts}
+
+
+def test_broden_asks_for_a_name_wherever_it_stands_and_for_a_scene_without_a_place(tmp_path: Path) -> None:
+    one, other = (open_data(broden(tmp_path))[number] for number in (0, 1))
+    pixels = {str(ask.label): None if ask.mask is None else int(ask.mask.sum()) // 16**2 for ask in one.asks}
+    assert pixels == {"wheel": 4, "sky": 4, "car": 2, "street": None}, "the wheel is an object here and a part there"
+    assert [(ask.label, ask.truth) for ask in other.asks] == [("sky", None)]

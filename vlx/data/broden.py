@@ -1,7 +1,8 @@
 """The Broden layout (Bau et al. 1704.05796): ``index.csv``, ``category.csv``, ``label.csv``, ``c_*.csv``, ``images/``.
 
 A cell of the index is empty, or holds label maps or label numbers, parted by ";". A label map is a PNG whose pixels are
-R + 256 · G; a number labels the picture as a whole (scenes, textures).
+R + 256 · G; a number labels the picture as a whole (scenes, textures). What is labelled is asked for as a class by
+its name, too; a scene without a place.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vlx.data.concepts import Concept, Regions
-from vlx.data.example import Example
+from vlx.data.example import Example, asks_of_picture
 from vlx.data.files import digest_of, label_map, number, rows
 from vlx.errors import InputError
 
@@ -52,6 +53,7 @@ class BrodenData:
                 concepts.append(Concept(names[label].removesuffix(SUFFIXES.get(category, "\0")), category))
                 self._number[category, label] = len(concepts)
         self.concepts = tuple(concepts)
+        self.classes = tuple(dict.fromkeys(concept.name for concept in concepts))
         self._known = set(names)
         self._rows = [
             self._row(row, line, categories)
@@ -66,7 +68,8 @@ class BrodenData:
 
     def __getitem__(self, place: int) -> Example:
         row = self._rows[place]
-        return Example(row.image, self.folder / "images" / row.image, regions=partial(self._regions, row))
+        path, regions = self.folder / "images" / row.image, partial(self._regions, row)
+        return Example(row.image, path, asks=partial(asks_of_picture, path, regions), regions=regions)
 
     def files(self, number: int) -> list[Path]:
         """The picture's file and those of its label maps."""

@@ -2,18 +2,18 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vlx.data.files import lines
 from vlx.errors import InputError
 from vlx.files import json_files
 from vlx.language import close_matches, shortened
 
 SHOWN = 5  # names that a note lists
+SYNSETS = "LOC_synset_mapping.txt"  # as ImageNet's challenge calls the list
 SYNSET = re.compile(r"\bn\d{8}\b")
 
 Entry = str | int
@@ -36,17 +36,8 @@ class ClassMap:
         return tuple(name for name, numbers in self.numbers.items() if not numbers)
 
     def asked(self, name: str) -> tuple[str, ...]:
-        """What a classifier is asked for, for each class that a name means: its label, or its number where several
-        classes have that label.
-        """
-        return tuple(
-            self.labels[number] if self._counts[_plain(self.labels[number])] == 1 else f"class {number}"
-            for number in self.numbers.get(name, ())
-        )
-
-    @cached_property
-    def _counts(self) -> Counter[str]:
-        return Counter(map(_plain, self.labels))
+        """What a classifier is asked for, for each class that a name means; see `asked_for`."""
+        return asked_for(self.numbers.get(name, ()), self.labels)
 
     def notes(self) -> Iterator[str]:
         """What a reader must know: how many names mean a class, which mean none, and that several are chosen from."""
@@ -75,24 +66,27 @@ def matched(
     """Find a data set's class names among a model's labels; several of either's names stand between commas.
 
     In this order, and of a name the first that finds any: ``table`` (see `told_classes`); the whole label; one of its
-    names; the same without spaces ("hotdog"). Case, "_" and "-" do not matter. ``synsets`` are names by WordNet id, as
-    ImageNet lists them: a name that is an id, or has one in brackets, is found by it, where labels hold ids, or are
-    those of the synsets in their order; else by the synset's names.
+    names; the same without spaces ("hotdog"); its number. Case, "_" and "-" do not matter. ``synsets`` are names by
+    WordNet id, as ImageNet lists them: a name that is an id, or has one in brackets, is found by it, where labels hold
+    ids, or are those of the synsets in their order; else by the synset's names.
 
     >>> matched(["Tabby", "hotdog", "zebra"], ["tabby, tabby cat", "hot dog, red hot"]).numbers
     {'Tabby': (0,), 'hotdog': (1,), 'zebra': ()}
 
     Raises InputError for an entry of the table that is no label.
     """
-    known = _Labels(tuple(labels or ()), synsets or {})
-    told = {} if table is None else {_plain(name): entries for name, entries in table.items()}
-    return ClassMap(
-        {
-            name: known.told(name, told[_plain(name)]) if _plain(name) in told else known.find(name)
-            for name in dict.fromkeys(names)
-        },
-        known.labels,
-    )
+    known = ClassNames(labels, synsets=synsets, table=table)
+    return ClassMap({name: known.find(name) for name in dict.fromkeys(names)}, known.labels)
+
+
+def asked_for(numbers: Iterable[int], labels: Sequence[str]) -> tuple[str, ...]:
+    """What a classifier is asked for, to be asked for classes: labels, numbers where several have one label.
+
+    >>> asked_for([0, 1, 2], ["crane", "crane", "dog"])
+    ('class 0', 'class 1', 'dog')
+    """
+    plain = [_plain(label) for label in labels]
+    return tuple(labels[one] if plain.count(plain[one]) == 1 else f"class {one}" for one in numbers)
 
 
 def told_classes(path: Path) -> dict[str, tuple[Entry, ...]]:
@@ -116,20 +110,44 @@ def told_classes(path: Path) -> dict[str, tuple[Entry, ...]]:
     return told
 
 
+def synsets_of(path: Path) -> dict[str, str]:
+    """The names of classes by WordNet id: lines as "n01440764 tench, Tinca tinca", as ImageNet has them.
+
+    Raises InputError naming a line of another kind, and one that names an id anew.
+    """
+    names: dict[str, str] = {}
+    for number, line in enumerate(lines(path), 1):
+        synset, _, told = line.strip().partition(" ")
+        if not line.strip():
+            continue
+        if not SYNSET.fullmatch(synset) or not told.strip():
+            raise InputError(f"{path}: line {number} is {shortened(repr(line))}; give n01440764 tench, Tinca tinca")
+        if names.setdefault(synset, told.strip()) != told.strip():
+            raise InputError(f"{path}: line {number} names {synset} anew; keep one of its lines")
+    return names
+
+
 def _is_entry(entry: Any) -> bool:
     return (isinstance(entry, str) and bool(entry.strip())) or (isinstance(entry, int) and not isinstance(entry, bool))
 
 
-class _Labels:
-    """The labels of a model by each of their names."""
+class ClassNames:
+    """Finds the classes of a model that a name means; see `matched`. Raises InputError as it does."""
 
-    def __init__(self, labels: tuple[str, ...], synsets: Mapping[str, str]) -> None:
-        self.labels, self._synsets = labels, synsets
-        self._exact = _index([label] for label in labels)
-        self._whole = _index([_plain(label)] for label in labels)
-        self._parts = _index(map(_parts, labels))
-        self._joined = _index(map(_joined, labels))
-        self._ids = _index(map(SYNSET.findall, labels)) or self._by_order()
+    def __init__(
+        self,
+        labels: Sequence[str] | None,
+        *,
+        synsets: Mapping[str, str] | None = None,
+        table: Mapping[str, Sequence[Entry]] | None = None,
+    ) -> None:
+        self.labels, self._synsets = tuple(labels or ()), synsets or {}
+        self._exact = _index([label] for label in self.labels)
+        self._whole = _index([_plain(label)] for label in self.labels)
+        self._parts = _index(map(_parts, self.labels))
+        self._joined = _index(map(_joined, self.labels))
+        self._ids = _index(map(SYNSET.findall, self.labels)) or self._by_order()
+        self._told = {_plain(name): self._entries(name, entries) for name, entries in (table or {}).items()}
 
     def _by_order(self) -> dict[str, list[int]]:
         """The classes of the synsets, where they are the labels in the order of their ids; else none."""
@@ -141,10 +159,31 @@ class _Labels:
             return {}
         return {synset: [number] for number, synset in enumerate(ids)}
 
-    def find(self, name: str) -> tuple[int, ...]:
-        """The classes that a name means."""
-        found = SYNSET.search(name)
-        synset = found.group() if found else ""
+    def _entries(self, name: str, entries: Sequence[Entry]) -> tuple[int, ...]:
+        """The classes that a table names."""
+        return tuple(dict.fromkeys(number for entry in entries for number in self._entry(name, entry)))
+
+    def _entry(self, name: str, entry: Entry) -> tuple[int, ...]:
+        if isinstance(entry, int):
+            if 0 <= entry < len(self.labels):
+                return (entry,)
+            raise InputError(f"--classes: {shortened(name)!r} is class {entry}; there are {len(self.labels)}, from 0")
+        if numbers := self._by_name(entry, ""):
+            return numbers
+        near = ", ".join(close_matches(_plain(entry), self._parts))
+        raise InputError(
+            f"--classes: {shortened(name)!r} is {shortened(entry)!r}, which is no label of the model"
+            + (f"; close: {near}" if near else f" (it has {len(self.labels)})")
+        )
+
+    def find(self, name: str, synset: str = "") -> tuple[int, ...]:
+        """The classes that a name means; ``synset`` is its WordNet id, where it is known."""
+        told = self._told.get(_plain(name))
+        return self._by_name(name, synset) if told is None else told
+
+    def _by_name(self, name: str, synset: str) -> tuple[int, ...]:
+        within = SYNSET.search(name)
+        synset = synset or (within.group() if within else "")
         if synset in self._ids:
             return tuple(self._ids[synset])
         called = self._synsets.get(synset, name)
@@ -155,26 +194,14 @@ class _Labels:
             or self._any(self._parts, parts)
             or self._any(self._joined, _joined(called))
             or self._any(self._ids, {synset for synset, words in self._synsets.items() if parts & _parts(words)})
+            or self._numbered(called)
         )
 
-    def told(self, name: str, entries: Sequence[Entry]) -> tuple[int, ...]:
-        """The classes that a table names."""
-        return tuple(dict.fromkeys(number for entry in entries for number in self._entry(name, entry)))
-
-    def _entry(self, name: str, entry: Entry) -> tuple[int, ...]:
-        if isinstance(entry, int):
-            if 0 <= entry < len(self.labels):
-                return (entry,)
-            raise InputError(
-                f"--classes: {shortened(name)!r} is class {entry}; there are {len(self.labels)}, from 0"
-            )
-        if numbers := self.find(entry):
-            return numbers
-        near = ", ".join(close_matches(_plain(entry), self._parts))
-        raise InputError(
-            f"--classes: {shortened(name)!r} is {shortened(entry)!r}, which is no label of the model"
-            + (f"; close: {near}" if near else f" (it has {len(self.labels)})")
-        )
+    def _numbered(self, name: str) -> tuple[int, ...]:
+        """The class whose number a name is, "281" or "class 281", as folders are called."""
+        digits = _plain(name).removeprefix("class ")
+        there = digits.isascii() and digits.isdecimal() and len(digits) < 10 and int(digits) < len(self.labels)
+        return (int(digits),) if there else ()
 
     @staticmethod
     def _any(index: Mapping[str, Sequence[int]], keys: Iterable[str]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vlx.data.class_names import SYNSETS, synsets_of
 from vlx.data.concepts import NO_LABELS, Concept, Regions
 from vlx.data.example import Ask, Example
 from vlx.data.files import ENDINGS, digest_of
@@ -22,7 +23,8 @@ CATEGORY = "class"
 class ClassFolders:
     """The pictures of a folder of folders; a folder's name is the class of its pictures, asked for without a place.
 
-    A class is a concept of the picture as a whole. Raises InputError for a folder without any.
+    A class is a concept of the picture as a whole. ``synsets`` are names by WordNet id from ``LOC_synset_mapping.txt``,
+    there or beside the folder, where folders are called by ids. Raises InputError for a folder without any.
     """
 
     licence = ""
@@ -33,7 +35,11 @@ class ClassFolders:
         if not self._pictures:
             raise InputError(f"{self.name}: no folders with pictures in it; needed is DIR/CLASS/PICTURE.jpg")
         classes = dict.fromkeys(one.parent.name for one in self._pictures)
+        self.classes = tuple(classes)
         self.concepts = tuple(Concept(name, CATEGORY) for name in classes)
+        lists = [place / SYNSETS for place in (self.folder, self.folder.parent)]
+        self._list = next((path for path in lists if path.is_file()), None)
+        self.synsets = {} if self._list is None else synsets_of(self._list)
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -50,7 +56,9 @@ class ClassFolders:
 
     def digest(self) -> str:
         """Of the classes, and of names and sizes of the pictures."""
-        return digest_of([], self._pictures, [concept.name for concept in self.concepts])
+        return digest_of(
+            [] if self._list is None else [self._list], self._pictures, [concept.name for concept in self.concepts]
+        )
 
     def _whole(self, name: str, image: Image.Image) -> Regions:
         number = self.concepts.index(Concept(name, CATEGORY)) + 1

@@ -69,7 +69,7 @@ class CocoData:
         self._notes = coco_files.notes(contents)
         self._texts = coco_files.captions([one for _, one in captioned] or [_captions_of(one) for _, one in contents])
         images = _listed(contents or captioned, coco_files.pictures([*contents, *captioned]))
-        self.categories = tuple(dict.fromkeys(one["name"] for _, content in contents for one in content["categories"]))
+        self.classes = tuple(dict.fromkeys(one["name"] for _, content in contents for one in content["categories"]))
         self.concepts = tuple(dict.fromkeys(one for _, content in contents for one in _concepts(content)))
         self._number = {(concept.name, concept.category): n for n, concept in enumerate(self.concepts, 1)}
         self.lacks = (*[NO_OUTLINES] * (not contents), *[NO_CAPTIONS] * (not self._texts))
@@ -89,7 +89,7 @@ class CocoData:
     @cached_property
     def words(self) -> CategoryWords:
         """Which words of captions name which category."""
-        return CategoryWords(self.categories, self._told, wordnet_synonyms() if self._texts else None)
+        return CategoryWords(self.classes, self._told, wordnet_synonyms() if self._texts else None)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -6,9 +6,9 @@
 [('striped', 'texture'), ('orange', 'color')]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -186,7 +186,9 @@ class Data(Protocol):
     ``name`` is what `open_data` opens again, "scenes:2000"; ``licence`` says under what pictures and texts stand, as
     far as is known. Data may tell more of themselves: ``concepts``, all that their regions can hold (`ConceptData`);
     ``left_out``, {why: (name, …)}; ``closed``, what messages call a world whose every word is known, which a model has
-    to know; ``by_size``, that figures of words are told by how large things are and not by group.
+    to know; ``by_size``, that figures of words are told by how large things are and not by group; ``classes``, the
+    names of all that can be asked for as a class, ``synsets``, such names by WordNet id; ``lacks``, in sentences what
+    such data usually tell and these do not.
     """
 
     @property
@@ -314,6 +316,29 @@ def labelled(example: "Example | Labelled", concepts: Sequence[Concept]) -> Labe
             )
         channel[np.asarray(mask, bool)] = numbers[concept]
     return Labelled(image, labels)
+
+
+def asks_of(regions: Regions) -> Iterator[Ask]:
+    """The classes that regions tell, each by its name, whatever the category, with its pixels.
+
+    What only the picture as a whole carries (a scene) is asked for without a place.
+    """
+    whole = {regions.concepts[number - 1] for number in regions.whole}
+    concepts: dict[str, list[Concept]] = {}
+    for concept in regions:
+        concepts.setdefault(concept.name, []).append(concept)
+    for name, same in concepts.items():
+        placed = [concept for concept in same if concept not in whole]
+        yield Ask(label=name, group=name, truth=Truth(partial(_union, regions, placed)) if placed else None)
+
+
+def _union(regions: Regions, concepts: Sequence[Concept]) -> Mask:
+    return np.asarray(np.logical_or.reduce([regions[concept] for concept in concepts]))
+
+
+def asks_of_picture(image: Path, make: Callable[[Image.Image], Regions]) -> tuple[Ask, ...]:
+    """The classes that ``make`` tells of the picture in a file; see `asks_of`."""
+    return tuple(asks_of(make(open_image(image).image)))
 
 
 def example_of(data: AnyData, number: int) -> Example:

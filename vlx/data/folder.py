@@ -7,6 +7,7 @@
       labels.csv                  number,name[,category]; or labels.json {"1": "sky", …}; or labels.txt, a name a line
 
 Numbers of one name and category are one concept.
+What is labelled is asked for as a class by its name, too.
 A picture may lack a map; a map may be smaller than its picture, but has its proportions.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from vlx.data.concepts import Concept, Regions
-from vlx.data.example import Example
+from vlx.data.example import Example, asks_of_picture
 from vlx.data.files import ENDINGS, Labels, digest_of, label_map, lines, number, records, rows
 from vlx.errors import InputError
 
@@ -41,6 +42,7 @@ class LabelledFolder:
         if not named:
             raise InputError(f"{self._list}: no labels")
         self.concepts = tuple(dict.fromkeys(named.values()))
+        self.classes = tuple(dict.fromkeys(concept.name for concept in self.concepts))
         self._number = {label: self.concepts.index(concept) + 1 for label, concept in named.items()}
         self._maps = [path for path in sorted(self.folder.glob("labels*")) if path.is_dir()]
         images = self.folder / "images"
@@ -58,7 +60,8 @@ class LabelledFolder:
 
     def __getitem__(self, place: int) -> Example:
         path = self._pictures[place]
-        return Example(path.name, path, regions=partial(self._regions, path))
+        regions = partial(self._regions, path)
+        return Example(path.name, path, asks=partial(asks_of_picture, path, regions), regions=regions)
 
     def files(self, number: int) -> list[Path]:
         """The picture's file and those of its label maps, there or not."""

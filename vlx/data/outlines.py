@@ -55,7 +55,7 @@ def read(folder: str | Path, captions: str | Path | None = None) -> OutlinedData
     no picture is counted in ``left_out``. Raises InputError naming what is missing.
     """
     data = CocoData(folder, captions)
-    if not data.categories:
+    if not data.classes:
         raise InputError(f"{folder}: no instances*.json there or in annotations/; word pointing needs COCO's polygons")
     outlined = [data.outlined(number) for number in range(len(data))]
     if not any(row.captions for row in outlined):

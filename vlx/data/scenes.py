@@ -27,11 +27,13 @@ FORM = "scenes:COUNT[:FIRST]"
 class SceneData:
     """``count`` scenes from seed ``first`` on; with ``named`` only those whose caption names so many things.
 
+    A kind of things is asked for as a class, too, and where a scene has none of it, among its ``absent``.
     The place is a concept of the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of
     the parts' fixed paints included: a unit that detects brown should not have to be called a trunk.
     """
 
     licence = "MIT"
+    classes = tuple(KINDS)
     closed = "drawn scenes"  # all that can be said of them is known: who lacks a word is not judged by them
 
     def __init__(self, count: int, first: int = FIRST, size: int = 128, named: int | None = None) -> None:
@@ -49,7 +51,9 @@ class SceneData:
             raise IndexError(f"there is no picture {number} among {self.count}")
         seed = self._seeds[number]
         drawn = _Drawn(seed, self.size, self.concepts)
-        return Example(str(seed), drawn.image, texts=drawn.texts, asks=drawn.asks, regions=drawn.regions)
+        return Example(
+            str(seed), drawn.image, texts=drawn.texts, asks=drawn.asks, regions=drawn.regions, absent=drawn.absent
+        )
 
     def digest(self) -> str:
         """Of the first and last scene's pixels and labels, and of how many there are: `draw` is deterministic."""
@@ -108,7 +112,10 @@ class _Drawn:
         return (self._scene.caption,)
 
     def asks(self) -> tuple[Ask, ...]:
-        return (*_words(self._scene), *_questions(self._scene))
+        return (*_words(self._scene), *_questions(self._scene), *_classes(self._scene))
+
+    def absent(self) -> tuple[Ask, ...]:
+        return (*_absent(self._scene),)
 
     def regions(self, _: Image.Image) -> Regions:
         return _regions(self._scene, self._concepts)
@@ -130,7 +137,30 @@ def _words(scene: Scene) -> Iterator[Ask]:
     query = Query(caption=scene.caption)
     for position, word in enumerate(scene.words):
         if word.category is not None:
-            yield Ask(query, position, group=word.category, truth=Truth(word.mask))
+            boxes = () if word.object is None else (scene.objects[word.object].box,)
+            yield Ask(query, position, group=word.category, truth=Truth(word.mask, boxes=boxes))
+
+
+def _classes(scene: Scene) -> Iterator[Ask]:
+    """The kinds of things in a scene, each with all of its things."""
+    for kind in _kinds(scene):
+        boxes = [thing.box for thing in scene.objects if thing.kind == kind]
+        yield Ask(label=kind, group=kind, truth=Truth(scene.masks[kind], boxes=boxes))
+
+
+def _absent(scene: Scene) -> Iterator[Ask]:
+    """The kinds of which nothing is in a scene, as classes, and then in the place of each word for a thing."""
+    lacking = [kind for kind in KINDS if kind not in _kinds(scene)]
+    yield from (Ask(label=kind, group=kind, truth=Truth(absent=True)) for kind in lacking)
+    words = [word.word for word in scene.words]
+    for position, word in enumerate(scene.words):
+        for kind in lacking if word.category == "object" else ():
+            query = Query(caption=" ".join([*words[:position], kind, *words[position + 1 :]]))
+            yield Ask(query, position, group="object", truth=Truth(absent=True))
+
+
+def _kinds(scene: Scene) -> list[str]:
+    return [kind for kind in KINDS if any(thing.kind == kind for thing in scene.objects)]
 
 
 def _questions(scene: Scene) -> Iterator[Ask]:

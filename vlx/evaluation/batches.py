@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlx.evaluation.cases import Omitted
+from vlx.evaluation.omitted import Omitted
 from vlx.evaluation.records import Columns, Record
 
 

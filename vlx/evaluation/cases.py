@@ -1,9 +1,7 @@
 """What maps are judged by: words, answers and classes of examples, and the pixels that each should point at."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +9,8 @@ from numpy.typing import NDArray
 from vlx.data.captioned import words_of
 from vlx.data.example import Ask, Box, Data, Example, Truth, example_of
 from vlx.errors import InputError
+from vlx.evaluation.class_asks import ClassAsks, Table, likeliest
+from vlx.evaluation.omitted import Omitted
 from vlx.language import shortened
 from vlx.methods.method import Site
 from vlx.protocol.powers import powers_of
@@ -20,7 +20,6 @@ from vlx.protocol.task import Features, Task
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message
 HALF = 0.5  # of the captions' words must be known
-LISTED = 3
 NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
 
 
@@ -118,70 +117,42 @@ def closed(data: Data) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """One query about a picture, and all that is asked by it: each ask with its word's place in the text."""
+    """One query about a picture, and all that is asked by it: each ask with its word's place in the text.
+
+    ``answers``: the classes of which the likeliest on the picture is asked for, where the ask's name means several.
+    """
 
     query: Query
     asks: list[tuple[Ask, int]] = field(default_factory=list)
-
-
-@dataclass
-class Omitted:
-    """What could not be asked: ``lost`` words of captions by how often, of ``words``; nouns that are ``unplaced``,
-    since the model has other words; texts of asks that are ``unknown`` to it; asks whose masks are ``bare`` of pixels.
-    """
-
-    lost: Counter[str] = field(default_factory=Counter)
-    words: int = 0
-    unplaced: int = 0
-    unknown: Counter[str] = field(default_factory=Counter)
-    bare: Counter[str] = field(default_factory=Counter)
-
-    def to_json(self) -> dict[str, Any]:
-        """What there is of it, as JSON has it."""
-        told = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in told.items() if value}
-
-    def add(self, told: Mapping[str, Any]) -> None:
-        """Count what `to_json` wrote besides."""
-        for each in fields(self):
-            value = told.get(each.name)
-            if isinstance(value, Mapping):
-                getattr(self, each.name).update(Counter({str(text): int(count) for text, count in value.items()}))
-            elif value is not None:
-                setattr(self, each.name, getattr(self, each.name) + int(value))
-
-    def notes(self) -> Iterator[str]:
-        """What a reader must know of it."""
-        if self.unplaced:
-            yield f"{self.unplaced} nouns not scored: the model's words are others than the caption's"
-        if self.bare:
-            yield f"{self.bare.total()} asks left out: their masks have no pixels ({_often(self.bare)})"
-        if self.unknown:
-            yield f"{self.unknown.total()} asks left out: not in the model's words ({_often(self.unknown)})"
-        if self.words:
-            often = f" ({_often(self.lost)})" if self.lost else ""
-            yield f"{self.lost.total()} of {self.words} words of the captions left out: not in the vocabulary{often}"
+    answers: tuple[str, ...] = ()
 
 
 class Reading:
     """How a task reads what data ask: which asks suit it, and the words of captions that it knows.
 
     ``omitted`` counts what it cannot be asked. Raises InputError for a task that can be asked nothing of
-    what the first example holds, and for one that knows under half of the words of people's captions.
+    what the first example holds, and for one that knows under half of the words of people's captions. ``classes`` is a
+    table of what the data's classes are called by the model, see `vlx.data.class_names.told_classes`.
     """
 
-    def __init__(self, task: Task, data: Data) -> None:
+    def __init__(self, task: Task, data: Data, classes: Table | None = None) -> None:
         self.task, self.data = task, data
+        self.classes = ClassAsks(task, data, classes)
         self.free = tells(task) and not closed(data)
         self._known = _known(task) if self.free else None
         self.omitted = Omitted()
-        if closed(data) and not any(suits(task, ask) for ask in example_of(data, 0).asks):
+        if closed(data) and not self._suits_any():
             raise InputError(
                 f"{task.name} does {task.kind}, and {closed(data)} have true captions and answers but none of its "
                 f"classes: they cannot judge its maps; {INSTEAD}"
             )
         if self.free:
             self._refuse_strangers()
+
+    def _suits_any(self) -> bool:
+        """Whether the first example, or any class of the data, can be asked for."""
+        asks = [ask for ask in example_of(self.data, 0).asks if suits(self.task, ask)]
+        return any(ask.label is None or self.classes.knows(ask) for ask in asks) or (bool(asks) and self.classes.known)
 
     def _refuse_strangers(self) -> None:
         words = [
@@ -217,12 +188,12 @@ class Reading:
                 continue
             if pointed and not known_absent and not self._points(example, ask):
                 continue
-            query, place = self._read(ask)
+            query, place, answers = self._read(ask)
             if query is None:
                 continue
             same = next((turn for turn in found if query.caption is not None and turn.query == query), None)
             if same is None:
-                found.append(same := Turn(query))
+                found.append(same := Turn(query, answers=answers))
             same.asks.append((ask, place))
         return found
 
@@ -240,17 +211,20 @@ class Reading:
             return False
         return True
 
-    def _read(self, ask: Ask) -> tuple[Query | None, int]:
-        """What the task is asked, and the place of the word; None where it lacks the word."""
+    def _read(self, ask: Ask) -> tuple[Query | None, int, tuple[str, ...]]:
+        """What the task is asked, the place of the word, and the classes it may be; None where it lacks the word."""
         if ask.label is not None:
-            return Query(answer=ask.label), 0
+            if answers := self.classes.of(ask):
+                return Query(answer=answers[0]), 0, answers if len(answers) > 1 else ()
+            self.omitted.unknown[ask.label] += 1
+            return None, 0, ()
         if not self.free or ask.query.caption is None:
-            return ask.query, ask.position
+            return ask.query, ask.position, ()
         words = ask.query.caption.split()
         kept = [place for place, word in enumerate(words) if self.knows(word)]
         if ask.position not in kept:
-            return None, 0
-        return Query(caption=" ".join(words[place] for place in kept)), kept.index(ask.position)
+            return None, 0, ()
+        return Query(caption=" ".join(words[place] for place in kept)), kept.index(ask.position), ()
 
     def taken(self) -> Omitted:
         """What was omitted since this was last asked."""
@@ -261,10 +235,6 @@ class Reading:
 def _known(task: Task) -> set[str] | None:
     vocabulary = powers_of(task).vocabulary
     return None if vocabulary is None else {word.lower() for word in vocabulary}
-
-
-def _often(counts: Counter[str]) -> str:
-    return ", ".join(sorted(counts, key=lambda word: (-counts[word], word))[:LISTED]) + " …"
 
 
 def cases_of(
@@ -282,7 +252,10 @@ def cases_of(
     somewhere, or all; what is known to be ``absent``, too. Raises InputError for a task that knows other words than
     data whose vocabulary is closed.
     """
-    asked = [reading.asked(example, pointed=pointed, absent=absent) for example in examples]
+    asked = [
+        _settled(reading.task, features, row, reading.asked(example, pointed=pointed, absent=absent))
+        for row, example in enumerate(examples)
+    ]
     if not any(asked):
         return []
     try:
@@ -302,6 +275,17 @@ def cases_of(
         for row, turns in enumerate(asked)
         for number, turn in enumerate(turns)
         for case in _cases(reading, examples[row], turn, said[row], number, row, numbers[row] if numbers else row)
+    ]
+
+
+def _settled(task: Task, features: Features, row: int, turns: Sequence[Turn]) -> list[Turn]:
+    """The queries about one picture; of several classes that a name means the likeliest on it is asked for."""
+    if not any(turn.answers for turn in turns):
+        return [*turns]
+    seen = Site(features).row(row).features
+    return [
+        replace(turn, query=Query(answer=likeliest(task, seen, turn.answers))) if turn.answers else turn
+        for turn in turns
     ]
 
 

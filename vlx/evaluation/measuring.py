@@ -10,8 +10,9 @@ import torch
 from vlx.data.example import Example, example_of
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.batches import MeasuredBatch, Ran
-from vlx.evaluation.cases import LISTED, Omitted, Reading, closed, suits, tells
+from vlx.evaluation.cases import Reading, closed, suits, tells
 from vlx.evaluation.metric import Measurer, Metric
+from vlx.evaluation.omitted import LISTED, Omitted
 from vlx.evaluation.records import Record
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.language import shortened
@@ -29,7 +30,7 @@ class Measuring:
     @cached_property
     def reading(self) -> Reading:
         """How the task reads what the data ask."""
-        return Reading(self.setting.task, self.setting.data)
+        return Reading(self.setting.task, self.setting.data, self.setting.classes)
 
     @cached_property
     def measurers(self) -> list[Measurer]:

@@ -7,11 +7,13 @@ from typing import TypedDict, TypeVar, Unpack, cast
 from vlx import __version__
 from vlx.data import SceneData, open_data
 from vlx.data.captioned import UNREADABLE, omissions
+from vlx.data.class_names import told_classes
 from vlx.data.example import Data, example_of
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.batches import Ran
 from vlx.evaluation.cases import answers, closed, suits, tells, tells_place
+from vlx.evaluation.class_asks import LACKED, ClassAsks, Table
 from vlx.evaluation.figures import Telling
 from vlx.evaluation.loop import Progress, measured
 from vlx.evaluation.metric import Metric
@@ -41,6 +43,8 @@ LOOKED_AT = 50  # pictures that are asked what the data tell
 class EvaluationRun(TypedDict, total=False):
     """How an evaluation is run: the ``first`` seed of drawn scenes, a ``progress`` bar around what is done, how a
     command ``called`` the data; ``occlusion`` is the metric "fall" beside the others; ``workers`` processes measure.
+    ``classes`` says what the data's classes are called by the model where it is not by their names: {"dog": ["beagle",
+    207]}, or the path of such a JSON file.
     """
 
     first: int
@@ -48,6 +52,7 @@ class EvaluationRun(TypedDict, total=False):
     progress: Progress
     called: str
     workers: int
+    classes: Table | str | Path | None
 
 
 @in_own_words("the evaluation cannot be made", ModelError)
@@ -85,7 +90,7 @@ def evaluate(
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
     kinds = tuple(map(_kind, _listed("targets", targets or ())))
-    setting = Setting(task, opened, tuple(_methods(task, methods)), kinds)
+    setting = Setting(task, opened, tuple(_methods(task, methods)), kinds, _table(running.get("classes")))
     for metric in chosen:
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
@@ -147,8 +152,22 @@ def _head(setting: Setting, metrics: Sequence[Metric], count: int | None, comman
         version=__version__,
         of="scenes" if closed(data) else "photographs" if tells(task) else "pictures",
         by_size=bool(getattr(data, "by_size", False)) and tells(task) and not closed(data),
-        left_out={why: list(names) for why, names in dict(getattr(data, "left_out", {})).items()},
+        left_out=_left_out(setting),
     )
+
+
+def _left_out(setting: Setting) -> dict[str, list[str]]:
+    """What of the data cannot be measured, and why: pictures, and classes that the model has not."""
+    task, data = setting.task, setting.data
+    left = {why: list(names) for why, names in dict(getattr(data, "left_out", {})).items()}
+    if not (tells(task) or answers(task)):
+        lacked = ClassAsks(task, data, setting.classes).lacked
+        left |= {LACKED: [*lacked]} if lacked else {}
+    return left
+
+
+def _table(given: Table | str | Path | None) -> Table | None:
+    return told_classes(Path(given)) if isinstance(given, str | Path) else given
 
 
 def _command(
@@ -169,6 +188,7 @@ def _command(
         names = [one.name if isinstance(one, Metric | Method) else one for one in values or ()]
         words += [f"--{option} {','.join(names)}"] if names else []
     words += [f"--n {count}"] if count else []
+    words += [f"--classes {running['classes']}"] if isinstance(running.get("classes"), str | Path) else []
     words += ["--occlusion"] if running.get("occlusion") else []
     return " ".join(words)
 

@@ -14,6 +14,7 @@ from vlx.data.example import Data, Example
 from vlx.errors import InputError
 from vlx.evaluation import baselines
 from vlx.evaluation.cases import Case, Reading, cases_of
+from vlx.evaluation.class_asks import Table
 from vlx.evaluation.records import Values
 from vlx.methods import engine, registry, several
 from vlx.methods.dependence import refuse_cut
@@ -31,12 +32,16 @@ BUDGET = 16 * 2**20  # bytes of prepared pictures shown at once
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What is measured: a task on data, by some methods, on some kinds of target (empty: as each metric has it)."""
+    """What is measured: a task on data, by some methods, on some kinds of target (empty: as each metric has it).
+
+    ``classes`` says what the data's classes are called by the model, where it is not by their names.
+    """
 
     task: Task
     data: Data
     methods: tuple[Method, ...]
     kinds: tuple[TargetKind, ...] = ()
+    classes: Table | None = None
     frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
 
     def frame(self, size: tuple[int, int]) -> Frame:
