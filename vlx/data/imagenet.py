@@ -9,7 +9,6 @@
 A picture goes with the XML of its name. One without XML in the folder of a class has this class and no box.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ from pathlib import Path
 from PIL import Image
 
 from vlx.data.annotations import Annotation, BoxedThing, LeftOut, Sides, annotation, box_of, by_stem
+from vlx.data.class_names import SYNSET, SYNSETS, synsets_of
 from vlx.data.classes import CATEGORY
 from vlx.data.coco import MISSING
 from vlx.data.concepts import NO_LABELS, Concept, Regions
 from vlx.data.example import Ask, Box, Example, Truth
-from vlx.data.files import ENDINGS, digest_of, files_in, lines, recorded, rows
+from vlx.data.files import ENDINGS, digest_of, files_in, recorded, rows
 from vlx.errors import InputError
 from vlx.language import shortened
 
@@ -34,8 +34,7 @@ BOXES = (
     *(root.format(name) for name in ("Annotations", "Annotation", "bbox") for root in ROOTS),
     *("ILSVRC2012_bbox_val_v3/val", "val", ""),
 )
-NAMES, SOLUTION = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
-SYNSET = re.compile(r"n\d{8}")
+SOLUTION = "LOC_val_solution.csv"
 UNBOXED, UNTOLD = "no box that can be used", "no annotation"
 
 
@@ -67,7 +66,7 @@ class ImagenetData:
         pictures = by_stem(_first(self.folder, PICTURES, ENDINGS))
         told = {stem: annotation(path) for stem, path in by_stem(_first(self.folder, BOXES, (".xml",))).items()}
         told = {**_solved(self.folder / SOLUTION, set(told)), **told}
-        self._names = _named(self.folder / NAMES)
+        self.synsets = synsets_of(self.folder / SYNSETS) if (self.folder / SYNSETS).is_file() else {}
         self._rows = [row for stem in sorted({*pictures, *told}) if (row := self._row(stem, pictures, told.get(stem)))]
         self.left_out = self._left.told
         if not self._rows:
@@ -76,9 +75,9 @@ class ImagenetData:
                 "needed are Annotations/…/NAME.xml and Data/…/NAME.JPEG"
             )
         classes = sorted({name for row in self._rows for name in row.boxes})
-        if self._names and (unknown := [name for name in classes if name not in self._names]):
+        if self.synsets and (unknown := [name for name in classes if name not in self.synsets]):
             raise InputError(
-                f"{self.folder / NAMES} lacks {len(unknown)} classes that the annotations name, as "
+                f"{self.folder / SYNSETS} lacks {len(unknown)} classes that the annotations name, as "
                 f"{shortened(unknown[0], 40)}; add a line for each, or take the file away"
             )
         first = Counter(self._first(name) for name in classes)
@@ -86,6 +85,7 @@ class ImagenetData:
             name: f"{self._first(name)} ({name})" if first[self._first(name)] > 1 else self._first(name)
             for name in classes
         }
+        self.classes = tuple(dict.fromkeys(self.synsets.get(name, name) for name in classes))
         self.concepts = tuple(Concept(group, CATEGORY) for group in self._groups.values())
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class ImagenetData:
     def digest(self) -> str:
         """Of classes and boxes, and of names and sizes of the pictures."""
         told = [f"{row.path.name} {row.size} {sorted(row.boxes.items())}" for row in self._rows]
-        return digest_of([], [row.path for row in self._rows], [*told, *map(repr, sorted(self._names.items()))])
+        return digest_of([], [row.path for row in self._rows], [*told, *map(repr, sorted(self.synsets.items()))])
 
     def _row(self, stem: str, pictures: Mapping[str, Path], told: Annotation | None) -> _Row | None:
         path = pictures.get(stem) or pictures.get(Path(told.picture).stem if told else "")
@@ -129,10 +129,10 @@ class ImagenetData:
         for name, boxes in row.boxes.items():
             synset = name if SYNSET.fullmatch(name) else ""
             truth = Truth(boxes=boxes) if boxes else None
-            yield Ask(label=self._names.get(name, name), group=self._groups[name], truth=truth, synset=synset)
+            yield Ask(label=self.synsets.get(name, name), group=self._groups[name], truth=truth, synset=synset)
 
     def _first(self, name: str) -> str:
-        return self._names.get(name, name).partition(",")[0].strip()
+        return self.synsets.get(name, name).partition(",")[0].strip()
 
     def _whole(self, row: _Row, image: Image.Image) -> Regions:
         numbers = tuple(self.concepts.index(Concept(self._groups[name], CATEGORY)) + 1 for name in row.boxes)
@@ -148,20 +148,6 @@ def _first(folder: Path, places: Sequence[str], endings: tuple[str, ...]) -> lis
     """The files of the first of some places that has any."""
     there = (folder / place for place in places if (folder / place).is_dir())
     return next((files for place in there if (files := files_in(place, endings))), [])
-
-
-def _named(path: Path) -> dict[str, str]:
-    """Synset → names of a class, "tench, Tinca tinca"; empty where there is no such file."""
-    names: dict[str, str] = {}
-    for number, line in enumerate(lines(path) if path.is_file() else (), 1):
-        synset, _, told = line.strip().partition(" ")
-        if not line.strip():
-            continue
-        if not SYNSET.fullmatch(synset) or not told.strip():
-            raise InputError(f"{path}: line {number} is {shortened(line, 60)!r}; give n01440764 tench, Tinca tinca")
-        if names.setdefault(synset, told.strip()) != told.strip():
-            raise InputError(f"{path}: line {number} names {synset} anew; keep one of its lines")
-    return names
 
 
 def _solved(path: Path, known: set[str]) -> dict[str, Annotation]:

@@ -28,7 +28,7 @@ class ClassAsks:
 
     def of(self, ask: Ask) -> tuple[str, ...]:
         """The labels that the class of an ask means; none where the model has none."""
-        return self.answers(ask.label or "", getattr(ask, "synset", ""))
+        return self.answers(ask.label or "", ask.synset)
 
     def _answers(self, name: str, synset: str) -> tuple[str, ...]:
         return asked_for(self._names.find(name, synset), self._labels) if self._labels else (name,)
