@@ -83,7 +83,10 @@ def save_json(why: Explanation, path: Path, picture: bool = True) -> None:
     Without ``picture`` its SHA-256 and size are kept in its place.
     """
     record = _listed(_record(why, picture))
-    write_text(path, json.dumps({**record, "digest": digest(record)}, allow_nan=False))
+    text = json.dumps({**record, "digest": digest(record)}, allow_nan=False)
+    if json_files.values(text) > json_files.VALUES:
+        raise InputError(f"{path}: its maps have more values than a JSON file is read back with; save it as .h5")
+    write_text(path, text)
 
 
 def digest(value: Any) -> str:
@@ -308,6 +311,8 @@ def _listed(value: Any) -> Any:
         return {"png": base64.b64encode(buffer.getvalue()).decode("ascii")}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         flat = value.ravel()
+        if flat.dtype == np.float32:
+            flat = np.array([float(str(number)) for number in flat])  # in as few digits as tell it from its neighbours
         numbers = flat.tolist() if np.isfinite(flat).all() else [_number(number) for number in flat.tolist()]
         return {"dtype": str(value.dtype), "shape": list(value.shape), "values": numbers}
     if isinstance(value, float):

@@ -25,9 +25,8 @@ def parsed(data: bytes | str, where: str, error: type[VlxError] = InputError, *,
     """What JSON in UTF-8 holds; raises ``error`` naming ``where`` it stands."""
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        values = text.count(",") + text.count("[") + text.count("{")
-        if values > VALUES:
-            raise ValueError(f"about {values:,} values, more than {VALUES:,}")
+        if (count := values(text)) > VALUES:
+            raise ValueError(f"about {count:,} values, more than {VALUES:,}")
         content = json.loads(text, parse_int=_whole, parse_float=_float, parse_constant=_nan if nan else _constant)
         _shallow(content)
     except (ValueError, RecursionError, MemoryError) as wrong:
@@ -36,6 +35,11 @@ def parsed(data: bytes | str, where: str, error: type[VlxError] = InputError, *,
         reason = "nested too deep" if isinstance(wrong, RecursionError) else str(wrong)[:150] or type(wrong).__name__
         raise error(f"{where} is not whole JSON ({reason}); write it again") from wrong
     return content
+
+
+def values(text: str) -> int:
+    """About how many values a text in JSON holds: what is read holds no more than `VALUES`."""
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _whole(text: str) -> int:

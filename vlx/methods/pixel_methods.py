@@ -24,7 +24,6 @@ from vlx.protocol.powers import Sees, lacking, powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
-SOURCE = "pixels of the prepared picture"
 CAUTION = "such maps hardly react to the weights of the upper layers (arXiv 1810.03292)"
 
 
@@ -32,8 +31,7 @@ def pixels(site: Site) -> Grid:
     """The grid of the prepared pictures' pixels. Raises InputError for a site without pictures."""
     if site.inputs is None:
         raise InputError("maps in pixels are of the prepared pictures, and none is at this site; give its inputs")
-    size = (site.inputs.shape[2], site.inputs.shape[3])
-    return Grid((0.0, 0.0), (1.0, 1.0), size, size, SOURCE)
+    return Grid.of_pixels((site.inputs.shape[2], site.inputs.shape[3]))
 
 
 def can_see(task: Task) -> bool:

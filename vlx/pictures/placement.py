@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlx.errors import InputError
 
 Pair = tuple[float, float]
+PIXELS = "pixels of the prepared picture"
 
 
 class _Saved:
@@ -46,6 +47,16 @@ class Grid(_Saved):
     shape: tuple[int, int]
     size: tuple[int, int]
     source: str = "layers"
+
+    @classmethod
+    def of_pixels(cls, size: tuple[int, int]) -> Self:
+        """The grid with a cell for each pixel of a prepared picture (H, W)."""
+        return cls((0.0, 0.0), (1.0, 1.0), size, size, PIXELS)
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether its cells are pixels: of many that one drawn pixel shows it shows the mean."""
+        return self.source == PIXELS
 
     @classmethod
     def half_pixel(cls, shape: tuple[int, int], size: tuple[int, int], source: str = "half-pixel (assumed)") -> Self:
@@ -125,8 +136,9 @@ class Placement(_Saved):
     def paint(self, cells: ArrayLike) -> NDArray[np.float32]:
         """A map [h, w] on the user's picture: float32 [H, W], in the map's unit.
 
-        Bilinear between the centres of the cells; beyond the outermost centres their values are held. 0 where the
-        model never saw the picture. Raises InputError for a map of another shape.
+        Bilinear between the centres of the cells; beyond the outermost centres their values are held. Of prepared
+        pixels that are finer than the user's it is their weighted mean. 0 where the model never saw the picture. Raises
+        InputError for a map of another shape.
         """
         values = np.asarray(cells, np.float64)
         if values.shape != self.grid.shape:
@@ -146,7 +158,8 @@ class Placement(_Saved):
 class Axis:
     """One axis of a placement in two numbers: pixel p of the user's picture lies at cell (p − origin) / step.
 
-    ``pixels`` and ``cells`` are counts; pixels ``first`` … ``stop`` − 1 were seen by the model.
+    ``pixels`` and ``cells`` are counts; pixels ``first`` … ``stop`` − 1 were seen by the model. ``fine``: the cells are
+    pixels, see `Grid.in_pixels`.
     """
 
     origin: float
@@ -155,14 +168,19 @@ class Axis:
     cells: int
     first: int
     stop: int
+    fine: bool = False
 
     def mixing(self, samples: int) -> NDArray[np.float64]:
         """Weights [samples, cells] of the cells at ``samples`` even steps along the picture; page.js has a twin.
 
-        Linear between the centres of cells, the outermost held; rows of zeros where nothing was seen.
+        Linear between the centres of cells, the outermost held; the mean of those near by where cells are pixels, and
+        more than samples; rows of zeros where nothing was seen.
         """
         pixel = (np.arange(samples) + 0.5) * self.pixels / samples - 0.5
-        weights = triangles(np.clip((pixel - self.origin) / self.step, 0, self.cells - 1), self.cells)
+        reach = max(self.pixels / samples / abs(self.step), 1.0) if self.fine else 1.0
+        weights = triangles(np.clip((pixel - self.origin) / self.step, 0, self.cells - 1), self.cells, reach)
+        if reach > 1:
+            weights /= weights.sum(1, keepdims=True)
         weights[(pixel < self.first - 0.5) | (pixel > self.stop - 0.5)] = 0
         return weights
 
@@ -176,7 +194,8 @@ def axes(placement: Placement) -> tuple[Axis, Axis]:
         seen = np.flatnonzero(shown[axis]) if shown[1 - axis].any() else np.empty(0)
         first, stop = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)
         step = following[axis] - start[axis]
-        both.append(Axis(start[axis], step, placement.frame.size[axis], placement.grid.shape[axis], first, stop))
+        size, cells = placement.frame.size[axis], placement.grid.shape[axis]
+        both.append(Axis(start[axis], step, size, cells, first, stop, placement.grid.in_pixels))
     return both[0], both[1]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlx.explanation.records import Array, Explanation, WordExplanation
 from vlx.pictures.placement import Placement, paint_at
-from vlx.report import answers
+from vlx.report import answers, wording
 
 STEPS = 64
 RISE = 0.6  # opacity grows with the value to this power, here and in page.js: low values show, 0 does not
@@ -33,15 +33,13 @@ def scale(why: Explanation) -> float:
     Of an answer's alternatives only what speaks for them counts: what speaks against an unlikely answer would dwarf
     everything else, and is drawn at the end of the scale.
     """
-    rivals = (word.signed for word in answers.shown(why)[len(why.words) :])
-    highest = (float(S[np.isfinite(S)].max(initial=0.0)) for S in rivals)
-    return max(peak(why.words), *highest, 0.0)
+    rivals = answers.shown(why)[len(why.words) :]
+    return max(peak(why.words), *(wording.ending(word, both=False) for word in rivals), 0.0)
 
 
 def peak(words: Iterable[WordExplanation]) -> float:
-    """The largest finite absolute value in the words' signed and opposed maps."""
-    maps = [np.abs(S[np.isfinite(S)]) for word in words for S in (word.signed, word.opposed)]
-    return max((float(S.max()) for S in maps if S.size), default=0.0)
+    """The largest finite absolute value in the words' signed and opposed maps; see `wording.ending` of pixels."""
+    return max(map(wording.ending, words), default=0.0)
 
 
 @cache

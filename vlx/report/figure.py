@@ -192,7 +192,7 @@ def _bar(figure: Figure, axes: list[Axes], why: Explanation, wished: FigureOptio
         **({"format": ticks} if shared else {"ticks": [-1, 0, 1] if signed else [0, 1]}),
     )
     if not shared:
-        bar.ax.set_xticklabels(["against", "0", "for"] if signed else ["0", "peak"])
+        bar.ax.set_xticklabels(["against", "0", "for"] if signed else ["0", wording.end(why)])
     bar.set_label("\n".join(_legend(why, wished)), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=7)
     bar.ax.xaxis.get_offset_text().set_fontsize(7)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlx.explanation.records import Array
-from vlx.pictures.placement import Placement, axes
+from vlx.pictures.placement import Axis, Placement, axes, paint_at
 from vlx.report import colour
 
 STILL = 112  # longest side of a still, in pixels; browsers draw it larger, smoothly
+SENT = 256  # longest side of a map in pixels as a page gets it
 STEPS = {"i1": 127, "i2": 32767}
 _RISING = np.linspace(0, 1, colour.STEPS) ** colour.RISE * colour.OPACITY * 255
 
@@ -36,13 +38,43 @@ def cells_of(sent: dict[str, Any], shape: tuple[int, int], kind: str = "i2") -> 
     return whole * float(sent["step"])
 
 
+class Sent:
+    """How a page gets the maps of one placement: their cells, or of maps in pixels what it draws of them.
+
+    ``grid`` is how many cells there are, ``kind`` how they are written (see `grid`), ``axes`` where they lie.
+    """
+
+    def __init__(self, placement: Placement, side: int = SENT) -> None:
+        self._placement, self.grid, self.kind, self.axes = placement, placement.grid.shape, "i2", axes(placement)
+        if placement.grid.in_pixels:
+            ratio = min(side / max(placement.frame.size), 1.0)
+            self.grid = _sides(placement, ratio)
+            self.kind = "i1"
+            self.axes = _drawn(self.axes[0], self.grid[0]), _drawn(self.axes[1], self.grid[1])
+
+    def cells(self, values: Array, end: float) -> dict[str, Any]:
+        """A map [h, w] as `grid` writes it; in pixels it is cut at ±``end``."""
+        if self._placement.grid.in_pixels:
+            values = np.clip(paint_at(_finite(values), self._placement, self.grid), -end, end)
+        return grid(values, self.kind)
+
+
+def _sides(placement: Placement, ratio: float) -> tuple[int, int]:
+    height, width = placement.frame.size
+    return max(round(height * ratio), 1), max(round(width * ratio), 1)
+
+
+def _drawn(axis: Axis, samples: int) -> Axis:
+    """The axis of a map that was drawn at so many even steps along the picture."""
+    step = axis.pixels / samples
+    return replace(axis, origin=step / 2 - 0.5, step=step, cells=samples)
+
+
 class Painter:
     """Stills of maps on one placement: what is the same for all of them is made once."""
 
     def __init__(self, placement: Placement) -> None:
-        height, width = placement.frame.size
-        ratio = min(STILL / max(height, width), 1.0)
-        size = max(round(height * ratio), 1), max(round(width * ratio), 1)
+        size = _sides(placement, min(STILL / max(placement.frame.size), 1.0))
         rows, columns = axes(placement)
         self._rows, self._columns = rows.mixing(size[0]), columns.mixing(size[1]).T
 

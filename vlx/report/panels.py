@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from vlx.explanation.records import Explanation, WordExplanation
-from vlx.pictures.placement import axes
 from vlx.report import answers, colour, maps, numbers, pictures, sentences, strength, wording
 from vlx.report.items import PageItem, first
 
@@ -167,6 +166,11 @@ class Panel:
         record = {name: value for name, value in self.why.provenance.items() if name != "command"}
         return [(str(name).replace("_", " "), _said(value)) for name, value in record.items()]
 
+    @property
+    def ends(self) -> str:
+        """What the end of an item's own scale is called."""
+        return "for" if self.view != "for" else wording.end(self.why)
+
     def end(self, item: PageItem) -> str:
         """What an item's own scale ends at."""
         return f"{numbers.figure(_top(item.word, self.why))} {item.unit}"
@@ -222,12 +226,14 @@ def _falls_top(items: Sequence[PageItem]) -> float:
 
 def _data(why: Explanation, items: Sequence[PageItem]) -> dict[str, Any]:
     """Numbers only: what the script needs to paint."""
+    sent = maps.Sent(why.placement)
     return {
         "size": list(why.image.shape[:2]),
-        "grid": list(why.placement.grid.shape),
+        "grid": list(sent.grid),
+        "bytes": 1 if sent.kind == "i1" else 2,
+        "end": wording.end(why),
         "axes": [
-            {"origin": axis.origin, "step": axis.step, "first": axis.first, "stop": axis.stop}
-            for axis in axes(why.placement)
+            {"origin": axis.origin, "step": axis.step, "first": axis.first, "stop": axis.stop} for axis in sent.axes
         ],
         "words": sum(item.kind in ("word", "other") for item in items),
         "first": first(items[: len(why.words)]),
@@ -235,15 +241,16 @@ def _data(why: Explanation, items: Sequence[PageItem]) -> dict[str, Any]:
         "view": "signed" if wording.both_signs(why) else "for",
         "guidedTop": pictures.guided_top([item.word for item in items]),
         "fallsTop": _falls_top(items),
-        "items": [_numbers(item) for item in items],
+        "items": [_numbers(item, sent) for item in items],
     }
 
 
-def _numbers(item: PageItem) -> dict[str, Any]:
-    word = item.word
+def _numbers(item: PageItem, sent: maps.Sent) -> dict[str, Any]:
+    word, end = item.word, wording.ending(item.word)
+    negated = not item.signed or np.array_equal(word.opposed, -word.signed)
     return {
-        "signed": maps.grid(word.signed),
-        "opposed": None if np.array_equal(word.opposed, -word.signed) else maps.grid(word.opposed),
+        "signed": sent.cells(word.signed, end),
+        "opposed": None if negated else sent.cells(word.opposed, end),
         "falls": None if word.occlusion is None else maps.grid(word.occlusion.falls),
         "fade": round(item.fade, 3),
         "reasons": [] if item.told is None else item.told.maps,

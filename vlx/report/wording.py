@@ -253,6 +253,27 @@ def strongest(values: object) -> float:
     return max(0.0, float(finite.max())) if finite.size else 0.0
 
 
+STRONGEST = 0.995  # of a map in pixels: single ones beyond this quantile do not stretch its colours
+
+
+def ending(word: WordExplanation, *, both: bool = True) -> float:
+    """Where the colours of a word's map end: at its largest absolute value, or with ``both`` False the largest for it.
+
+    Of a map in pixels at the 99.5th percentile of those that are not 0, so that a few do not leave the others blank.
+    """
+    maps = [np.abs(word.signed), np.abs(word.opposed)] if both else [np.maximum(word.signed, 0)]
+    most = max(map(strongest, maps))
+    if not word.placement.grid.in_pixels:
+        return most
+    parts = [part for values in maps if (part := values[np.isfinite(values) & (values > 0)]).size]
+    return max((float(np.quantile(part, STRONGEST)) for part in parts), default=0.0)
+
+
+def end(why: Explanation) -> str:
+    """What the end of a map's own colours is called."""
+    return "99.5 % of pixels" if why.placement.grid.in_pixels else "peak"
+
+
 def remarks(word: WordExplanation, top: float) -> list[str]:
     """What a reader of this word's map should know: its notes, a zero map, one faint by saturation, bad numbers."""
     notes = list(word.notes)

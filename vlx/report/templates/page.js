@@ -39,9 +39,9 @@ function unpacked(sent, [h, w], bytes) {
 }
 
 // An item with its maps unpacked; made once, when it is first shown.
-function opened(item, grid) {
+function opened(item, { grid, bytes }) {
   if (item.open) return item.open;
-  const [signed, opposed, falls] = [item.signed, item.opposed, item.falls].map((sent) => sent && unpacked(sent, grid, 2));
+  const [signed, opposed, falls] = [item.signed, item.opposed, item.falls].map((sent, n) => sent && unpacked(sent, grid, n < 2 ? bytes : 2));
   return item.open = { signed, opposed, falls, reasons: item.reasons.map((sent) => unpacked(sent, grid, 1)) };
 }
 
@@ -75,7 +75,7 @@ function start(root, data, shared, hash) {
   const state = { pins: [], over: null, last: 0, view: data.view, shared: false, opacity: 0.85, reason: null, held: null, open: false };
   const order = (list) => list.sort((a, b) => a.dataset.item - b.dataset.item);
   const buttons = order(all("button[data-item]")), told = order(all(".one")), panes = all(".pane");
-  const item = (n) => opened(data.items[n], data.grid);
+  const item = (n) => opened(data.items[n], data);
   const peakAt = (n, view = state.view) => peakOf(item(n), view), endOf = (view = state.view) => ({ occlusion: data.fallsTop, guided: data.guidedTop })[view] ?? data.top;
   const topOf = (n, view = state.view) => view === "guided" ? endOf(view) : !state.shared ? peakAt(n, view) : n < data.words ? endOf(view) : Math.max(endOf(view), peakAt(n, view));
   const fadeOf = (n, view = state.view) => state.shared || view === "occlusion" || view === "guided" ? 1 : data.items[n].fade;
@@ -114,7 +114,7 @@ function start(root, data, shared, hash) {
     const end = `${figure(top)} ${own}`, high = box.querySelector(".high a");
     box.querySelector(".gradient").style.background = gradient(view);
     box.querySelector(".low").textContent = !both ? "0" : shared ? figure(-top) : "against";
-    high.textContent = shared ? `${end}, one scale for all` : both ? "for" : "peak";
+    high.textContent = shared ? `${end}, one scale for all` : both ? "for" : data.end;
     high.title = end;
   }
 
