@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from rich.console import Console
 
 import vlx
 from tests.fakes import captioner, picture
+from tests.report.test_report import TEMPLATES, page_data
 from vlx import Explanation
 from vlx.cli.program import main
 from vlx.pictures.placement import Frame, Grid, Placement, paint_at
-from vlx.report import colour, figure, maps, text, wording
+from vlx.report import colour, figure, html, maps, text, wording
 
 ILLUSTRATION = "illustration, not evidence"
 CAUTION = "such maps hardly react to the weights of the upper layers (arXiv 1810.03292)"
@@ -120,6 +123,21 @@ def test_a_page_gets_what_it_draws(size: tuple[int, int]) -> None:
     for axis, length, cells in zip(sent.axes, size, sent.grid, strict=True):  # each is drawn where it was taken
         np.testing.assert_allclose(axis.mixing(cells), np.eye(cells), atol=1e-9)
         assert (axis.pixels, axis.cells, axis.first, axis.stop) == (length, cells, 0, length)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed: the page's painting is not run")
+def test_the_pages_painting_is_the_figures() -> None:
+    shown = why("integrated-gradients")
+    panel = page_data(html.page(shown))["panels"][0]
+    height, width = panel["grid"]
+    program = f"""{(TEMPLATES / "page.js").read_text(encoding="utf-8")}
+      const panel = {json.dumps(panel)};
+      const item = opened(panel.items[0], panel.grid, panel.bytes);
+      console.log(JSON.stringify([...paint(cellsOf(item, "signed"), panel.axes, panel.size, {height}, {width})]));"""
+    run = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
+    end = wording.ending(shown[0])
+    wanted = np.clip(paint_at(shown[0].signed, shown.placement, (height, width)), -end, end)
+    np.testing.assert_allclose(np.array(json.loads(run.stdout)).reshape(height, width), wanted, atol=end / 100)
 
 
 def test_of_a_coarse_map_it_gets_the_cells() -> None:

@@ -39,7 +39,7 @@ function unpacked(sent, [h, w], bytes) {
 }
 
 // An item with its maps unpacked; made once, when it is first shown.
-function opened(item, { grid, bytes }) {
+function opened(item, grid, bytes = 2) {
   if (item.open) return item.open;
   const [signed, opposed, falls] = [item.signed, item.opposed, item.falls].map((sent, n) => sent && unpacked(sent, grid, n < 2 ? bytes : 2));
   return item.open = { signed, opposed, falls, reasons: item.reasons.map((sent) => unpacked(sent, grid, 1)) };
@@ -75,7 +75,7 @@ function start(root, data, shared, hash) {
   const state = { pins: [], over: null, last: 0, view: data.view, shared: false, opacity: 0.85, reason: null, held: null, open: false };
   const order = (list) => list.sort((a, b) => a.dataset.item - b.dataset.item);
   const buttons = order(all("button[data-item]")), told = order(all(".one")), panes = all(".pane");
-  const item = (n) => opened(data.items[n], data);
+  const item = (n) => opened(data.items[n], data.grid, data.bytes);
   const peakAt = (n, view = state.view) => peakOf(item(n), view), endOf = (view = state.view) => ({ occlusion: data.fallsTop, guided: data.guidedTop })[view] ?? data.top;
   const topOf = (n, view = state.view) => view === "guided" ? endOf(view) : !state.shared ? peakAt(n, view) : n < data.words ? endOf(view) : Math.max(endOf(view), peakAt(n, view));
   const fadeOf = (n, view = state.view) => state.shared || view === "occlusion" || view === "guided" ? 1 : data.items[n].fade;
