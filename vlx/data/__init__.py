@@ -16,6 +16,7 @@ from vlx.data.folder import LabelledFolder
 from vlx.data.human_maps import human_map
 from vlx.data.imagenet import ImagenetData
 from vlx.data.opening import KINDS, open_data
+from vlx.data.plain import PictureFolder
 from vlx.data.questions import EasyVqaData
 from vlx.data.regions import RegionData
 from vlx.data.scenes import SceneData
@@ -41,6 +42,7 @@ __all__ = [
     "Labelled",
     "LabelledFolder",
     "PhotographData",
+    "PictureFolder",
     "RegionData",
     "Regions",
     "SceneData",

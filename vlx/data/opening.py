@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from vlx.data import captions, classes, coco, flickr, imagenet, questions, regions, scenes, voc, vqa
+from vlx.data import captions, classes, coco, flickr, imagenet, plain, questions, regions, scenes, voc, vqa
 from vlx.data.broden import BrodenData
 from vlx.data.example import AnyData, Data
 from vlx.data.folder import LISTS, LabelledFolder
@@ -47,11 +47,13 @@ KINDS: dict[str, DataKind] = {
     "vqa2": DataKind(vqa.FORM, "questions, ten people's answers, where people looked", vqa.open_vqa),
     "regions": DataKind(regions.FORM, "phrases with their boxes, Visual Genome", regions.open_regions),
     "classes": DataKind(classes.FORM, "a folder a class", classes.open_classes),
+    "pictures": DataKind(plain.FORM, "pictures of which nothing is known", plain.open_pictures),
     "captions": DataKind("captions:DIR[:SPLIT]", "pictures by their captions alone", lambda rest: _captions(rest)),  # noqa: PLW0108  (stands below)
 }
 UNDERSTOOD = (
     "scenes:COUNT, coco:DIR, flickr8k:DIR, easy-vqa:DIR, imagenet:DIR, voc:DIR, vqa2:FILES, regions:FILES, "
-    "classes:DIR, captions:DIR, a COCO file, a folder as Broden's or with images/ and labels/, MODULE:FUNCTION"
+    "classes:DIR, pictures:DIR, captions:DIR, a COCO file, a folder as Broden's or with images/ and labels/, "
+    "MODULE:FUNCTION"
 )
 
 
@@ -62,9 +64,10 @@ def open_data(spec: "str | Path | AnyData") -> Data:
     ``spec``: "scenes:2000", or "scenes:2000:FIRST" with the first seed; "coco:DIR", a COCO instance file;
     "flickr8k:DIR" (its test split), "flickr8k:DIR:train"; "easy-vqa:DIR"; a folder in the Broden layout; a folder with
     ``images/``, ``labels/`` and a list of labels; "imagenet:DIR"; "voc:DIR:2007:val"; "regions:DESCRIPTIONS.json,DIR";
-    "vqa2:QUESTIONS.json,ANNOTATIONS.json,DIR"; "classes:DIR", a folder of folders of pictures; "captions:DIR" and
-    "captions:scenes:2000" for pictures by their captions alone; "my_module:function", which is imported and called; a
-    name that an installed package offers under the entry point group "vlx.data"; or such data, which is handed back.
+    "vqa2:QUESTIONS.json,ANNOTATIONS.json,DIR"; "classes:DIR", a folder of folders of pictures; "pictures:DIR", of which
+    nothing is known; "captions:DIR" and "captions:scenes:2000" for pictures by their captions alone;
+    "my_module:function", which is imported and called; a name that an installed package offers under the entry point
+    group "vlx.data"; or such data, which is handed back.
 
     >>> len(open_data("scenes:20"))
     20

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from vlx.protocol.task import Features, Task
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message
 HALF = 0.5  # of the captions' words must be known
+LOOKED_AT = 50  # pictures that are asked what the data tell
 NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
 
 
@@ -165,6 +167,19 @@ class Reading:
                 "forced upon it. Measure it on what it was made for (vlx evaluate MODEL, for drawn scenes)"
             )
 
+    @cached_property
+    def silent(self) -> bool:
+        """Whether the data ask nothing of the task, as far as their first pictures tell."""
+        first = range(min(len(self.data), LOOKED_AT))
+        return not closed(self.data) and not any(
+            suits(self.task, ask) for number in first for ask in example_of(self.data, number).asks
+        )
+
+    def placed(self, example: Example) -> bool:
+        """Whether the data tell of all that suits the task where in the picture it is."""
+        asks = [ask for ask in example.asks if suits(self.task, ask)]
+        return all(any(tells_place(ask.truth, what) for what in ("mask", "human")) for ask in asks)
+
     def knows(self, word: str) -> bool:
         """Whether the vocabulary has it; a task that cuts words into pieces knows all."""
         return self._known is None or word in self._known
@@ -259,7 +274,7 @@ def cases_of(
     if not any(asked):
         return []
     try:
-        rounds = _rounds(reading.task, features, asked)
+        rounds = said_in_rounds(reading.task, features, asked)
     except InputError as error:
         called = closed(reading.data)
         if called:
@@ -268,7 +283,7 @@ def cases_of(
         asked = [_askable(reading, features, row, own) for row, own in enumerate(asked)]
         if not any(asked):
             return []
-        rounds = _rounds(reading.task, features, asked)
+        rounds = said_in_rounds(reading.task, features, asked)
     said = [[rounds[n][row] for n in range(len(turns))] for row, turns in enumerate(asked)]
     return [
         case
@@ -289,7 +304,7 @@ def _settled(task: Task, features: Features, row: int, turns: Sequence[Turn]) ->
     ]
 
 
-def _rounds(task: Task, features: Features, asked: Sequence[Sequence[Turn]]) -> list[list[Prediction]]:
+def said_in_rounds(task: Task, features: Features, asked: Sequence[Sequence[Turn]]) -> list[list[Prediction]]:
     """What the task says to the n-th query of every picture, at once: it predicts one text a picture.
 
     Pictures with fewer queries begin again; those with none are asked what another one is.

@@ -10,7 +10,7 @@ import torch
 from vlx.data.example import Example, example_of
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.batches import MeasuredBatch, Ran
-from vlx.evaluation.cases import Reading, closed, suits, tells
+from vlx.evaluation.cases import Reading, answers, closed, suits, tells
 from vlx.evaluation.metric import Measurer, Metric
 from vlx.evaluation.omitted import LISTED, Omitted
 from vlx.evaluation.records import Record
@@ -24,13 +24,30 @@ class Measuring:
     def __init__(self, setting: Setting, metrics: Sequence[Metric]) -> None:
         self.setting, self.metrics = setting, metrics
         self.forced = any(not metric.own_words for metric in metrics)
-        if self.forced:
-            self.reading  # noqa: B018  (raises InputError for data that cannot judge the task)
+        self.anywhere = [metric for metric in metrics if metric.anywhere]
+        if self.forced or self.anywhere:
+            self._refuse_silent()
 
     @cached_property
     def reading(self) -> Reading:
         """How the task reads what the data ask."""
         return Reading(self.setting.task, self.setting.data, self.setting.classes)
+
+    def _refuse_silent(self) -> None:
+        """Raises InputError for data that cannot judge the task, or ask nothing of what a metric measures."""
+        if not self.reading.silent or not self.anywhere:
+            return
+        task, called = self.setting.task, shortened(self.setting.data.name, 60)
+        if answers(task):
+            raise InputError(
+                f"{called} asks no questions, and {task.name} answers such: --metrics {self.anywhere[0].name} needs "
+                "data with questions, as easy-vqa:DIR"
+            )
+        for metric in self.metrics:
+            if not (metric.anywhere or metric.own_words):
+                raise InputError(
+                    f"{called} asks nothing of {task.name}, which --metrics {metric.name} needs; leave it out"
+                )
 
     @cached_property
     def measurers(self) -> list[Measurer]:
@@ -49,8 +66,12 @@ class Measuring:
 
     def _measurable(self, example: Example) -> bool:
         task = self.setting.task
-        told = bool(example.texts) or not tells(task)
-        return told and (not self.forced or any(suits(task, ask) for ask in example.asks))
+        told = bool(example.texts) or not tells(task) or bool(self.anywhere)
+        return told and (not self._needs_asks or any(suits(task, ask) for ask in example.asks))
+
+    @cached_property
+    def _needs_asks(self) -> bool:
+        return self.forced and not (self.anywhere and self.reading.silent)
 
     def batches(self, numbers: Sequence[int]) -> list[Sequence[int]]:
         """The pictures, cut into the batches that all metrics can take."""
@@ -78,7 +99,7 @@ class Measuring:
             except ImageError:
                 unread.append(Path(example.key).name)
                 continue
-            if self.forced:
+            if self._needs_asks:
                 self.reading.count_words(example)
         for _, group in groupby(opened, key=lambda one: one[2].shape):
             of, shown, inputs = zip(*group, strict=True)
@@ -87,7 +108,7 @@ class Measuring:
     def _measured(self, shown: ShownBatch) -> int:
         if closed(self.setting.data) or not self.forced:
             return len(shown.examples)
-        return len({case.picture for case in shown.cases})
+        return len({case.picture for one in self.metrics if not one.own_words for case in one.asked(shown).cases})
 
     def unknown(self, ran: Ran) -> str:
         """What was asked for and is not known, the commonest."""

@@ -14,7 +14,7 @@ from vlx.evaluation.context import DrawnMap, MetricContext, context_of
 from vlx.evaluation.figures import Telling, by_group
 from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.result import Figure
-from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.evaluation.shown import AskedCases, Setting, ShownBatch
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Task
 
@@ -56,7 +56,8 @@ class Metric:
     ``check(task, data)`` raises InputError, before a picture is shown, where the task or the data cannot be measured
     so. ``batch``: the most pictures that are shown at once. ``pairs``: of drawn scenes those with two named things are
     measured, since at a single one any map points. ``own_words``: the model speaks for itself, nothing is forced upon
-    it. ``absent``: what is known not to be in the picture is asked for, too.
+    it. ``absent``: what is known not to be in the picture is asked for, too. ``anywhere``: so is what has no known
+    place and, where the data ask nothing, what the model says by itself: such a metric measures any pictures.
 
         >>> def inside(context):
         ...     return {line: one.painted[context.mask].sum() / one.painted.sum() for line, one in context.maps.items()}
@@ -77,6 +78,7 @@ class Metric:
     pairs: bool = False
     own_words: bool = False
     absent: bool = False
+    anywhere: bool = False
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.begin is None):
@@ -88,6 +90,12 @@ class Metric:
             raise InputError(f"metric {self.name!r} needs {strange[0]!r:.60}; what data can tell is {', '.join(NEEDS)}")
         if self.better not in ("high", "low"):
             raise InputError(f"metric {self.name!r}: better is 'high' or 'low', got {self.better!r:.60}")
+
+    def asked(self, shown: ShownBatch) -> AskedCases:
+        """What of a batch it measures."""
+        if self.anywhere:
+            return shown.asked_anywhere
+        return shown.asked_with_absent if self.absent else shown.asked
 
     def begun(self, setting: Setting) -> Measurer:
         """What measures a batch of pictures in a run. Raises InputError where ``begin`` gives no function."""
@@ -106,7 +114,7 @@ def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
     """The records of every case of a batch."""
     assert metric.measure is not None
     kinds = metric.kinds(shown.setting)
-    asked = shown.asked_with_absent if metric.absent else shown.asked
+    asked = metric.asked(shown)
     for number, case in enumerate(asked.cases):
         context = context_of(asked, number, kinds)
         made = metric.measure(context)

@@ -12,7 +12,7 @@ from vlx.data.example import Data, example_of
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.batches import Ran
-from vlx.evaluation.cases import answers, closed, suits, tells, tells_place
+from vlx.evaluation.cases import LOOKED_AT, answers, closed, suits, tells, tells_place
 from vlx.evaluation.class_asks import LACKED, ClassAsks, Table
 from vlx.evaluation.figures import Telling
 from vlx.evaluation.loop import Progress, measured
@@ -37,7 +37,6 @@ from vlx.scenes import HELD_OUT
 T = TypeVar("T")
 SCENES = 500
 DEFAULT = ("pointing",)
-LOOKED_AT = 50  # pictures that are asked what the data tell
 
 
 class EvaluationRun(TypedDict, total=False):

@@ -13,9 +13,10 @@ from torch import Tensor
 from vlx.data.example import Data, Example
 from vlx.errors import InputError
 from vlx.evaluation import baselines
-from vlx.evaluation.cases import Case, Reading, cases_of
+from vlx.evaluation.cases import Case, Reading, cases_of, closed
 from vlx.evaluation.class_asks import Table
 from vlx.evaluation.records import Values
+from vlx.evaluation.spoken import spoken_cases
 from vlx.methods import engine, registry, several
 from vlx.methods.dependence import refuse_cut
 from vlx.methods.engine import Attribution
@@ -138,6 +139,24 @@ class ShownBatch:
     def asked_with_absent(self) -> AskedCases:
         """The same, and what is known not to be in the pictures."""
         return AskedCases(self, cases_of(self._reading(), self.features, self.examples, self.numbers, absent=True))
+
+    @cached_property
+    def asked_anywhere(self) -> AskedCases:
+        """All that is asked, whether it is known where it is or not; of drawn scenes what has its place.
+
+        Where the data ask nothing, what the model says by itself.
+        """
+        reading = self._reading()
+        if reading.silent:
+            return self.spoken
+        if closed(self.setting.data) or all(map(reading.placed, self.examples)):
+            return self.asked
+        return AskedCases(self, self.everything)
+
+    @cached_property
+    def spoken(self) -> AskedCases:
+        """What the model says by itself, to the questions of the data where it answers some."""
+        return AskedCases(self, spoken_cases(self.task, self.features, self.examples, self.numbers))
 
     @property
     def cases(self) -> list[Case]:

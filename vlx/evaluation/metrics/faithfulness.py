@@ -81,4 +81,6 @@ def _figures(_metric: str, columns: Columns, telling: Telling) -> Iterator[Figur
     yield from by_group(METRIC, columns, telling)
 
 
-OCCLUSION = Metric("occlusion", "does hiding what a map marks cost the score?", _measure, figures=_figures, batch=1)
+OCCLUSION = Metric(
+    "occlusion", "does hiding what a map marks cost the score?", _measure, figures=_figures, batch=1, anywhere=True
+)
