@@ -29,10 +29,10 @@ import vlx
 from benchmarks.clock import console_for_tables
 from benchmarks.photos import LAYER, SHARED, classes, network
 from vlx import scenes
-from vlx.data import SceneData, outlines
+from vlx.data import CocoData, SceneData
 from vlx.data.captioned import words_of
 from vlx.data.categories import named
-from vlx.data.outlines import OutlinedData
+from vlx.data.coco import Outlined
 from vlx.errors import VlxError
 from vlx.evaluation.cases import Reading, cases_of
 from vlx.evaluation.intervals import over_pictures
@@ -141,14 +141,14 @@ def _over(plain: Tensor, paint: Tensor, grid: Grid, cell: tuple[int, int], side:
 # Pointing
 
 
-def pointed(net: Net, data: OutlinedData | None, grids: Grids, n: int) -> Hits:
+def pointed(net: Net, data: Sequence[Outlined], grids: Grids, n: int) -> Hits:
     """Hits of the maps of words or classes, on photographs or, for networks of scenes, on drawn scenes."""
     found = Hits()
-    if data is None:
+    if not data:
         for number, (mask, peak, size) in _of_scenes(net.task, n):
             found.add(number, _placed(peak, grids, measure_frame(net.prepare, size), mask))
         return found
-    for number, row in enumerate(track(data.rows, net.name, transient=True)):
+    for number, row in enumerate(track(data, net.name, transient=True)):
         image = row.image()
         frame = measure_frame(net.prepare, row.size)
         asked = _classes(net, row, image) if net.labels else _words(net.task, row, image)
@@ -170,7 +170,7 @@ def _peaks(task: Task, features: Any, targets: list[Target]) -> list[Peak]:
     return peaks_of(dict(maps_of(task, features, targets))[METHOD]) if targets else []
 
 
-def _words(task: Any, row: outlines.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
+def _words(task: Any, row: Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
     features = task.features(task.place(task.prepare(image)[None]))
     known, targets, masks = set(task.vocabulary), list[Target](), []
     for caption in row.captions:
@@ -187,7 +187,7 @@ def _words(task: Any, row: outlines.Outlined, image: Image.Image) -> Iterator[tu
     return zip(masks, _peaks(task, features, targets), strict=True)
 
 
-def _classes(net: Net, row: outlines.Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
+def _classes(net: Net, row: Outlined, image: Image.Image) -> Iterator[tuple[Any, Peak]]:
     task = net.task
     features = task.features(task.place(task.prepare(image)[None]))
     targets, masks = list[Target](), []
@@ -274,9 +274,9 @@ def _lite() -> EfficientNetLite:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(real: Path, coco: Path | None, n: int, captioner: str, only: str | None, as_json: bool) -> None:
     """Three placements of the cells of trained networks, by patches, by hiding and by pointing."""
-    data = outlines.read(coco) if coco else None
+    data = CocoData(coco).captioned() if coco else ()
     drawn = [scenes.draw(scenes.HELD_OUT + 500 + number).image for number in range(n)]
-    files = [row.path for row in data.rows] if data else sorted((real / "photos" / "images").glob("*.jpg"))
+    files = [row.path for row in data] if data else sorted((real / "photos" / "images").glob("*.jpg"))
     photographs = [Image.open(path).convert("RGB") for path in files[:: max(len(files) // n, 1)][:n]]
     table = Table("network", "placement", "offset, px", "patches", "hiding", "pointing", box=None)
     rows = []
@@ -288,8 +288,8 @@ def main(real: Path, coco: Path | None, n: int, captioner: str, only: str | None
         control = net.name.startswith("scenes")
         pictures = drawn if control else photographs
         tried = {how: painted(net, pictures, grids, how) for how in ("patches", "hiding")}
-        if net.task is not None and (control or data is not None):
-            tried["pointing"] = pointed(net, None if control else data, grids, 10 * n)
+        if net.task is not None and (control or data):
+            tried["pointing"] = pointed(net, () if control else data, grids, 10 * n)
         for name in PLACEMENTS:
             offset = " ".join(f"{at:.1f}" for at in grids[name].offset)
             cells = [tried[how].told(name) if how in tried else "" for how in ("patches", "hiding", "pointing")]

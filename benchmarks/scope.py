@@ -22,9 +22,9 @@ from rich.table import Table
 import vlx
 from benchmarks import light_ground
 from vlx import scenes
-from vlx.data import outlines
+from vlx.data import CocoData
 from vlx.data.captioned import Photograph, words_of
-from vlx.data.outlines import Outlined
+from vlx.data.coco import Outlined
 from vlx.evaluation import wilson
 from vlx.evaluation.datasets import listed, parsed, photographs
 from vlx.language import is_content
@@ -92,7 +92,7 @@ def _compressed(image: Image.Image) -> Image.Image:
 def things(model: str, data: str, only: Path | None, captions: Path | None, shown: int) -> None:
     """What MODEL is told not to know in DATA, flickr8k:DIR or coco:DIR (with outlines), and whether it is there."""
     task, scope = _captioner(model)
-    shapes = outlines.read(parsed(data)[1], captions).rows if data.startswith("coco:") else ()
+    shapes = CocoData(parsed(data)[1], captions).captioned() if data.startswith("coco:") else ()
     shapes = tuple(row for row in shapes if only is None or row.path.name in listed(only))
     large = _large(shapes)
     rows = [Photograph(row.path, row.captions) for row in shapes] or photographs(data, only).rows

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from tests.cli.test_cli import refused, run
 from tests.fakes import tiny_bundle
 from tests.heads import classifier
-from vlx.data import outlines
+from vlx.data import CocoData
 from vlx.data.categories import CATEGORIES_OF, WORDS, named
-from vlx.data.example import Example
-from vlx.data.outlines import Outlined, OutlinedData
+from vlx.data.coco import Outlined
 from vlx.errors import InputError
 from vlx.evaluation import datasets, evaluate
 from vlx.evaluation.cards import sheet
@@ -106,15 +105,15 @@ def written(folder: Path, **changes: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
-    return outlines.read(written(tmp_path_factory.mktemp("coco") / "data"))
+def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
+    return CocoData(written(tmp_path_factory.mktemp("coco") / "data"))
 
 
-def word_pointing(task: Any, data: OutlinedData, n: int | None = None) -> Result:
+def word_pointing(task: Any, data: CocoData, n: int | None = None) -> Result:
     return evaluate(task, data, n=n)
 
 
-def measured(data: OutlinedData, **changes: Any) -> Result:
+def measured(data: CocoData, **changes: Any) -> Result:
     return word_pointing(namer(**changes), data)
 
 
@@ -138,7 +137,7 @@ def as_by_hand(result: Result) -> None:
         assert result.value(group, "attention", "–") == pytest.approx(share)
 
 
-def test_a_captioner_that_points_right_scores_one(data: OutlinedData) -> None:
+def test_a_captioner_that_points_right_scores_one(data: CocoData) -> None:
     result = measured(data)
     as_by_hand(result)
     assert result.n == PICTURES
@@ -180,14 +179,13 @@ def _masks(change: Callable[[Any], Any]) -> Plant:
 
 
 def _of_another(patch: pytest.MonkeyPatch) -> None:
-    example = OutlinedData.__getitem__
+    outlined = CocoData.outlined
 
-    def mixed(self: OutlinedData, number: int) -> Example:
-        own, before = self.rows[number], self.rows[max(number - 1, 0)]
-        row = Outlined(own.path, own.size, own.captions, before.outlines)
-        return example(OutlinedData(self.name, (row,)), 0)
+    def mixed(self: CocoData, number: int) -> Outlined:
+        own, before = outlined(self, number), outlined(self, max(number - 1, 0))
+        return Outlined(own.path, own.size, own.captions, before.outlines)
 
-    patch.setattr(OutlinedData, "__getitem__", mixed)
+    patch.setattr(CocoData, "outlined", mixed)
 
 
 def _centre_twice(patch: pytest.MonkeyPatch) -> None:
@@ -215,7 +213,7 @@ PLANTS: dict[str, Plant] = {
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_mistake_is_seen(name: str, data: OutlinedData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_mistake_is_seen(name: str, data: CocoData, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTS[name](monkeypatch)
     with pytest.raises(AssertionError):
         as_by_hand(measured(data))
@@ -257,10 +255,12 @@ def test_crowds_are_no_objects_and_what_is_missing_is_told(tmp_path: Path) -> No
     (folder / "images" / "3.png").write_bytes(b"no picture")
     Image.new("RGB", (HIGH, WIDE)).save(folder / "images" / "4.png")
     (folder / "instances.json").write_text(json.dumps(content))
-    found = outlines.read(folder)
-    assert found.left_out == {"no polygons": ("0.png",), "no caption": ("1.png",), "no such picture": ("2.png",)}
-    assert "1 left out, no caption: 1.png" in str(found)
+    found = CocoData(folder)
+    assert found.left_out == {"no such picture": ("2.png",)}
+    assert found.unasked == {"nothing outlined": ("0.png",), "no caption": ("1.png",)}
     result = measured(found)
+    for why, name in (("no such picture", 2), ("nothing outlined", 0), ("no caption", 1)):
+        assert f"1 left out, {why}: {name}.png" in result.notes
     assert result.n == PICTURES - 5
     assert result.value(ALL, "hirescam", "logit") == 1.0
     assert any(note == "2 left out, cannot be read: 3.png, 4.png" for note in result.notes)
@@ -268,12 +268,13 @@ def test_crowds_are_no_objects_and_what_is_missing_is_told(tmp_path: Path) -> No
 
 def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
     folder = written(tmp_path / "data", captions=[])
-    with pytest.raises(InputError, match=r"no captions_\*\.json beside the polygons; give one with --captions FILE$"):
-        outlines.read(folder)
+    with pytest.raises(InputError, match=r"no captions_\*\.json beside the outlines; give one with --captions FILE$"):
+        measured(CocoData(folder))
     told = {"annotations": [{"image_id": 5, "caption": "a car"}, {"image_id": 99, "caption": "a dog"}]}
     (tmp_path / "told.json").write_text(json.dumps(told))
-    found = outlines.read(folder, tmp_path / "told.json")
-    assert [(row.path.name, row.captions) for row in found.rows] == [("5.png", ("a car",))]
+    found = CocoData(folder, tmp_path / "told.json")
+    assert [(row.path.name, row.captions) for row in found.captioned()] == [("5.png", ("a car",))]
+    assert measured(found).n == 1
 
 
 @pytest.mark.parametrize(
@@ -282,16 +283,16 @@ def test_captions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
         ({"images": [{"id": 0}]}, r"images\[0\] lacks file_name, height, width$"),
         ({"annotations": [{"image_id": 0}]}, r"annotations\[0\] lacks category_id$"),
         ({"annotations": "none"}, r"not a COCO instance file; it needs lists of images, annotations, categories$"),
-        ({"annotations": []}, r"0 photographs .*12 left out, no polygons: 0\.png"),
+        ({"annotations": []}, r"nothing to measure; of 0 pictures none asks for anything"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        outlines.read(written(tmp_path / "data", **changes))
+        measured(CocoData(written(tmp_path / "data", **changes)))
     assert len(str(caught.value)) <= 400
 
 
-def test_a_captioner_of_other_words_and_what_is_none_are_refused(data: OutlinedData, tmp_path: Path) -> None:
+def test_a_captioner_of_other_words_and_what_is_none_are_refused(data: CocoData, tmp_path: Path) -> None:
     nothing = r": nothing to measure; of 12 pictures none .* Net knows .*; it does not know dog, car$"
     with pytest.raises(InputError, match=nothing):
         word_pointing(classifier(3), data)
@@ -344,7 +345,30 @@ def test_the_command_prints_the_figures(tmp_path: Path) -> None:
     assert "--captions goes with coco:DIR --metrics pointing" in result.stderr
 
 
-def test_the_table_shows_how_far_the_centre_is_passed(data: OutlinedData) -> None:
+def test_words_of_a_file_overrule_and_what_is_asked_for_and_not_there_is_counted(tmp_path: Path) -> None:
+    folder, model = written(tmp_path / "data"), tiny_bundle(tmp_path / "tiny")
+    words, names = tmp_path / "words.json", tmp_path / "names.txt"
+    words.write_text('{"dogs": [], "car": "dog"}')
+    names.write_text("5.png\nnope.png")
+    asked = ("evaluate", model, f"coco:{folder}", "--metrics", "pointing", "--only", names)
+    for options, groups in (((), ["dog", "car"]), (("--words", words), ["dog", "dog"])):
+        data = datasets.opened(f"coco:{folder}", only=names, words=words if options else None)
+        told = [ask.group for ask in data[0].asks if ask.query.caption == "a dog and a car"]
+        assert told == groups
+        assert sum(ask.query.caption == "two dogs a big dog" for ask in data[0].asks) == 2 - bool(options)
+        found = json.loads(run(*asked, *options, "--json").stdout)
+        assert "1 left out, asked for, not in the data: nope.png" in found["notes"]
+        assert ("--words" in found["command"]) == bool(options)
+    words.write_text('{"dogs": "cat"}')
+    refused(r"'dogs' names 'cat', which is no category of the data", *asked, "--words", words)
+    result = run("evaluate", model, "--words", words)
+    assert result.exit_code == 2
+    assert "--words goes with coco:DIR" in result.stderr
+    both = (f"coco:{folder / 'instances.json'},{folder / 'instances.json'}", "--metrics", "pointing")
+    refused("names its captions; leave out --captions", "evaluate", model, *both, "--captions", words)
+
+
+def test_the_table_shows_how_far_the_centre_is_passed(data: CocoData) -> None:
     from rich.console import Console
 
     console = Console(width=200, record=True, file=io.StringIO())

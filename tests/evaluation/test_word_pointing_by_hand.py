@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from tests.evaluation.drawn import interval
 from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
-from vlx.data.outlines import Outlined, OutlinedData
+from vlx.data.coco import Outlined
+from vlx.data.example import Example
 from vlx.evaluation import evaluate
 from vlx.evaluation.result import MACRO, Result
 from vlx.protocol.targets import Prediction, Query
@@ -56,7 +57,26 @@ OUTLINES: dict[int, dict[str, tuple[float, float, float, float]]] = {  # top, bo
 }
 
 
-def photographs(folder: Path) -> OutlinedData:
+class PaintedData:
+    """Outlined pictures as data."""
+
+    licence, by_size = "", True
+
+    def __init__(self, name: str, rows: tuple[Outlined, ...]) -> None:
+        self.name, self.rows = name, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Example:
+        row = self.rows[number]
+        return Example(row.path.name, row.image, texts=row.captions, asks=lambda: tuple(row.asks()))
+
+    def digest(self) -> str:
+        return self.name
+
+
+def photographs(folder: Path) -> PaintedData:
     rows = []
     for number, scene in painted().items():
         scene.image.save(folder / f"{number}.png")
@@ -65,7 +85,7 @@ def photographs(folder: Path) -> OutlinedData:
             up, down, west, east = 32 * top, 32 * bottom, CELL * left, CELL * right
             polygons[name] = [[west, up, east, up, east, down, west, down]]
         rows.append(Outlined(folder / f"{number}.png", (SIDE, SIDE), CAPTIONS[number], polygons))
-    return OutlinedData("painted", tuple(rows))
+    return PaintedData("painted", tuple(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +117,11 @@ def centre(at: Cell) -> Cell:
     return 32 * at[0] + 16, CELL * at[1] + 8
 
 
-def word_pointing(task: Any, data: OutlinedData) -> Result:
+def word_pointing(task: Any, data: PaintedData) -> Result:
     return evaluate(task, data)
 
 
-def nouns(data: OutlinedData) -> list[Spoken]:
+def nouns(data: PaintedData) -> list[Spoken]:
     found = []
     for number, row in enumerate(data.rows):
         for caption in row.captions:
@@ -115,16 +135,16 @@ def nouns(data: OutlinedData) -> list[Spoken]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> OutlinedData:
+def data(tmp_path_factory: pytest.TempPathFactory) -> PaintedData:
     return photographs(tmp_path_factory.mktemp("painted"))
 
 
 @pytest.fixture(scope="module")
-def result(data: OutlinedData) -> Result:
+def result(data: PaintedData) -> Result:
     return word_pointing(Teller(), data)
 
 
-def test_every_figure_and_its_intervals_are_those_of_the_hand(data: OutlinedData, result: Result) -> None:
+def test_every_figure_and_its_intervals_are_those_of_the_hand(data: PaintedData, result: Result) -> None:
     spoken = nouns(data)
     numbers = np.array([one.number for one in spoken])
     areas = np.array([one.mask.mean() for one in spoken])
@@ -145,7 +165,7 @@ def test_every_figure_and_its_intervals_are_those_of_the_hand(data: OutlinedData
         assert row.count == own.sum()
 
 
-def test_notes_count_what_was_scored_and_what_could_not_be(data: OutlinedData, result: Result) -> None:
+def test_notes_count_what_was_scored_and_what_could_not_be(data: PaintedData, result: Result) -> None:
     areas = [one.mask.mean() for one in nouns(data)]
     small = sum(area < 0.25 for area in areas)
     assert 0 < small < len(areas)
@@ -154,7 +174,7 @@ def test_notes_count_what_was_scored_and_what_could_not_be(data: OutlinedData, r
     assert result.n == 3
 
 
-def test_this_world_can_tell_the_figures_apart(data: OutlinedData, result: Result) -> None:
+def test_this_world_can_tell_the_figures_apart(data: PaintedData, result: Result) -> None:
     """Not by chance the same: where two figures of a row agree, one could stand for the other unnoticed."""
     for row in result.rows:
         assert row.value not in (row.random, row.centre, row.same), row
@@ -194,11 +214,11 @@ def prepare(image: Image.Image) -> Tensor:
     return Painted().prepare(image.resize((SIDE, SIDE)))
 
 
-def test_attention_is_that_with_which_the_very_word_was_said(data: OutlinedData) -> None:
+def test_attention_is_that_with_which_the_very_word_was_said(data: PaintedData) -> None:
     task = CnnLstmCaptioner(Cells().eval(), Attending().eval(), LABELS, prepare, start=0, end=0, name="attending")
     captions = {0: ("car a dog",), 1: ("a car by dog",), 2: ("a dog",)}
     rows = tuple(replace(row, captions=captions[number]) for number, row in enumerate(data.rows))
-    result = word_pointing(task, OutlinedData("painted", rows))
+    result = word_pointing(task, PaintedData("painted", rows))
     hits = []
     for number, row in enumerate(rows):
         said = ["<s>", *captions[number][0].split()]

@@ -38,6 +38,8 @@ class EvaluationWish:
     occlusion: bool
     only: Path | None
     captions: Path | None
+    words: Path | None
+    classes: Path | None
     out: Path | None
     resume: bool
     workers: int
@@ -73,7 +75,17 @@ class EvaluationWish:
     click.option(
         "--captions",
         type=click.Path(path_type=Path),
-        help="COCO captions for pointing, where none lie beside the polygons.",
+        help="COCO captions for pointing, where none lie beside the outlines.",
+    ),
+    click.option(
+        "--words",
+        type=click.Path(path_type=Path),
+        help='Which words of COCO\'s captions name which category, as JSON: {"pup": "dog", "bat": []}.',
+    ),
+    click.option(
+        "--classes",
+        type=click.Path(path_type=Path),
+        help='What a classifier calls the classes of the data, as JSON: {"dog": ["beagle", 207]}.',
     ),
     click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the run: a line a measured value."),
     click.option("--resume", is_flag=True, help="Go on with the run in --out that was cut short."),
@@ -114,6 +126,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
         resume=asked.resume,
         workers=asked.workers,
         occlusion=asked.occlusion,
+        classes=asked.classes,
         called=_called(dataset, asked) if dataset else "",
         progress=progress("pictures" if dataset else "scenes"),
     )
@@ -132,17 +145,20 @@ def _refuse_misfits(dataset: str | None, asked: EvaluationWish) -> None:
         raise click.UsageError(f"--{'only' if asked.only else 'metrics captions'} needs a DATASET of photographs")
     if asked.resume and asked.out is None:
         raise click.UsageError("--resume goes with --out RUN, the folder of the run that was cut short")
-    if asked.captions is not None and (dataset is None or wanted != ("pointing",)):
+    of_coco = (dataset or "").startswith("coco:")
+    if asked.captions is not None and (not of_coco or wanted in ((), ("captions",))):
         raise click.UsageError("--captions goes with coco:DIR --metrics pointing")
+    if asked.words is not None and not of_coco:
+        raise click.UsageError("--words goes with coco:DIR, whose captions they are of")
 
 
 def _opened(dataset: str, metrics: tuple[str, ...], asked: EvaluationWish) -> "Data":
     from vlx.evaluation import datasets
 
-    return datasets.opened(dataset, asked.captions, asked.only, told=metrics == ("captions",))
+    return datasets.opened(dataset, asked.captions, asked.only, told=metrics == ("captions",), words=asked.words)
 
 
 def _called(dataset: str, asked: EvaluationWish) -> str:
     """How a command names the data."""
-    only = f" --only {asked.only}" if asked.only else ""
-    return f"{dataset}{only}" + (f" --captions {asked.captions}" if asked.captions else "")
+    files = {"only": asked.only, "captions": asked.captions, "words": asked.words}
+    return " ".join([str(dataset), *(f"--{option} {path}" for option, path in files.items() if path)])

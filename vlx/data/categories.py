@@ -198,19 +198,24 @@ def named(words: Sequence[str]) -> dict[int, tuple[str, ...]]:
     return OF_COCO.named(words)
 
 
-def told_words(path: Path, categories: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """A JSON file of words and the categories they name, {"pup": "dog", "bat": []}, for `CategoryWords`.
+def told_words(
+    given: Path | Mapping[str, Sequence[str] | str], categories: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Words and the categories they name, {"pup": "dog", "bat": []}, or a JSON file of them, for `CategoryWords`.
 
     Raises InputError for anything else, and for a category that is none of the data's.
     """
-    content = json_files.read(path)
+    path, content = (given, json_files.read(given)) if isinstance(given, Path) else ("words", given)
     if not isinstance(content, Mapping):
         raise InputError(f'{path}: needed is an object of words and categories, as {{"pup": "dog", "bat": []}}')
     told: dict[str, tuple[str, ...]] = {}
-    for words, given in content.items():
-        names = [given] if isinstance(given, str) else given
-        if not _joined(words) or not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-            raise InputError(f"{path}: {shortened(repr(words))} is {shortened(repr(given))}; give a category or a list")
+    for words, named_by in content.items():
+        names = [named_by] if isinstance(named_by, str) else named_by
+        listed = isinstance(names, list | tuple) and all(isinstance(one, str) for one in names)
+        if not _joined(words) or not listed:
+            raise InputError(
+                f"{path}: {shortened(repr(words))} is {shortened(repr(named_by))}; give a category or a list"
+            )
         for name in names:
             if name not in categories:
                 near = ", ".join(close_matches(name, categories))

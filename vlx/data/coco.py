@@ -17,8 +17,8 @@ from PIL import Image
 
 from vlx.data import coco_files
 from vlx.data.captioned import words_of
-from vlx.data.categories import OF_COCO, CategoryWords
-from vlx.data.coco_files import Note, Record
+from vlx.data.categories import OF_COCO, CategoryWords, told_words
+from vlx.data.coco_files import Note, Record, base
 from vlx.data.concepts import Concept, Regions
 from vlx.data.example import Ask, Box, Example, Truth
 from vlx.data.files import Labels, digest_of, picture
@@ -55,7 +55,7 @@ class CocoData:
         captions: str | Path | None = None,
         name: str | None = None,
         *,
-        words: Mapping[str, Sequence[str]] | None = None,
+        words: Mapping[str, Sequence[str] | str] | Path | None = None,
     ) -> None:
         self.path, self.name = Path(path), str(path) if name is None else name
         whole = self.path.is_dir()
@@ -63,13 +63,14 @@ class CocoData:
         texts = [Path(captions)] if captions else coco_files.caption_files(self.path) if whole else []
         if not outlines and not texts:
             raise InputError(f"{path}: neither instances*.json nor captions_*.json in this folder or its annotations/")
-        self._lists, self._told = [*outlines, *texts], words
+        self._lists = [*outlines, *texts]
         contents = [(file, coco_files.instances(file)) for file in outlines]
         captioned = [(file, coco_files.told(file)) for file in texts]
         self._notes = coco_files.notes(contents)
         self._texts = coco_files.captions([one for _, one in captioned] or [_captions_of(one) for _, one in contents])
         images = _listed(contents or captioned, coco_files.pictures([*contents, *captioned]))
         self.classes = tuple(dict.fromkeys(one["name"] for _, content in contents for one in content["categories"]))
+        self._told = None if words is None else told_words(words, self.classes)
         self.concepts = tuple(dict.fromkeys(one for _, content in contents for one in _concepts(content)))
         self._number = {(concept.name, concept.category): n for n, concept in enumerate(self.concepts, 1)}
         self.lacks = (*[NO_OUTLINES] * (not contents), *[NO_CAPTIONS] * (not self._texts))
@@ -78,11 +79,28 @@ class CocoData:
         if not self._images:
             raise InputError(f"{path}: no pictures{' that are there' if images else ''}")
 
+    @property
+    def unasked(self) -> dict[str, tuple[str, ...]]:
+        """The pictures about whose words nothing can be asked, and why."""
+        left: dict[str, list[str]] = {}
+        for number, record in enumerate(self._images):
+            row = self.outlined(number)
+            if not row.captions or not row.things:
+                left.setdefault("nothing outlined" if row.captions else "no caption", []).append(
+                    base(record["file_name"])
+                )
+        return {why: tuple(names) for why, names in left.items()}
+
+    def captioned(self) -> tuple["Outlined", ...]:
+        """What is told of the pictures that have captions and something outlined."""
+        rows = map(self.outlined, range(len(self)))
+        return tuple(row for row in rows if row.captions and row.outlines)
+
     def _found(self, images: Sequence[Record]) -> list[Record]:
         """The pictures of a folder that are there, in order of their names; others are counted."""
         every = sorted(images, key=lambda image: str(image["file_name"]))
         there = [self._file(one).is_file() for one in every]
-        missing = tuple(Path(one["file_name"]).name for one, is_there in zip(every, there, strict=True) if not is_there)
+        missing = tuple(base(one["file_name"]) for one, is_there in zip(every, there, strict=True) if not is_there)
         self.left_out |= {MISSING: missing} if missing else {}
         return [one for one, is_there in zip(every, there, strict=True) if is_there]
 
@@ -224,12 +242,17 @@ class Outlined:
                     yield said, place, names
 
 
-def open_coco(rest: str) -> CocoData:
-    """Data by what follows "coco:"; raises InputError for what is neither there nor COCO's."""
-    place, _, captions = rest.partition(",")
+def open_coco(rest: str, captions: Path | None = None, words: Path | None = None) -> CocoData:
+    """Data by what follows "coco:"; raises InputError for what is neither there nor COCO's.
+
+    ``captions`` and ``words`` are files, as `CocoData` takes them.
+    """
+    place, _, told = rest.partition(",")
     if not place or not Path(place).exists():
         raise InputError(f"coco:{shortened(rest, 100)}: nothing there; write {FORM}")
-    return CocoData(place, captions or None, name=f"coco:{rest}")
+    if captions is not None and told:
+        raise InputError(f"coco:{shortened(rest, 100)} names its captions; leave out --captions {captions}")
+    return CocoData(place, captions or told or None, name=f"coco:{rest}", words=words)
 
 
 def _captions_of(content: Record) -> Record:

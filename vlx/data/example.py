@@ -188,7 +188,8 @@ class Data(Protocol):
     ``left_out``, {why: (name, …)}; ``closed``, what messages call a world whose every word is known, which a model has
     to know; ``by_size``, that figures of words are told by how large things are and not by group; ``classes``, the
     names of all that can be asked for as a class, ``synsets``, such names by WordNet id; ``lacks``, in sentences what
-    such data usually tell and these do not.
+    such data usually tell and these do not; ``unasked``, {why: (name, …)}, the pictures about whose words nothing can
+    be asked.
     """
 
     @property

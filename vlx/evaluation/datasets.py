@@ -1,12 +1,14 @@
 """Data sets of captioned photographs by name: ``flickr8k:DIR`` and ``coco:DIR``."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from vlx.data import captioned, open_data, outlines
+from vlx.data import captioned, open_data
 from vlx.data.captioned import Photographs
+from vlx.data.coco import open_coco
 from vlx.data.example import Data, Example
 from vlx.data.flickr import PhotographData
 from vlx.errors import InputError
@@ -55,21 +57,29 @@ def photographs(name: str, only: Path | None = None) -> Photographs:
     return replace(chosen, left_out={**chosen.left_out, UNKNOWN: missing} if missing else chosen.left_out)
 
 
-def opened(name: str, captions: Path | None = None, only: Path | None = None, *, told: bool = False) -> Data:
+def opened(
+    name: str,
+    captions: Path | None = None,
+    only: Path | None = None,
+    *,
+    told: bool = False,
+    words: Path | None = None,
+) -> Data:
     """Data to measure on, by name as `vlx.data.open_data` takes it; of captioned photographs those of `photographs`.
 
     ``told``: captions are measured, not where their words point. ``captions`` is another file of captions of COCO's
-    pictures, ``only`` a list of the pictures that are measured. Raises InputError when nothing is left.
+    pictures, ``words`` one of what words name which category, ``only`` a list of the pictures that are measured.
+    Raises InputError when nothing is left.
     """
     kind = name.partition(":")[0]
     if kind == "flickr8k" and not told:
         raise InputError(
             f"{name}: photographs of {kind} have no outlines to point at; give coco:DIR with instances_*.json"
         )
-    if told and kind in KINDS:
+    _, _, rest = name.partition(":")
+    if told and kind in KINDS and captions is None and not Path(rest).is_file():
         return PhotographData(photographs(name, only), name)
-    coco = kind == "coco"
-    data: Data = replace(outlines.read(parsed(name)[1], captions), name=name) if coco else open_data(name)
+    data: Data = open_coco(rest, captions, words) if kind == "coco" else open_data(name)
     return data if only is None else Limited(data, listed(only), str(only))
 
 
@@ -77,12 +87,21 @@ class Limited:
     """The pictures of data whose files have some names; raises InputError, saying by which list, where none has."""
 
     def __init__(self, data: Data, names: Sequence[str], called: str) -> None:
-        wanted = set(names)
-        self._data, self._numbers = data, [n for n in range(len(data)) if Path(data[n].key).name in wanted]
+        wanted = dict.fromkeys(names)
+        every = [Path(data[number].key).name for number in range(len(data))]
+        self._data, self._numbers = data, [number for number, one in enumerate(every) if one in wanted]
         if not self._numbers:
             raise InputError(f"{called}: none of its {len(wanted)} names is a picture of {data.name}")
-        self.name, self.licence, self.left_out = data.name, data.licence, getattr(data, "left_out", {})
+        self.name, self.licence = data.name, data.licence
+        self.left_out, self.unasked = (_only(getattr(data, kind, {}), wanted) for kind in ("left_out", "unasked"))
+        known = {*every, *chain.from_iterable(self.left_out.values())}
+        missing = tuple(one for one in wanted if one not in known)
+        self.left_out |= {UNKNOWN: missing} if missing else {}
         self.by_size: bool = getattr(data, "by_size", False)
+        self.closed: str = getattr(data, "closed", "")
+        self.classes: Sequence[str] = getattr(data, "classes", ())
+        self.synsets: Mapping[str, str] = getattr(data, "synsets", {})
+        self.lacks: Sequence[str] = getattr(data, "lacks", ())
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -93,6 +112,12 @@ class Limited:
     def digest(self) -> str:
         """Of all the data, and of which pictures are measured."""
         return hashlib.sha256(f"{self._data.digest()} {self._numbers}".encode()).hexdigest()
+
+
+def _only(left: Mapping[str, Sequence[str]], wanted: Container[str]) -> dict[str, tuple[str, ...]]:
+    """Of what was left out, and why, what is wanted."""
+    kept = {why: tuple(name for name in names if name in wanted) for why, names in left.items()}
+    return {why: names for why, names in kept.items() if names}
 
 
 def listed(path: Path) -> Sequence[str]:

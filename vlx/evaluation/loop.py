@@ -45,9 +45,10 @@ def measured(
     if numbers and len(ran.unread) == len(numbers):
         raise InputError(f"none of {len(numbers)} pictures can be read, as {', '.join(ran.unread[:3])}")
     if not ran.pictures:
+        lacks: Sequence[str] = getattr(data, "lacks", ())
         raise InputError(
             f"{data.name}: nothing to measure; of {len(numbers)} pictures none asks for anything that {task.name} "
-            f"knows and that has its place there{measuring.unknown(ran)}"
+            f"knows and that has its place there{measuring.unknown(ran)}{''.join(f'; {one}' for one in lacks)}"
         )
     return ran
 

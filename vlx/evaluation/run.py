@@ -159,7 +159,9 @@ def _left_out(setting: Setting) -> dict[str, list[str]]:
     """What of the data cannot be measured, and why: pictures, and classes that the model has not."""
     task, data = setting.task, setting.data
     left = {why: list(names) for why, names in dict(getattr(data, "left_out", {})).items()}
-    if not (tells(task) or answers(task)):
+    if tells(task):
+        left |= {why: list(names) for why, names in dict(getattr(data, "unasked", {})).items()}
+    elif not answers(task):
         lacked = ClassAsks(task, data, setting.classes).lacked
         left |= {LACKED: [*lacked]} if lacked else {}
     return left
