@@ -266,7 +266,10 @@ def test_a_picture_that_cannot_be_read_costs_itself_alone() -> None:
 
 
 def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
-    assert list(METRICS) == ["pointing", "fall", "occlusion", "looking", "because", "captions"]
+    assert list(METRICS) == [
+        *("pointing", "fall", "occlusion", "looking", "because", "captions"),
+        *("deletion", "insertion", "road"),
+    ]
     assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
 
 

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.methods.engine import Attribution
@@ -34,9 +35,14 @@ def _shape(site: Site) -> tuple[int, int]:
 
 def seeded(site: Site, target: Target) -> np.random.Generator:
     """Random numbers by the picture that a target is about and by what it asks for."""
-    picture = b"" if site.inputs is None else site.inputs[site.picture_of(target.row)].cpu().numpy().tobytes()
-    asked = repr((target.kind, target.tokens, target.terms)).encode()
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(picture + asked).digest()[:8], "little"))
+    picture = None if site.inputs is None else site.inputs[site.picture_of(target.row)]
+    return by_picture(picture, repr((target.kind, target.tokens, target.terms)))
+
+
+def by_picture(picture: Tensor | None, asked: str = "") -> np.random.Generator:
+    """Random numbers by the pixels of a prepared picture, and by a text."""
+    pixels = b"" if picture is None else picture.cpu().numpy().tobytes()
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(pixels + asked.encode()).digest()[:8], "little"))
 
 
 def _random(site: Site, target: Target) -> Array:

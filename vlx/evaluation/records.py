@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -161,6 +162,18 @@ class Columns:
         for number, beside in self.beside.items():
             values[number] = beside.get(name, np.nan)
         return values
+
+    def of(self, name: str) -> "Columns":
+        """The same records with a number that stands beside each as its value.
+
+        >>> columns = Columns([Record("a", 0, "dog", "hirescam", "logit", "deletion", 0.1, beside={"logit": 4.0})])
+        >>> columns.of("logit").value
+        array([4.])
+        """
+        made = copy(self)
+        made.__dict__.pop("_arrays", None)
+        made._values = array("d", np.stack([self.told(name), self.area], 1).ravel())
+        return made
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.int32], Values]:

@@ -1,10 +1,11 @@
-"""A picture changed: blank, shuffled, turned, or with a box of it hidden."""
+"""A picture changed: blank, shuffled, turned, blurred, with a box of it hidden, or with pixels filled in."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -87,3 +88,81 @@ def hidden(inputs: Tensor, filling: Tensor, boxes: Sequence[Box]) -> Tensor:
         square = np.s_[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         picture[square] = filling[square]
     return pictures
+
+
+def taken_from(inputs: Tensor, other: Tensor, pixels: NDArray[np.intp]) -> Tensor:
+    """A prepared picture [C, H, W] with some pixels, by number in raster order, taken from another such one."""
+    edited, numbers = inputs.clone(), torch.from_numpy(np.ascontiguousarray(pixels)).to(inputs.device)
+    edited.flatten(1)[:, numbers] = other.flatten(1)[:, numbers]
+    return edited
+
+
+def blurred(inputs: Tensor, window: Box, sigma: float) -> Tensor:
+    """A prepared picture [C, H, W] blurred by a Gaussian of ``sigma`` pixels inside ``window``; the rest stays."""
+    from scipy.ndimage import gaussian_filter
+
+    made, (top, bottom, left, right) = inputs.clone(), window
+    part = made[:, top:bottom, left:right]
+    soft = gaussian_filter(part.double().cpu().numpy(), (0, sigma, sigma), mode="nearest")
+    part.copy_(torch.from_numpy(soft))
+    return made
+
+
+NEIGHBOURS = {  # of a pixel, by offset (down, right): their weights in 2202.00449
+    (down, right): 1 / 12 if down and right else 1 / 6
+    for down in (-1, 0, 1)
+    for right in (-1, 0, 1)
+    if (down, right) != (0, 0)
+}
+
+
+def imputed(pixels: NDArray[np.floating], gone: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A picture [C, H, W] with the pixels of ``gone`` [H, W] filled in from those around them: float64 [C, H, W].
+
+    Each becomes the weighted mean of its eight neighbours, those that are gone, too, all at once (linear imputation,
+    Rong et al. 2202.00449; without its noise). Some pixel must be left.
+
+    >>> imputed(np.array([[[0.0, 9.0, 1.0]]]), np.array([[False, True, False]]))
+    array([[[0. , 0.5, 1. ]]])
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.linalg import splu
+
+    filled, (rows, columns) = np.array(pixels, np.float64), np.nonzero(gone)
+    if not len(rows):
+        return filled
+    number = np.full(gone.shape, -1)
+    number[rows, columns] = np.arange(len(rows))
+    total, known = np.zeros(len(rows)), np.zeros((len(rows), len(filled)))
+    entries: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
+    for (down, right), weight in NEIGHBOURS.items():
+        y, x = rows + down, columns + right
+        (inside,) = np.nonzero((y >= 0) & (y < gone.shape[0]) & (x >= 0) & (x < gone.shape[1]))
+        y, x = y[inside], x[inside]
+        total[inside] += weight
+        there = number[y, x] < 0
+        known[inside[there]] += weight * filled[:, y[there], x[there]].T
+        entries.append((inside[~there], number[y[~there], x[~there]], np.full((~there).sum(), -weight)))
+    entries.append((np.arange(len(rows)), np.arange(len(rows)), total))
+    at, of, weights = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    system = coo_array((weights, (at, of)), shape=(len(rows), len(rows))).tocsc()
+    solved = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)
+    filled[:, rows, columns] = solved.T
+    return filled
+
+
+def value_range(
+    prepare: Callable[[Image.Image], Tensor], picture: Image.Image, inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value of each channel [C] of prepared pictures of this size: of black and of white.
+
+    Where these do not differ, as where each picture is normalised by itself, those of the picture's own ``inputs``.
+    """
+    plain = [prepare(Image.new("RGB", picture.size, colour)) for colour in ("black", "white")]
+    ends = torch.stack([end.flatten(1).median(1).values for end in plain]) if plain[0].is_floating_point() else None
+    own = torch.stack([inputs.flatten(1).amin(1), inputs.flatten(1).amax(1)])
+    if ends is None or ends.shape != own.shape:
+        return own[0], own[1]
+    ends = ends.to(own)
+    ends = torch.where((ends[0] != ends[1]) & ends.isfinite().all(0), ends, own)
+    return ends.amin(0), ends.amax(0)
