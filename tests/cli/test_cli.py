@@ -266,7 +266,7 @@ def test_commands_refuse_models_of_another_kind(model: Path, shown: Path, tmp_pa
 
 
 def test_unknown_methods_are_refused_with_the_list(shown: Path) -> None:
-    result = run("caption", shown, "--method", "scorecam")
+    result = run("caption", shown, "--method", "camera")
     assert result.exit_code == 2
     assert "hirescam" in result.stderr
 
