@@ -21,6 +21,7 @@ from vlx.protocol.task import Features, Task
 INSTEAD = "give photographs (flickr8k:DIR, coco:DIR), or compare methods on yours with vlx.recommend(task, pictures)"
 WHY = 110  # characters of an adapter's own message
 HALF = 0.5  # of the captions' words must be known
+CAPTIONED = 10_000  # pictures whose captions are looked at for that
 LOOKED_AT = 50  # pictures that are asked what the data tell
 NOWHERE: NDArray[np.bool_] = np.zeros((0, 0), bool)
 
@@ -50,7 +51,7 @@ def tells_place(truth: Truth | None, what: str) -> bool:
     if truth is None or truth.absent:
         return False
     if what == "human":
-        return truth.human is not None
+        return truth.told_human
     return bool(truth.boxes) or truth.told_mask
 
 
@@ -58,8 +59,9 @@ def tells_place(truth: Truth | None, what: str) -> bool:
 class Case:
     """One word, answer or class of the picture in row ``row`` of A, and the pixels it should point at, bool [H, W].
 
-    ``other`` asks for something else about the same picture: the whole caption, or another question. ``ask`` is what
-    the data say of it, ``picture`` the number of its picture. ``mask`` is `NOWHERE` where the data do not know.
+    ``other`` asks for something else about the same picture: the whole caption (of one that is asked about as a whole
+    another caption), or another question. ``position`` is a word's, 0 where the whole text is asked about. ``ask`` is
+    what the data say of it, ``picture`` the number of its picture. ``mask`` is `NOWHERE` where the data do not know.
     """
 
     group: str
@@ -88,7 +90,9 @@ class Case:
         return self.ask.truth is not None and self.ask.truth.absent
 
     def target(self, kind: TargetKind) -> Target:
-        """The target that asks for it."""
+        """The target that asks for it: its word, or the whole text."""
+        if self.ask.whole:
+            return replace(sentence_target(self.prediction, self.row), kind=kind)
         return word_target(self.prediction, self.position, self.row, kind)
 
 
@@ -157,9 +161,8 @@ class Reading:
         return any(ask.label is None or self.classes.knows(ask) for ask in asks) or (bool(asks) and self.classes.known)
 
     def _refuse_strangers(self) -> None:
-        words = [
-            word for n in range(len(self.data)) for text in example_of(self.data, n).texts for word in words_of(text)
-        ]
+        first = range(min(len(self.data), 0 if self._known is None else CAPTIONED))
+        words = [word for n in first for text in example_of(self.data, n).texts for word in words_of(text)]
         known = sum(map(self.knows, words))
         if known < HALF * len(words):
             raise InputError(
@@ -237,9 +240,10 @@ class Reading:
             return ask.query, ask.position, ()
         words = ask.query.caption.split()
         kept = [place for place, word in enumerate(words) if self.knows(word)]
-        if ask.position not in kept:
+        if ask.position not in kept and not (ask.whole and kept):
             return None, 0, ()
-        return Query(caption=" ".join(words[place] for place in kept)), kept.index(ask.position), ()
+        place = 0 if ask.whole else kept.index(ask.position)
+        return Query(caption=" ".join(words[place] for place in kept)), place, ()
 
     def taken(self) -> Omitted:
         """What was omitted since this was last asked."""
@@ -332,12 +336,14 @@ def _cases(
     reading: Reading, example: Example, turn: Turn, said: Sequence[Prediction], number: int, row: int, picture: int
 ) -> Iterator[Case]:
     """The cases of one query, the n-th about its picture."""
-    if turn.query.caption is not None:
-        other = sentence_target(said[number], row)
-    else:  # the answer half of the list further on
-        other = word_target(said[(number + len(said) // 2) % len(said)], 0, row, "logit")
+    further = said[(number + len(said) // 2) % len(said)]  # half of the list further on
     for ask, place in turn.asks:
-        position = place if closed(reading.data) else _position(said[number], turn.query, place)
+        if turn.query.caption is None:
+            other = word_target(further, 0, row, "logit")
+        else:
+            other = sentence_target(further if ask.whole else said[number], row)
+        known = ask.whole or bool(closed(reading.data))
+        position = place if known else _position(said[number], turn.query, place)
         if position is None:
             reading.omitted.unplaced += 1
         else:
