@@ -35,6 +35,8 @@ FORMULAS = {
     "layercam": ("S = Σ_k max(G_k, 0) ∘ A_k", ""),
     "gradattention": ("S = Σ_layers Σ_heads Σ_queries max(∂y/∂P, 0) ∘ P", "section 6.1"),
     "gradrollout": ("R ← R + Ā R, R = 1 at first, Ā = mean over heads of max(∂y/∂P ∘ P, 0)", "eq. 5 and 6"),
+    "excitation": ("S = Σ_k p_k, p_in = x ∘ W₊ᵀ (p / W₊ x) from the score's unit down to A", "eq. 6 to 8"),
+    "c-mwp": ("S = Σ_k p_k − p̄_k, p̄ by the last linear layer with its weights negated", "section 3.3"),
     "ablationcam": ("S = Σ_k w_k A_k, w_k = y − y with A_k = 0", "without its division by y"),
     "scorecam": (
         "S = Σ_k w_k A_k, w = softmax over k of y(x ∘ m_k) − y(blank), m_k = up A_k from 0 to 1",
@@ -66,6 +68,11 @@ LIMITS = {
     "gradattention": "Needs a model with attention from its text to the picture, computed so that it can be seen "
     '(`attn_implementation="eager"`). Its shares of layers are not weighed.',
     "gradrollout": "Needs attention among all tokens. Its values are relevance, in no unit of the score.",
+    "excitation": "Explains the logit, whatever the target: the rule knows no softmax. Hardly depends on the class "
+    "where classes share features. It knows convolution, linear layers, pooling, batch norm, ReLU and sums; a model "
+    "with another operation behind A is refused, naming it. The head of a captioner or of a VQA model is passed by its "
+    "gradient: p at A is max(G ∘ A, 0), normalised. Sums to 1, less what a bias alone excites.",
+    "c-mwp": "As of `excitation`. Sums to 0, and is not normalised: its strength can be compared between pictures.",
     "ablationcam": "As many runs of what follows A as units fire, shared by all words; needs no gradient. Not "
     "divided by y, which is below 0 for a log-probability and would turn every sign. Two units that stand in for "
     "each other drop nothing alone.",
@@ -99,6 +106,7 @@ RULE_TEXTS = {
 FAMILIES = (
     ("Weightings of the feature map", ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")),
     ("Attention", ("gradattention", "gradrollout")),
+    ("Excitation", ("excitation", "c-mwp")),
     ("Switching off and hiding", ("ablationcam", "scorecam", "occlusion")),
     (
         "Gradients in pixels",
@@ -162,6 +170,7 @@ def _method(name: str) -> str:
     formula, where = FORMULAS[name]
     moved = "raise" if method.signed else "move"
     against = "its own map, negated" if method.against == name else f"the map of `{method.against}`, negated"
+    against = "its own map of the negated score" if method.against == name and not method.linear else against
     against = against if method.signed else "nothing: the map has no sign"
     return "\n".join(
         (
@@ -205,7 +214,24 @@ Where nobody measured a model its default is `layercam` on log p; the embedded m
 ([which default?](measured.md#which-default)). `method="auto"` takes what `vlx.recommend` finds on your pictures. Each
 map carries its own check, [whatever made it](tutorial.md#what-each-mark-means)."""
 
-METHODS_TAIL = """## A method of your own
+METHODS_TAIL = """## Another layer
+
+Behind an @ stands the layer that a method is at, as the model calls it: `method="gradcam@layer3"`,
+`--method hirescam@features.14`, and of the embedded models `gradcam@layers.11`. The map lies on that layer's cells and
+is of its units. Classifiers, whatever their layers are, and the captioners and VQA models that hold their CNN as an
+`nn.Module` have other layers; `task.layers()` names them with the cells of each. An adapter of your own offers its
+own by [`Layered`](adapters.md). The rule of excitation carries on from A down to the layer.
+
+```python
+import vlx
+from vlx import scenes
+
+task = vlx.load("scenes/captioner")
+print([*task.layers().items()][-1])                 # the last one, and its cells
+print(vlx.explain(task, scenes.draw(10_000_021).image, method="gradcam@layers.11")[0].signed.shape)
+```
+
+## A method of your own
 
 A weighting of A is a function and a record; from then on it is known by its name, too, and compared with the others
 (`vlx.recommend`, `vlx evaluate`):

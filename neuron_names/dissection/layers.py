@@ -69,7 +69,7 @@ class Layers:
             picture = torch.rand(1, *placed.shape[1:], generator=generator).to(placed)
             with torch.no_grad():
                 self._grids[key] = tracer.run(lambda pictures: self._run(see, pictures)[name], picture)[1]
-        return tracer.split(output, size), self._grids[key]
+        return tracer.laid(output, size).A, self._grids[key]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -87,14 +88,34 @@ class Classifier(Networks):
         self.labels = Labels(labels)
         self.defaults = defaults or Defaults(gradients="rows")
         self.outputs = Outputs(outputs, leaf, self.name)
+        self._call = call
         self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
         self._tracer = Tracer(Given(grid, prefix))
+        self._siblings: dict[str, Classifier] = {}
         self._read = False  # whether scores were seen to depend on the cells, where there are other tokens
 
     @property
     def layer(self) -> str:
         """The name of the layer whose output is A."""
         return self._split.layer
+
+    def layers(self) -> Mapping[str, tuple[int, int]]:
+        """The layers that give a feature map, this one last, with their cells; see `vlx.protocol.layered.Layered`."""
+        found = self._split.layers() or {}
+        names = [*found]
+        stop = names.index(self.layer) + 1 if self.layer in found else len(names)
+        return {name: found[name] for name in names[:stop]}
+
+    def at(self, layer: str) -> "Classifier":
+        """The same classifier split at another layer. Raises ModelError as a Classifier of that layer does."""
+        if layer == self.layer:
+            return self
+        if layer not in self._siblings:
+            sibling = copy(self)
+            sibling._split = Split(self.model, layer, self._example, self._call, None, self.outputs.columns)
+            sibling._tracer, sibling._read, sibling._siblings = Tracer(), False, {}
+            self._siblings[layer] = sibling
+        return self._siblings[layer]
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, C, H, W] → A [B, K, h, w], its geometry, and ``rest``: pictures and their scores [B, classes].

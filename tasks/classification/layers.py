@@ -19,21 +19,26 @@ _running: ContextVar[object] = ContextVar("vlx_layers_run", default=None)
 _lock = Lock()  # torch numbers its hooks without one
 
 
-def layers(model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[], Tensor]) -> list[str] | None:
-    """Layers that are called once and hold a map whose cells are places, in the order they end.
+def layers(
+    model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[], Tensor]
+) -> dict[str, tuple[int, int]] | None:
+    """Layers that are called once and hold a map whose cells are places, in the order they end; the cells (h, w) each.
 
     ``call`` runs the model on pictures, ``example`` makes one [1, C, H, W]. One run on 9 pictures; None when the model
     cannot be run on them.
     """
     names = {module: name for name, module in model.named_modules() if name}
-    run, found, calls = object(), dict[str, bool](), dict[str, int]()
+    run, found, calls = object(), dict[str, tuple[int, int]](), dict[str, int]()
     size = (0, 0)
 
     def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
         if _running.get() is run:
             name = names[module]
             calls[name] = calls.get(name, 0) + 1
-            found[name] = any(_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
+            shapes = (_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
+            found.pop(name, None)
+            if shape := next(filter(None, shapes), None):
+                found[name] = shape
 
     token, handles = _running.set(run), []
     try:
@@ -50,7 +55,7 @@ def layers(model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[]
         with _lock:
             for handle in handles:
                 handle.remove()
-    return [name for name, is_map in found.items() if is_map and calls[name] == 1]
+    return {name: shape for name, shape in found.items() if calls[name] == 1}
 
 
 def may_be_map(value: Any) -> bool:
@@ -69,18 +74,19 @@ def listed(text: str, names: list[str]) -> str:
     return text + ", ".join(shown)
 
 
-def _placed(made: Tensor, size: tuple[int, int]) -> bool:
-    """Whether a layer's output, made of `banded` pictures, has cells that are seen to be places."""
+def _placed(made: Tensor, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The cells of a layer's output, made of `banded` pictures, where they are seen to be places."""
     batch = next((dim for dim, count in enumerate(made.shape) if count == 2 * BANDS + 1), None)
     if batch is None or made.numel() == 0:
-        return False
+        return None
     likely = spatial_dims.layouts(made.shape, batch, size, extra=EXTRA, longest=spatial_dims.LIKE)
-    return spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS), size) is not None
+    layout = spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS), size)
+    return None if layout is None else layout.shape
 
 
 def blocks(model: nn.Module, example: Tensor) -> list[str]:
     """Those of `layers` that are members of a list of modules, and of one list only: a network's blocks or stages."""
-    names = layers(model, model, lambda: example) or []
+    names = layers(model, model, lambda: example) or {}
     modules = dict(model.named_modules())
 
     def lists(name: str) -> int:

@@ -4,7 +4,7 @@ The hook stands only while the model runs, and does nothing in runs of other thr
 ``ContextVar``. Nothing else of the model is touched.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -249,15 +249,16 @@ class Split:
         text, names = f"layer {self.layer!r} of {type(self.model).__name__} {text}. ", self.layers()
         return ModelError(self._choices(text, names))
 
-    def _choices(self, text: str, names: list[str] | None) -> str:
-        if names is None:
+    def _choices(self, text: str, found: Iterable[str] | None) -> str:
+        if found is None:
             names = [name for name, _ in self.model.named_modules() if name]
             return listed(f"{text}It cannot be run to see which layers give a feature map; its last layers: ", names)
+        names = [*found]
         if not names:
             return f"{text}No layer of it gives a feature map [B, K, h, w]"
         return listed(f"{text}Layers that give a feature map, the last ones: ", names)
 
-    def layers(self) -> list[str] | None:
+    def layers(self) -> dict[str, tuple[int, int]] | None:
         """Layers that are called once and give a map; see `vlx.tasks.classification.layers.layers`."""
         return layers(self.model, self._call, self._example)
 

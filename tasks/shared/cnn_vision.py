@@ -8,17 +8,18 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlx.errors import ModelError
-from vlx.pictures.receptive_fields import Tracer
+from vlx.pictures.receptive_fields import Laid, Tracer
 from vlx.protocol.signatures import fit
 from vlx.protocol.task import Features
+from vlx.tasks.classification.layers import layers
+from vlx.tasks.shared.cnn_layers import OTHERS, CnnLayer
 from vlx.tasks.shared.networks import Networks
 from vlx.tasks.shared.wrapped import passes, plain, short, unquantised
 
 LAYER = "cnn"
-OTHERS = "others"  # tokens that are no cells
 _CUDNN = RLock()
 Scope = Callable[[Features, Image.Image, str], tuple[str, ...]]  # see `vlx.protocol.powers.Scoped`
 
@@ -53,6 +54,7 @@ class CnnVision(Networks):
         super().__init__("cnn", *behind, prepare=prepare, name=name, blank=blank, notes=notes)
         self.cnn, self.tells = plain(cnn), tells
         self._tracer = Tracer()
+        self._beneath: dict[str, CnnLayer] = {}
 
     def features(self, inputs: Tensor) -> Features:
         """Pictures [B, C, H, W] → A [B, K, h, w] and its geometry, in one run of the CNN, without a graph.
@@ -67,8 +69,7 @@ class CnnVision(Networks):
             laid = self._tracer.lay(partial(self._run, maps=maps), inputs)
         if not torch.isfinite(laid.A).all():
             raise ModelError(f"{self.name}: the CNN gives NaN or infinite features; check its weights and the picture")
-        rest = None if laid.others is None else {OTHERS: laid.others}
-        return Features({**maps, LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
+        return _features(laid, maps)
 
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, C, H, W] → A as `features` gives it, with a graph where gradients are on; see `Sees`.
@@ -77,6 +78,44 @@ class CnnVision(Networks):
         """
         self.refuse_training()
         return self._tracer.see(getattr(self.cnn, "_orig_mod", self.cnn), inputs)  # a compiled CNN hides its ReLUs
+
+    def layers(self) -> Mapping[str, tuple[int, int]]:
+        """The layers of the CNN that give a feature map, with their cells; see `vlx.protocol.layered.Layered`.
+
+        None of a CNN that is a function: it has no layers by name.
+        """
+        network = self._network()
+        return {} if network is None else layers(network, self.cnn, self.example) or {}
+
+    def at(self, layer: str) -> "CnnVision | CnnLayer":
+        """The same model split at a layer of its CNN, named as in ``cnn.named_modules()``; "cnn" is A itself.
+
+        Raises ModelError for a name that no layer bears, and for a CNN that is a function.
+        """
+        if layer == LAYER:
+            return self
+        network, known = self._network(), self._beneath.get(layer)
+        if network is None:
+            raise ModelError(f"{self.name}: its CNN is a function, whose layers have no names; give it as an nn.Module")
+        if known is None or known.cnn is not self.cnn:
+            cnn = self.cnn
+            known = self._beneath[layer] = CnnLayer(self, network, layer, lambda _network, pictures: cnn(pictures))
+        return known
+
+    def laid(self, made: Tensor, inputs: Tensor) -> Features:
+        """What the CNN made of pictures [B, C, H, W], as `features` gives it, with its graph."""
+        with torch.no_grad():
+            self._tracer.known(partial(self._run, maps={}), inputs)
+        return _features(self._tracer.laid(made, (inputs.shape[-2], inputs.shape[-1])), {})
+
+    def example(self) -> Tensor:
+        """A grey picture as the networks take it, [1, C, H, W]."""
+        return self.place(self.prepare(Image.new("RGB", (256, 256), (128, 128, 128)))[None])
+
+    def _network(self) -> nn.Module | None:
+        """The module that the CNN is, or whose method it is."""
+        owner = getattr(self.cnn, "__self__", self.cnn)
+        return owner if isinstance(owner, nn.Module) else None
 
     def _own(self, A: Tensor, rest: Any) -> Tensor:
         """A [M, K, h, w] as the CNN gave it: what comes behind it knows its own layout only."""
@@ -108,6 +147,11 @@ class CnnVision(Networks):
             return self.cnn(pictures), {}
         made: tuple[Tensor, dict[str, Tensor]] = deeper(pictures)
         return made
+
+
+def _features(laid: Laid, maps: dict[str, Tensor]) -> Features:
+    rest = None if laid.others is None else {OTHERS: laid.others}
+    return Features({**maps, LAYER: laid.A}, LAYER, laid.grid, rest, laid.notes)
 
 
 @contextmanager

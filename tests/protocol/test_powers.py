@@ -35,8 +35,8 @@ def named(task: Any) -> list[str]:
 
 
 def test_vlx_own_adapters_have_the_powers_that_they_write() -> None:
-    seen = ["sees", "identified", "scoped", "stocked"]
-    assert named(captioner()) == ["restarts", "sees", "identified", "contrasts", "scoped", "stocked"]
+    seen = ["sees", "identified", "scoped", "stocked", "layered"]
+    assert named(captioner()) == ["restarts", "sees", "identified", "contrasts", "scoped", "stocked", "layered"]
     assert named(vqa()) == [*seen[:2], "hears", *seen[2:]]
     assert named(Patchy()) == ["attends"]
     assert named(Meeting()) == ["meets", "attends"]

@@ -218,7 +218,7 @@ def test_layers_that_are_offered_hold_places() -> None:
     assert {"conv_proj", "encoder.dropout", *(f"encoder.layers.encoder_layer_{n}" for n in range(3))} <= set(names)
     assert not {"heads", "heads.head", "", *(name for name in names if name.startswith("heads"))} & set(names)
     scrambled = nn.Sequential(nn.Conv2d(3, 4, 8, 8), Scrambled(), nn.Flatten(), nn.Linear(64, 5)).eval()
-    assert Classifier(scrambled, "0", prepare=small)._split.layers() == ["0"]
+    assert Classifier(scrambled, "0", prepare=small)._split.layers() == {"0": (4, 4)}
 
 
 class Scrambled(nn.Module):

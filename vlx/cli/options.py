@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.methods.names import ABLATIONS, METHODS, method_name
+from vlx.methods.names import ABLATIONS, AT, METHODS, method_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,9 +28,10 @@ class Spelled(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The choice that is meant; fails with close matches and the list."""
-        plain = method_name(value)
-        if plain in self.choices or (self.noun == "method" and plain in ABLATIONS):
-            return plain
+        plain, at, layer = method_name(value).partition(AT)
+        known = plain in self.choices or (self.noun == "method" and plain in ABLATIONS)
+        if known and bool(at) == bool(layer) and (not at or self.noun == "method"):
+            return plain + at + layer
         from vlx.language import close_matches, shortened
 
         near = close_matches(plain, self.choices)

@@ -2,10 +2,12 @@
 
 __all__ = [
     "ablation",
+    "at_layer",
     "attention",
     "cams",
     "dependence",
     "engine",
+    "excitation",
     "hiding",
     "names",
     "pixels",

@@ -24,7 +24,8 @@ class Site:
     ``features`` [M, K, h, w] have met the targets' texts; a target's ``row`` is one of their M rows. ``inputs``
     [B, C, H, W] are the prepared pictures, ``filling(b)`` is a prepared picture [C, H, W] to take what stands for
     nothing in picture b from; methods that show the model other pictures need both. ``pictures`` says which of the B
-    pictures each row of the features is of, empty where row m is of picture m.
+    pictures each row of the features is of, empty where row m is of picture m. ``task`` is the one that is split here;
+    only methods at another layer of it ask for it.
 
         >>> site, own = Site.of(task, task.features(inputs), targets)
         >>> method.attribute(task, site, own).signed  # [N, h, w]
@@ -34,6 +35,7 @@ class Site:
     inputs: Tensor | None = None
     filling: Callable[[int], Tensor] | None = None
     pictures: tuple[int, ...] = ()
+    task: Task | None = None
 
     @classmethod
     def of(
@@ -50,7 +52,7 @@ class Site:
         """
         there, own = meet(task, features, targets)
         pictures = dict(zip((target.row for target in own), (target.row for target in targets), strict=True))
-        return cls(there, inputs, filling, tuple(pictures.get(row, 0) for row in range(len(there.A)))), own
+        return cls(there, inputs, filling, tuple(pictures.get(row, 0) for row in range(len(there.A))), task), own
 
     def row(self, row: int) -> "Site":
         """The site of one row of the features, and of its picture."""
@@ -107,7 +109,7 @@ class Method:
     gradient at A, and empty where the model lets none through; all such methods are compared with each other
     (`vlx.recommend`, ``vlx evaluate``) on tasks that they ``suit``. ``listed`` is False for those that are known by
     name and in no list: ablations of a paper. A CAM has its ``weighting``: then methods share a gradient, and pictures
-    a backward.
+    a backward. ``layer`` is the one that it is at, empty for the task's own (`vlx.methods.at_layer`).
 
         >>> half = Method("half", "", "half of a picture", attribute=halves, unit="share", gradient=False)
         >>> vlx.explain(task, picture, method=half)
@@ -130,6 +132,7 @@ class Method:
     signed: bool = True
     caution: str = "it hardly depends on the model"
     listed: bool = True
+    layer: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isprintable():
@@ -145,6 +148,7 @@ class Method:
 
         Raises InputError, naming the method, where it is something else.
         """
+        site = replace(site, task=task)
         made = self.attribute(task, site, targets)
         if not isinstance(made, Attribution):
             raise InputError(

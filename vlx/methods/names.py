@@ -8,6 +8,8 @@ METHODS = (
     "layercam",
     "gradattention",
     "gradrollout",
+    "excitation",
+    "c-mwp",
     "ablationcam",
     "scorecam",
     "gradient",
@@ -33,6 +35,9 @@ SAME = {
     "gradientrollout": "gradrollout",
     "rollout": "gradrollout",
     "hires": "hirescam",
+    "contrastivemwp": "c-mwp",
+    "excitationbackprop": "excitation",
+    "excitationbp": "excitation",
     "saliency": "gradient",
     "vanillagradient": "gradient",
     "deconv": "deconvolution",
@@ -43,6 +48,7 @@ SAME = {
     "integratedgradient": "integrated-gradients",
     "gradcamdeconv": "gradcam-deconvolution",
 }
+AT = "@"  # between a method and the layer that it is at
 _LEFT_OUT = dict.fromkeys(map(ord, "-_ ")) | {ord("×"): "x"}
 _PLAIN = {name.translate(_LEFT_OUT): name for name in (*METHODS, *ABLATIONS)}
 
@@ -50,8 +56,11 @@ _PLAIN = {name.translate(_LEFT_OUT): name for name in (*METHODS, *ABLATIONS)}
 def method_name(given: str) -> str:
     """The name of a method as `vlx.methods` has it, in small letters; an unknown one comes back as plain.
 
+    The name of a layer behind an @ is left as it is: "Grad-CAM@layer3" is "gradcam@layer3".
+
     >>> [method_name(name) for name in ("Grad-CAM", "GradCAM++", "grad_cam_plus_plus", "Guided Grad-CAM")]
     ['gradcam', 'gradcam++', 'gradcam++', 'guided-gradcam']
     """
-    plain = str(given).strip().casefold().translate(_LEFT_OUT).replace("plusplus", "++")
-    return SAME.get(plain) or _PLAIN.get(plain, plain)
+    method, at, layer = str(given).strip().partition(AT)
+    plain = method.strip().casefold().translate(_LEFT_OUT).replace("plusplus", "++")
+    return (SAME.get(plain) or _PLAIN.get(plain, plain)) + at + layer.strip()

@@ -1,15 +1,18 @@
 """All ways of making a map, by name: those that come with vlx, and the user's own."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
 from vlx.methods.ablation import ABLATION
+from vlx.methods.at_layer import at_layer
 from vlx.methods.attention import ATTENTION_METHODS, attending
 from vlx.methods.cams import METHODS
+from vlx.methods.excitation import EXCITATION_METHODS
 from vlx.methods.hiding import OCCLUSION
 from vlx.methods.method import Method, cam
-from vlx.methods.names import method_name
+from vlx.methods.names import AT, method_name
 from vlx.methods.pixel_methods import PIXEL_METHODS
 from vlx.methods.pixels_captum import CAPTUM_METHODS
 from vlx.methods.scorecam import SCORECAM
@@ -21,6 +24,7 @@ _BUILT_IN = {
     for method in (
         *map(cam, METHODS.values()),
         *map(attending, ATTENTION_METHODS.values()),
+        *EXCITATION_METHODS,
         ABLATION,
         SCORECAM,
         *PIXEL_METHODS,
@@ -60,28 +64,38 @@ def register(method: Method) -> Method:
     plain = method_name(method.name)
     if plain in (*_BUILT_IN, "auto", ""):
         raise InputError(f"method {method.name!r}: the name is taken by vlx's own; give yours another name")
+    if AT in plain:
+        raise InputError(f"method {method.name!r}: {AT} parts a method from a layer; give yours a name without it")
     _OWN[plain] = method
     return method
 
 
 def choose(name: str | Method) -> Method:
-    """The method of that name, however it is spelled: "gradcam", "Grad-CAM", "grad-cam++", "grad-attention".
+    """The method of that name, however it is spelled: "gradcam", "Grad-CAM", "grad-cam++", "gradcam@layer3".
 
-    A record of your own is registered, so that reports know it. Raises InputError for an unknown name, with close
-    matches and the list.
+    Behind an @ stands the layer of the model that the method is at, as the model calls it. A record of your own is
+    registered, so that reports know it. Raises InputError for an unknown name, with close matches and the list.
     """
     if isinstance(name, Method):
-        return name if _BUILT_IN.get(name.name) is name else register(name)
+        return name if named(name.name) is name else register(name)
     found = named(str(name))
     if found is not None:
         return found
+    plain, at, layer = method_name(str(name)).partition(AT)
+    if at and (method := named(plain)) is not None:
+        return at_layer(method, layer)
     known = [method.name for method in methods()]
-    near = close_matches(method_name(str(name)), known)
+    near = close_matches(plain, known)
     hint = f"; close: {', '.join(near)}" if near else ""
     raise InputError(f"no method {shortened(str(name))!r}{hint}. Known: {', '.join(known)}, auto")
 
 
 def named(name: str) -> Method | None:
     """The method of that name; None where it was somebody's own, in another process."""
-    plain = method_name(name)
-    return _BUILT_IN.get(plain) or _OWN.get(plain)
+    plain, at, layer = method_name(name).partition(AT)
+    method = _BUILT_IN.get(plain) or _OWN.get(plain)
+    if not at or method is None:
+        return method
+    with suppress(InputError):  # of what no layer changes, or what is no layer's name
+        return at_layer(method, layer)
+    return None

@@ -110,17 +110,20 @@ class Tracer:
         self._layouts[tuple(laid.A.shape[1:])] = layout
         return laid
 
-    def split(self, made: Tensor, size: tuple[int, int]) -> Tensor:
-        """What a vision part made of pictures of a ``size`` (H, W) that `lay` knows, as A [B, K, h, w]."""
-        return self._known[size].layout.split(made)[0]
+    def laid(self, made: Tensor, size: tuple[int, int]) -> Laid:
+        """What a vision part made of pictures of a ``size`` (H, W) that `lay` knows, as a feature map."""
+        return _laid(made, self._known[size])
 
     def see(self, features: FeatureFunction, inputs: Tensor) -> Tensor:
         """As ``features(inputs)``, laid out as `lay` does it, with its graph; pictures of a new size are run twice."""
-        size = (inputs.shape[-2], inputs.shape[-1])
-        if size not in self._known:
-            with torch.no_grad():
-                self.lay(features, inputs.detach().clone())
-        return self.split(features(inputs), size)
+        with torch.no_grad():
+            self.known(features, inputs)
+        return self.laid(features(inputs), (inputs.shape[-2], inputs.shape[-1])).A
+
+    def known(self, features: FeatureFunction, inputs: Tensor) -> None:
+        """Find out about pictures of such a size, where it is a new one, in runs of their own."""
+        if (inputs.shape[-2], inputs.shape[-1]) not in self._known:
+            self.lay(features, inputs.detach().clone())
 
     def join(self, A: Tensor, others: Tensor | None = None) -> Tensor:
         """A [M, K, h, w] and the other tokens [1 or M, T, K] → the vision part's own layout."""

@@ -216,7 +216,7 @@ def _site(task: Task, features: Features, one: Shown, options: Wishes) -> Site:
     def filling(_number: int) -> Tensor:
         return task.prepare(references.filling(one.picture.image, options.references))
 
-    return Site(features, one.inputs[None], filling)
+    return Site(features, one.inputs[None], filling, task=task)
 
 
 def _attributed(one: Context) -> engine.Attribution:

@@ -13,6 +13,7 @@ from torch import Tensor
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.methods import registry, subwords
+from vlx.methods.at_layer import split_at
 from vlx.methods.method import Method
 from vlx.neuron_names.table import NeuronNames
 from vlx.pictures.opening import open_image
@@ -255,6 +256,8 @@ class Asking:
 def _method(task: Task, given: Any, contrast: Contrast | None) -> Method:
     """The method asked for, else the adapter's; a contrast nobody chose one for has one that knows both signs."""
     method = registry.choose(task.defaults.method if given in (None, "", AUTO) else given)
+    if method.layer:
+        split_at(task, method.layer)
     rectified = contrast is not None and not given and method.weighting is not None and not method.linear
     return registry.choose(method.against) if rectified else method
 

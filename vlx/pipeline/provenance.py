@@ -46,16 +46,19 @@ class Provenance:
         """That of the explanation of one picture."""
         task, options, said = context.task, context.options, context.prediction
         outputs = said.words[0].outputs if said.words else "softmax"
+        units, *cells = context.features.A.shape[1:]
+        if options.method.layer and context.rows:
+            units, cells = len(context.rows[0].weights), [*context.placement.grid.shape]
         return cls(
             model=task.name,
             revision=powers_of(task).revision,
-            layer=context.features.layer,
+            layer=options.method.layer or context.features.layer,
             method=options.method.name,
             target="value" if outputs == "value" else context.kind,
             outputs=None if outputs == "softmax" else outputs,
             chosen=options.chosen or None,
             gradients=task.defaults.gradients,
-            feature_map=list(context.features.A.shape[1:]),
+            feature_map=[units, *cells],
             prepared=list(context.shown.inputs.shape),
             geometry=context.features.grid.source,
             image=context.shown.picture.name,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.language import shortened
+from vlx.protocol.layered import Beneath, Layered
 from vlx.protocol.outputs import Outputs
 from vlx.protocol.signatures import fit, parameters, told
 from vlx.protocol.targets import Prediction, Query, Target, Word
@@ -237,6 +238,8 @@ class Powers:
     contrasts: Contrasts | None = None
     scoped: Scoped | None = None
     stocked: Stocked | None = None
+    layered: Layered | None = None
+    beneath: Beneath | None = None
 
     @property
     def vocabulary(self) -> Sequence[str] | None:
@@ -289,6 +292,8 @@ MEMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "contrasts": (Contrasts.rather,),
     "scoped": (Scoped.scope,),
     "stocked": (Stocked.stock,),
+    "layered": (Layered.layers, Layered.at),
+    "beneath": (Beneath.risen,),
 }
 
 
