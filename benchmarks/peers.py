@@ -7,9 +7,10 @@ All return the maps [T, h, w] after the ReLU, before any normalisation. Each lib
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.model import Forced
 
@@ -86,6 +87,26 @@ def torchcam_retain(model: Forced, image: Tensor, words: list[int]) -> Tensor:
             keep = place[0] + 1 < len(words)
             maps.append(extractor(scores=scores, targets=partial(_read, place), normalized=False, retain_graph=keep)[0])
     return torch.cat(maps)
+
+
+def ablation_cam_loop(model: nn.Module, layer: nn.Module, image: Tensor, words: list[int]) -> Tensor:
+    """Maps [T, h, w] of pytorch-grad-cam's AblationCAM, a call for each word, before the ReLU and times the score."""
+    from pytorch_grad_cam import AblationCAM
+
+    maps: list[Any] = []
+    with AblationCAM(model, [layer]) as cam:
+        weighted = cam.get_cam_image
+
+        def kept(*given: Any, **named: Any) -> Any:
+            maps.append(weighted(*given, **named))
+            return maps[-1]
+
+        cam.get_cam_image = kept
+        scores = []
+        for place in enumerate(words):
+            cam(image, targets=[partial(_read, place)])
+            scores.append(_read(place, cam.outputs[0]).detach())
+    return torch.stack(scores)[:, None, None] * torch.cat([torch.as_tensor(one) for one in maps])
 
 
 PEERS: dict[str, Peer] = {
