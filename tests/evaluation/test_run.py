@@ -269,6 +269,11 @@ def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
     assert list(METRICS) == [
         *("pointing", "fall", "occlusion", "looking", "because", "captions"),
         *("deletion", "insertion", "road"),
+        *(
+            "check",
+            "randomization",
+            "labels",
+        ),
     ]
     assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
 

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from vlx.data.example import Data
 
 WIDE = 130
-METRICS = ("pointing", "fall", "occlusion", "looking", "because", "captions", "deletion", "insertion", "road")
+METRICS = (
+    *("pointing", "fall", "occlusion", "looking", "because", "captions", "deletion", "insertion", "road"),
+    *(
+        "check",
+        "randomization",
+        "labels",
+    ),
+)
 BASELINES = ("random", "uniform", "centre", "blurred-random", "edges", "same")
 CAPTIONED = ("flickr8k", "coco")  # data whose pictures people captioned: a captioner's captions are measured
 

@@ -56,6 +56,11 @@ class Block:
         """How many weights there are."""
         return sum(tensor.numel() for _, tensor in self.weights)
 
+    @property
+    def constant(self) -> bool:
+        """Whether no order of its weights is another: it has none, or those of each tensor are equal."""
+        return all(bool((tensor == tensor.flatten()[:1]).all()) for _, tensor in self.weights)
+
     def joined(self, other: "Block") -> "Block":
         """Both as one, this one first."""
         return Block((*self.names, *other.names), (*self.weights, *other.weights))
@@ -76,9 +81,9 @@ def permuted(name: str, weights: Tensor) -> Tensor:
 class PermutedCopy:
     """A copy of a task, ``blocks`` of whose weights can be permuted, that behind A first, then top-down.
 
-    ``still`` names those that move no score of what is tried, and are left out. ``inputs`` [1, C, H, W] and ``targets``
-    are what it is tried on. Raises InputError for a task that cannot be copied, holds no networks, or whose copy
-    answers the same whatever its weights are.
+    ``still`` names those that are left out: no score moves with them, or each of their tensors has one value only.
+    ``inputs`` [1, C, H, W] and ``targets`` are what it is tried on. Raises InputError for a task that cannot be
+    copied, holds no networks, or whose copy answers the same whatever its weights are.
 
     >>> copied = PermutedCopy(task, inputs, targets)
     >>> [block.name for block in copied.blocks]
@@ -97,10 +102,10 @@ class PermutedCopy:
         divided = [self._divided(name, network) for name, network in networks]
         before = _merged([block for blocks, _, _ in divided for block in blocks])
         idle = [block for _, _, blocks in divided for block in blocks]
-        ordered = [*(head for _, head, _ in reversed(divided) if head), *reversed(before), *idle]
-        moving = [self._moves_when(self.permuted([block]))[1] for block in ordered]
-        self.blocks = tuple(block for block, moves in zip(ordered, moving, strict=True) if moves)
-        self.still = tuple(block.name for block, moves in zip(ordered, moving, strict=True) if not moves)
+        ordered = [*(head for _, head, _ in reversed(divided) if head), *reversed(before)]
+        self.blocks = tuple(block for block in _once(ordered) if not block.constant)
+        left = [*idle, *(block for block in ordered if block.constant)]
+        self.still = tuple(block.name for block in left)
         if not self.blocks:
             raise InputError(
                 f"{task.name}: its copy answers the same whatever its weights; its scores are constant, or it runs "
@@ -173,14 +178,20 @@ class PermutedCopy:
 
 
 def networks_of(task: object) -> list[tuple[str, nn.Module]]:
-    """The networks that a task holds, by the names of its attributes, each once; one inside another is not told."""
-    found: dict[str, nn.Module] = {}
-    for name, network in _held(task, "", DEEP):
-        inside = any(network is one for other in found.values() for one in other.modules())
-        if not inside and next(network.parameters(), None) is not None:
-            found = {n: one for n, one in found.items() if all(one is not inner for inner in network.modules())}
-            found[name] = network
-    return list(found.items())
+    """The networks that a task holds, by the names of its attributes; none whose weights are those of another."""
+    held = {name: network for name, network in _held(task, "", DEEP) if _places(network)}
+    largest = sorted(held, key=lambda name: -len(_places(held[name])))
+    chosen: dict[str, set[int]] = {}
+    for name in largest:
+        places = _places(held[name])
+        if not any(places <= known for known in chosen.values()):
+            chosen[name] = places
+    return [(name, network) for name, network in held.items() if name in chosen]
+
+
+def _places(network: nn.Module) -> set[int]:
+    """Where in memory its weights are."""
+    return {weights.data_ptr() for weights in network.parameters() if weights.numel()}
 
 
 def _held(value: Any, name: str, deep: int) -> Iterator[tuple[str, nn.Module]]:
@@ -201,8 +212,8 @@ def _copied(task: Task) -> Task:
         made = copy.deepcopy(task)
     except Exception as error:  # anybody's code
         raise InputError(f"{refusal} ({type(error).__name__}: {shortened(str(error), 100)})") from None
-    theirs = {id(weights) for _, network in networks_of(task) for weights in network.parameters()}
-    if any(id(weights) in theirs for _, network in networks_of(made) for weights in network.parameters()):
+    theirs = set[int]().union(*(_places(network) for _, network in networks_of(task)))
+    if any(_places(network) & theirs for _, network in networks_of(made)):
         raise InputError(f"{refusal}: its copy shares weights with it")
     return made
 
@@ -219,6 +230,15 @@ def _children(block: Block, module: nn.Module) -> Iterator[tuple[Block, nn.Modul
     left = tuple(named for named in block.weights if id(named[1]) not in known)
     for number, (one, child) in enumerate(inner):
         yield (replace(one, weights=(*left, *one.weights)) if number == 0 else one), child
+
+
+def _once(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks, weights that several share with the first of them alone."""
+    known: set[int] = set()
+    for block in blocks:
+        own = {tensor.data_ptr(): (name, tensor) for name, tensor in reversed(block.weights)}
+        yield replace(block, weights=tuple(named for place, named in reversed(own.items()) if place not in known))
+        known |= own.keys()
 
 
 def _merged(blocks: Sequence[Block]) -> list[Block]:

@@ -83,4 +83,4 @@ def trial_of(case: Case, likely: Target, values: Values) -> Trial:
     return trials(case.prediction, question, word.standing, values, -values)[0]
 
 
-CHECK = Metric(NAME, "how many maps are confirmed by taking away their highest cells?", _measure)
+CHECK = Metric(NAME, "how many maps are confirmed by taking away their highest cells?", _measure, anywhere=True)

@@ -19,6 +19,7 @@ from vlx.evaluation.metric import Metric, default_kind
 from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.evaluation.similarity import Section, figured, similar, told, verdicts
+from vlx.language import shortened
 from vlx.methods import several
 from vlx.methods.method import Site
 from vlx.protocol.task import Task
@@ -44,6 +45,7 @@ def labels(twin: Task | None = None) -> Metric:
         notes=_notes,
         check=partial(_check, twin),
         better="low",
+        anywhere=True,
     )
 
 
@@ -52,27 +54,28 @@ class _Twins:
 
     def __init__(self, twin: Any, setting: Setting) -> None:
         self.twin: Task = twin
-        self.reading = Reading(twin, setting.data)
+        self.reading = Reading(twin, setting.data, setting.classes)
         self.methods = [one for one in setting.methods if one.name != baselines.SAME]
         self.kinds = default_kind(setting)
 
     def __call__(self, shown: ShownBatch) -> Iterator[Record]:
-        if not shown.cases:
+        asked = shown.asked_anywhere
+        if not asked.cases:
             return
         inputs = torch.stack([self.twin.prepare(example.image) for example in shown.examples])
         features = self.twin.features(self.twin.place(inputs))
-        theirs = cases_of(self.reading, features, shown.examples, shown.numbers)
+        theirs = cases_of(self.reading, features, shown.examples, shown.numbers, pointed=False)
         number_of = {_asked(case): number for number, case in enumerate(theirs)}
         for kind in self.kinds:
             targets = [case.target(kind) for case in theirs]
             site, own = Site.of(self.twin, features, targets, inputs, shown.filling)
             made = several.maps_of(self.twin, site, own, self.methods) if theirs else {}
             for method in self.methods:
-                before = shown.maps(kind)[method.name].double().cpu().numpy()
-                for number, case in enumerate(shown.cases):
+                before = asked.maps(kind)[method.name].double().cpu().numpy()
+                for number, case in enumerate(asked.cases):
                     place = number_of.get(_asked(case))
                     other = None if place is None else made[method.name][place].double().cpu().numpy()
-                    key, ask = shown.examples[case.row].key, shown.asked.places[number]
+                    key, ask = shown.examples[case.row].key, asked.places[number]
                     value, beside = self._similar(before[number], other)
                     yield Record(key, ask, case.group, method.name, kind, NAME, value, case.area, beside)
 
@@ -94,16 +97,15 @@ def _asked(case: Case) -> tuple[int, int]:
     return case.row, id(case.ask)
 
 
-def _check(twin: Task | None, task: Task, _data: Data) -> None:
+def _check(twin: Task | None, task: Task, data: Data) -> None:
     if twin is None:
         raise InputError(
             "--metrics labels needs a twin that was trained on shuffled labels: give --twin MODEL, or labels(twin)"
         )
     if (tells(twin), answers(twin)) != (tells(task), answers(task)):
         raise InputError(f"the twin {twin.name} does {twin.kind}, {task.name} does {task.kind}; give one of its make")
-    refuse = getattr(twin, "refuse_training", None)
-    if refuse is not None:
-        refuse()
+    if Reading(task, data).silent:
+        raise InputError(f"{shortened(data.name, 60)} asks nothing: --metrics labels needs classes, words or questions")
     if twin is task:
         raise ModelError(f"{task.name} is its own twin; give a second model, trained on shuffled labels")
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from vlx.data.example import Data, example_of
+from vlx.data.example import example_of
 from vlx.errors import ImageError, InputError, VlxError
 from vlx.evaluation import baselines
-from vlx.evaluation.cases import Reading, cases_of
+from vlx.evaluation.cases import LOOKED_AT, Reading
 from vlx.evaluation.metric import Metric, default_kind
 from vlx.evaluation.permuting import Block, PermutedCopy
 from vlx.evaluation.records import Columns, Record, Values
-from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.evaluation.shown import AskedCases, Setting, ShownBatch
 from vlx.evaluation.similarity import Section, Similar, figured, lacks_ssim, similar, told, verdicts
 from vlx.methods import several
 from vlx.methods.method import Method, Site
@@ -27,7 +27,6 @@ from vlx.protocol.targets import Target, TargetKind
 from vlx.protocol.task import Task
 
 NAME = "randomization"
-LOOKED = 50  # pictures among which one is looked for that asks for something
 SECTIONS = (
     Section("", "then", 0),
     Section(", |S|", "then", 1),
@@ -43,16 +42,16 @@ class _Randomized:
     def __init__(self, setting: Setting) -> None:
         self.methods = [one for one in setting.methods if one.name != baselines.SAME]
         self.kinds = default_kind(setting)
-        self.copied = PermutedCopy(setting.task, *_sample(setting.task, setting.data, self.kinds))
+        self.copied = PermutedCopy(setting.task, *_sample(setting, self.kinds))
 
     def __call__(self, shown: ShownBatch) -> Iterator[Record]:
-        if not shown.cases:
+        asked, blocks = shown.asked_anywhere, self.copied.blocks
+        if not asked.cases:
             return
-        blocks = self.copied.blocks
-        before = maps_of(shown.task, shown, self.methods, self.kinds)
-        down = [self._after(blocks[: step + 1], shown) for step in range(len(blocks))]
-        alone = [down[0], *(self._after([block], shown) for block in blocks[1:])]
-        for number, case in enumerate(shown.cases):
+        before = maps_of(shown.task, asked, self.methods, self.kinds)
+        down = [self._after(blocks[: step + 1], asked) for step in range(len(blocks))]
+        alone = [down[0], *(self._after([block], asked) for block in blocks[1:])]
+        for number, case in enumerate(asked.cases):
             for (method, kind), own in before.items():
                 then, by_itself = ([(one[method, kind][number]) for one in steps] for steps in (down, alone))
                 rows = {"then": _similar(own[number], then), "alone": _similar(own[number], by_itself)}
@@ -62,26 +61,27 @@ class _Randomized:
                     "gone": {"then": [*map(_gone, then)], "alone": [*map(_gone, by_itself)]},
                     **({"still": list(self.copied.still)} if self.copied.still else {}),
                 }
-                key, place = shown.examples[case.row].key, shown.asked.places[number]
+                key, place = shown.examples[case.row].key, asked.places[number]
                 yield Record(key, place, case.group, method, kind, NAME, rows["then"][0][0], case.area, beside)
 
-    def _after(self, blocks: Sequence[Block], shown: ShownBatch) -> Maps:
+    def _after(self, blocks: Sequence[Block], asked: AskedCases) -> Maps:
         with self.copied.permuted(blocks) as task:
-            return maps_of(task, shown, self.methods, self.kinds)
+            return maps_of(task, asked, self.methods, self.kinds)
 
 
-def maps_of(task: Task, shown: ShownBatch, methods: Sequence[Method], kinds: Sequence[TargetKind]) -> Maps:
-    """The signed maps of a batch's cases by each method and kind of target, as another model of the same task has them.
+def maps_of(task: Task, asked: AskedCases, methods: Sequence[Method], kinds: Sequence[TargetKind]) -> Maps:
+    """The signed maps of cases by each method and kind of target, as another model of the same task has them.
 
     None in the place of a map that cannot be made any more: its scores or gradients are no numbers, or all zero.
     """
+    shown = asked.shown
     if task is shown.task:
         return {
-            (method.name, kind): [np.asarray(one, np.float64) for one in shown.maps(kind)[method.name].cpu().numpy()]
+            (method.name, kind): [np.asarray(one, np.float64) for one in asked.maps(kind)[method.name].cpu().numpy()]
             for kind in kinds
             for method in methods
         }
-    targets = {kind: shown.targets(kind) for kind in kinds}
+    targets = {kind: asked.targets(kind) for kind in kinds}
     try:
         features = task.features(task.place(shown.inputs))
     except VlxError:
@@ -118,19 +118,20 @@ def _gone(one: Values | None) -> int:
     return int(one is None or not (one > 0).any())
 
 
-def _sample(task: Task, data: Data, kinds: Sequence[TargetKind]) -> tuple[Tensor, list[Target]]:
+def _sample(setting: Setting, kinds: Sequence[TargetKind]) -> tuple[Tensor, list[Target]]:
     """The first prepared picture [1, C, H, W] about which something is asked, and the targets that ask for it."""
-    reading = Reading(task, data)
-    for number in range(min(len(data), LOOKED)):
+    task, data = setting.task, setting.data
+    reading = Reading(task, data, setting.classes)
+    for number in range(min(len(data), LOOKED_AT)):
         example = example_of(data, number)
         try:
             inputs = task.prepare(example.image)[None]
         except ImageError:
             continue
-        cases = cases_of(reading, task.features(task.place(inputs)), [example])
-        if cases:
-            return inputs, [case.target(kinds[0]) for case in cases]
-    raise InputError(f"{data.name}: of its first {LOOKED} pictures none asks for anything that {task.name} knows")
+        asked = ShownBatch(setting, lambda: reading, [example], inputs, [number]).asked_anywhere
+        if asked.cases:
+            return inputs, asked.targets(kinds[0])
+    raise InputError(f"{data.name}: of its first {LOOKED_AT} pictures none asks for anything that {task.name} knows")
 
 
 def _notes(columns: Columns) -> Iterator[str]:
@@ -153,4 +154,5 @@ RANDOMIZATION = Metric(
     figures=figured(SECTIONS),
     notes=_notes,
     better="low",
+    anywhere=True,
 )
