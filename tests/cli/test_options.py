@@ -11,6 +11,7 @@ import pytest
 import vlx
 from tests.cli.test_cli import run
 from tests.fakes import picture, tiny_bundle
+from vlx.cli.evaluate import BASELINES, METRICS, Several
 from vlx.cli.program import main
 from vlx.errors import InputError, ModelError
 from vlx.methods.names import METHODS, method_name
@@ -79,6 +80,13 @@ def test_every_option_is_called_the_same_everywhere(name: str, command: click.Co
 def test_methods_are_spelled_freely_and_the_same_in_python(given: str, meant: str) -> None:
     assert method_name(given) == meant
     assert vlx.methods.registry.choose(given).name == meant
+
+
+@pytest.mark.parametrize(("listed", "noun"), [(METRICS, "metrics"), (BASELINES, "method"), (("in-out",), "metrics")])
+def test_metrics_and_baselines_are_spelled_as_they_are_listed(listed: tuple[str, ...], noun: str) -> None:
+    taken = Several(listed, noun)
+    assert taken.convert(",".join(listed), None, None) == listed
+    assert taken.convert(listed[0].replace("-", " ").upper(), None, None) == listed[:1]
 
 
 def test_devices_and_dtypes_are_for_every_model(model: Path) -> None:

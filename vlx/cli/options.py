@@ -29,6 +29,7 @@ class Spelled(click.Choice[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The choice that is meant; fails with close matches and the list."""
         plain, at, layer = method_name(value).partition(AT)
+        plain = {method_name(choice): choice for choice in self.choices}.get(plain, plain)
         known = plain in self.choices or (self.noun == "method" and plain in ABLATIONS)
         if known and bool(at) == bool(layer) and (not at or self.noun == "method"):
             return plain + at + layer
