@@ -268,8 +268,11 @@ def test_a_task_whose_map_has_met_the_text(name: str) -> None:
         def see(self, inputs: Tensor) -> Tensor:
             return self.features(inputs).A
 
+    task = cast(Any, Seeing())
     with pytest.raises(InputError, match=r"^seeing mixes text and picture before the map that it is explained at"):
-        vlx.explain(cast(Any, Seeing()), picture(), question="a b", method=name)
+        vlx.explain(task, picture(), question="a b", method=name)
+    with pytest.raises(InputError, match=r"^seeing mixes .* leave guided=True out$"):
+        vlx.explain(task, picture(), question="a b", guided=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

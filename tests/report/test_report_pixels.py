@@ -117,7 +117,7 @@ def test_a_page_gets_what_it_draws(size: tuple[int, int]) -> None:
     placement = Placement(Grid.of_pixels((48, 48)), Frame.whole(size, (48, 48)))
     values = np.random.default_rng(0).normal(size=(48, 48)).astype(np.float32)
     sent = maps.Sent(placement)
-    assert max(sent.grid) == min(max(size), maps.SENT)
+    assert sent.grid == tuple(min(length, 48) for length in size)
     got = maps.cells_of(sent.cells(values, 1.5), sent.grid, "i1")
     np.testing.assert_allclose(got, np.clip(paint_at(values, placement, sent.grid), -1.5, 1.5), atol=0.01)
     for axis, length, cells in zip(sent.axes, size, sent.grid, strict=True):  # each is drawn where it was taken

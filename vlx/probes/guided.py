@@ -18,6 +18,11 @@ def guided(context: Context) -> Sequence[Array]:
     Raises InputError for a task whose vision part has no graph back to the picture.
     """
     task, features = context.task, context.features
+    if powers_of(task).meets is not None:
+        raise InputError(
+            f"{task.name} mixes text and picture before the map that it is explained at: Guided Grad-CAM has no way "
+            "back to the pixels; leave guided=True out"
+        )
     if (sees := powers_of(task).sees) is None:
         raise InputError(
             f"{task.name} has {lacking(task, Sees.see)}, which Guided Grad-CAM needs; leave guided=True out"

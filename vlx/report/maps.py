@@ -39,7 +39,7 @@ def cells_of(sent: dict[str, Any], shape: tuple[int, int], kind: str = "i2") -> 
 
 
 class Sent:
-    """How a page gets the maps of one placement: their cells, or of maps in pixels what it draws of them.
+    """How a page gets the maps of one placement: their cells, or of maps in pixels what it can draw of them.
 
     ``grid`` is how many cells there are, ``kind`` how they are written (see `grid`), ``axes`` where they lie.
     """
@@ -47,10 +47,10 @@ class Sent:
     def __init__(self, placement: Placement, side: int = SENT) -> None:
         self._placement, self.grid, self.kind, self.axes = placement, placement.grid.shape, "i2", axes(placement)
         if placement.grid.in_pixels:
-            ratio = min(side / max(placement.frame.size), 1.0)
-            self.grid = _sides(placement, ratio)
-            self.kind = "i1"
-            self.axes = _drawn(self.axes[0], self.grid[0]), _drawn(self.axes[1], self.grid[1])
+            height, width = _sides(placement, min(side / max(placement.frame.size), 1.0))
+            down, across = self.axes
+            self.axes = _drawn(down, height), _drawn(across, width)
+            self.grid, self.kind = (self.axes[0].cells, self.axes[1].cells), "i1"
 
     def cells(self, values: Array, end: float) -> dict[str, Any]:
         """A map [h, w] as `grid` writes it; in pixels it is cut at ±``end``."""
@@ -65,7 +65,8 @@ def _sides(placement: Placement, ratio: float) -> tuple[int, int]:
 
 
 def _drawn(axis: Axis, samples: int) -> Axis:
-    """The axis of a map that was drawn at so many even steps along the picture."""
+    """The axis of a map that was drawn at so many even steps along the picture, or as many as cells lie along it."""
+    samples = min(samples, max(round(axis.pixels / abs(axis.step)), 1))
     step = axis.pixels / samples
     return replace(axis, origin=step / 2 - 0.5, step=step, cells=samples)
 
