@@ -29,13 +29,14 @@ RULES = {"gradient": "Saliency", "deconvolution": "Deconvolution", "guided": "Gu
 
 
 def site_of(task: Any, *pictures: Any, question: str | None = None) -> tuple[Site, list[Target], Any]:
-    """The site of some pictures, and the targets of all their words, last picture first."""
+    """The site of some pictures, and the targets of all their words, in turn of each picture, the last one first."""
     inputs = task.place(torch.stack([task.prepare(one) for one in pictures]))
     features = task.features(inputs)
     said = task.predict(features, [Query(question=question)] * len(pictures))
     kind = task.defaults.target
     targets = [word_target(one, n, row, kind) for row, one in enumerate(said) for n in range(len(one.words))]
-    site, own = Site.of(task, features, targets[::-1], inputs, lambda row: torch.full_like(inputs[row], 0.25))
+    targets = [*targets[-1::-2], *targets[-2::-2]]
+    site, own = Site.of(task, features, targets, inputs, lambda row: torch.full_like(inputs[row], 0.25))
     return site, own, task
 
 
@@ -183,6 +184,8 @@ def test_targets_of_several_pictures_are_each_ones_own(name: str) -> None:
         torch.testing.assert_close(found.signed[n], alone.signed[0], rtol=1e-4, atol=1e-7)
         torch.testing.assert_close(found.weights[n], alone.weights[0])
     assert registry.choose(name).grid(site).shape == (SIZE, SIZE)
+    rows = [target.row for target in targets]
+    assert rows not in (sorted(rows), sorted(rows, reverse=True))
     assert not torch.equal(found.signed[0], found.signed[-1])
 
 
