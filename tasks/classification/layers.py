@@ -29,16 +29,18 @@ def layers(
     """
     names = {module: name for name, module in model.named_modules() if name}
     run, found, calls = object(), dict[str, tuple[int, int]](), dict[str, int]()
-    size = (0, 0)
+    size, last = (0, 0), list[Any]([run, None])
 
     def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
         if _running.get() is run:
             name = names[module]
             calls[name] = calls.get(name, 0) + 1
-            shapes = (_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
             found.pop(name, None)
-            if shape := next(filter(None, shapes), None):
-                found[name] = shape
+            if output is not last[0]:  # a container gives what its last member gave
+                shapes = (_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
+                last[:] = output, next(filter(None, shapes), None)
+            if last[1] is not None:
+                found[name] = last[1]
 
     token, handles = _running.set(run), []
     try:
@@ -80,7 +82,7 @@ def _placed(made: Tensor, size: tuple[int, int]) -> tuple[int, int] | None:
     if batch is None or made.numel() == 0:
         return None
     likely = spatial_dims.layouts(made.shape, batch, size, extra=EXTRA, longest=spatial_dims.LIKE)
-    layout = spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS), size)
+    layout = spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS, entries=False), size)
     return None if layout is None else layout.shape
 
 

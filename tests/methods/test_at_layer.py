@@ -18,6 +18,7 @@ from vlx.methods.at_layer import ablated_layers, at_layer
 from vlx.methods.cams import METHODS
 from vlx.methods.excitation import probabilities
 from vlx.methods.method import Site
+from vlx.methods.pixels import top_gradients
 from vlx.pictures.placement import Grid
 from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Query, Target, Term, word_target
@@ -110,6 +111,28 @@ def test_excitation_carries_on_beneath_the_head_of_words() -> None:
     torch.testing.assert_close(p, (there.A * pulled)[0])
     found = registry.choose("c-mwp@layers.2").attributed(task, Site(features, inputs), targets)
     assert float(found.signed.sum()) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
+def test_rules_of_relus_hold_between_the_layer_and_the_head_of_words(rule: Any) -> None:
+    task = captioner()
+    inputs = task.place(task.prepare(picture())[None])
+    features = task.features(inputs)
+    targets = [word_target(task.predict(features, [Query()])[0], n, 0, "logprob") for n in range(2)]
+    beneath = cast(Any, task.at("layers.2"))
+    there = beneath.features(inputs)
+    found = top_gradients(beneath, there.A, targets, there.rest, rule)
+    _, G = engine.gradients(task, features.A, targets, features.rest)
+    conv = cast(nn.Conv2d, cast(TinyCnn, task.cnn).layers[3])
+    for n in range(2):
+        x = conv(there.A).detach()
+        passed = (G[n] * (G[n] > 0))[None] * ((x > 0) if rule == "guided" else 1)
+        leaf = there.A.clone().requires_grad_()
+        torch.testing.assert_close(found[n], torch.autograd.grad(conv(leaf), leaf, passed)[0][0])
+    own = registry.choose("guided-gradcam").attributed(task, Site(features, inputs), targets).signed
+    other = registry.choose("guided-gradcam@layers.2").attributed(task, Site(features, inputs), targets).signed
+    assert own.shape == other.shape == (2, 16, 16)
+    assert not torch.allclose(own, other)
 
 
 def test_methods_at_one_layer_share_a_run_and_its_task(monkeypatch: pytest.MonkeyPatch) -> None:

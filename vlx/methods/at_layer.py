@@ -23,6 +23,7 @@ from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
+WEIGHING = ("guided-gradcam",)  # whose maps are of pixels, and rest on what a layer's cells weigh all the same
 SAME = 0.75  # of each other's cells a side: two layers of one resolution
 
 _seen: WeakKeyDictionary[Features, dict[str, Features]] = WeakKeyDictionary()  # by layer, of features at A
@@ -32,7 +33,7 @@ _seen: WeakKeyDictionary[Features, dict[str, Features]] = WeakKeyDictionary()  #
 def at_layer(method: Method, layer: str) -> Method:
     """The method at a layer of the vision part, by that layer's name in the model.
 
-    Raises InputError for a method whose maps do not lie on A's cells, which no layer changes, and without a layer.
+    Raises InputError for a method that does not weigh A's cells: no layer changes its map. So it does without a layer.
 
     >>> at_layer(registry.choose("gradcam"), "layer3").name
     'gradcam@layer3'
@@ -41,14 +42,14 @@ def at_layer(method: Method, layer: str) -> Method:
         raise InputError(
             f"method {method.name}{AT}: name the layer behind {AT} as the model calls it, {method.name}{AT}layer3"
         )
-    if not method.on_cells:
+    if not method.on_cells and method.name not in WEIGHING:
         raise InputError(f"{method.name} makes no map of a layer's cells: leave {AT}{shortened(layer, 60)} out")
     return replace(
         method,
         name=f"{method.name}{AT}{layer}",
         summary=f"{method.summary}; at {layer}",
         attribute=partial(_attribute, method, layer),
-        grid=partial(_grid, layer),
+        grid=partial(_grid, method, layer),
         against=f"{method.against}{AT}{layer}" if method.against else "",
         weighting=None,
         layer=layer,
@@ -125,7 +126,7 @@ def _attribute(method: Method, layer: str, task: Task, site: Site, targets: Sequ
     return method.attributed(other, there, moved)
 
 
-def _grid(layer: str, site: Site) -> Grid:
+def _grid(method: Method, layer: str, site: Site) -> Grid:
     if site.task is None:
         raise InputError(f"a method at {layer} needs the task that the site is of: Site(features, inputs, task=task)")
-    return _site(layer, site.task, site)[1].features.grid
+    return method.grid(_site(layer, site.task, site)[1])

@@ -104,7 +104,7 @@ EXCITATION = Method(
     "where the units are that excite the score's unit, layer by layer (the logit's: it knows no softmax)",
     _excitation,
     unit="probability of winning",
-    sentence="Regions whose features excite its unit and so",
+    sentence="Regions whose features, by excitation,",
     gradient=False,
 )
 C_MWP = Method(
@@ -113,7 +113,7 @@ C_MWP = Method(
     "excitation of the score's unit less that of its dual, the unit with negated weights",
     _contrast,
     unit="difference of probabilities of winning",
-    sentence="Regions whose features excite its unit more than its dual and so",
+    sentence="Regions whose features, by contrastive excitation,",
     linear=True,
     gradient=False,
 )

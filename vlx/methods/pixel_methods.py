@@ -83,7 +83,8 @@ def carry(task: Task, site: Site, targets: Sequence[Target], rule: Rule, method:
     picture = site.prepared(0, method)
     scores, G = engine.gradients(task, features.A, targets, features.rest)
     dependence.refuse_cut(task, features, targets, G)
-    ruled = rule != "gradient" and powers_of(task).head_is_vision
+    powers = powers_of(task)
+    ruled = rule != "gradient" and (powers.head_is_vision or powers.beneath is not None)
     above = top_gradients(task, features.A, targets, features.rest, rule) if ruled else G
     return Carried(scores, G, pixel_gradients(sees, task.place(picture[None]), above, rule))
 

@@ -28,6 +28,7 @@ from vlx.errors import InputError, ModelError
 from vlx.methods import engine
 from vlx.methods.relu_rules import RULES, Rule, choose_rule, ruled
 from vlx.pictures.placement import Frame, Grid, Placement, triangles
+from vlx.protocol.layered import Beneath
 from vlx.protocol.powers import Sees, powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
@@ -66,12 +67,25 @@ def top_gradients(task: Task, A: Tensor, targets: Sequence[Target], rest: Any = 
 
     Of a task whose head belongs to the vision part (``head_is_vision``, see `vlx.protocol.powers.Sees`) the head's
     ReLUs are passed by the rule, with one forward run and a backward a target; of any other it is the true gradient, as
-    `vlx.methods.engine.gradients` gives it. Raises InputError for an unknown rule, ModelError for what is not finite.
+    `vlx.methods.engine.gradients` gives it. Of a task beneath another one's A the rule holds from there on down, too.
+    Raises InputError for an unknown rule, ModelError for what is not finite.
     """
-    chosen = choose_rule(rule)
-    if chosen == "gradient" or not powers_of(task).head_is_vision:
+    chosen, powers = choose_rule(rule), powers_of(task)
+    if chosen != "gradient" and powers.beneath is not None:
+        return _from_above(powers.beneath, A, targets, rest, chosen)
+    if chosen == "gradient" or not powers.head_is_vision:
         return engine.gradients(task, A, targets, rest)[1]
     return ruled_gradients(task, A, targets, rest, chosen)[0]
+
+
+def _from_above(beneath: Beneath, A: Tensor, targets: Sequence[Target], rest: Any, rule: Rule) -> Tensor:
+    """What the task above is handed down, carried on by the rule through the vision layers that make its A."""
+    with engine.differentiable():
+        leaf = A.detach().clone().requires_grad_()
+        above = beneath.risen(leaf, rest)
+        G = top_gradients(beneath.above, above.A.detach(), targets, above.rest, rule)
+        with ruled(above.A, rule):
+            return _pulled(above.A, leaf, G)
 
 
 def ruled_gradients(

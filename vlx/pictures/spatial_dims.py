@@ -97,16 +97,23 @@ def _noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return total / math.sqrt(3)
 
 
-def answers(whole: Tensor, batch: int, bands: int) -> BandAnswers:
-    """What a tensor made of `banded` pictures says, its dimension ``batch`` their number."""
+def answers(whole: Tensor, batch: int, bands: int, *, entries: bool = True) -> BandAnswers:
+    """What a tensor made of `banded` pictures says, its dimension ``batch`` their number.
+
+    Without ``entries`` they are not looked at one by one, which takes as long as all else.
+    """
     moved = whole.detach().movedim(batch, 0)
     changes = (moved[1:] - moved[:1]).abs().double().square()
     rest = [dim for dim in range(whole.ndim) if dim != batch]
     summed = tuple(changes.sum(1 + number) for number in range(len(rest)))
-    both = changes.flatten(1).cpu().numpy().reshape(2, bands, -1)
-    total = both.sum(1, keepdims=True)
-    entries = _selective(np.divide(both, total, out=np.zeros_like(both), where=total > 0))
-    return BandAnswers(summed, tuple(whole.shape), batch, bands, entries)
+    selective = _of_entries(changes.flatten(1).cpu().numpy().reshape(2, bands, -1)) if entries else 0.0
+    return BandAnswers(summed, tuple(whole.shape), batch, bands, selective)
+
+
+def _of_entries(changes: Array) -> float:
+    """How far single entries are for a band each, from their changes [2, bands, entries]."""
+    total = changes.sum(1, keepdims=True)
+    return _selective(np.divide(changes, total, out=np.zeros_like(changes), where=total > 0))
 
 
 def agreement(layout: Layout, movements: BandAnswers) -> tuple[float, float, float]:
