@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,12 @@ class DrawnMap:
     def painted(self) -> NDArray[np.float32]:
         """The values on the user's picture, float32 [H, W]; bilinear between the cells' centres."""
         return self.placement.paint(self.values)
+
+    @cached_property
+    def on_prepared(self) -> NDArray[np.float32]:
+        """The signed values on the prepared picture, float32 [H', W']; bilinear between the cells' centres."""
+        grid = self.placement.grid
+        return Placement(grid, Frame.whole(grid.size, grid.size)).paint(self.signed)
 
     @property
     def peak(self) -> tuple[int, int] | None:
@@ -120,10 +125,9 @@ class MetricContext:
     def __repr__(self) -> str:
         return f"MetricContext({self.example.key!r}, {self.case.group!r})"
 
-    def on_prepared(self, one: DrawnMap) -> NDArray[Any]:
+    def on_prepared(self, one: DrawnMap) -> NDArray[np.float32]:
         """A map's signed values on the prepared picture, float32 [H', W']: bilinear between the cells."""
-        grid = one.placement.grid
-        return Placement(grid, Frame.whole(grid.size, grid.size)).paint(one.signed)
+        return one.on_prepared
 
 
 def context_of(asked: AskedCases, number: int, kinds: Sequence[TargetKind]) -> MetricContext:

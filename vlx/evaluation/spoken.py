@@ -6,7 +6,7 @@ Where data ask nothing, measures that need no truth are taken of these.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vlx.data.example import Example
+from vlx.data.example import Ask, Example
 from vlx.evaluation.cases import NOWHERE, Case, Turn, answers, said_in_rounds
 from vlx.language import is_content
 from vlx.protocol.targets import Alternative, Prediction, Query, Target, Term, Word, sentence_target, usual, word_target
@@ -31,8 +31,8 @@ def spoken_cases(
     return [
         case
         for row, own in enumerate(turns)
-        for number in range(len(own))
-        for case in _cases(task, rounds[number][row], row, numbers[row] if numbers else row)
+        for number, turn in enumerate(own)
+        for case in _cases(task, turn.query, rounds[number][row], row, numbers[row] if numbers else row)
     ]
 
 
@@ -44,19 +44,22 @@ def _queries(task: Task, example: Example) -> list[Query]:
     )
 
 
-def _cases(task: Task, prediction: Prediction, row: int, picture: int) -> Iterator[Case]:
+def _cases(task: Task, query: Query, prediction: Prediction, row: int, picture: int) -> Iterator[Case]:
     whole = usual(task.kind, "whole") if prediction.whole is None else prediction.whole
     group = WORDS if whole else ANSWERS if answers(task) else CLASSES
     for position, word in enumerate(prediction.words):
         if not whole or is_content(word.label):
             other = sentence_target(prediction, row) if whole else _rival(prediction, position, row)
-            yield Case(group, row, NOWHERE, prediction, position, other, picture=picture)
+            yield Case(group, row, NOWHERE, prediction, position, other, Ask(query), picture)
 
 
 def runner_up(word: Word) -> Alternative | None:
     """The likeliest other thing that could have been said in a word's place; None where none is known."""
-    others = (one for one in word.alternatives if _terms(word, one)[0] != word.terms[0])
-    return max(others, key=lambda one: one.logprob, default=None)
+    return max(_others(word), key=lambda one: one.logprob, default=None)
+
+
+def _others(word: Word) -> list[Alternative]:
+    return [one for one in word.alternatives if _terms(word, one)[0] != word.terms[0]]
 
 
 def _terms(word: Word, other: Alternative) -> tuple[Term, ...]:
@@ -66,10 +69,18 @@ def _terms(word: Word, other: Alternative) -> tuple[Term, ...]:
 
 def with_runner_up(prediction: Prediction, position: int) -> Prediction | None:
     """The prediction with the runner-up in a word's place, as if it had been said there; None where none is known."""
+    other = runner_up(prediction.words[position])
+    return None if other is None else _with(prediction, position, other)
+
+
+def rival_targets(prediction: Prediction, position: int) -> list[Target]:
+    """What asks for log p of everything else that is known to be likely in a word's place."""
+    others = _others(prediction.words[position])
+    return [word_target(_with(prediction, position, other), position, 0, "logprob") for other in others]
+
+
+def _with(prediction: Prediction, position: int, other: Alternative) -> Prediction:
     word = prediction.words[position]
-    other = runner_up(word)
-    if other is None:
-        return None
     terms = _terms(word, other)
     tokens = word.tokens if other.tokens is None else other.tokens
     instead = replace(

@@ -103,7 +103,7 @@ def _of_picture(
     whole = dict(zip(contexts, np.moveaxis(ends.reshape(2, -1, len(KINDS)), 1, 0), strict=True))
     made: dict[int, dict[Line, Values]] = {n: {} for n in contexts}
     for numbers, maps in _shared(contexts):
-        pictures = (one for drawn, _ in maps for one in changing.between(canvas, canvas.falling(_on(contexts, drawn))))
+        pictures = (one for drawn, _ in maps for one in changing.between(canvas, canvas.falling(drawn.on_prepared)))
         table = _scores(asked.shown, pictures, [target for n in numbers for target in targets[n]])
         table = table.reshape(len(maps), changing.tracks, STEPS - 1, len(numbers), len(KINDS))
         for (_, lines), of_map in zip(maps, table, strict=True):
@@ -113,10 +113,6 @@ def _of_picture(
                 told = _told(curve, targets[n])
                 made[n] |= {line: told for number, line in lines if number == n}
     return made
-
-
-def _on(contexts: dict[int, MetricContext], drawn: DrawnMap) -> NDArray[np.floating]:
-    return next(iter(contexts.values())).on_prepared(drawn)
 
 
 Lines = list[tuple[int, Line]]
@@ -137,11 +133,15 @@ def _shared(contexts: dict[int, MetricContext]) -> Iterator[tuple[list[int], lis
 
 def _scores(shown: ShownBatch, pictures: Iterator[Tensor], targets: Sequence[Target]) -> Values:
     """Scores of targets on pictures [M, N], made and shown so many at a time."""
-    size = max(BUDGET // (shown.inputs[0].numel() * shown.inputs.element_size()), 1)
     parts = []
-    while chunk := [*islice(pictures, size)]:
+    while chunk := [*islice(pictures, at_once(shown))]:
         parts.append(shown.scores(torch.stack(chunk), targets))
     return np.concatenate(parts)
+
+
+def at_once(shown: ShownBatch) -> int:
+    """How many other pictures are shown to the model at once."""
+    return max(BUDGET // (shown.inputs[0].numel() * shown.inputs.element_size()), 1)
 
 
 def _told(curve: Values, targets: Sequence[Target]) -> Values:
