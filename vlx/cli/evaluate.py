@@ -21,6 +21,7 @@ METRICS = (
         "randomization",
         "labels",
     ),
+    *("counterfactual", "adversarial"),
 )
 BASELINES = ("random", "uniform", "centre", "blurred-random", "edges", "same")
 CAPTIONED = ("flickr8k", "coco")  # data whose pictures people captioned: a captioner's captions are measured

@@ -125,6 +125,11 @@ class ShownBatch:
         self.examples, self.inputs, self.numbers = examples, inputs, numbers
         self._kept: dict[Hashable, object] = {}
 
+    @property
+    def reading(self) -> Reading:
+        """How the task reads what the data ask."""
+        return self._reading()
+
     @cached_property
     def features(self) -> Features:
         """The features of all pictures, from one run of the vision part."""
@@ -146,7 +151,7 @@ class ShownBatch:
 
         Where the data ask nothing, what the model says by itself.
         """
-        reading = self._reading()
+        reading = self.reading
         if reading.silent:
             return self.spoken
         if closed(self.setting.data) or all(map(reading.placed, self.examples)):

@@ -1,8 +1,10 @@
 """Measures: of maps, of looking, of reasons, of captions. A measure is a file here and a line in `METRICS`."""
 
 from vlx.evaluation.metric import Metric
+from vlx.evaluation.metrics.adversarial import ADVERSARIAL
 from vlx.evaluation.metrics.captions import CAPTIONS
 from vlx.evaluation.metrics.check import CHECK
+from vlx.evaluation.metrics.counterfactual import COUNTERFACTUAL
 from vlx.evaluation.metrics.deletion import DELETION, INSERTION
 from vlx.evaluation.metrics.faithfulness import OCCLUSION
 from vlx.evaluation.metrics.labels import LABELS
@@ -23,5 +25,6 @@ METRICS: dict[str, Metric] = {
             RANDOMIZATION,
             LABELS,
         ),
+        *(COUNTERFACTUAL, ADVERSARIAL),
     )
 }
