@@ -274,7 +274,7 @@ def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
             "randomization",
             "labels",
         ),
-        *("counterfactual", "adversarial"),
+        *("counterfactual", "adversarial", "infidelity", "sensitivity"),
     ]
     assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
 

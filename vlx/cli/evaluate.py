@@ -21,7 +21,7 @@ METRICS = (
         "randomization",
         "labels",
     ),
-    *("counterfactual", "adversarial"),
+    *("counterfactual", "adversarial", "infidelity", "sensitivity"),
 )
 BASELINES = ("random", "uniform", "centre", "blurred-random", "edges", "same")
 CAPTIONED = ("flickr8k", "coco")  # data whose pictures people captioned: a captioner's captions are measured

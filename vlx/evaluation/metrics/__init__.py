@@ -3,6 +3,7 @@
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics.adversarial import ADVERSARIAL
 from vlx.evaluation.metrics.captions import CAPTIONS
+from vlx.evaluation.metrics.captum_measures import INFIDELITY, SENSITIVITY
 from vlx.evaluation.metrics.check import CHECK
 from vlx.evaluation.metrics.counterfactual import COUNTERFACTUAL
 from vlx.evaluation.metrics.deletion import DELETION, INSERTION
@@ -25,6 +26,6 @@ METRICS: dict[str, Metric] = {
             RANDOMIZATION,
             LABELS,
         ),
-        *(COUNTERFACTUAL, ADVERSARIAL),
+        *(COUNTERFACTUAL, ADVERSARIAL, INFIDELITY, SENSITIVITY),
     )
 }
