@@ -1,10 +1,14 @@
 """A batch of pictures → records of every metric."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from vlx.data.example import Example, example_of
@@ -125,4 +129,34 @@ def _held(metric: Metric, records: Iterable[Record]) -> Iterator[Record]:
                 f"metric {shortened(metric.name)!r} measures {shortened(repr(told), 60)}; give "
                 f"vlx.evaluation.records.Record with metric={shortened(metric.name)!r}"
             )
-        yield record
+        yield _plain(metric, record)
+
+
+def _plain(metric: Metric, record: Record) -> Record:
+    """The record as a run's file keeps it: what is infinite is not measured, what stands beside it is JSON's.
+
+    Raises InputError for what JSON has not.
+    """
+    value = record.value if math.isfinite(record.value) else float("nan")
+    try:
+        beside = _as_json(record.beside) if record.beside else record.beside
+    except TypeError as error:
+        raise InputError(
+            f"metric {shortened(metric.name)!r} puts {error} beside a value; give numbers, texts, lists and dicts"
+        ) from None
+    return record if value is record.value and beside is record.beside else replace(record, value=value, beside=beside)
+
+
+def _as_json(value: Any) -> Any:
+    """A value as JSON has it, of numpy's, too; NaN and infinity are None."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    raise TypeError(type(value).__name__)

@@ -62,9 +62,11 @@ class Record:
         if not all(isinstance(text, str) for text in texts) or not isinstance(beside, Mapping):
             raise TypeError("no record")
         key, group, method, target, metric = texts
-        nan = float("nan")
+        nan, ask = float("nan"), int(line["ask"])
+        if not 0 <= ask < 2**31:
+            raise ValueError("no ask")
         return cls(
-            *(key, int(line["ask"]), group, method, target, metric),
+            *(key, ask, group, method, target, metric),
             nan if value is None else float(value),
             nan if area is None else float(area),
             beside,

@@ -10,6 +10,7 @@ What stands behind the last mark was cut short, and is measured again. The table
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,8 @@ from vlx.evaluation.records import Record
 from vlx.language import shortened
 
 NAME = "records.jsonl"
+START = b'{"run": 1, '
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
 COMPARED = ("model", "weights", "data", "pictures", "metrics", "methods", "targets", "n", "version", "filling", "draws")
 
 
@@ -59,7 +62,7 @@ class RunHead:
     def from_json(cls, line: Mapping[str, Any], path: Path) -> "RunHead":
         """The head that `to_json` wrote. Raises InputError for anything else."""
         names = [each.name for each in fields(cls)]
-        if line.get("run") != 1 or any(name not in line for name in names):
+        if line.get("run") != 1 or any(name not in line for name in names) or not _typed(line):
             raise InputError(f"{path}: no run of vlx evaluate of this version; give another folder")
         return cls(**{name: line[name] for name in names})
 
@@ -67,6 +70,20 @@ class RunHead:
         """What another run was asked otherwise, in words."""
         here, there = json.loads(json.dumps(asdict(self))), json.loads(json.dumps(asdict(other)))
         return [f"{name} was {_told(there[name])}" for name in COMPARED if here[name] != there[name]]
+
+
+def _typed(line: Mapping[str, Any]) -> bool:
+    """Whether what a head holds is of the kinds that `RunHead` has."""
+    texts = [line[name] for name in ("model", "weights", "data", "pictures", "command", "version", "of")]
+    lists = [line[name] for name in ("metrics", "methods", "targets")]
+    left = line["left_out"]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+        and isinstance(left, dict)
+        and all(isinstance(names, list) for names in left.values())
+        and (line["n"] is None or type(line["n"]) is int)
+    )
 
 
 def _told(value: Any) -> str:
@@ -82,25 +99,40 @@ class RunFile:
 
     def __init__(self, folder: str | Path, head: RunHead, *, resume: bool = False) -> None:
         self.path = Path(folder) / NAME
-        self.count = whole = 0
-        if self.path.exists():
-            if not resume:
-                raise InputError(f"{folder} holds a run already; go on with it by --resume, or give another folder")
-            known, self.count, whole = _scanned(self.path)
-            if known and (differences := head.differences(known)):
-                raise InputError(
-                    f"{folder}: a run of another kind, {'; '.join(differences)}; give another folder"[:300]
-                )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = open(self.path, "r+b" if self.path.exists() else "w+b")  # noqa: SIM115  (__exit__)
-            _lock(self._file, self.path)
-            self._file.truncate(whole)
-            self._file.seek(whole)
+            self._file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666), "r+b")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from None
-        if not whole:
-            self._put([head.to_json()])
+        try:
+            _lock(self._file, self.path)  # before anything is read: another process may be writing
+            self.count, whole = self._gone_on(head, resume=resume)
+            self._file.truncate(whole)
+            self._file.seek(whole)
+            if not whole:
+                self._put([head.to_json()])
+        except OSError as error:
+            self._close()
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from None
+        except BaseException:
+            self._close()
+            raise
+
+    def _gone_on(self, head: RunHead, *, resume: bool) -> tuple[int, int]:
+        """How many batches are whole, and how many bytes they take. Raises InputError for another run's file."""
+        folder = self.path.parent
+        if not self.path.stat().st_size:
+            return 0, 0
+        if not resume:
+            raise InputError(f"{folder} holds a run already; go on with it by --resume, or give another folder")
+        known, count, whole = _scanned(self.path)
+        if known is None and not _begins(self.path):
+            raise InputError(f"{self.path}: no run of vlx evaluate; give another folder")
+        if known and (differences := head.differences(known)):
+            raise InputError(f"{folder}: a run of another kind, {'; '.join(differences)}; give another folder"[:300])
+        return count, whole
 
     def known(self) -> Iterator[MeasuredBatch]:
         """What came of the batches that are whole."""
@@ -112,23 +144,39 @@ class RunFile:
         self._put([*lines, batch.mark()])
 
     def _put(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+        written = b"".join(map(_line, lines))
         try:
-            self._file.write(text.encode("utf-8", "replace"))
+            self._file.write(written)
             self._file.flush()
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot be written ({error.strerror}); what is there is whole: go on by --resume"
             ) from None
 
+    def _close(self) -> None:
+        with suppress(OSError):  # a full disk: what could not be written was told
+            self._file.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        try:
-            self._file.close()
-        except OSError:  # a full disk: what could not be written was told
-            os.close(self._file.fileno())
+        self._close()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    """A line of the file; names that are no text, as files' may be, are written as escapes."""
+    try:
+        return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(content, allow_nan=False) + "\n").encode()
+
+
+def _begins(path: Path) -> bool:
+    """Whether a file that holds no whole line may be one of a run whose first line was cut short."""
+    with open(path, "rb") as file:
+        start = file.read(len(START))
+    return START.startswith(start)
 
 
 def read(folder: str | Path) -> tuple[RunHead, Iterator[MeasuredBatch]]:
@@ -162,7 +210,7 @@ def _batches(path: Path) -> Iterator[MeasuredBatch]:
                 records.append(Record.from_json(line))
                 continue
             yield MeasuredBatch.marked(line, records)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(f"{path}: holds a line that is none of a run ({type(error).__name__})") from None
         records = []
 
@@ -178,7 +226,7 @@ def _lines(path: Path) -> Iterator[tuple[Mapping[str, Any], int]]:
                     return
                 try:
                     line = json.loads(raw)
-                except ValueError:
+                except (ValueError, RecursionError):
                     line = None
                 if not isinstance(line, dict):
                     raise InputError(f"{path}: holds a line that is no record: {shortened(repr(raw[:60]))}")
