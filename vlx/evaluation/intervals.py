@@ -38,7 +38,9 @@ def mean_of(values: Sequence[float] | Array) -> float:
 def drawn_pictures(count: int, draws: int = DRAWS, seed: int = SEED) -> NDArray[np.float64]:
     """How often each of ``count`` pictures is drawn, [draws, count]: as many as there are, with replacement."""
     drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count))
-    times = np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(np.float64)
+    times = np.empty((draws, count))
+    for row, numbers in zip(times, drawn, strict=True):
+        row[:] = np.bincount(numbers, minlength=count)
     times.setflags(write=False)
     return times
 

@@ -91,6 +91,7 @@ class Measuring:
             for metric, measurer in zip(self.metrics, measurers, strict=True):
                 records += _held(metric, measurer(shown))
             measured += self._measured(shown)
+            shown.let_go()
         omitted = self.reading.taken() if self.forced else Omitted()
         return MeasuredBatch(tuple(one.key for one in examples), tuple(records), measured, tuple(unread), omitted)
 

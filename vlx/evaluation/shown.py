@@ -200,6 +200,12 @@ class ShownBatch:
             self._kept[key] = make()
         return cast(T, self._kept[key])
 
+    def let_go(self) -> None:
+        """Forget what was made of the batch: its cases know it, and would keep its pictures for long."""
+        for name in ("asked", "asked_with_absent", "asked_anywhere", "spoken"):
+            vars(self).pop(name, None)
+        self._kept.clear()
+
     def scores(self, pictures: Tensor, targets: Sequence[Target]) -> Values:
         """Scores of targets on other prepared pictures [M, C, H, W], float64 [M, N], in batches of `BUDGET` bytes."""
         size = max(BUDGET // max(pictures[0].numel() * pictures.element_size(), 1), 1)
