@@ -172,10 +172,14 @@ class Columns:
         >>> columns.of("logit").value
         array([4.])
         """
-        made = copy(self)
-        made.__dict__.pop("_arrays", None)
-        made._values = array("d", np.stack([self.told(name), self.area], 1).ravel())
-        return made
+        return self.revalued(self.told(name))
+
+    def revalued(self, values: Values) -> "Columns":
+        """The same records with other values [N]: where a metric has a second figure of each."""
+        other = copy(self)
+        vars(other).pop("_arrays", None)
+        other._values = array("d", np.stack([values, self.area], 1).ravel())
+        return other
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.int32], Values]:
