@@ -15,6 +15,7 @@ import vlx
 from tests.cli.test_cli import run
 from tests.explanation.test_map_check import colours, squares
 from tests.fakes import captioner, tiny_bundle
+from vlx.cli import evaluate as command
 from vlx.data.example import Ask, Example, Truth, labelled
 from vlx.errors import InputError
 from vlx.evaluation import Metric, baselines, evaluate, of_maps
@@ -266,16 +267,7 @@ def test_a_picture_that_cannot_be_read_costs_itself_alone() -> None:
 
 
 def test_every_metric_is_known_by_its_name_and_says_what_it_asks() -> None:
-    assert list(METRICS) == [
-        *("pointing", "fall", "occlusion", "looking", "because", "captions"),
-        *("deletion", "insertion", "road"),
-        *(
-            "check",
-            "randomization",
-            "labels",
-        ),
-        *("counterfactual", "adversarial", "infidelity", "sensitivity"),
-    ]
+    assert tuple(METRICS) == command.METRICS
     assert all(metric.name == name and metric.summary.endswith("?") for name, metric in METRICS.items())
 
 

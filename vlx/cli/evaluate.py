@@ -22,6 +22,7 @@ METRICS = (
         "labels",
     ),
     *("counterfactual", "adversarial", "infidelity", "sensitivity"),
+    *("energy", "in-out", "localization", "maxbox", "seeds", "pointing-rejection", "discrimination", "hat", "trust"),
 )
 BASELINES = ("random", "uniform", "centre", "blurred-random", "edges", "same")
 CAPTIONED = ("flickr8k", "coco")  # data whose pictures people captioned: a captioner's captions are measured

@@ -1,6 +1,7 @@
 """What maps are judged by: words, answers and classes of examples, and the pixels that each should point at."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -216,9 +217,13 @@ class Reading:
         return found
 
     def _points(self, example: Example, ask: Ask) -> bool:
+        size = (example.image.height, example.image.width)
         if ask.mask is None:
+            if ask.truth is not None and ask.truth.boxes and not mask_of_boxes(ask.truth.boxes, size).any():
+                self.omitted.bare[ask.group or ask.label or ""] += 1
+                return False
             return any(tells_place(ask.truth, what) for what in ("boxes", "human"))
-        size, kind = (example.image.height, example.image.width), np.asarray(ask.mask).dtype
+        kind = np.asarray(ask.mask).dtype
         if np.shape(ask.mask) != size or kind != np.bool_:
             raise InputError(
                 f"{shortened(example.key)}: the truth of what is asked has a mask {kind} {[*np.shape(ask.mask)]}; "
@@ -244,6 +249,15 @@ class Reading:
             return None, 0, ()
         place = 0 if ask.whole else kept.index(ask.position)
         return Query(caption=" ".join(words[place] for place in kept)), place, ()
+
+    @contextmanager
+    def uncounted(self) -> Iterator["Reading"]:
+        """The same, for what is read a second time: what cannot be asked then is not counted."""
+        counted, self.omitted = self.omitted, Omitted()
+        try:
+            yield self
+        finally:
+            self.omitted = counted
 
     def taken(self) -> Omitted:
         """What was omitted since this was last asked."""

@@ -1,4 +1,4 @@
-"""How much of a painted map lies on some pixels, and how high it rises, without painting it: paint is linear in cells."""
+"""How much of a painted map lies on some pixels, and how high it rises, without painting it: paint is linear."""
 
 from dataclasses import dataclass
 from functools import cached_property

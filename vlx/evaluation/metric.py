@@ -9,7 +9,7 @@ import numpy as np
 
 from vlx.data.example import Data
 from vlx.errors import InputError
-from vlx.evaluation.cases import Case
+from vlx.evaluation.cases import Case, tells_place
 from vlx.evaluation.context import DrawnMap, MetricContext, context_of
 from vlx.evaluation.figures import Telling, by_group
 from vlx.evaluation.records import Columns, Record, Values
@@ -116,6 +116,8 @@ def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
     kinds = metric.kinds(shown.setting)
     asked = metric.asked(shown)
     for number, case in enumerate(asked.cases):
+        if not _told(metric, case):
+            continue
         context = context_of(asked, number, kinds)
         made = metric.measure(context)
         if not isinstance(made, Mapping):
@@ -131,6 +133,12 @@ def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
                 *(metric.name, _number(metric.name, value), case.area),
                 {**beside, **empty},
             )
+
+
+def _told(metric: Metric, case: Case) -> bool:
+    """Whether the data tell of a case what a metric needs; of what is absent there is nothing to tell."""
+    told = {"mask": case.mask.size > 0, "boxes": case.mask.size > 0, "human": tells_place(case.ask.truth, "human")}
+    return case.absent or all(told.get(need, True) for need in metric.needs)
 
 
 def _number(name: str, measured: Any) -> float:

@@ -17,7 +17,7 @@ from vlx.evaluation.class_asks import LACKED, ClassAsks, Table
 from vlx.evaluation.figures import Telling
 from vlx.evaluation.loop import Progress, measured
 from vlx.evaluation.metric import Metric
-from vlx.evaluation.metrics import METRICS
+from vlx.evaluation.metrics import METRICS, named
 from vlx.evaluation.metrics.pointing import FALL
 from vlx.evaluation.metrics.reasons import TABLES, Reasons
 from vlx.evaluation.records import Columns
@@ -111,7 +111,8 @@ def read_run(folder: str | Path, metrics: Sequence[Metric] = ()) -> Result:
         0.988
     """
     head, batches = read(folder)
-    known = METRICS | {metric.name: metric for metric in metrics}
+    own = {metric.name: metric for metric in metrics}
+    known = {name: metric for name in head.metrics if (metric := own.get(name) or named(name))}
     if lacking := [name for name in head.metrics if name not in known]:
         raise InputError(f"{folder}: measured by {lacking[0]!r}, which is no metric here; give it as metrics=[…]")
     ran = Ran({name: Columns() for name in head.metrics})
@@ -277,8 +278,8 @@ def _metric(given: str | Metric) -> Metric:
         return given
     if not isinstance(given, str):
         raise InputError(f"{shortened(repr(given), 60)} is no metric; give a name or a vlx.evaluation.Metric")
-    if given in METRICS:
-        return METRICS[given]
+    if (metric := named(given)) is not None:
+        return metric
     near = close_matches(given, METRICS)
     hint = f"; close: {', '.join(near)}" if near else ""
     raise InputError(f"no metric {given!r}{hint}. Known: {', '.join(METRICS)}")

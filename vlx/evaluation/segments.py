@@ -39,7 +39,7 @@ def largest_boxes(maps: Values, footprint: Footprint, thresholds: Values) -> lis
     A segment is what is above ``thresholds`` [N] and hangs together, also over corners; of two of a size the one that
     begins first in reading order. None where nothing is above, or the model saw nothing of the picture.
 
-    >>> largest_boxes(np.array([[[0.0, 1.0]]]), footprint, np.array([0.5]))  # the right half of a picture of 8 × 4 pixels
+    >>> largest_boxes(np.array([[[0.0, 1.0]]]), footprint, np.array([0.5]))  # of 8 × 4 pixels
     [(4.0, 0.0, 4.0, 4.0)]
     """
     down, across = footprint.axes
@@ -63,7 +63,9 @@ def _runs(lines: Values, axis: Axis, thresholds: Values, top: int) -> _Runs:
     ends = np.clip(np.floor(centres + NEAR).astype(int), axis.first - 1, axis.stop - 1)
     first, last = np.append(axis.first, ends + 1), np.append(ends, axis.stop - 1)  # pixels of each stretch, [w + 1]
     above = lines - thresholds[:, None, None]
-    held = np.concatenate([above[..., :1], above, above[..., -1:]], -1)  # at both ends of each stretch, [N, rows, w + 2]
+    held = np.concatenate(
+        [above[..., :1], above, above[..., -1:]], -1
+    )  # at both ends of each stretch, [N, rows, w + 2]
     begins, stops = held[..., :-1], held[..., 1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = np.append(0.0, centres) + step * begins / (begins - stops)
@@ -81,7 +83,9 @@ def _joined(runs: _Runs) -> _Runs:
         return runs
     new = (np.diff(runs.map) != 0) | (np.diff(runs.row) != 0) | (runs.first[1:] != runs.last[:-1] + 1)
     starts = np.append(0, np.flatnonzero(new) + 1)
-    return _Runs(runs.map[starts], runs.row[starts], runs.first[starts], runs.last[np.append(starts[1:], len(runs.row)) - 1])
+    return _Runs(
+        runs.map[starts], runs.row[starts], runs.first[starts], runs.last[np.append(starts[1:], len(runs.row)) - 1]
+    )
 
 
 def _largest(runs: _Runs, count: int) -> "list[tuple[int, Numbers]]":
@@ -117,5 +121,7 @@ def _segments(runs: _Runs) -> Numbers:
     touching = np.maximum(high - low, 0)
     runs_below = np.repeat(np.arange(count), touching)
     within = np.arange(len(runs_below)) - np.repeat(np.cumsum(touching) - touching, touching)
-    graph = coo_matrix((np.ones(len(runs_below), bool), (runs_below, np.repeat(low, touching) + within)), (count, count))
+    graph = coo_matrix(
+        (np.ones(len(runs_below), bool), (runs_below, np.repeat(low, touching) + within)), (count, count)
+    )
     return np.asarray(connected_components(graph, directed=False)[1])

@@ -142,8 +142,9 @@ class ShownBatch:
 
     @cached_property
     def asked_with_absent(self) -> AskedCases:
-        """The same, and what is known not to be in the pictures."""
-        return AskedCases(self, cases_of(self._reading(), self.features, self.examples, self.numbers, absent=True))
+        """The same, and what is known not to be in the pictures; what could not be asked is counted by `asked`."""
+        with self._reading().uncounted() as reading:
+            return AskedCases(self, cases_of(reading, self.features, self.examples, self.numbers, absent=True))
 
     @cached_property
     def asked_anywhere(self) -> AskedCases:

@@ -1,7 +1,7 @@
 """Figures that are no means: ratios, medians, best thresholds, with their intervals over pictures.
 
-Each is a function of some records and of how often each of them counts: drawing pictures anew is counting the records of
-some of them twice and of others not at all.
+Each is a function of some records and of how often each of them counts: to draw pictures anew is to count the records
+of some of them twice and of others not at all.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,18 +20,29 @@ ALL = "all"
 ROOM = 2**22  # numbers that are held at once
 
 
-def by_weight(metric: str, columns: Columns, telling: Telling, figure: Weighed, only: Which | None = None) -> Iterator[Figure]:
+def by_weight(
+    metric: str,
+    columns: Columns,
+    telling: Telling,
+    figure: Weighed,
+    only: Which | None = None,
+    *,
+    groups: bool = True,
+) -> Iterator[Figure]:
     """A figure of all records of each method and target, and of those of each group, as `figures.by_group` has means.
 
     ``figure(numbers, times)`` tells it of some records, each counted so many times, for each row of ``times``. The same
-    pictures are drawn for a method and the baselines it stands beside. ``only`` are the records that are told.
+    pictures are drawn for a method and the baselines it stands beside. ``only`` are the records that are told; without
+    ``groups`` all records are told together.
     """
     told = np.ones(len(columns), bool) if only is None else only
-    groups = list(parts(columns, telling))
-    pooled = [] if telling.by_size or len(groups) < 2 else [(ALL, np.ones(len(columns), bool))]
+    every = [*parts(columns, telling)]
+    several = len(columns.groups) > 1 and not telling.by_size
+    pooled = [(ALL, np.ones(len(columns), bool))] if several else every[:1]
+    single = every if groups and several else every[1:] if groups else []
     numbers = {line: number for number, line in enumerate(columns.lines)}
     for line in ordered([line for line in columns.lines if line[1] != BASELINE]):
-        for group, part in (*pooled, *groups):
+        for group, part in (*pooled, *single):
             own = told & part & (columns.line == numbers[line])
             if own.any():
                 baselines = {

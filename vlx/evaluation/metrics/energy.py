@@ -1,4 +1,4 @@
-"""How much of a map lies on the thing: its share inside the mask, and how much denser it is inside the box than outside.
+"""How much of a map lies on the thing: its share inside the mask, and its mean inside the box over that outside.
 
 Both are sums over pixels of the painted map max(S, 0), bilinear between the cells, so they are sums over cells, each
 times what it paints on the thing. Pixels that the model never saw carry nothing and are not counted.
@@ -18,7 +18,9 @@ from vlx.evaluation.result import Figure
 from vlx.evaluation.weighed import by_weight, median_of, ratio_of
 
 NAN = float("nan")
-PAPER = "in-out: for phrases of Visual Genome the paper has 3.27 ± .18 (Grad-CAM), 2.32 (guided), 6.38 (Guided Grad-CAM)"
+PAPER = (
+    "in-out: 1 if the same everywhere; of phrases in the paper 3.27 (Grad-CAM), 2.32 (guided), 6.38 (Guided Grad-CAM)"
+)
 
 
 def _energy(context: MetricContext) -> Mapping[Line, float]:
@@ -32,10 +34,7 @@ def _energy(context: MetricContext) -> Mapping[Line, float]:
 
 
 def _in_out(context: MetricContext) -> Mapping[Line, Measured]:
-    """The mean of each painted map inside the boxes over that outside; NaN where nothing is outside.
-
-    Maps are measured in units of their highest cell, so that no picture counts more than another.
-    """
+    """The mean of each painted map inside the boxes over that outside, in the score's unit; NaN where that is 0."""
     boxes = context.shown.once(
         ("boxes", context.asked, context.number), lambda: mask_of_boxes(context.boxes, context.mask.shape)
     )
@@ -46,9 +45,9 @@ def _in_out(context: MetricContext) -> Mapping[Line, Measured]:
         if not 0 < pixels < footprint.seen:
             found[line] = NAN
             continue
-        on, values = painted_on(context, one.placement, boxes, "boxes"), one.values / max(one.values.max(), 1e-300)
-        inside = float((values * on).sum()) / pixels
-        outside = max(float((values * (footprint.total - on)).sum()), 0.0) / (footprint.seen - pixels)
+        on = painted_on(context, one.placement, boxes, "boxes")
+        inside = float((one.values * on).sum()) / pixels
+        outside = float((one.values * (footprint.total - on).clip(min=0)).sum()) / (footprint.seen - pixels)
         found[line] = inside / outside if outside > 0 else NAN, {"inside": inside, "outside": outside}
     return found
 

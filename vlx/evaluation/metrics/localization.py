@@ -89,8 +89,8 @@ def _notes(columns: Columns) -> Iterable[str]:
     best = max((float(np.mean(values)) for line, values in lines.items() if line[1] != BASELINE), default=0.0)
     if centre is not None and len(centre) and 0 < best < HARDLY * float(np.mean(centre)):
         yield (
-            f"localization: boxes are large here, a bump in the middle fits {np.mean(centre):.3f} of them, the best map "
-            f"{best:.3f}; read it beside its baselines"
+            f"localization: boxes are large here, a bump in the middle fits {np.mean(centre):.3f} of them, the best "
+            f"map {best:.3f}; read it beside its baselines"
         )
 
 

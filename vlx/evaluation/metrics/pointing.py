@@ -7,13 +7,16 @@ answer when it is centred on what the answer rests on, or for parts within half 
 cell is a miss.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vlx.errors import InputError
 from vlx.evaluation.baselines import seeded
 from vlx.evaluation.cases import Case, answers, closed, tells
 from vlx.evaluation.context import MetricContext
@@ -73,29 +76,39 @@ def _half_a_cell(placement: Placement) -> tuple[float, float]:
     return abs(below - y) / 2, abs(beside - x) / 2
 
 
-def _measure(context: MetricContext) -> Mapping[Line, float]:
+def _measure(tolerance: float, context: MetricContext) -> Mapping[Line, float]:
     """Hits of every map; baselines are a random point, the picture's centre, and the map of something else.
 
     A decoder's own attention is measured beside the methods, on people's captions.
     """
-    case, mask = context.case, context.mask
+    case = _widened(context.case, tolerance)
     hits = {
         line: hit(case, peaks_of(torch.from_numpy(one.signed[None]))[0], one.placement)
         for line, one in context.maps.items()
     }
-    hits["random", BASELINE] = float(mask.mean())
+    hits["random", BASELINE] = float(case.mask.mean())
     hits["centre", BASELINE] = float(_middle(case))
     if tells(context.task) and not closed(context.shown.setting.data):
         weights = context.shown.once(ATTENTION, lambda: _attention(context.shown))
         if weights is not None:
             placement = context.shown.placement(case.row)
-            hits[ATTENTION, NO_TARGET] = hit(case, peaks_of(weights[context.number : context.number + 1])[0], placement)
+            peak = peaks_of(weights[context.number : context.number + 1])[0]
+            hits[ATTENTION, NO_TARGET] = hit(case, peak, placement)
     return hits
 
 
 def _middle(case: Case) -> bool:
     height, width = case.mask.shape
     return bool(case.mask[height // 2, width // 2])
+
+
+def _widened(case: Case, tolerance: float) -> Case:
+    """The case with all pixels in its mask that are no further than ``tolerance`` from one, as the crow flies."""
+    if not tolerance or not case.mask.any():
+        return case
+    from scipy.ndimage import distance_transform_edt
+
+    return replace(case, mask=np.asarray(distance_transform_edt(~case.mask) <= tolerance))
 
 
 def _attention(shown: ShownBatch) -> Tensor | None:
@@ -127,16 +140,28 @@ def _notes(columns: Columns) -> Iterable[str]:
         yield f"{len(areas)} asks scored, {(areas < QUARTER).sum()} of them of objects under a quarter of the picture"
 
 
-POINTING = Metric(
-    "pointing",
-    "do maps point at the right things?",
-    _measure,
-    needs={"mask"},
-    figures=_figures,
-    notes=_notes,
-    kinds=kinds_of,
-    pairs=True,
-)
+def pointing(tolerance: float = 0.0) -> Metric:
+    """The pointing game with a tolerance in pixels of the user's picture; TorchRay's figures have 15.
+
+    One with a tolerance has it in its name, "pointing-15px". Raises InputError for what is no distance.
+
+    >>> evaluate(task, data, metrics=[pointing(tolerance=15)])
+    """
+    if not 0 <= tolerance < math.inf:
+        raise InputError(f"tolerance={tolerance!r}; give how many pixels beside a thing still count as a hit, from 0")
+    return Metric(
+        f"pointing-{tolerance:g}px" if tolerance else "pointing",
+        "do maps point at the right things?",
+        partial(_measure, float(tolerance)),
+        needs={"mask"},
+        figures=_figures,
+        notes=_notes,
+        kinds=kinds_of,
+        pairs=True,
+    )
+
+
+POINTING = pointing()
 
 
 def _measure_falls(context: MetricContext) -> Mapping[Line, float]:

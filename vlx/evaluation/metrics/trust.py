@@ -1,0 +1,95 @@
+"""Which of two models explains itself better where both are right? (the automatic stand-in for Grad-CAM 5.2)
+
+People were shown maps of a better and a worse model, both of which had said the right thing, and asked which they would
+trust. Here the margin of `energy` stands for them: how much more of this model's map lies on the thing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from vlx.data.example import Data
+from vlx.errors import InputError
+from vlx.evaluation.context import MetricContext
+from vlx.evaluation.measuring import Measuring
+from vlx.evaluation.metric import Line, Measured, Measurer, Metric, default_kind
+from vlx.evaluation.metrics.energy import ENERGY
+from vlx.evaluation.metrics.localization import rank_of
+from vlx.evaluation.records import Columns, Record
+from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.protocol.task import Task
+
+NAME = "trust"
+NAN = float("nan")
+
+
+def _sure(context: MetricContext) -> Mapping[Line, Measured]:
+    """The energy of every map where the model says the right thing, else NaN; and which ask of its picture it is."""
+    assert ENERGY.measure is not None
+    case, asks = context.case, context.example.asks
+    right = rank_of(case.prediction.words[case.position]) == 1
+    place = next((number for number, ask in enumerate(asks) if ask is case.ask), -1)
+    return {
+        line: (float(value) if right and isinstance(value, float) else NAN, {"place": place})
+        for line, value in ENERGY.measure(context).items()
+    }
+
+
+SURE = Metric(NAME, "how much of a map lies on the thing where the model is right?", _sure)
+
+
+def _begin(against: Task | None, setting: Setting) -> Measurer:
+    if against is None:
+        raise InputError(_LACKING)
+    kinds = default_kind(setting)
+    there = Measuring(Setting(against, setting.data, setting.methods, kinds, setting.classes), [SURE])
+    return partial(_margins, SURE.begun(setting), there)
+
+
+def _margins(here: Measurer, there: Measuring, shown: ShownBatch) -> Iterator[Record]:
+    other = {_asked(record): record.value for record in there.measure(shown.numbers).records}
+    for record in here(shown):
+        instead = other.get(_asked(record), NAN)
+        beside = {name: value for name, value in record.beside.items() if name == "empty"}
+        beside |= {} if instead != instead or record.value != record.value else {"against": instead}
+        yield replace(record, value=record.value - instead, beside=beside)
+
+
+def _asked(record: Record) -> tuple[str, int, str, str]:
+    return record.key, int(record.beside["place"]), record.method, record.target
+
+
+_LACKING = "--metrics trust compares two models; name the other one: --against MODEL, trust(against=task)"
+
+
+def _check(against: Task | None, task: Task, _data: Data) -> None:
+    if against is None:
+        raise InputError(_LACKING)
+    if against.kind != task.kind:
+        raise InputError(
+            f"--metrics trust: {task.name} does {task.kind} and {against.name} {against.kind}; give a model that does "
+            "the same"
+        )
+
+
+def _notes(columns: Columns) -> Iterable[str]:
+    if len(columns):
+        yield "trust: how much more of this model's maps lies on the thing than of the other's, where both are right"
+
+
+def trust(against: Task | None = None) -> Metric:
+    """The metric that compares a task with another one of its kind.
+
+    >>> evaluate(task, data, metrics=[trust(against=other)])
+    """
+    return Metric(
+        NAME,
+        "which of two models has more of its maps on the thing, where both are right?",
+        begin=partial(_begin, against),
+        needs={"mask"},
+        notes=_notes,
+        check=partial(_check, against),
+    )
+
+
+TRUST = trust()
