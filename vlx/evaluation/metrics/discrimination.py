@@ -19,16 +19,22 @@ NAME = "discrimination"
 
 
 def _rivals(context: MetricContext) -> Iterator[tuple[int, Case]]:
-    """The other things in the picture, each once: of drawn scenes those of the same group, else of other groups."""
-    own, drawn = context.case, bool(closed(context.shown.setting.data))
-    met: set[object] = set()
+    """The other things in the picture, each once: other classes; of words other categories, of drawn scenes others of
+    the same category.
+    """
+    own, drawn = context.case, bool(closed(context.shown.setting.data)) and context.case.ask.label is None
+    met = {_name(own, drawn=drawn)}
     for number, other in enumerate(context.asked.cases):
-        if other.row != own.row or (other.group == own.group) != drawn or other.mask.shape != own.mask.shape:
+        name = _name(other, drawn=drawn)
+        if other.row != own.row or (drawn and other.group != own.group) or other.mask.shape != own.mask.shape:
             continue
-        name = other.mask.tobytes() if drawn else other.group
         if name not in met and (own.mask & ~other.mask).any() and (other.mask & ~own.mask).any():
             met.add(name)
             yield number, other
+
+
+def _name(case: Case, *, drawn: bool) -> object:
+    return case.mask.tobytes() if drawn else case.ask.label or case.group
 
 
 def _measure(context: MetricContext) -> Mapping[Line, float]:

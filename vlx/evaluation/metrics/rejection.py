@@ -1,9 +1,9 @@
 """The pointing game with rejection (Grad-CAM, appendix): does a map also tell that a thing is not there?
 
-Of classes the model's first five are asked for, of a caption all names that can stand at one step, present or not. A
-map whose maximum, in the score's unit, is below a threshold is rejected: right is a hit on what is present, and a
-rejection of what is absent. The threshold of each method is the one with the highest mean of both shares on the first
-half of the pictures; the figures are of the second half.
+Of classes the model's first five are asked for, at a word of a caption all names that can stand there: what is said,
+what else the caption names, and what is not in the picture. A map whose maximum, in the score's unit, is below a
+threshold is rejected: right is a hit on what is present, and a rejection of what is absent. The threshold of each
+method is the one with the highest mean of both shares on the first half of the pictures; the figures are of the second.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,13 +36,41 @@ def _step(case: Case) -> tuple[object, ...]:
 
 
 def asked_for(shown: ShownBatch) -> AskedCases:
-    """What is asked with rejection: classes among the model's first five; words where absent ones stand, too."""
+    """What is asked with rejection: classes among the model's first five; at words, all names."""
     cases = [case for case in shown.asked_with_absent.cases if case.absent or case.mask.size]
     if not (tells(shown.task) or answers(shown.task)):
         return AskedCases(shown, [case for case in cases if rank_of(case.prediction.words[case.position]) <= FIRST])
-    said = {_step(case): case for case in reversed(cases) if not case.absent}
     steps = {_step(case) for case in cases if case.absent}
-    return AskedCases(shown, [_in_text_of(case, said.get(_step(case))) for case in cases if _step(case) in steps])
+    words = [case for case in cases if _step(case) in steps]
+    said = {_step(case): case for case in reversed(words) if not case.absent}
+    others = [
+        _at_step_of(one, there)
+        for there in said.values()
+        for one in said.values()
+        if one.row == there.row and _single(one, there) and _label(one) != _label(there)
+    ]
+    return AskedCases(shown, [*(_in_text_of(case, said.get(_step(case))) for case in words), *others])
+
+
+def _label(case: Case) -> str:
+    return case.prediction.words[case.position].label
+
+
+def _single(*cases: Case) -> bool:
+    """Whether the words of the cases are one token each, in the text as a whole."""
+    words = [case.prediction.words[case.position] for case in cases]
+    return all(len(word.terms) == 1 and word.tokens is None for word in words)
+
+
+def _at_step_of(case: Case, there: Case) -> Case:
+    """What another word of the caption names, asked for where one stands: its token at that step, its own place."""
+    (word, instead), (term, step) = (
+        [each.prediction.words[each.position] for each in (case, there)],
+        [each.prediction.words[each.position].terms[0] for each in (case, there)],
+    )
+    named = replace(instead, label=word.label, terms=(replace(term, step=step.step),), logprob=float("nan"))
+    words = (*there.prediction.words[: there.position], named, *there.prediction.words[there.position + 1 :])
+    return replace(case, prediction=replace(there.prediction, words=words), position=there.position, other=there.other)
 
 
 def _in_text_of(case: Case, said: Case | None) -> Case:
@@ -54,8 +82,12 @@ def _in_text_of(case: Case, said: Case | None) -> Case:
         return case
     own, texts = case.prediction, (case.prediction.tokens, said.prediction.tokens)
     steps = [[term.step for term in each.prediction.words[each.position].terms] for each in (case, said)]
-    single = len(steps[0]) == 1 and steps[0] == steps[1] and own.words[case.position].tokens is None
-    if single and len(texts[0]) == len(texts[1]) and sum(map(int.__ne__, *texts)) <= 1:
+    if (
+        _single(case, said)
+        and steps[0] == steps[1]
+        and len(texts[0]) == len(texts[1])
+        and sum(map(int.__ne__, *texts)) <= 1
+    ):
         return replace(case, prediction=replace(own, tokens=texts[1]))
     return case
 
