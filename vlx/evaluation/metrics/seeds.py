@@ -49,7 +49,7 @@ def _seeds(context: MetricContext) -> Mapping[Line, Measured]:
 
 def _figures(metric: str, columns: Columns, telling: Telling) -> Iterator[Figure]:
     yield from by_group(metric, columns, telling)
-    yield from by_group(f"{metric} precision", columns.revalued(columns.told("precision")), telling)
+    yield from by_group(f"{metric} precision", columns.of("precision"), telling)
 
 
 SEEDS = Metric("seeds", "do maps cover the things?", _seeds, needs={"mask"}, figures=_figures)
