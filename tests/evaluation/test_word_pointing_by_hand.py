@@ -16,7 +16,7 @@ from tests.evaluation.drawn import interval
 from tests.evaluation.test_pointing_by_hand import peak, signed
 from tests.painted import CELL, SIDE, Array, Cell, Mask, Painted, as_seen, cells, logprobs, painted
 from vlx.data.coco import Outlined
-from vlx.data.example import Example
+from vlx.data.example import Ask, Example, Truth
 from vlx.evaluation import evaluate
 from vlx.evaluation.result import MACRO, Result
 from vlx.protocol.targets import Prediction, Query
@@ -230,3 +230,30 @@ def test_attention_is_that_with_which_the_very_word_was_said(data: PaintedData) 
                 hits.append(row.mask((word,))[centre(at)])
     assert len(set(hits)) == 2
     assert result.value(ALL, "attention", "–") == pytest.approx(np.mean(hits))
+
+
+class Phrases(PaintedData):
+    """The same pictures, about each of which a whole text is asked; the truth is one cell."""
+
+    def __init__(self, data: PaintedData, text: str, at: Sequence[Cell]) -> None:
+        super().__init__("phrases", data.rows)
+        self.text, self.at = text, at
+
+    def __getitem__(self, number: int) -> Example:
+        mask, (y, x) = np.zeros((SIDE, SIDE), bool), centre(self.at[number])
+        mask[y - 8 : y + 8, x - 4 : x + 4] = True
+        asks = [Ask(Query(caption=self.text), group="phrase", truth=Truth(mask), whole=True)]
+        return Example(str(number), self.rows[number].image(), texts=[self.text], asks=asks)
+
+
+def test_of_a_whole_text_attention_is_the_mean_over_its_words(data: PaintedData) -> None:
+    task = CnnLstmCaptioner(Cells().eval(), Attending().eval(), LABELS, prepare, start=0, end=0, name="attending")
+    text, means, firsts = "a dog and a car", [], []
+    for row in data.rows:
+        A = cells(as_seen(row.image()))
+        maps = [A[:, :, 0 if before == "a" else 2] for before in ["<s>", *text.split()[:-1]]]
+        means.append(peak(np.mean([one / one.sum() for one in maps], 0)))
+        firsts.append(peak(maps[0]))
+    assert means != firsts
+    places = [at for at in means if at is not None]
+    assert word_pointing(task, Phrases(data, text, places)).value(ALL, "attention", "–") == 1

@@ -112,7 +112,10 @@ def _widened(case: Case, tolerance: float) -> Case:
 
 
 def _attention(shown: ShownBatch) -> Tensor | None:
-    """How a decoder's own attention weighed the cells for each case's word, [N, h, w]; None without any."""
+    """How a decoder's own attention weighed the cells for each case's word, or whole text (the mean), [N, h, w].
+
+    None without any.
+    """
     task, found = shown.task, []
     if not isinstance(task, CnnLstmCaptioner):
         return None
@@ -124,7 +127,7 @@ def _attention(shown: ShownBatch) -> Tensor | None:
         weights = texts[text]
         if weights is None:
             return None
-        found.append(weights[case.position])
+        found.append(weights.mean(0) if case.ask.whole else weights[case.position])
     return torch.stack(found)
 
 
