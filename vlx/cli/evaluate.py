@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 WIDE = 130
 METRICS = (
     *("pointing", "fall", "occlusion", "looking", "because", "captions", "deletion", "insertion", "road"),
-    *(
-        "check",
-        "randomization",
-        "labels",
-    ),
+    *("check", "randomization", "labels", "hallucination"),
     *("counterfactual", "adversarial", "infidelity", "sensitivity"),
     *("energy", "in-out", "localization", "maxbox", "seeds", "pointing-rejection", "discrimination", "hat", "trust"),
 )

@@ -119,6 +119,8 @@ _BASELINES = {
     ("", "permuted"): "names permuted",
     ("", "paper"): "Grad-CAM's paper (other photographs)",
     ("first reason", "random"): "random reason",
+    ("hallucination", "same"): "p alone, the better of log p and lead",
+    ("hallucination", "random"): "chance",
 }
 
 

@@ -12,6 +12,7 @@ from vlx.evaluation.metrics.deletion import DELETION, INSERTION
 from vlx.evaluation.metrics.discrimination import DISCRIMINATION
 from vlx.evaluation.metrics.energy import ENERGY, IN_OUT
 from vlx.evaluation.metrics.faithfulness import OCCLUSION
+from vlx.evaluation.metrics.hallucination import HALLUCINATION
 from vlx.evaluation.metrics.human import HAT
 from vlx.evaluation.metrics.labels import LABELS
 from vlx.evaluation.metrics.localization import LOCALIZATION, MAXBOX
@@ -31,11 +32,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(POINTING, FALL, OCCLUSION, LOOKING, BECAUSE, CAPTIONS, DELETION, INSERTION, ROAD),
-        *(
-            CHECK,
-            RANDOMIZATION,
-            LABELS,
-        ),
+        *(CHECK, RANDOMIZATION, LABELS, HALLUCINATION),
         *(COUNTERFACTUAL, ADVERSARIAL, INFIDELITY, SENSITIVITY),
         *(ENERGY, IN_OUT, LOCALIZATION, MAXBOX, SEEDS, REJECTION, DISCRIMINATION, HAT, TRUST),
     )

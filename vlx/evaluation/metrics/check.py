@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from vlx.evaluation.cases import Case
 from vlx.evaluation.context import MetricContext
 from vlx.evaluation.figures import BASELINE
 from vlx.evaluation.metric import Line, Measured, Metric
@@ -21,7 +20,8 @@ from vlx.methods.method import Site
 from vlx.pictures.placement import Grid
 from vlx.probes.asked import Asked
 from vlx.probes.map_trials import Trial, on_cells, trials, tried_all
-from vlx.protocol.targets import Target, TargetKind
+from vlx.protocol.targets import Prediction, Target, TargetKind
+from vlx.protocol.task import Task
 
 NAME = "check"
 NAN = float("nan")
@@ -41,46 +41,53 @@ def _told(check: MapCheck, empty: bool) -> Measured:
 
 
 def _checked(asked: AskedCases, lines: Sequence[Line]) -> dict[Line, list[MapCheck]]:
-    """The checks of the cases' maps by each method and target, or baseline.
-
-    What is tried is log p, whatever target a map is made of; all maps of a picture meet the same random sets.
-    """
+    """The checks of the cases' maps by each method and target, or baseline."""
     shown = asked.shown
     site, likely = Site.of(shown.task, shown.features, asked.targets("logprob"))
-    by_row: dict[int, list[tuple[Line, Trial]]] = {}
-    for line in lines:
-        for number, values in enumerate(_on_cells(asked, line, site.features.grid)):
-            by_row.setdefault(likely[number].row, []).append(
-                (line, trial_of(asked.cases[number], likely[number], values))
-            )
-    rows = [(site.row(row).features, [trial for _, trial in pairs]) for row, pairs in by_row.items()]
-    found = iter([check for checks in tried_all(shown.task, rows) for check in checks])
-    checks: dict[Line, dict[int, MapCheck]] = {line: {} for line in lines}
-    order = {row: [n for n, target in enumerate(likely) if target.row == row] for row in by_row}
-    for row in by_row:
-        for line in lines:
-            checks[line] |= {number: next(found) for number in order[row]}
-    return {line: [of_line[number] for number in range(len(asked.cases))] for line, of_line in checks.items()}
+    words = [(case.prediction, case.position) for case in asked.cases]
+    return tried_of(shown.task, site, likely, words, {line: list(_maps(asked, line)) for line in lines})
 
 
-def _on_cells(asked: AskedCases, line: Line, grid: Grid) -> Iterator[Values]:
-    """The cases' maps on the cells of a grid, float64 [h, w] each."""
+def _maps(asked: AskedCases, line: Line) -> Iterator[tuple[Values, Grid]]:
+    """The cases' maps by a method, each with its grid."""
     method, kind = line
     baseline = kind == BASELINE
     maps = asked.baseline(method) if baseline else asked.maps(cast(TargetKind, kind))[method]
-    own = asked.shown.features.grid if baseline else asked.grid(method)
-    for one in maps.double().cpu().numpy():
-        yield one if own == grid else on_cells(one, own, grid)
+    grid = asked.shown.features.grid if baseline else asked.grid(method)
+    yield from ((one, grid) for one in maps.double().cpu().numpy())
 
 
-def trial_of(case: Case, likely: Target, values: Values) -> Trial:
-    """The trial of a map [h, w] on A's cells: does log p of what a case asks fall by the map's highest cells?
+def tried_of(
+    task: Task,
+    site: Site,
+    likely: Sequence[Target],
+    words: Sequence[tuple[Prediction, int]],
+    maps: Mapping[Line, Sequence[tuple[Values, Grid]]],
+) -> dict[Line, list[MapCheck]]:
+    """The checks of the maps of N words by each method: does log p of a word fall by its map's highest cells?
 
-    ``likely`` asks for log p where the features have met the text; it is tried at that row of them alone.
+    ``likely`` [N] ask for log p at the site, ``words`` are the predictions and the words' places; a map [h, w] stands
+    with its grid. What is tried is log p, whatever target a map is made of; all maps at one row of the site's features
+    meet the same random sets.
     """
-    word, alone = case.prediction.words[case.position], replace(likely, row=0)
-    question = Asked(alone, alone, "word", word.label, word.outputs)
-    return trials(case.prediction, question, word.standing, values, -values)[0]
+    by_row: dict[int, list[tuple[Line, int, Trial]]] = {}
+    for line, drawn in maps.items():
+        for number, (values, grid) in enumerate(drawn):
+            placed = values if grid == site.features.grid else on_cells(values, grid, site.features.grid)
+            trial = _trial(*words[number], replace(likely[number], row=0), placed)
+            by_row.setdefault(likely[number].row, []).append((line, number, trial))
+    rows = [(site.row(row).features, [trial for *_, trial in own]) for row, own in by_row.items()]
+    found: dict[Line, dict[int, MapCheck]] = {line: {} for line in maps}
+    for own, checks in zip(by_row.values(), tried_all(task, rows), strict=True):
+        for (line, number, _), check in zip(own, checks, strict=True):
+            found[line][number] = check
+    return {line: [of_line[number] for number in range(len(words))] for line, of_line in found.items()}
+
+
+def _trial(prediction: Prediction, position: int, likely: Target, values: Values) -> Trial:
+    word = prediction.words[position]
+    asked = Asked(likely, likely, "word", word.label, word.outputs)
+    return trials(prediction, asked, word.standing, values, -values)[0]
 
 
 CHECK = Metric(NAME, "how many maps are confirmed by taking away their highest cells?", _measure, anywhere=True)
