@@ -18,12 +18,15 @@ from tests.fakes import captioner, tiny_bundle
 from vlx.cli import evaluate as command
 from vlx.data.example import Ask, Example, Truth, labelled
 from vlx.errors import InputError
-from vlx.evaluation import Metric, baselines, evaluate, of_maps
+from vlx.evaluation import Figure, Metric, Result, baselines, evaluate, of_maps
 from vlx.evaluation.metrics import METRICS
+from vlx.evaluation.result import MACRO
 from vlx.evaluation.shown import ShownBatch
 from vlx.methods import registry
+from vlx.methods.at_layer import ablated_layers
 from vlx.methods.cams import Weighting
 from vlx.methods.method import Site, cam
+from vlx.methods.names import ABLATIONS
 from vlx.protocol.targets import Query
 
 Values = NDArray[np.float64]
@@ -283,3 +286,21 @@ def test_the_command_takes_several_of_each_with_commas(tmp_path: Path) -> None:
     wrong = run("evaluate", model, "--methods", "gradcam,grdcam")
     assert wrong.exit_code == 2
     assert "no method 'grdcam'; close: gradcam" in wrong.stderr
+
+
+def test_ablations_of_the_paper_are_measured_beside_grad_cam() -> None:
+    task = vlx.load("scenes/captioner")
+    result = evaluate(task, 1, metrics=["pointing"], targets=["logit"], ablate=True)
+    measured = [row.method for row in result.rows if row.group == "object"]
+    assert measured[: len(ABLATIONS) + 1] == ["gradcam", *ABLATIONS]
+    assert measured[len(ABLATIONS) + 1 :] == [f"gradcam@{layer}" for layer in ablated_layers(task)] != []
+    assert result.command.endswith("--n 1 --ablate")
+
+
+def test_many_groups_are_told_by_their_mean() -> None:
+    rows = tuple(
+        Figure(group, "gradcam", "logit", "pointing", 0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 9)
+        for group in [*map(str, range(12)), MACRO]
+    )
+    headers = [column.header for column in Result("net", 1, rows, "vlx evaluate net").table().columns]
+    assert headers == ["method", "target", MACRO]

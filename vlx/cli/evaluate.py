@@ -48,6 +48,7 @@ class EvaluationWish:
     out: Path | None
     resume: bool
     workers: int
+    ablate: bool
 
 
 @click.command(short_help="Measure captions and explanations.")
@@ -94,6 +95,11 @@ class EvaluationWish:
     ),
     click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the run: a line a measured value."),
     click.option("--resume", is_flag=True, help="Go on with the run in --out that was cut short."),
+    click.option(
+        "--ablate",
+        is_flag=True,
+        help="Measure the ablations of Grad-CAM's paper, and Grad-CAM at each layer that keeps a change of size.",
+    ),
     click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that measure (default 1)."),
 )
 @LOADING
@@ -101,9 +107,9 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
     """Measure a MODEL against drawn scenes, or against the pictures of a DATASET, beside baselines.
 
     MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
-    DATASET is flickr8k:DIR (Images/, captions.txt; its official test split), coco:DIR (pictures,
-    annotations/captions_*.json; for pointing instances_*.json, too), easy-vqa:DIR, scenes:COUNT:FIRST or
-    MODULE:FUNCTION of your own.
+    DATASET is coco:DIR or coco:INSTANCES.json (outlines, captions), imagenet:DIR, voc:DIR, vqa2:…, regions:…,
+    flickr8k:DIR, easy-vqa:DIR, classes:DIR, pictures:DIR (no truth: the model's own words), scenes:COUNT:FIRST or
+    MODULE:FUNCTION of your own; `docs/how-to/own-data.md` has their layouts.
 
     \b
     Example:  vlx evaluate scenes/captioner --n 500
@@ -119,7 +125,8 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
     _refuse_misfits(dataset, asked)
     task = vlx.load(model, **loading)
     kind = (dataset or "").partition(":")[0]
-    metrics = asked.metrics or (("captions",) if kind in CAPTIONED and tells(task) else ("pointing",))
+    captioned = kind in CAPTIONED and tells(task) and not asked.ablate
+    metrics = asked.metrics or (("captions",) if captioned else evaluation.DEFAULT)
     result = evaluation.evaluate(
         task,
         _opened(dataset, metrics, asked) if dataset else asked.n,
@@ -131,6 +138,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
         resume=asked.resume,
         workers=asked.workers,
         occlusion=asked.occlusion,
+        ablate=asked.ablate,
         classes=asked.classes,
         called=_called(dataset, asked) if dataset else "",
         progress=progress("pictures" if dataset else "scenes"),

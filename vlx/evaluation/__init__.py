@@ -5,9 +5,10 @@ from vlx.evaluation.intervals import wilson
 from vlx.evaluation.metric import Metric, of_each, of_maps
 from vlx.evaluation.records import Record
 from vlx.evaluation.result import Figure, Result
-from vlx.evaluation.run import agreement, evaluate, grounds, looking, read_run
+from vlx.evaluation.run import DEFAULT, agreement, evaluate, grounds, looking, read_run
 
 __all__ = [
+    "DEFAULT",
     "DrawnMap",
     "Figure",
     "Metric",

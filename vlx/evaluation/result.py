@@ -71,14 +71,16 @@ class Result:
     def table(self) -> Table:
         """The figures for a terminal: one line a method, target and metric, one column a group of words.
 
-        To the right stand the mean over groups, how far it lies above the centre's and the random figure, each with its
-        95 % interval, and how many maps are empty and how many asks could not be measured, where any.
+        More than eight groups are told by their mean alone; each stands in `to_json`. To the right stand the mean over
+        groups, how far it lies above the centre's and the random figure, each with its 95 % interval, and how many maps
+        are empty and how many asks could not be measured, where any.
         """
         caption = escape("\n".join(self.notes)) or None
         title = escape(f"{self.model}, {self.n} {self.of}\n{self.command}")
         table = Table(title=title, title_justify="left", caption=caption)
         groups, metrics = (list(dict.fromkeys(getattr(row, name) for row in self.rows)) for name in ("group", "metric"))
         groups.sort(key=lambda group: group == MACRO)
+        groups = [MACRO] if len(groups) > MOST else groups
         table.add_column("method", no_wrap=True)
         aimed = any(row.target for row in self.rows)
         if aimed:
@@ -110,6 +112,7 @@ class Result:
 
 
 MACRO = "mean of groups"
+MOST = 9  # groups of which each has a column; of more the mean over them
 WIDE = 3  # groups whose intervals have room in a table
 _BESIDE = {"ahead": "less centre", "over_random": "less random", "empty": "empty", "unmeasured": "left out"}
 _BASELINES = {

@@ -26,7 +26,9 @@ from vlx.evaluation.run_file import RunFile, RunHead, read
 from vlx.evaluation.shown import Setting
 from vlx.language import close_matches, shortened
 from vlx.methods import registry
+from vlx.methods.at_layer import ablated_layers
 from vlx.methods.method import Method
+from vlx.methods.names import ABLATIONS, AT
 from vlx.neuron_names.table import NeuronNames
 from vlx.protocol.identity import task_digest
 from vlx.protocol.powers import powers_of
@@ -37,11 +39,14 @@ from vlx.scenes import HELD_OUT
 T = TypeVar("T")
 SCENES = 500
 DEFAULT = ("pointing",)
+ABLATED_BY = ("pointing", "localization")
 
 
 class EvaluationRun(TypedDict, total=False):
     """How an evaluation is run: the ``first`` seed of drawn scenes, a ``progress`` bar around what is done, how a
     command ``called`` the data; ``occlusion`` is the metric "fall" beside the others; ``workers`` processes measure.
+    ``ablate`` adds Grad-CAM as its paper tried it and left it (section 8.7), and at each layer that keeps a change of
+    size, by pointing and localization where no metrics are asked for.
     ``classes`` says what the data's classes are called by the model where it is not by their names: {"dog": ["beagle",
     207]}, or the path of such a JSON file.
     """
@@ -50,6 +55,7 @@ class EvaluationRun(TypedDict, total=False):
     occlusion: bool
     progress: Progress
     called: str
+    ablate: bool
     workers: int
     classes: Table | str | Path | None
 
@@ -84,12 +90,15 @@ def evaluate(
     Raises InputError for what cannot be measured so, before a picture is shown; ModelError for what the model's code
     raises.
     """
+    ablate = running.get("ablate", False)
+    metrics = ABLATED_BY if ablate and metrics is DEFAULT else metrics
     chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
     drawn = data is None or isinstance(data, int)
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
     kinds = tuple(map(_kind, _listed("targets", targets or ())))
-    setting = Setting(task, opened, tuple(_methods(task, methods)), kinds, _table(running.get("classes")))
+    compared = [*(methods or ("gradcam",)), *_ablated(task)] if ablate else methods
+    setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, _table(running.get("classes")))
     for metric in chosen:
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
@@ -191,7 +200,7 @@ def _command(
         words += [f"--{option} {','.join(names)}"] if names else []
     words += [f"--n {count}"] if count else []
     words += [f"--classes {running['classes']}"] if isinstance(running.get("classes"), str | Path) else []
-    words += ["--occlusion"] if running.get("occlusion") else []
+    words += [f"--{flag}" for flag in ("occlusion", "ablate") if running.get(flag)]
     return " ".join(words)
 
 
@@ -300,6 +309,13 @@ def _methods(task: Task, given: Sequence[str | Method] | None) -> Iterator[Metho
         method = _method(task, one)
         chosen.setdefault(method.name, method)
     yield from chosen.values()
+
+
+def _ablated(task: Task) -> Iterator[str]:
+    """The paper's ablations of Grad-CAM, and Grad-CAM at each layer that keeps a change of size, where any does."""
+    yield from ABLATIONS
+    if powers_of(task).layered is not None:
+        yield from (f"gradcam{AT}{layer}" for layer in ablated_layers(task))
 
 
 def _method(task: Task, given: str | Method) -> Method:
