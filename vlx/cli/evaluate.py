@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlx.cli.metric_options import OPTIONS, WITHIN, MetricWish, chosen, refuse_misfits
 from vlx.cli.options import LOADING, TARGETS, Spelled, console, packed, progress
 from vlx.methods.names import METHODS
 
@@ -29,7 +30,12 @@ class Several(Spelled):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The choices that are meant; fails with close matches and the list."""
-        return tuple(super(Several, self).convert(one, param, ctx) for one in str(value).split(","))
+        names = str(value).split(",")
+        within = [self.noun == "metrics" and WITHIN.fullmatch(one) is not None for one in names]
+        return tuple(
+            one if known else super(Several, self).convert(one, param, ctx)
+            for one, known in zip(names, within, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,16 @@ class EvaluationWish:
     ),
     click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that measure (default 1)."),
 )
+@packed("besides", MetricWish, *OPTIONS)
 @LOADING
-def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWish, loading: dict[str, str]) -> None:
+def evaluate(
+    model: str,
+    dataset: str | None,
+    as_json: bool,
+    asked: EvaluationWish,
+    besides: MetricWish,
+    loading: dict[str, str],
+) -> None:
     """Measure a MODEL against drawn scenes, or against the pictures of a DATASET, beside baselines.
 
     MODEL: a name that `vlx models` lists, a bundle folder, or FILE.py:FUNCTION of your own (the file is run).
@@ -123,6 +137,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
     from vlx.evaluation.cases import tells
 
     _refuse_misfits(dataset, asked)
+    refuse_misfits(asked.metrics or evaluation.DEFAULT, besides)
     task = vlx.load(model, **loading)
     kind = (dataset or "").partition(":")[0]
     captioned = kind in CAPTIONED and tells(task) and not asked.ablate
@@ -130,7 +145,7 @@ def evaluate(model: str, dataset: str | None, as_json: bool, asked: EvaluationWi
     result = evaluation.evaluate(
         task,
         _opened(dataset, metrics, asked) if dataset else asked.n,
-        metrics=metrics,
+        metrics=chosen(metrics, besides, loading) if any(vars(besides).values()) else metrics,
         methods=asked.methods,
         targets=asked.targets,
         n=asked.n if dataset else None,

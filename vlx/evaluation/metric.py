@@ -58,6 +58,7 @@ class Metric:
     measured, since at a single one any map points. ``own_words``: the model speaks for itself, nothing is forced upon
     it. ``absent``: what is known not to be in the picture is asked for, too. ``anywhere``: so is what has no known
     place and, where the data ask nothing, what the model says by itself: such a metric measures any pictures.
+    ``model`` is another task that is measured beside the first, ``told`` what a command says of it.
 
         >>> def inside(context):
         ...     return {line: one.painted[context.mask].sum() / one.painted.sum() for line, one in context.maps.items()}
@@ -78,6 +79,8 @@ class Metric:
     pairs: bool = False
     own_words: bool = False
     absent: bool = False
+    model: Task | None = None
+    told: str = ""
     anywhere: bool = False
 
     def __post_init__(self) -> None:

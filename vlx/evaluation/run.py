@@ -147,10 +147,10 @@ def _result(head: RunHead, metrics: Sequence[Metric], ran: Ran) -> Result:
 
 def _head(setting: Setting, metrics: Sequence[Metric], count: int | None, command: str, *, digests: bool) -> RunHead:
     task, data = setting.task, setting.data
-    identified = powers_of(task).identified
+    others = [metric.model for metric in metrics if metric.model is not None]
     return RunHead(
         model=task.name,
-        weights=(identified.digest() if identified is not None else task_digest(task)) if digests else "",
+        weights=" ".join(_weights(one) for one in (task, *others)) if digests else "",
         data=data.name,
         pictures=data.digest() if digests else "",
         metrics=[metric.name for metric in metrics],
@@ -181,6 +181,11 @@ def _table(given: Table | str | Path | None) -> Table | None:
     return told_classes(Path(given)) if isinstance(given, str | Path) else given
 
 
+def _weights(task: Task) -> str:
+    identified = powers_of(task).identified
+    return task_digest(task) if identified is None else identified.digest()
+
+
 def _command(
     task: Task,
     data: Data,
@@ -200,6 +205,7 @@ def _command(
         words += [f"--{option} {','.join(names)}"] if names else []
     words += [f"--n {count}"] if count else []
     words += [f"--classes {running['classes']}"] if isinstance(running.get("classes"), str | Path) else []
+    words += [metric.told for metric in metrics if metric.told]
     words += [f"--{flag}" for flag in ("occlusion", "ablate") if running.get(flag)]
     return " ".join(words)
 

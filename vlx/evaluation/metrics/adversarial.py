@@ -178,6 +178,7 @@ def adversarial(label: str | None = None) -> Metric:
         check=partial(_check, label=label),
         batch=4,
         anywhere=True,
+        told="" if label is None else f'--towards "{label}"',
     )
 
 

@@ -46,6 +46,8 @@ def labels(twin: Task | None = None) -> Metric:
         check=partial(_check, twin),
         better="low",
         anywhere=True,
+        model=twin,
+        told="" if twin is None else f"--twin {twin.name}",
     )
 
 

@@ -89,6 +89,8 @@ def trust(against: Task | None = None) -> Metric:
         needs={"mask"},
         notes=_notes,
         check=partial(_check, against),
+        model=against,
+        told="" if against is None else f"--against {against.name}",
     )
 
 
