@@ -14,7 +14,7 @@ from tests.sets import ANSWERED, ASKED
 from vlx.data import VqaData, human_map, open_data
 from vlx.data.coco import MISSING
 from vlx.data.human_maps import human_maps
-from vlx.data.vqa import EMPTY, UNANSWERED, UNASKED, UNSEEN, UNWATCHED
+from vlx.data.vqa import EMPTY, UNANSWERED, UNASKED, UNSEEN, UNTYPED, UNWATCHED
 from vlx.errors import ImageError, InputError
 
 BOTH = [
@@ -138,6 +138,12 @@ def changed(records: list[Any], place: int, **members: Any) -> list[Any]:
 def test_broken_records_are_named(tmp_path: Path, questions: Any, annotations: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_data(sets.vqa(tmp_path, questions, annotations))
+
+
+def test_the_answer_of_most_is_counted_where_it_is_not_told(tmp_path: Path) -> None:
+    people = [{"answer": one} for one in ["blue", *["dark red"] * 2, *["red"] * 3]]
+    told = changed(ANSWERED, 0, multiple_choice_answer=..., answer_type=..., answers=people)
+    assert asked(open_data(sets.vqa(tmp_path, ASKED, told))) == [(*BOTH[0][:3], UNTYPED), *BOTH[1:]]
 
 
 def test_what_cannot_be_asked_is_counted(tmp_path: Path) -> None:

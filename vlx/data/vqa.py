@@ -7,7 +7,7 @@ hat/1000_1.png                                  human maps (VQA-HAT) by question
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +29,9 @@ UNANSWERED, UNASKED, EMPTY = "no answers told", "answers without a question", "t
 UNSEEN, UNWATCHED = "human maps of no question here", "no human map"
 NUMBER = re.compile(r"(\d+)$")
 QUESTION: Mapping[str, type] = {"question_id": int, "image_id": int, "question": str}
-ANNOTATION: Mapping[str, type] = {
-    "question_id": int,
-    "image_id": int,
-    "answer_type": str,
-    "multiple_choice_answer": str,
-    "answers": list,
-}
+ANNOTATION: Mapping[str, type] = {"question_id": int, "image_id": int, "answers": list}
+MORE: Mapping[str, type] = {"answer_type": str, "multiple_choice_answer": str}  # which may be left out
+UNTYPED = "question"  # the group of questions whose type of answer is not told
 
 
 class _Asked(NamedTuple):
@@ -49,7 +45,8 @@ class _Asked(NamedTuple):
 class VqaData:
     """The pictures that are asked about, in order of their numbers; the answer most people gave is asked for.
 
-    Questions are grouped by the type of their answer ("yes/no", "number", "other"); ``ask.answers`` are what the ten
+    It is the annotations' ``multiple_choice_answer``, counted from the answers where they do not tell. Questions are
+    grouped by the type of their answer ("yes/no", "number", "other"); ``ask.answers`` are what the ten
     people said, for `vlx.data.vqa_accuracy`. With human maps only those questions that have some are asked, and others
     counted in ``left_out``, as are those without a picture or an answer. Raises InputError naming the file and record
     that cannot be used.
@@ -145,8 +142,8 @@ def _answered(path: Path, asked: _Told, left: LeftOut) -> Iterator[tuple[int, _A
     words: dict[str, str] = {}  # of a word of which there are many there is one
     for place, record in enumerate(Members(path, "annotations")):
         where, content = f"{path}: annotations[{place}]", record.content
-        _require(content, ANNOTATION, where)
-        number, picture, kind, answer, people = (content[name] for name in ANNOTATION)
+        _require(content, {**ANNOTATION, **{name: kind for name, kind in MORE.items() if name in content}}, where)
+        number, picture, people = (content[name] for name in ANNOTATION)
         if number not in asked:
             left.add(UNASKED, str(number))
             continue
@@ -159,6 +156,8 @@ def _answered(path: Path, asked: _Told, left: LeftOut) -> Iterator[tuple[int, _A
             )
         answers = tuple(words.setdefault(said, said) for said in _people(people, where))
         asked[number] = (about, text, True)
+        kind, answer = content.get("answer_type", UNTYPED), content.get("multiple_choice_answer")
+        answer = Counter(answers).most_common(1)[0][0] if answer is None else answer
         if answer.strip():
             kind, answer = (words.setdefault(one, one) for one in (kind, answer.strip()))
             yield picture, _Asked(number, text, kind, answer, answers)
