@@ -74,10 +74,10 @@ class Case:
     ask: Ask = field(default_factory=Ask)
     picture: int = 0
 
-    @property
+    @cached_property
     def area(self) -> float:
         """The share of the picture that the mask covers; NaN where it is not known."""
-        return float(self.mask.mean()) if self.mask.size else float("nan")
+        return np.count_nonzero(self.mask) / self.mask.size if self.mask.size else float("nan")
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -205,10 +205,11 @@ class Reading:
             known_absent = ask.truth is not None and ask.truth.absent
             if not suits(self.task, ask) or (known_absent and not absent):
                 continue
-            if pointed and not known_absent and not self._points(example, ask):
+            placed = pointed and not known_absent
+            if placed and not any(tells_place(ask.truth, what) for what in ("mask", "human")):
                 continue
             query, place, answers = self._read(ask)
-            if query is None:
+            if query is None or (placed and not self._points(example, ask)):  # whose mask is made for what is known
                 continue
             same = next((turn for turn in found if query.caption is not None and turn.query == query), None)
             if same is None:

@@ -91,6 +91,8 @@ def _differences(columns: Columns, own: Which, other: Which | None) -> tuple[NDA
     mine, theirs = (np.flatnonzero(which) for which in (own, other))
     asks = int(columns.ask.max(initial=0)) + 1
     ids = columns.picture.astype(np.int64) * asks + columns.ask
+    if np.array_equal(ids[mine], ids[theirs]):  # of every ask both
+        return mine, columns.value[mine] - columns.value[theirs]
     _, here, there = np.intersect1d(ids[mine], ids[theirs], return_indices=True)
     return mine[here], columns.value[mine[here]] - columns.value[theirs[there]]
 

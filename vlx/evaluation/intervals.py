@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 DRAWS = 1000
 SEED = 0
+FEW = 200  # pictures: what is drawn of them takes under 2 MB
 Array = NDArray[Any]
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
@@ -34,15 +35,21 @@ def mean_of(values: Sequence[float] | Array) -> float:
     return float("nan") if not len(known) or np.isnan(known).all() else float(np.nanmean(known))
 
 
-@lru_cache(maxsize=4)
 def drawn_pictures(count: int, draws: int = DRAWS, seed: int = SEED) -> NDArray[np.float64]:
     """How often each of ``count`` pictures is drawn, [draws, count]: as many as there are, with replacement."""
+    return (_drawn_of_few if count <= FEW else _drawn_of_many)(count, draws, seed)
+
+
+def _drawn(count: int, draws: int, seed: int) -> NDArray[np.float64]:
     drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count))
     times = np.empty((draws, count))
     for row, numbers in zip(times, drawn, strict=True):
         row[:] = np.bincount(numbers, minlength=count)
     times.setflags(write=False)
     return times
+
+
+_drawn_of_few, _drawn_of_many = lru_cache(maxsize=64)(_drawn), lru_cache(maxsize=4)(_drawn)  # of groups there are many
 
 
 def over_pictures(values: Array, pictures: Array, draws: int = DRAWS, seed: int = SEED) -> Interval:

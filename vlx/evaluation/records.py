@@ -99,6 +99,7 @@ class Columns:
         self._numbers = array("i")  # picture, ask, group, line of each record
         self._values = array("d")  # value, area
         self.beside: dict[int, Mapping[str, Any]] = {}
+        self._read: dict[str, Values] = {}  # what `told` gave
         for record in records:
             self.add(record)
 
@@ -160,10 +161,13 @@ class Columns:
 
     def told(self, name: str) -> Values:
         """A number that stands beside every record, float64 [N]; NaN where it does not."""
-        values = np.full(len(self), np.nan)
-        for number, beside in self.beside.items():
-            values[number] = beside.get(name, np.nan)
-        return values
+        if len(self._read.get(name, ())) != len(self):
+            values = np.full(len(self), np.nan)
+            for number, beside in self.beside.items():
+                values[number] = beside.get(name, np.nan)
+            values.setflags(write=False)
+            self._read[name] = values
+        return self._read[name] if len(self) else np.zeros(0)
 
     def of(self, name: str) -> "Columns":
         """The same records with a number that stands beside each as its value.
