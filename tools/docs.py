@@ -437,8 +437,11 @@ def data_page() -> str:
 
 def metrics_page() -> str:
     """The page as it stands, with the table of metrics made anew."""
-    rows = [(f"`{_option_of(name)}`", _escaped(metric.summary)) for name, metric in METRICS.items()]
-    return _between("how-to/evaluate.md", "metrics", ("metric", "what it asks"), rows)
+    rows = [
+        (f"`{_option_of(name)}`", _escaped(metric.summary), ", ".join(sorted(metric.needs)), metric.better)
+        for name, metric in METRICS.items()
+    ]
+    return _between("how-to/evaluate.md", "metrics", ("metric", "what it asks", "needs", "good is"), rows)
 
 
 def _option_of(metric: str) -> str:
