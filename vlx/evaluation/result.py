@@ -104,7 +104,8 @@ class Result:
             for name in ("same", "centre", "random", "permuted", "paper"):
                 first = {row.group: getattr(row, name) for row in reversed(rows)}
                 if not all(np.isnan(value) for value in first.values()):
-                    baseline = _BASELINES.get((metric, name), _BASELINES["", name])
+                    known = "pointing" if metric.startswith("pointing") else metric
+                    baseline = _BASELINES.get((known, name), _BASELINES["", name])
                     cells = [_number(first.get(group, float("nan"))) for group in groups]
                     table.add_row(f"[dim]{baseline}", *[""][:aimed], *told, *cells, *[""] * len(beside))
             table.add_section()
@@ -117,8 +118,10 @@ WIDE = 3  # groups whose intervals have room in a table
 _BESIDE = {"ahead": "less centre", "over_random": "less random", "empty": "empty", "unmeasured": "left out"}
 _BASELINES = {
     ("", "same"): "map of another word",
-    ("", "centre"): "picture's centre",
-    ("", "random"): "random point",
+    ("", "centre"): "centred map",
+    ("", "random"): "random map",
+    ("pointing", "centre"): "picture's centre",
+    ("pointing", "random"): "random point",
     ("", "permuted"): "names permuted",
     ("", "paper"): "Grad-CAM's paper (other photographs)",
     ("first reason", "random"): "random reason",
