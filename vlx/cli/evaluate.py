@@ -156,6 +156,7 @@ def evaluate(
         ablate=asked.ablate,
         classes=asked.classes,
         called=_called(dataset, asked) if dataset else "",
+        spelled=model,
         progress=progress("pictures" if dataset else "scenes"),
     )
     if as_json:

@@ -44,17 +44,18 @@ ABLATED_BY = ("pointing", "localization")
 
 class EvaluationRun(TypedDict, total=False):
     """How an evaluation is run: the ``first`` seed of drawn scenes, a ``progress`` bar around what is done, how a
-    command ``called`` the data; ``occlusion`` is the metric "fall" beside the others; ``workers`` processes measure.
-    ``ablate`` adds Grad-CAM as its paper tried it and left it (section 8.7), and at each layer that keeps a change of
-    size, by pointing and localization where no metrics are asked for.
-    ``classes`` says what the data's classes are called by the model where it is not by their names: {"dog": ["beagle",
-    207]}, or the path of such a JSON file.
+    command ``called`` the data and ``spelled`` the model; ``occlusion`` is the metric "fall" beside the others;
+    ``workers`` processes measure. ``ablate`` adds Grad-CAM as its paper tried it and left it (section 8.7), and at each
+    layer that keeps a change of size, by pointing and localization where no metrics are asked for. ``classes`` says
+    what the data's classes are called by the model where it is not by their names: {"dog": ["beagle", 207]}, or the
+    path of such a JSON file.
     """
 
     first: int
     occlusion: bool
     progress: Progress
     called: str
+    spelled: str
     ablate: bool
     workers: int
     classes: Table | str | Path | None
@@ -199,7 +200,11 @@ def _command(
 ) -> str:
     named = [one.name for one in metrics if one is not FALL]
     told = {"metrics": [] if drawn and named == [*DEFAULT] else named, "methods": methods, "targets": targets}
-    words = ["vlx evaluate", task.name, *([] if drawn else [running.get("called") or data.name])]
+    words = [
+        "vlx evaluate",
+        running.get("spelled") or task.name,
+        *([] if drawn else [running.get("called") or data.name]),
+    ]
     for option, values in told.items():
         names = [one.name if isinstance(one, Metric | Method) else one for one in values or ()]
         words += [f"--{option} {','.join(names)}"] if names else []
