@@ -77,8 +77,9 @@ LIMITS = {
     "divided by y, which is below 0 for a log-probability and would turn every sign. Two units that stand in for "
     "each other drop nothing alone.",
     "scorecam": "As many runs of the vision part as units; `scorecam(units=64)` takes the most active only; needs no "
-    "gradient. The softmax leaves no weight below 0 and hardly tells units apart where scores differ by little. Masked "
-    "pictures are dark ones, which the model may never have seen.",
+    "gradient. The softmax hardly tells units apart where scores differ by little, and leaves no weight below 0: what "
+    "speaks against is `ablationcam`'s, of drops as shares of all. Masked pictures are dark ones, which the model may "
+    "never have seen.",
     "occlusion": "As many runs of the vision part as parts, at most 8 × 8; needs no gradient. Two parts that stand in "
     "for each other cost nothing alone. Hidden parts have the picture's median colour.",
     "gradient": "Noisy; says nothing of large changes. What of the picture passes A by is left as it was.",

@@ -125,7 +125,9 @@ def test_what_speaks_against_is_the_drop_turned_round() -> None:
     ]
     torch.testing.assert_close(of_drops.opposed, -of_drops.signed)
     torch.testing.assert_close(of_drops.opposed, ablation.attributed(task, site, turned).signed)
-    torch.testing.assert_close(score.attributed(task, site, there).opposed, of_drops.opposed)
+    total = torch.stack([drops(task, site.row(one.row).features, [replace(one, row=0)]).abs().sum() for one in there])
+    shares = of_drops.opposed / total[:, None, None]
+    torch.testing.assert_close(score.attributed(task, site, there).opposed, shares)
     assert ablation.linear
     assert not score.linear
     assert not torch.allclose(score.attributed(task, site, turned).signed, -score.attributed(task, site, there).signed)

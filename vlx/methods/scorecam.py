@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vlx.errors import InputError
-from vlx.methods.ablation import ABLATION, ablated
+from vlx.methods.ablation import ABLATION, drops
 from vlx.methods.cams import weighted
 from vlx.methods.dependence import vary
 from vlx.methods.engine import Attribution
@@ -26,7 +26,8 @@ def scorecam(units: int | None = None) -> Method:
     S = Σ_k w_k A_k with w the softmax over k of y(x ∘ m_k) − y(blank), m_k = (up A_k − min) / (max − min) (arXiv
     1910.01279). Up is bilinear with the corners of A on the corners of the picture, as others have it. x is the
     prepared picture: where the mask is 0 it is 0, which is the blank one. A unit that is the same in every cell shows
-    nothing: it counts as blank in the softmax and weighs 0. Raises InputError for fewer than one unit.
+    nothing: it counts as blank in the softmax and weighs 0. No weight is below 0: what speaks against the score is
+    Ablation-CAM's map, negated, of drops as shares of all. Raises InputError for fewer than one unit.
 
         >>> vlx.explain(task, picture, method=scorecam(units=64))  # by name, later: "scorecam-64"
     """
@@ -78,10 +79,11 @@ def _masks(cells: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _of_row(units: int | None, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
-    weights = shown_alone(task, site, targets, units)
-    with torch.autocast(site.features.A.device.type, enabled=False):
-        maps = weighted(weights, site.features.A.to(weights.dtype))
-    return attribution(task, site, targets, maps, -ablated(task, site.features, targets))
+    A, weights, falls = site.features.A, shown_alone(task, site, targets, units), drops(task, site.features, targets)
+    shares = falls / falls.abs().sum(1, keepdim=True).clamp_min(torch.finfo(falls.dtype).tiny)
+    with torch.autocast(A.device.type, enabled=False):
+        maps, known = (weighted(each, A.to(each.dtype)) for each in (weights, shares))
+    return attribution(task, site, targets, maps, -known)
 
 
 def _attribute(units: int | None, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
