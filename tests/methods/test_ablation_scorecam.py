@@ -13,12 +13,16 @@ from tests.fakes import captioner, picture
 from tests.patchy import Patchy
 from vlx import scenes
 from vlx.errors import InputError
+from vlx.evaluation.shown import by_default
 from vlx.methods import engine, registry
 from vlx.methods.ablation import drops
 from vlx.methods.method import Method, Site
 from vlx.methods.scorecam import scorecam, shown_alone
 from vlx.protocol.targets import Query, Target, Term, sentence_target, word_target
 from vlx.protocol.task import Features, Task
+from vlx.selftest import trusting
+from vlx.selftest.checks import Subject
+from vlx.selftest.guests import guests
 from vlx.tasks.classification import Classifier
 
 
@@ -270,6 +274,19 @@ def test_a_text_that_meets_the_picture_in_one_stream_is_explained_by_both() -> N
         assert why[0].signed.shape == why.placement.grid.shape
         assert np.isfinite(why[0].signed).all()
         assert why[0].signed.any()
+
+
+def test_a_model_whose_default_shows_it_other_pictures_is_tested_and_measured() -> None:
+    task, image = captioner(), picture()
+    task.defaults = replace(task.defaults, method="scorecam")
+    prediction, features = (guest := guests(task, image, Query())[0]).prediction, guest.features
+    case = Subject(task, image, guest.inputs, Query(), features, prediction, features, guest.targets)
+    inputs = guest.inputs[None]
+    known = registry.choose("scorecam").attributed(task, Site(features, inputs), guest.targets).signed
+    found = trusting._maps(case, guest.targets)
+    assert found is not None
+    np.testing.assert_allclose(found, known.double().numpy(), atol=1e-6)
+    torch.testing.assert_close(by_default(task, features, guest.targets, inputs).signed, known)
 
 
 def test_both_are_methods_beside_the_gradients_not_among_them() -> None:

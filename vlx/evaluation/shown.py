@@ -100,7 +100,9 @@ class AskedCases:
         """The maps of each case's other target, by the task's own method; equal ones are made once."""
         others: dict[Target, int] = {}
         numbers = [others.setdefault(case.other, len(others)) for case in self.cases]
-        return by_default(self.shown.task, self.shown.features, list(others)).signed[numbers]
+        shown = self.shown
+        made = by_default(shown.task, shown.features, list(others), shown.inputs, shown.filling)
+        return made.signed[numbers]
 
     def grid(self, name: str) -> Grid:
         """Where the cells of a method's maps are on the prepared picture."""
@@ -233,12 +235,21 @@ def maps_of(task: Task, features: Features, targets: Sequence[Target]) -> Iterat
     yield from several.maps_of(task, site, own, methods_of(task)).items()
 
 
-def by_default(task: Task, features: Features, targets: Sequence[Target]) -> Attribution:
-    """The attribution of the targets by the task's own method. Raises InputError where that is none of A's."""
+def by_default(
+    task: Task,
+    features: Features,
+    targets: Sequence[Target],
+    inputs: Tensor | None = None,
+    filling: Callable[[int], Tensor] | None = None,
+) -> Attribution:
+    """The attribution of the targets by the task's own method, some of which show the task other pictures.
+
+    Raises InputError where its maps are none of A's, and without ``inputs`` and ``filling`` where it needs them.
+    """
     method = registry.choose(task.defaults.method)
     if not method.on_cells:
         raise InputError(f"{task.name}: its default method, {method.name}, makes maps on another grid; measure another")
-    site, own = Site.of(task, features, targets)
+    site, own = Site.of(task, features, targets, inputs, filling)
     found = method.attributed(task, site, own)
     if method.gradient and not found.depends.all():
         refuse_cut(task, site.features, own)

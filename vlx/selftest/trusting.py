@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlx.explanation.map_check import FEWEST, MOVED, QUANTILE, RELATIVE, count, random_sets, top
 from vlx.methods.method import Site
@@ -78,7 +79,12 @@ def _maps(case: Subject, targets: tuple[Target, ...]) -> NDArray[np.float64] | N
     method = choose(case.task.defaults.method)
     if not method.on_cells:
         return None
-    return method.attributed(case.task, Site(case.features), targets).signed.double().cpu().numpy()
+
+    def filling(_number: int) -> Tensor:
+        return case.task.prepare(references.filling(case.picture))
+
+    site = Site(case.features, case.guests[0].inputs[None], filling, task=case.task)
+    return method.attributed(case.task, site, targets).signed.double().cpu().numpy()
 
 
 def _falls(case: Subject, maps: NDArray[np.float64], shape: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:

@@ -57,10 +57,11 @@ def _correlation(context: MetricContext, falls: Values, one: DrawnMap) -> float:
 
 def _default(asked: AskedCases, kind: TargetKind) -> Tensor:
     """The maps by the task's own method, [N, h, w], whether it is measured or not."""
-    name, made = registry.choose(asked.shown.task.defaults.method).name, asked.maps(kind)
-    return (
-        made[name] if name in made else by_default(asked.shown.task, asked.shown.features, asked.targets(kind)).signed
-    )
+    shown, made = asked.shown, asked.maps(kind)
+    name = registry.choose(shown.task.defaults.method).name
+    if name in made:
+        return made[name]
+    return by_default(shown.task, shown.features, asked.targets(kind), shown.inputs, shown.filling).signed
 
 
 def _falls(asked: AskedCases, kind: TargetKind) -> Values:
