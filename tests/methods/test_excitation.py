@@ -248,6 +248,34 @@ def test_a_column_for_yes_and_no_has_its_dual_for_no() -> None:
     assert not torch.allclose(*yes)
 
 
+class Folded(nn.Module):
+    """A network that ends in a convolution, its batch norm apart or folded into it; a class for each unit."""
+
+    def __init__(self, *, folded: bool) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.stem = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU())
+        self.top, self.norm = nn.Conv2d(5, 4, 3, bias=False), nn.BatchNorm2d(4)
+        self.norm.weight.data = torch.tensor([1.5, -0.5, -2.0, 0.7])
+        self.norm.running_var = torch.tensor([0.5, 2.0, 1.0, 3.0])
+        if folded:
+            scale = self.norm.weight.data / (self.norm.running_var + self.norm.eps).sqrt()
+            self.top.weight.data *= scale.view(-1, 1, 1, 1)
+            self.norm = nn.BatchNorm2d(4, eps=1e-15)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.top(self.stem(x))).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("terms", [[(1, 1)], [(0, 1)], [(2, 1), (3, -1)], [(0, 1), (1, -1)]])
+def test_a_batch_norm_is_folded_into_the_last_layer(terms: Any) -> None:
+    apart, folded = (split(Folded(folded=folded).double().eval(), "stem") for folded in (False, True))
+    pairs = [shares(task, features, asked(*terms, kind="margin")) for task, features in (apart, folded)]
+    torch.testing.assert_close(*pairs, rtol=1e-5, atol=1e-8)
+    p, dual = pairs[0]
+    assert not torch.allclose(p, dual)
+
+
 def test_a_skip_past_the_layer_takes_its_share() -> None:
     net = seeded(torchvision.models.resnet18(weights=None, num_classes=5))
     task, features = split(net, "layer4.1.bn2", 64)
