@@ -143,6 +143,7 @@ def test_one_thing_a_picture_cannot_be_told_apart() -> None:
 def test_rejection_needs_two_halves_and_something_absent() -> None:
     single = evaluate(colours(), Squares(TWO[0]), metrics=["pointing-rejection"], **WISH)
     assert single.rows == ()
+    assert any(note.endswith("figures of the other; take two or more") for note in single.notes)
     result = evaluate(vlx.load("scenes/captioner"), 2, metrics=["pointing-rejection"], methods=["hirescam"], first=0)
     assert {row.group for row in result.rows} == {"object"}
     assert [row.metric.partition(" ")[2] for row in result.rows] == ["", "hits", "rejected", "right"]

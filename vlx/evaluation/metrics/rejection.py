@@ -168,7 +168,10 @@ def _notes(columns: Columns) -> Iterable[str]:
         yield f"{NAME}: nothing absent was asked for: the data tell none that the model could say"
         return
     told = _told(columns)
-    absent = float((~told.present[~told.first]).mean()) if (~told.first).any() else float("nan")
+    if told.first.all():
+        yield f"{NAME}: the threshold is of one half of the pictures and the figures of the other; take two or more"
+        return
+    absent = float((~told.present[~told.first]).mean())
     yield f"{NAME}: to reject all is right in .500 of both kinds, in {absent:.3f} of all that is asked"
     yield PAPER
 
