@@ -118,5 +118,7 @@ def test_what_cannot_be_attacked_is_refused_by_name() -> None:
         evaluate(blind, Squares(), metrics=["adversarial"])
     with pytest.raises(InputError, match=r"^--metrics adversarial needs a classifier; .* does captioning$"):
         evaluate(captioner(), Squares(), metrics=["adversarial"])
+    with pytest.raises(InputError, match=r"gives numbers, which have no p: --metrics adversarial needs classes$"):
+        evaluate(colours(outputs="value"), Squares(), metrics=["adversarial"])
     with pytest.raises(InputError, match=r"has no class 'blu' to change pictures to; close: blue$"):
         evaluate(colours(), Squares(), metrics=[adversarial("blu")])

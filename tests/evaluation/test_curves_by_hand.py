@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tests.evaluation.test_run import Squares
 from vlx.data.example import Ask, Example
+from vlx.errors import ModelError
 from vlx.evaluation import evaluate
 from vlx.evaluation.metrics.curves import area
 from vlx.methods.method import Method, attribution
@@ -229,6 +230,13 @@ def test_what_is_no_number_is_left_out_and_counted(monkeypatch: pytest.MonkeyPat
     (row,) = evaluate(linear(), Noise(("a",)), metrics=["deletion"], methods=["centre"], targets=["logit"]).rows[:1]
     assert np.isnan(row.value)
     assert row.unmeasured == 1
+
+
+def test_a_model_in_training_mode_is_refused() -> None:
+    task = linear()
+    task.model.train()
+    with pytest.raises(ModelError, match="training mode"):
+        values_of("deletion", task)
 
 
 # Edits

@@ -105,7 +105,10 @@ class _Attacking:
         features = shown.features.rows([row])
         label = _absent(shown, row) if self.label is None else self.label
         said = task.predict(features, [Query(answer=label)])[0]
-        return attacked(task, inputs, word_target(said, 0, 0, "logprob"), low, high)
+        target = word_target(said, 0, 0, "logprob")
+        if target.kind != "logprob":
+            raise InputError(f"{task.name} gives numbers, which have no p: --metrics {NAME} needs classes")
+        return attacked(task, inputs, target, low, high)
 
 
 def _absent(shown: ShownBatch, row: int) -> str:
