@@ -1,0 +1,356 @@
+"""What `benchmarks.paper` runs: for each section of Grad-CAM's paper the commands, and what was published there.
+
+Published figures are those that ../shared/facts/gradcam.md has from the paper's text (P), from a published note on its
+tables (N), from a reproduction (K), or from a table that is named; what nobody verified is not printed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+REAL, COCO = "real", "coco"  # folders that the user gives
+PAPER, NOTE, QUOTED, AGAIN = "paper", "note on its tables", "quoted by a reproduction", "the reproduction’s own"
+MOBILENET, EFFICIENTNET = "benchmarks/paper_models.py:mobilenet", "benchmarks/paper_models.py:efficientnet"
+CLASSES = ("--classes", "benchmarks/paper_classes.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One ``vlx evaluate``: its ``name`` is that of its folder, ``needs`` the folders that must be there.
+
+    ``group`` is which of the model's words or questions are told, where several are; by default all of them.
+    ``methods`` and ``targets`` may be none: then they are the command's own.
+    """
+
+    name: str
+    model: str
+    data: str
+    metrics: tuple[str, ...]
+    methods: tuple[str, ...]
+    n: int
+    group: str = ""
+    targets: tuple[str, ...] = ("logit",)
+    options: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def words(self, places: Mapping[str, str], most: int | None) -> list[str]:
+        """The command, word by word, with the user's folders in their places, of ``most`` pictures or fewer."""
+        words = ["evaluate", self.model, *([self.data.format(**places)] if self.data else [])]
+        for option, names in (("metrics", self.metrics), ("methods", self.methods), ("targets", self.targets)):
+            words += [f"--{option}", ",".join(names)] if names else []
+        return [*words, *self.options, "--n", str(self.n if most is None else min(self.n, most))]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication has: ``figure`` of a method, measured as ``what`` says, by which ``source``."""
+
+    what: str
+    figure: str
+    source: str = PAPER
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the paper: its ``name`` for --only, what it asks, our runs, what was published, ``remark``s.
+
+    ``bring`` is the command on the paper's own kind of data, and ``data`` what a user must have for it.
+    """
+
+    name: str
+    title: str
+    asked: str
+    runs: tuple[Run, ...]
+    published: tuple[Published, ...]
+    bring: str
+    data: str
+    remark: str = ""
+
+
+def _photos(
+    name: str, metrics: Sequence[str], methods: str, n: int = 70, *, model: str = MOBILENET, options: Sequence[str] = ()
+) -> Run:
+    """A classifier on the photographs beside MobileNetV2."""
+    return Run(
+        f"{name}-{model.rpartition(':')[2]}",
+        model,
+        "coco:{real}/photos/instances.json",
+        tuple(metrics),
+        _names(methods),
+        n,
+        options=(*CLASSES, *options),
+        needs=(REAL,),
+    )
+
+
+def _scenes(
+    name: str, metrics: Sequence[str], methods: str, n: int, *, task: str = "captioner", group: str = ""
+) -> Run:
+    """A model of drawn scenes; of a captioner the words for things are told."""
+    told = group or ("object" if task.startswith("captioner") else "")
+    return Run(f"{name}-scenes-{task}", f"scenes/{task}", "", tuple(metrics), _names(methods), n, told)
+
+
+def _photographs(name: str, metrics: Sequence[str], methods: str, n: int, options: Sequence[str] = ()) -> Run:
+    """The captioner of photographs on COCO's outlines and captions."""
+    told = tuple(metrics), _names(methods), n
+    return Run(f"{name}-photos-captioner", "photos/captioner", "coco:{coco}", *told, options=(*options,), needs=(COCO,))
+
+
+def _names(methods: str) -> tuple[str, ...]:
+    return tuple(methods.split())
+
+
+PLACES = "gradcam hirescam gradcam++ layercam c-mwp gradient"
+SECTIONS = (
+    Section(
+        "localization",
+        "4.1 Weakly-supervised localization",
+        "Does the box around the largest segment of a map, above 15 % of its maximum, fit a box of the class "
+        "(intersection over union from .5 on)? `maxbox` takes the best of twenty thresholds instead of 15 %.",
+        (
+            _photos("localization", ["localization", "maxbox"], PLACES),
+            _photos("localization", ["localization", "maxbox"], "gradcam layercam", model=EFFICIENTNET),
+            _scenes("localization", ["localization", "maxbox"], "hirescam layercam gradcam ablationcam", 100),
+        ),
+        (
+            Published("VGG-16, Grad-CAM: error with the first / among the first five classes", "56.51 / 46.41 %", NOTE),
+            Published("VGG-16, Grad-CAM, again", "55.82 / 44.82 %", AGAIN),
+            Published("AlexNet, Grad-CAM", "68.3 / 56.6 %", QUOTED),
+            Published("AlexNet, Grad-CAM, again", "68.04 / 56.18 %", AGAIN),
+            Published("GoogLeNet, Grad-CAM", "60.09 / 49.34 %", QUOTED),
+            Published("GoogLeNet, Grad-CAM, again", "56.89 / 45.44 %", AGAIN),
+        ),
+        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics localization,maxbox --methods gradcam,c-mwp,gradient "
+        "--targets logit",
+        "ILSVRC-15's validation pictures and boxes",
+        "The paper tells errors, these are shares that fit: 1 − `localization top1`. Boxes of the photographs here are "
+        "large, so that even a bump in the middle fits many.",
+    ),
+    Section(
+        "seeds",
+        "4.2 Seeds for segmentation",
+        "How far do the cells from a fifth of the maximum on cover the thing (intersection over union), and how good "
+        "is the order of the pixels (average precision)?",
+        (
+            _photos("seeds", ["seeds"], PLACES),
+            _scenes("seeds", ["seeds"], "hirescam layercam gradcam ablationcam", 100),
+        ),
+        (
+            Published("VOC12, a network (SEC) trained on seeds of Grad-CAM: intersection over union", "49.6"),
+            Published("the same on seeds of CAM", "44.6"),
+        ),
+        "vlx evaluate torchvision:vgg16 voc:DIR:2012:val --metrics seeds --methods gradcam,c-mwp --targets logit",
+        "PASCAL VOC 2012",
+        "The paper's figures are of a network that was trained on the seeds, not of the seeds themselves: not "
+        "comparable in level.",
+    ),
+    Section(
+        "pointing",
+        "4.3 The pointing game, with and without rejection",
+        "Does the highest point of a map lie on the thing? And, with rejection, is the map of something that is not "
+        "there so low that it can be told (threshold from the first half of the pictures, figures of the second)?",
+        (
+            _photos("pointing", ["pointing", "energy"], f"{PLACES} guided"),
+            _photos("pointing", ["pointing", "energy"], "gradcam layercam", model=EFFICIENTNET),
+            _scenes("pointing", ["pointing", "energy"], "hirescam layercam gradcam ablationcam", 100),
+            _photos("rejection", ["pointing-rejection"], "gradcam c-mwp"),
+            _scenes("rejection", ["pointing-rejection"], "hirescam gradcam", 40),
+        ),
+        (
+            Published("with rejection, GoogLeNet fine-tuned on COCO, Grad-CAM: right", "70.58 %"),
+            Published("the same, c-MWP", "60.30 %"),
+            Published("VOC07, VGG-16, 15 px tolerance: Grad-CAM / c-MWP / centre", "86.6 / 79.9 / 69.6 %", "TorchRay"),
+            Published("COCO14, VGG-16, 15 px tolerance: Grad-CAM / c-MWP / centre", "54.2 / 49.7 / 27.8 %", "TorchRay"),
+        ),
+        "vlx evaluate torchvision:vgg16 voc:DIR:2007:test --metrics pointing,pointing-rejection --methods "
+        "gradcam,c-mwp --targets logit",
+        "PASCAL VOC 2007 or COCO, and a classifier that was fine-tuned on its classes",
+        "Without tolerance here. The threshold with which the paper rejected is not told.",
+    ),
+    Section(
+        "counterfactual",
+        "3.3 Counterfactual explanations",
+        "Does an answer rise when the tenth of the picture is blanked that speaks against it? Beside it the same of "
+        "the heat map; *random* is a disc of as many pixels anywhere. Of the answer given, and of its runner-up.",
+        (
+            _scenes("counterfactual", ["counterfactual"], "gradcam hirescam", 25, task="vqa", group="*"),
+            Run(
+                *("counterfactual-mobilenet", MOBILENET, "pictures:{real}/photos/images", ("counterfactual",)),
+                *(("gradcam", "hirescam"), 30, "*"),
+                needs=(REAL,),
+            ),
+        ),
+        (),
+        "vlx evaluate torchvision:vgg16 pictures:DIR --metrics counterfactual --methods gradcam --targets logit",
+        "any pictures",
+        "The paper shows one picture and no figures.",
+    ),
+    Section(
+        "discrimination",
+        "5.1 Class discrimination",
+        "Of pictures with two things: does the map lie more on the one that was asked for? A stand-in for the people "
+        "who were shown maps and said which class was meant; chance is .5.",
+        (
+            _photos(
+                "discrimination",
+                ["discrimination"],
+                "gradcam hirescam c-mwp gradient deconvolution guided gradcam-deconvolution guided-gradcam",
+            ),
+            _scenes("discrimination", ["discrimination"], "gradcam hirescam layercam guided guided-gradcam", 60),
+        ),
+        (
+            Published("43 people, 90 pairs: deconvolution", "53.33 %"),
+            Published("guided backpropagation", "44.44 %"),
+            Published("Grad-CAM with deconvolution", "60.37 %"),
+            Published("Guided Grad-CAM", "61.23 %"),
+        ),
+        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics discrimination --methods "
+        "deconvolution,guided,guided-gradcam,gradcam --targets logit",
+        "PASCAL VOC 2007",
+        "No people took part here: where a map lies is not what people make of it.",
+    ),
+    Section(
+        "trust",
+        "5.2 Which of two models to trust",
+        "Where both models are right: how much more of the better one's map lies on the thing?",
+        (_photos("trust", ["trust"], "gradcam guided guided-gradcam", options=("--against", EFFICIENTNET)),),
+        (
+            Published("people, −2 to +2, VGG-16 over AlexNet: guided backpropagation", "+1.00"),
+            Published("Guided Grad-CAM", "+1.27"),
+        ),
+        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics trust --against torchvision:alexnet --methods "
+        "gradcam,guided-gradcam --targets logit",
+        "PASCAL VOC 2007",
+        "A margin in shares of the map, no opinion of people: not comparable in level. Which of the two models here is "
+        "the better one is not known beforehand.",
+    ),
+    Section(
+        "adversarial",
+        "6.1 Adversarial noise",
+        "The picture is changed, by at most 8/255 a channel, until the model sees what is not there; where do the maps "
+        "of what is there lie then?",
+        (_photos("adversarial", ["adversarial"], "gradcam hirescam", 12),),
+        (Published("VGG-16: an absent class at p > .9999, maps of the true classes", "“still fit”, no figure"),),
+        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics adversarial --methods gradcam --targets logit --n 100",
+        "ILSVRC-15's validation pictures and boxes",
+    ),
+    Section(
+        "occlusion",
+        "6.2 Faithfulness: the rank correlation with occlusion",
+        "Do maps rank places as the falls of the score do when each of them is hidden?",
+        (
+            _photos("occlusion", ["occlusion"], "gradcam hirescam c-mwp guided guided-gradcam", 40),
+            _scenes("occlusion", ["occlusion"], "gradcam hirescam layercam", 25),
+        ),
+        (
+            Published("VOC07 val, 2,510 pictures: Grad-CAM", ".254"),
+            Published("Guided Grad-CAM", ".261"),
+            Published("c-MWP", ".220"),
+            Published("CAM", ".208"),
+            Published("guided backpropagation", ".168"),
+        ),
+        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics occlusion --methods "
+        "gradcam,guided,c-mwp,guided-gradcam --targets logit",
+        "PASCAL VOC 2007",
+        "Size and stride of what is hidden are not told in the paper, and matter.",
+    ),
+    Section(
+        "captioning",
+        "8.1 Image captioning",
+        "Do the maps of a caption's words lie on what they name: is the highest point inside, and how much denser is "
+        "the map inside the box than outside (1 if the same everywhere)?",
+        (
+            _photographs("captioning", ["pointing", "in-out"], "default hirescam gradcam layercam", 191),
+            _scenes("captioning", ["in-out"], "hirescam gradcam layercam guided guided-gradcam", 60),
+            _photos("in-out", ["in-out"], "gradcam hirescam layercam guided guided-gradcam"),
+        ),
+        (
+            Published("830 words mapped to COCO's 80 classes, 1,000 pictures: pointing", "30.0 %"),
+            Published("DenseCap, five phrases a picture, inside / outside: Grad-CAM", "3.27 ± 0.18"),
+            Published("guided backpropagation", "2.32 ± 0.08"),
+            Published("Guided Grad-CAM", "6.38 ± 0.99"),
+        ),
+        "vlx evaluate mine.py:captioner regions:region_descriptions.json,DIR --metrics in-out --methods "
+        "gradcam,guided,guided-gradcam",
+        "COCO (`coco:DIR`, words) or Visual Genome (`regions:…`, phrases), and a captioner of your own",
+        "The paper gives no baseline for the 30.0 %. What its ± means is not told. Phrases of DenseCap are not words "
+        "of captions: not comparable in level.",
+    ),
+    Section(
+        "vqa",
+        "8.2 Visual question answering",
+        "Do the maps of an answer rank places as hiding them does, and as people looked (`hat`)?",
+        (
+            _scenes("vqa", ["occlusion"], "gradcam hirescam layercam guided", 25, task="vqa"),
+            _scenes("vqa-pointing", ["pointing", "energy"], "gradcam hirescam layercam", 60, task="vqa"),
+        ),
+        (
+            Published("occlusion, Grad-CAM", "0.60 ± 0.038"),
+            Published("occlusion, guided backpropagation", "0.42 ± 0.038"),
+            Published("human attention, 1,374 pairs, Grad-CAM (random 0)", "0.136"),
+        ),
+        "vlx evaluate mine.py:vqa vqa2:questions.json,annotations.json,DIR,hat=HATDIR --metrics hat,occlusion "
+        "--methods gradcam,guided",
+        "VQA v1, the maps of VQA-HAT, and a VQA model of your own",
+        "No human maps lie here, so `hat` is not measured on this page.",
+    ),
+    Section(
+        "ablations",
+        "8.7 and appendix: ablations of Grad-CAM",
+        "What do the ReLU at the end, the mean, the gradients' sign and the layer do?",
+        (
+            _photos("ablations", [], "", options=("--ablate",)),
+            Run("ablations-scenes", "scenes/captioner", "", (), (), 60, "object", options=("--ablate",)),
+        ),
+        (
+            Published("top-1 localization error, 10 crops: Grad-CAM", "59.65 %", NOTE),
+            Published("no ReLU at the end", "74.98 %", NOTE),
+            Published("absolute gradients", "58.19 %", NOTE),
+            Published("maximum instead of mean", "59.96 %", NOTE),
+            Published("guided ReLU", "59.14 %", NOTE),
+            Published("deconvolution's ReLU", "83.95 %", NOTE),
+        ),
+        "vlx evaluate torchvision:vgg16 imagenet:DIR --ablate --targets logit",
+        "ILSVRC-15's validation pictures and boxes",
+        "Errors of ten crops there, shares that fit of one view here: not comparable in level.",
+    ),
+    Section(
+        "sanity",
+        "Sanity checks (1810.03292)",
+        "How alike is a map (rank correlation) once blocks of the model, from the head down, have permuted weights? A "
+        "method passes where the upper end of the interval is at most .5 at the first step; `edges` know no model.",
+        (
+            *(
+                _scenes(
+                    *("sanity", ["randomization"], "gradcam hirescam xgradcam layercam gradient guided edges", 6),
+                    task=task,
+                    group="*",
+                )
+                for task in ("captioner", "captioner-pooled", "vqa")
+            ),
+            _photos("sanity", ["randomization"], "gradcam layercam gradient guided edges", 6),
+        ),
+        (
+            Published(
+                "Grad-CAM reacts to the weights; guided backpropagation and Guided Grad-CAM not to upper layers", "–"
+            ),
+        ),
+        "vlx evaluate torchvision:inception_v3 imagenet:DIR --metrics randomization --methods "
+        "gradcam,guided,guided-gradcam --targets logit --n 50",
+        "any pictures",
+    ),
+    Section(
+        "deletion",
+        "Beyond the paper: deletion, insertion, ROAD",
+        "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
+        (
+            _scenes("deletion", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 10),
+            _photos("deletion", ["deletion", "insertion", "road"], "gradcam layercam", 10),
+        ),
+        (),
+        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics deletion,insertion,road --methods gradcam --targets "
+        "logit --n 500",
+        "any pictures",
+        "Smooth maps are favoured by these measures, whatever the model does (2304.13836).",
+    ),
+)
