@@ -10,6 +10,7 @@ from vlx.evaluation.result import MACRO
 
 EVERY = ("all", "all objects", MACRO)  # the groups that stand for all of them, the first of a measure's own
 BESIDE = {"centre": "a bump in the middle", "random": "random", "same": "map of something else"}
+VERDICT = ", passes"
 MOST_STEPS = 4  # groups of a measure that are columns where all are told
 INTRODUCTION = """\
 # The paper's tables
@@ -67,14 +68,14 @@ def _run(run: Run, outcome: Outcome) -> Iterator[str]:
     if result is None or not result.rows:
         yield f"*`{run.name}` not run: {_plain(outcome.why or 'it measured nothing')}.*\n"
         return
-    yield "\n".join(table(result, run.group)) + "\n"
+    yield "\n".join(table(result, run.group, run.told)) + "\n"
     yield f"{_told(result, run)}\n"
 
 
 def _told(result: Result, run: Run) -> str:
     """How many pictures and asks the table is of, and of which groups."""
     asks = max(row.count for row in result.rows)
-    groups = dict.fromkeys(column.group for column in columns_of(result, run.group))
+    groups = dict.fromkeys(column.group for column in columns_of(result, run.group, run.told))
     of = "" if run.group == "*" else f"; {', '.join(groups)}"
     return f"{_plain(result.model)}, {result.n} {result.of}, {asks} asks{of}."
 
@@ -87,10 +88,15 @@ class Column:
     group: str
 
 
-def columns_of(result: Result, group: str = "") -> list[Column]:
-    """The columns: of every measure the wanted group, else what stands for all, else its first; all, for "*"."""
+def columns_of(result: Result, group: str = "", told: Sequence[str] = ()) -> list[Column]:
+    """The columns: of every measure, or those ``told``, the wanted group, else what stands for all, else its first.
+
+    Of "*" all groups, as far as there is room.
+    """
     groups: dict[str, list[str]] = {}
     for row in result.rows:
+        if told and row.metric not in told:
+            continue
         known = groups.setdefault(row.metric, [])
         known += [row.group] if row.group not in known else []
     if group == "*":
@@ -99,9 +105,9 @@ def columns_of(result: Result, group: str = "") -> list[Column]:
     return [Column(metric, next((one for one in wanted if one in known), known[0])) for metric, known in groups.items()]
 
 
-def table(result: Result, group: str = "") -> Iterator[str]:
+def table(result: Result, group: str = "", told: Sequence[str] = ()) -> Iterator[str]:
     """The figures as lines of Markdown: a line a method, a column a measure, and the baselines below."""
-    columns = columns_of(result, group)
+    columns = columns_of(result, group, told)
     figures = {(row.method, row.target, Column(row.metric, row.group)): row for row in result.rows}
     several = len({column.group for column in columns}) > 1 and group == "*"
     heads = [f"{column.metric}: {column.group}" if several else column.metric for column in columns]
@@ -147,6 +153,8 @@ def _cell(row: Figure | None, better: str) -> str:
     """A value with half its interval, bold where it beats both the middle of the picture and chance."""
     if row is None:
         return ""
+    if row.metric.endswith(VERDICT):
+        return "yes" if row.value else "no"
     half = (row.high - row.low) / 2
     told = number(row.value) + ("" if math.isnan(half) else f" ± {number(half)}")
     beats = [_beats(difference, better) for difference in (row.ahead, row.over_random)]

@@ -5,7 +5,7 @@ tables (N), from a reproduction (K), or from a table that is named; what nobody 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 REAL, COCO = "real", "coco"  # folders that the user gives
 PAPER, NOTE, QUOTED, AGAIN = "paper", "note on its tables", "quoted by a reproduction", "the reproduction’s own"
@@ -17,7 +17,8 @@ CLASSES = ("--classes", "benchmarks/paper_classes.json")
 class Run:
     """One ``vlx evaluate``: its ``name`` is that of its folder, ``needs`` the folders that must be there.
 
-    ``group`` is which of the model's words or questions are told, where several are; by default all of them.
+    ``group`` is which of the model's words or questions are told, where several are, by default all of them together;
+    "*" is each of them. ``told`` are the figures that are columns, by default all.
     ``methods`` and ``targets`` may be none: then they are the command's own.
     """
 
@@ -31,6 +32,7 @@ class Run:
     targets: tuple[str, ...] = ("logit",)
     options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     def words(self, places: Mapping[str, str], most: int | None) -> list[str]:
         """The command, word by word, with the user's folders in their places, of ``most`` pictures or fewer."""
@@ -86,8 +88,8 @@ def _scenes(
     name: str, metrics: Sequence[str], methods: str, n: int, *, task: str = "captioner", group: str = ""
 ) -> Run:
     """A model of drawn scenes; of a captioner the words for things are told."""
-    told = group or ("object" if task.startswith("captioner") else "")
-    return Run(f"{name}-scenes-{task}", f"scenes/{task}", "", tuple(metrics), _names(methods), n, told)
+    group = group or ("object" if task.startswith("captioner") else "")
+    return Run(f"{name}-scenes-{task}", f"scenes/{task}", "", tuple(metrics), _names(methods), n, group)
 
 
 def _photographs(name: str, metrics: Sequence[str], methods: str, n: int, options: Sequence[str] = ()) -> Run:
@@ -96,12 +98,42 @@ def _photographs(name: str, metrics: Sequence[str], methods: str, n: int, option
     return Run(f"{name}-photos-captioner", "photos/captioner", "coco:{coco}", *told, options=(*options,), needs=(COCO,))
 
 
+def _each(run: Run, *told: str) -> Run:
+    """The same run, each of its groups told by itself, of these figures."""
+    return replace(run, group="*", told=told)
+
+
 def _names(methods: str) -> tuple[str, ...]:
     return tuple(methods.split())
 
 
+CHANGES = ("against blanked, Δ logit", "against blanked, changed", "heat map blanked, Δ logit")
+RANDOMIZED, STEPS = ("randomization",), ("randomization", "randomization, passes")
+SANITY = "gradcam hirescam xgradcam layercam gradient guided edges"
+SANE = {"captioner": 6, "captioner-pooled": 6, "vqa": 4}  # scenes
 PLACES = "gradcam hirescam gradcam++ layercam c-mwp gradient"
 SECTIONS = (
+    Section(
+        "counterfactual",
+        "3.3 Counterfactual explanations",
+        "Does an answer rise when the tenth of the picture is blanked that speaks against it? Beside it the same of "
+        "the heat map; *random* is a disc of as many pixels anywhere. Of the answer given, and of its runner-up.",
+        (
+            _each(_scenes("counterfactual", ["counterfactual"], "gradcam hirescam", 8, task="vqa"), *CHANGES),
+            _each(
+                Run(
+                    *("counterfactual-mobilenet", MOBILENET, "pictures:{real}/photos/images", ("counterfactual",)),
+                    *(("gradcam", "hirescam"), 40),
+                    needs=(REAL,),
+                ),
+                *CHANGES,
+            ),
+        ),
+        (),
+        "vlx evaluate torchvision:vgg16 pictures:DIR --metrics counterfactual --methods gradcam --targets logit",
+        "any pictures",
+        "The paper shows one picture and no figures.",
+    ),
     Section(
         "localization",
         "4.1 Weakly-supervised localization",
@@ -154,7 +186,7 @@ SECTIONS = (
             _photos("pointing", ["pointing", "energy"], "gradcam layercam", model=EFFICIENTNET),
             _scenes("pointing", ["pointing", "energy"], "hirescam layercam gradcam ablationcam", 100),
             _photos("rejection", ["pointing-rejection"], "gradcam c-mwp"),
-            _scenes("rejection", ["pointing-rejection"], "hirescam gradcam", 40),
+            _scenes("rejection", ["pointing-rejection"], "hirescam gradcam", 20),
         ),
         (
             Published("with rejection, GoogLeNet fine-tuned on COCO, Grad-CAM: right", "70.58 %"),
@@ -166,24 +198,6 @@ SECTIONS = (
         "gradcam,c-mwp --targets logit",
         "PASCAL VOC 2007 or COCO, and a classifier that was fine-tuned on its classes",
         "Without tolerance here. The threshold with which the paper rejected is not told.",
-    ),
-    Section(
-        "counterfactual",
-        "3.3 Counterfactual explanations",
-        "Does an answer rise when the tenth of the picture is blanked that speaks against it? Beside it the same of "
-        "the heat map; *random* is a disc of as many pixels anywhere. Of the answer given, and of its runner-up.",
-        (
-            _scenes("counterfactual", ["counterfactual"], "gradcam hirescam", 25, task="vqa", group="*"),
-            Run(
-                *("counterfactual-mobilenet", MOBILENET, "pictures:{real}/photos/images", ("counterfactual",)),
-                *(("gradcam", "hirescam"), 30, "*"),
-                needs=(REAL,),
-            ),
-        ),
-        (),
-        "vlx evaluate torchvision:vgg16 pictures:DIR --metrics counterfactual --methods gradcam --targets logit",
-        "any pictures",
-        "The paper shows one picture and no figures.",
     ),
     Section(
         "discrimination",
@@ -239,8 +253,8 @@ SECTIONS = (
         "6.2 Faithfulness: the rank correlation with occlusion",
         "Do maps rank places as the falls of the score do when each of them is hidden?",
         (
-            _photos("occlusion", ["occlusion"], "gradcam hirescam c-mwp guided guided-gradcam", 40),
-            _scenes("occlusion", ["occlusion"], "gradcam hirescam layercam", 25),
+            _photos("occlusion", ["occlusion"], "gradcam hirescam c-mwp guided guided-gradcam", 24),
+            _scenes("occlusion", ["occlusion"], "gradcam hirescam layercam", 16),
         ),
         (
             Published("VOC07 val, 2,510 pictures: Grad-CAM", ".254"),
@@ -281,7 +295,7 @@ SECTIONS = (
         "8.2 Visual question answering",
         "Do the maps of an answer rank places as hiding them does, and as people looked (`hat`)?",
         (
-            _scenes("vqa", ["occlusion"], "gradcam hirescam layercam guided", 25, task="vqa"),
+            _scenes("vqa", ["occlusion"], "gradcam hirescam layercam guided", 8, task="vqa"),
             _scenes("vqa-pointing", ["pointing", "energy"], "gradcam hirescam layercam", 60, task="vqa"),
         ),
         (
@@ -320,15 +334,8 @@ SECTIONS = (
         "How alike is a map (rank correlation) once blocks of the model, from the head down, have permuted weights? A "
         "method passes where the upper end of the interval is at most .5 at the first step; `edges` know no model.",
         (
-            *(
-                _scenes(
-                    *("sanity", ["randomization"], "gradcam hirescam xgradcam layercam gradient guided edges", 6),
-                    task=task,
-                    group="*",
-                )
-                for task in ("captioner", "captioner-pooled", "vqa")
-            ),
-            _photos("sanity", ["randomization"], "gradcam layercam gradient guided edges", 6),
+            *(_each(_scenes("sanity", RANDOMIZED, SANITY, n, task=task), *STEPS) for task, n in SANE.items()),
+            _each(_photos("sanity", RANDOMIZED, SANITY.replace("hirescam xgradcam ", ""), 6), *STEPS),
         ),
         (
             Published(
@@ -344,8 +351,8 @@ SECTIONS = (
         "Beyond the paper: deletion, insertion, ROAD",
         "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
         (
-            _scenes("deletion", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 10),
-            _photos("deletion", ["deletion", "insertion", "road"], "gradcam layercam", 10),
+            _scenes("deletion", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 4),
+            _photos("deletion", ["deletion", "insertion", "road"], "gradcam layercam", 4),
         ),
         (),
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics deletion,insertion,road --methods gradcam --targets "

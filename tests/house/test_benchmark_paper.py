@@ -1,0 +1,180 @@
+"""The page of the paper's tables: figures of stored runs where they belong, what is missing, commands that exist."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+
+from benchmarks import paper
+from benchmarks.paper_page import Outcome, number, page, table
+from benchmarks.paper_runs import COCO, REAL, SECTIONS, Run, Section
+from benchmarks.photos import SHARED
+from tests.pages import DOCS
+from vlx.cli.evaluate import evaluate
+from vlx.evaluation import Figure, Record, Result, read_run
+from vlx.evaluation.batches import MeasuredBatch
+from vlx.evaluation.omitted import Omitted
+from vlx.evaluation.run_file import RunFile, RunHead
+
+RUNS = [run for section in SECTIONS for run in section.runs]
+PLACES = {REAL: "there", COCO: "here"}
+VALUES = {  # of each measure: gradcam, layercam, then the baselines
+    "pointing": {"gradcam": 1.0, "layercam": 0.75, "centre": 0.5, "random": 0.25, "same": 0.125},
+    "energy": {"gradcam": 0.9, "layercam": 0.8, "centre": 0.7, "random": 0.6, "same": 0.3},
+}
+
+
+def stored(folder: Path) -> Result:
+    """A run of two pictures, written and read again: every value is the same in both."""
+    records = [
+        Record(key, 0, "dog", method, "" if method in ("centre", "random", "same") else "logit", metric, value)
+        for key in ("a.jpg", "b.jpg")
+        for metric, values in VALUES.items()
+        for method, value in values.items()
+    ]
+    head = RunHead("tiny", "w", "photos", "p", list(VALUES), ["gradcam", "layercam"], ["logit"], 2, "vlx", "0")
+    with RunFile(folder, head) as file:
+        file.write(MeasuredBatch(("a.jpg", "b.jpg"), tuple(records), 2, (), Omitted()))
+    return read_run(folder)
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    for line in text.splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def section_of(*runs: Run) -> Section:
+    return replace(next(one for one in SECTIONS if one.name == "localization"), runs=runs)
+
+
+def test_figures_of_a_stored_run_stand_where_they_belong(tmp_path: Path) -> None:
+    result = stored(tmp_path)
+    run = RUNS[0]
+    text = page([section_of(run)], {run.name: Outcome("vlx evaluate tiny", result, seconds=61)})
+    lines = list(rows(text))
+    assert lines[0] == ["", "pointing", "energy"]
+    told = {row[0]: row[1:] for row in lines[2:]}
+    assert told["gradcam"] == ["**1.000 ± .000**", "**.900 ± .000**"]
+    assert told["layercam"] == ["**.750 ± .000**", "**.800 ± .000**"]
+    assert told["*a bump in the middle*"] == [".500", ".700"]
+    assert told["*random*"] == [".250", ".600"]
+    assert told["*map of something else*"] == [".125", ".300"]
+    assert "tiny, 2 pictures, 2 asks; dog." in text
+    assert "```sh\nvlx evaluate tiny\n```" in text
+    assert "took 2 minutes of one CPU core" in text
+    assert "| VGG-16, Grad-CAM: error with the first / among the first five classes | 56.51 / 46.41 % |" in text
+
+
+def test_only_what_beats_both_baselines_on_the_good_side_is_bold() -> None:
+    def cells(better: str, ahead: Any, over_random: Any) -> str:
+        row = Figure("g", "gradcam", "logit", "deletion logit", 0.2, 0.1, 0.3, 0.5, 0.5, 0.5, 4)
+        row = replace(row, ahead=ahead, over_random=over_random)
+        return list(rows("\n".join(table(Result("m", 4, (row,), "", better={"deletion": better})))))[2][1]
+
+    below, above, around = (-0.3, -0.4, -0.2), (0.3, 0.2, 0.4), (0.1, -0.1, 0.3)
+    assert cells("low", below, below) == cells("high", above, above) == "**.200 ± .100**"
+    others = [("low", above, above), ("high", below, below), ("low", below, around), ("high", around, above)]
+    assert {cells(*one) for one in [*others, ("high", None, above), ("", above, above)]} == {".200 ± .100"}
+
+
+def test_columns_are_the_wanted_group_else_what_stands_for_all_else_every_one() -> None:
+    groups = ("object", "colour", "mean of groups")
+    figures = [
+        Figure(group, "gradcam", "logit", "pointing", n / 10, n / 10, n / 10, 0, 0, 0, n)
+        for n, group in enumerate(groups)
+    ]
+    result = Result("m", 4, tuple(figures), "")
+    told = {group: list(rows("\n".join(table(result, group))))[0::2] for group in ("", "colour", "*")}
+    assert told[""][1][1:] == [".200 ± .000"]
+    assert told["colour"][1][1:] == [".100 ± .000"]
+    assert told["*"][0][1:] == [f"pointing: {group}" for group in groups]
+    assert told["*"][1][1:] == [".000 ± .000", ".100 ± .000", ".200 ± .000"]
+
+
+def test_numbers_are_told_to_three_places() -> None:
+    told = [number(value) for value in (0.25, -0.25, 1.5, 0.9999, -0.0001, float("nan"))]
+    assert told == [".250", "−.250", "1.500", "1.000", ".000", "–"]
+
+
+def test_a_run_that_is_missing_is_told_with_its_reason() -> None:
+    run = RUNS[0]
+    text = page([section_of(run)], {run.name: Outcome("vlx evaluate x", why="data|set is not there; give --real DIR.")})
+    assert f"*`{run.name}` not run: data\\|set is not there; give --real DIR.*" in text
+    assert f"*`{run.name}` not run: not asked for.*" in page([section_of(run)], {})
+
+
+def test_a_run_is_made_once_and_again_for_another_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Sequence[str]] = []
+
+    def run(words: Sequence[str], **_: Any) -> SimpleNamespace:
+        started.append(words)
+        folder = Path(words[words.index("--out") + 1])
+        if not (folder / "records.jsonl").exists():
+            stored(folder)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    asked = replace(RUNS[0], needs=())
+    made = [paper.outcome(asked, PLACES, n, tmp_path, start=True) for n in (3, 3, 2)]
+    assert [words[words.index("--n") + 1] for words in started] == ["3", "2"]
+    assert all("--resume" in words and words[3:5] == ["evaluate", asked.model] for words in started)
+    assert all(one.result is not None and one.result.value("dog", "gradcam", "logit") == 1 for one in made)
+    assert paper.outcome(asked, {**PLACES, REAL: "elsewhere"}, 3, tmp_path, start=False).why == "not yet"
+    assert paper.outcome(replace(asked, needs=(COCO,)), PLACES, 3, tmp_path, start=True).why == (
+        "here is not there; give --coco DIR"
+    )
+
+
+def test_why_a_command_failed_is_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = SimpleNamespace(returncode=2, stderr="Usage: vlx\n\nError: no metric 'seeds'\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    made = paper.outcome(replace(RUNS[0], needs=()), PLACES, 1, tmp_path, start=True)
+    assert (made.result, made.why) == (None, "no metric 'seeds'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_section_that_is_not_there_is_refused() -> None:
+    assert [one.name for one in paper.chosen("seeds, trust")] == ["seeds", "trust"]
+    with pytest.raises(click.BadParameter, match=r"no section 'seed'; known: counterfactual, localization, seeds"):
+        paper.chosen("seed")
+
+
+@pytest.mark.parametrize("words", [run.words(PLACES, None) for run in RUNS], ids=[run.name for run in RUNS])
+def test_every_command_of_the_page_is_one_of_vlx(words: list[str]) -> None:
+    evaluate.make_context("vlx evaluate", words[1:])
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[section.name for section in SECTIONS])
+def test_every_command_for_ones_own_data_is_one_of_vlx(section: Section) -> None:
+    program, verb, *words = shlex.split(section.bring)
+    assert (program, verb) == ("vlx", "evaluate")
+    evaluate.make_context("vlx evaluate", words)
+
+
+def test_a_wrong_command_is_seen() -> None:
+    for wrong in (["--metrics", "seed"], ["--methods", "grdcam"], ["--againts", "m"]):
+        with pytest.raises(click.UsageError):
+            evaluate.make_context("vlx evaluate", ["scenes/captioner", *wrong])
+
+
+def test_the_page_has_every_section_and_the_commands_of_its_runs() -> None:
+    text = (DOCS / "paper.md").read_text(encoding="utf-8")
+    assert text.count("\n## ") == len(SECTIONS)
+    missing = [section.name for section in SECTIONS if f"\n## {section.title}\n" not in text]
+    missing += [section.name for section in SECTIONS if section.bring not in text]
+    missing += [run.name for run in RUNS if " ".join(["vlx", *run.words(paper.SHOWN, None)]) not in text]
+    assert missing == []
+
+
+def test_runs_are_told_apart_and_name_classes_of_coco() -> None:
+    assert len({run.name for run in RUNS}) == len(RUNS)
+    told = json.loads(Path(paper.__file__).with_name("paper_classes.json").read_text(encoding="utf-8"))
+    assert {name: [*labels] for name, labels in SHARED.items()} == told
