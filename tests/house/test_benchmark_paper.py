@@ -24,6 +24,7 @@ from vlx.evaluation.omitted import Omitted
 from vlx.evaluation.run_file import RunFile, RunHead
 
 RUNS = [run for section in SECTIONS for run in section.runs]
+ONE = next(run for run in RUNS if run.name == "localization-mobilenet")
 PLACES = {REAL: "there", COCO: "here"}
 VALUES = {  # of each measure: gradcam, layercam, then the baselines
     "pointing": {"gradcam": 1.0, "layercam": 0.75, "centre": 0.5, "random": 0.25, "same": 0.125},
@@ -57,8 +58,7 @@ def section_of(*runs: Run) -> Section:
 
 def test_figures_of_a_stored_run_stand_where_they_belong(tmp_path: Path) -> None:
     result = stored(tmp_path)
-    run = RUNS[0]
-    text = page([section_of(run)], {run.name: Outcome("vlx evaluate tiny", result, seconds=61)})
+    text = page([section_of(ONE)], {ONE.name: Outcome("vlx evaluate tiny", result, seconds=61)})
     lines = list(rows(text))
     assert lines[0] == ["", "pointing", "energy"]
     told = {row[0]: row[1:] for row in lines[2:]}
@@ -105,7 +105,7 @@ def test_numbers_are_told_to_three_places() -> None:
 
 
 def test_a_run_that_is_missing_is_told_with_its_reason() -> None:
-    run = RUNS[0]
+    run = ONE
     text = page([section_of(run)], {run.name: Outcome("vlx evaluate x", why="data|set is not there; give --real DIR.")})
     assert f"*`{run.name}` not run: data\\|set is not there; give --real DIR.*" in text
     assert f"*`{run.name}` not run: not asked for.*" in page([section_of(run)], {})
@@ -122,7 +122,7 @@ def test_a_run_is_made_once_and_again_for_another_command(tmp_path: Path, monkey
         return SimpleNamespace(returncode=0, stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
-    asked = replace(RUNS[0], needs=())
+    asked = replace(ONE, needs=())
     made = [paper.outcome(asked, PLACES, n, tmp_path, start=True) for n in (3, 3, 2)]
     assert [words[words.index("--n") + 1] for words in started] == ["3", "2"]
     assert all("--resume" in words and words[3:5] == ["evaluate", asked.model] for words in started)
@@ -136,7 +136,7 @@ def test_a_run_is_made_once_and_again_for_another_command(tmp_path: Path, monkey
 def test_why_a_command_failed_is_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = SimpleNamespace(returncode=2, stderr="Usage: vlx\n\nError: no metric 'seeds'\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    made = paper.outcome(replace(RUNS[0], needs=()), PLACES, 1, tmp_path, start=True)
+    made = paper.outcome(replace(ONE, needs=()), PLACES, 1, tmp_path, start=True)
     assert (made.result, made.why) == (None, "no metric 'seeds'")
     assert list(tmp_path.iterdir()) == []
 
