@@ -145,7 +145,9 @@ def one_row(task: Task) -> tuple[Features, Tensor, list[Target]]:
     return features, shown, [*targets, sentence_target(said, 0)]
 
 
-@pytest.mark.parametrize("task", [captioner("attention"), captioner("in place"), Patchy()], ids=["attention", "in place", "classifier"])
+@pytest.mark.parametrize(
+    "task", [captioner("attention"), captioner("in place"), Patchy()], ids=["attention", "in place", "classifier"]
+)
 def test_a_budget_of_one_map_gives_the_same_weights(task: Any) -> None:
     features, _, targets = one_row(task)
     site, there = Site.of(task, features, targets)
