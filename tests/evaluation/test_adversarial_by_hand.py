@@ -78,6 +78,15 @@ def test_maps_before_and_after_stand_beside_each_other() -> None:
     assert note.startswith("adversarial: 0 of 2 pictures were changed to p ≥ 0.9999")
 
 
+def test_maps_after_are_those_of_the_changed_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlx.evaluation.metrics.adversarial.attacked", lambda task, inputs, *_: (inputs.flip(2), 0.5))
+    rows = evaluate(colours(), Squares(), metrics=["adversarial"], methods=["gradcam"], targets=["logit"], n=1).rows
+    told = {row.metric: row.value for row in rows}
+    assert (told["adversarial, pointing before"], told["adversarial, pointing after"]) == (1, 0)
+    assert told["adversarial, energy before"] > 0.8 > 0.2 > told["adversarial, energy after"]
+    assert told["adversarial, rank correlation"] < 0
+
+
 class Known(Noise):
     """Noise, of which it is known that b is not there."""
 
