@@ -1,18 +1,20 @@
 """Which words are wrong, what foils are, and how well statistics tell them from right ones."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 import vlx
 from tests.evaluation.test_check_metric import Told
 from tests.explanation.test_map_check import colours
-from tests.fakes import captioner
-from vlx.data import SceneData
+from tests.fakes import VOCABULARY, captioner, picture
+from vlx.data import SceneData, open_data
 from vlx.data.categories import CategoryWords
-from vlx.data.example import Ask, Example, Truth
+from vlx.data.example import Ask, Data, Example, Truth
 from vlx.errors import InputError
 from vlx.evaluation import Record, evaluate, read_run
 from vlx.evaluation.figures import Telling
@@ -23,6 +25,7 @@ from vlx.evaluation.said_words import WIDER, CategoryWording, SceneWording, foil
 from vlx.evaluation.shown import Setting
 from vlx.methods.registry import choose
 
+NAMES = ("dog", "house")
 SCENE = SceneData(1, 10_000_001)[0]  # a striped blue bird and a white tree on a beach
 
 
@@ -151,6 +154,29 @@ def test_a_written_run_makes_the_same_table(tmp_path: Path) -> None:
     wish: Any = {"metrics": [HALLUCINATION], "methods": ["layercam"], "out": tmp_path}
     result = evaluate(task, 2, **wish)
     assert read_run(tmp_path, [HALLUCINATION]) == result
+
+
+def test_outlines_alone_tell_which_words_of_the_models_own_captions_are_wrong(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "house"}]
+    images, annotations = [], []
+    for n in range(3):
+        picture(n).save(tmp_path / f"{n}.png")
+        images.append({"id": n, "file_name": f"{n}.png", "width": 40, "height": 30})
+        box = {"id": n, "image_id": n, "category_id": 1, "bbox": [2, 2, 9, 9], "iscrowd": 0}
+        annotations.append({**box, "segmentation": [[2, 2, 11, 2, 11, 11, 2, 11]], "area": 81})
+    told = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "instances.json").write_text(json.dumps(told))
+    task = captioner("state")
+    with torch.no_grad():  # it has a word for both
+        task.decoder.output.bias[[VOCABULARY.index(name) for name in NAMES]] += 3
+    spec = f"coco:{tmp_path / 'instances.json'}"
+    setting = Setting(task, cast(Data, open_data(spec)), (choose("gradcam"),), ("logit",))
+    columns = measured(setting, [HALLUCINATION]).columns["hallucination"]
+    assert {row["source"] for row in _rows(columns)} <= {"generated"}
+    said = [vlx.explain(task, picture(n), method="gradcam").text.split() for n in range(3)]
+    expected = [(str(n), word, float(word == "house")) for n, own in enumerate(said) for word in own if word in NAMES]
+    assert [(row["key"].removesuffix(".png"), row["word"], row["wrong"]) for row in _rows(columns)] == expected
+    assert expected
 
 
 # Areas

@@ -319,4 +319,5 @@ HALLUCINATION = Metric(
     check=_check,
     batch=1,
     own_words=True,
+    anywhere=True,
 )
