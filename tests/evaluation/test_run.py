@@ -19,7 +19,9 @@ from vlx.cli import evaluate as command
 from vlx.data.example import Ask, Example, Truth, labelled
 from vlx.errors import InputError
 from vlx.evaluation import Figure, Metric, Result, baselines, evaluate, of_maps
+from vlx.evaluation.figures import Telling, by_group
 from vlx.evaluation.metrics import METRICS
+from vlx.evaluation.records import Columns, Record
 from vlx.evaluation.result import MACRO
 from vlx.evaluation.shown import ShownBatch
 from vlx.methods import registry
@@ -232,6 +234,7 @@ def test_edges_are_where_the_picture_has_some() -> None:
     ("options", "message"),
     [
         ({"metrics": ["pointin"]}, r"^no metric 'pointin'; close: pointing.*Known: pointing, fall, occlusion"),
+        ({"methods": []}, r"^methods=\[\]: no method to measure; give one, or leave it out"),
         ({"targets": ["logits"]}, r"^no target 'logits'\. Known: logprob, logit, prob, margin$"),
         ({"methods": ["grdcam"]}, r"^no method 'grdcam'; close: gradcam"),
         ({"methods": ["randon"]}, r"^no method 'randon'; close among the baselines: random"),
@@ -242,8 +245,31 @@ def test_edges_are_where_the_picture_has_some() -> None:
 )
 def test_what_cannot_be_measured_is_refused_before_a_picture_is_shown(options: dict[str, Any], message: str) -> None:
     task = colours()
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as told:
         evaluate(task, Squares(), **options)
+    assert len(str(told.value)) <= 300
+
+
+def test_a_models_name_is_no_task() -> None:
+    with pytest.raises(InputError, match=r"^'scenes/captioner' is no task; load one: vlx\.load\(NAME\)$"):
+        evaluate(cast(Any, "scenes/captioner"), Squares())
+
+
+@pytest.mark.parametrize("key", ["gradcam", "", ("gradcam", "logit", "square"), ("gradcam", None)])
+def test_a_metrics_keys_are_methods_and_targets(key: Any) -> None:
+    own = Metric("mine", "own", lambda _: {key: 1.0})
+    with pytest.raises(InputError, match=r"^metric 'mine' measures .*; keys are \(method, target\), two texts$"):
+        evaluate(colours(), Squares(), metrics=[own], methods=["gradcam"])
+
+
+def test_empty_maps_are_counted_in_the_mean_over_groups_too() -> None:
+    columns = Columns(
+        Record("0", ask, group, "gradcam", "logit", "mine", 0.0, beside={"empty": 1} if ask else {})
+        for ask, group in enumerate(["red", "green", "blue"])
+    )
+    assert [(one.group, one.empty) for one in by_group("mine", columns, Telling())] == [
+        *(("red", 0), ("green", 1), ("blue", 1), (MACRO, 2)),
+    ]
 
 
 def test_classes_that_the_model_lacks_are_counted_and_named() -> None:

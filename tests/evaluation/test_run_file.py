@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_run import Squares
-from tests.explanation.test_map_check import colours, squares
+from tests.explanation.test_map_check import Colours, colours, squares
+from tests.explanation.test_map_check import whole as prepared
 from vlx.data.example import Ask, Example, Truth
 from vlx.errors import InputError, ModelError, OutputError
 from vlx.evaluation import Metric, Record, evaluate, of_each, read_run
@@ -25,6 +26,7 @@ from vlx.evaluation.context import MetricContext
 from vlx.evaluation.omitted import Omitted
 from vlx.evaluation.run_file import NAME, RunFile, RunHead, read
 from vlx.protocol.targets import Query
+from vlx.tasks.classification import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -217,6 +219,35 @@ def test_a_folder_without_a_run_and_a_metric_that_is_not_here_are_told(tmp_path:
         InputError, match=r"/run: measured by 'heat', which is no metric here; give it as metrics=\[…\]$"
     ):
         read_run(_folder(tmp_path, whole[1]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "layer", "classes", "told"),
+    [
+        (["green", "red", "blue"], "body", None, "labels was "),
+        (["red", "green", "blue"], "body.1", None, "layer was body"),
+        (["red", "green", "blue"], "body", {"red": ["blue"]}, "classes was by their names"),
+    ],
+)
+def test_a_run_of_the_same_weights_asked_otherwise_is_refused(
+    labels: list[str], layer: str, classes: Any, told: str, tmp_path: Path
+) -> None:
+    wish: dict[str, Any] = {"metrics": [HEAT], "methods": ["gradcam"], "targets": ["logit"], "out": tmp_path / "run"}
+    evaluate(colours(), Many(1), **wish)
+    before = (tmp_path / "run" / NAME).read_bytes()
+    other = Classifier(Colours().eval(), layer, labels, prepared)
+    with pytest.raises(InputError, match=f"a run of another kind, {told}"):
+        evaluate(other, Many(1), resume=True, classes=classes, **wish)
+    assert (tmp_path / "run" / NAME).read_bytes() == before
+
+
+def test_a_file_from_before_tells_no_labels_and_is_gone_on_with(tmp_path: Path) -> None:
+    measure(tmp_path / "run", data=Many(1))
+    path = tmp_path / "run" / NAME
+    head, *others = path.read_bytes().splitlines(keepends=True)
+    old = {key: value for key, value in json.loads(head).items() if key not in ("layer", "labels", "classes")}
+    path.write_bytes(b"".join([json.dumps(old).encode() + b"\n", *others]))
+    assert measure(tmp_path / "run", data=Many(1), resume=True).rows
 
 
 # Writing

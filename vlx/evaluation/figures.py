@@ -72,8 +72,13 @@ def _figure(
         ahead=above(columns, own, baselines.get("centre")),
         over_random=above(columns, own, baselines.get("random")),
         unmeasured=int(np.isnan(values).sum()),
-        empty=int(np.nansum(columns.told("empty")[own])) if columns.beside else 0,
+        empty=_empty(columns, own),
     )
+
+
+def _empty(columns: Columns, own: Which) -> int:
+    """How many maps of some records have no positive cell."""
+    return int(np.nansum(columns.told("empty")[own])) if columns.beside else 0
 
 
 def above(columns: Columns, own: Which, other: Which | None) -> tuple[float, float, float] | None:
@@ -114,6 +119,7 @@ def _macro(metric: str, columns: Columns, line: tuple[str, str], own: Which, bas
         ahead=ahead,
         over_random=over_random,
         unmeasured=unmeasured,
+        empty=_empty(columns, own),
     )
 
 

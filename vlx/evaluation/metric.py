@@ -15,6 +15,7 @@ from vlx.evaluation.figures import Telling, by_group
 from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.result import Figure
 from vlx.evaluation.shown import AskedCases, Setting, ShownBatch
+from vlx.language import shortened
 from vlx.protocol.targets import TargetKind
 from vlx.protocol.task import Task
 
@@ -127,6 +128,10 @@ def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
             raise InputError(
                 f"metric {metric.name!r} makes {type(made).__name__} of a context; return {{(method, target): number}}"
             )
+        if strange := [line for line in made if not _is_line(line)]:
+            raise InputError(
+                f"metric {metric.name!r} measures {shortened(repr(strange[0]))}; keys are (method, target), two texts"
+            )
         for (method, target), measured in made.items():
             value, beside = measured if isinstance(measured, tuple) else (measured, {})
             one = context.maps.get((method, target))
@@ -136,6 +141,10 @@ def _each(metric: Metric, shown: ShownBatch) -> Iterator[Record]:
                 *(metric.name, _number(metric.name, value), case.area),
                 {**beside, **empty},
             )
+
+
+def _is_line(key: object) -> bool:
+    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(part, str) for part in key)
 
 
 def _told(metric: Metric, case: Case) -> bool:

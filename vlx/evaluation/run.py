@@ -1,5 +1,6 @@
 """`evaluate`: any task on any data, by any methods and metrics; what it measured as records, figures and a table."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, TypeVar, Unpack, cast
@@ -13,7 +14,7 @@ from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.batches import Ran
 from vlx.evaluation.cases import LOOKED_AT, answers, closed, suits, tells, tells_place
-from vlx.evaluation.class_asks import LACKED, ClassAsks, Table
+from vlx.evaluation.class_asks import LACKED, ClassAsks, Table, labels_of
 from vlx.evaluation.figures import Telling
 from vlx.evaluation.loop import Progress, measured
 from vlx.evaluation.metric import Metric
@@ -93,6 +94,8 @@ def evaluate(
     """
     ablate = running.get("ablate", False)
     metrics = ABLATED_BY if ablate and metrics is DEFAULT else metrics
+    if isinstance(task, str | Path):
+        raise InputError(f"{shortened(repr(task), 60)} is no task; load one: vlx.load(NAME)")
     chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
     drawn = data is None or isinstance(data, int)
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
@@ -163,7 +166,23 @@ def _head(setting: Setting, metrics: Sequence[Metric], count: int | None, comman
         of="scenes" if closed(data) else "photographs" if tells(task) else "pictures",
         by_size=bool(getattr(data, "by_size", False)) and tells(task) and not closed(data),
         left_out=_left_out(setting),
+        **_asked_as(setting),
     )
+
+
+def _asked_as(setting: Setting) -> dict[str, str]:
+    """Where the model is read, and digests of its classes' names and of what the data's classes are called."""
+    layer, labels, table = getattr(setting.task, "layer", ""), labels_of(setting.task), setting.classes
+    called = "by their names" if table is None else sorted((str(name), repr(given)) for name, given in table.items())
+    return {
+        "layer": layer if isinstance(layer, str) else "",
+        "labels": _short_digest(labels) if labels else "",
+        "classes": called if isinstance(called, str) else _short_digest(called),
+    }
+
+
+def _short_digest(told: Sequence[object]) -> str:
+    return hashlib.sha256(repr([*told]).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def _left_out(setting: Setting) -> dict[str, list[str]]:
@@ -302,7 +321,7 @@ def _metric(given: str | Metric) -> Metric:
         return metric
     near = close_matches(given, METRICS)
     hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no metric {given!r}{hint}. Known: {', '.join(METRICS)}")
+    raise InputError(shortened(f"no metric {shortened(given, 60)!r}{hint}. Known: {', '.join(METRICS)}", 300))
 
 
 def _kind(given: str) -> TargetKind:
@@ -319,6 +338,8 @@ def _methods(task: Task, given: Sequence[str | Method] | None) -> Iterator[Metho
     for one in _listed("methods", given):
         method = _method(task, one)
         chosen.setdefault(method.name, method)
+    if not chosen:
+        raise InputError("methods=[]: no method to measure; give one, or leave it out for all that suit the model")
     yield from chosen.values()
 
 

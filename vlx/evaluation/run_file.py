@@ -26,6 +26,7 @@ NAME = "records.jsonl"
 START = b'{"run": 1, '
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 COMPARED = ("model", "weights", "data", "pictures", "metrics", "methods", "targets", "n", "version", "filling", "draws")
+ASKED_AS = ("layer", "labels", "classes")  # compared where both files tell them: files from before have none
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class RunHead:
 
     ``filling`` is what hidden parts of pictures are filled with, ``draws`` how intervals are drawn; ``of`` is what the
     pictures are called, ``by_size`` whether figures are told by how large things are; ``left_out`` why pictures of the
-    data are not among them.
+    data are not among them. ``layer`` is where the model is read, ``labels`` a digest of its classes' names, in order,
+    and ``classes`` one of what the data's classes are called.
     """
 
     model: str
@@ -53,6 +55,9 @@ class RunHead:
     of: str = "pictures"
     by_size: bool = False
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layer: str = ""
+    labels: str = ""
+    classes: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The first line of the file."""
@@ -62,6 +67,7 @@ class RunHead:
     def from_json(cls, line: Mapping[str, Any], path: Path) -> "RunHead":
         """The head that `to_json` wrote. Raises InputError for anything else."""
         names = [each.name for each in fields(cls)]
+        line = dict.fromkeys(ASKED_AS, "") | dict(line)
         if line.get("run") != 1 or any(name not in line for name in names) or not _typed(line):
             raise InputError(f"{path}: no run of vlx evaluate of this version; give another folder")
         return cls(**{name: line[name] for name in names})
@@ -69,12 +75,13 @@ class RunHead:
     def differences(self, other: "RunHead") -> list[str]:
         """What another run was asked otherwise, in words."""
         here, there = json.loads(json.dumps(asdict(self))), json.loads(json.dumps(asdict(other)))
-        return [f"{name} was {_told(there[name])}" for name in COMPARED if here[name] != there[name]]
+        told = [*COMPARED, *(name for name in ASKED_AS if here[name] and there[name])]
+        return [f"{name} was {_told(there[name])}" for name in told if here[name] != there[name]]
 
 
 def _typed(line: Mapping[str, Any]) -> bool:
     """Whether what a head holds is of the kinds that `RunHead` has."""
-    texts = [line[name] for name in ("model", "weights", "data", "pictures", "command", "version", "of")]
+    texts = [line[name] for name in ("model", "weights", "data", "pictures", "command", "version", "of", *ASKED_AS)]
     lists = [line[name] for name in ("metrics", "methods", "targets")]
     left = line["left_out"]
     return (
