@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.explanation.test_map_check import colours
 from tests.fakes import VOCABULARY, captioner, picture
 from vlx.data import SceneData, open_data
 from vlx.data.categories import CategoryWords
-from vlx.data.example import Ask, Data, Example, Truth
+from vlx.data.example import Ask, Example, Truth
 from vlx.errors import InputError
 from vlx.evaluation import Record, evaluate, read_run
 from vlx.evaluation.figures import Telling
@@ -170,7 +170,7 @@ def test_outlines_alone_tell_which_words_of_the_models_own_captions_are_wrong(tm
     with torch.no_grad():  # it has a word for both
         task.decoder.output.bias[[VOCABULARY.index(name) for name in NAMES]] += 3
     spec = f"coco:{tmp_path / 'instances.json'}"
-    setting = Setting(task, cast(Data, open_data(spec)), (choose("gradcam"),), ("logit",))
+    setting = Setting(task, open_data(spec), (choose("gradcam"),), ("logit",))
     columns = measured(setting, [HALLUCINATION]).columns["hallucination"]
     assert {row["source"] for row in _rows(columns)} <= {"generated"}
     said = [vlx.explain(task, picture(n), method="gradcam").text.split() for n in range(3)]
