@@ -221,6 +221,17 @@ def test_a_folder_without_a_run_and_a_metric_that_is_not_here_are_told(tmp_path:
         read_run(_folder(tmp_path, whole[1]))
 
 
+@pytest.mark.parametrize("metric", ["deletion", "in-out", "seeds", "pointing-rejection"])
+@pytest.mark.parametrize("strange", ["x", [], {}, 10**400])
+def test_what_stands_beside_a_value_and_is_no_number_is_told(metric: str, strange: Any, tmp_path: Path) -> None:
+    names = {"deletion": "logit", "in-out": "inside", "seeds": "precision", "pointing-rejection": "max"}
+    record = Record("a", 0, "dog", "gradcam", "logit", metric, 0.5, beside={names[metric]: strange})
+    lines = [replace(HEAD, metrics=[metric]).to_json(), record.to_json(), {"done": ["a"], "measured": 1}]
+    folder = _folder(tmp_path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    with pytest.raises(InputError, match=r"/run: no table can be made of its records \(\w+\), as of ones that were ed"):
+        read_run(folder)
+
+
 @pytest.mark.parametrize(
     ("labels", "layer", "classes", "told"),
     [

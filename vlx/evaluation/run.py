@@ -131,7 +131,13 @@ def read_run(folder: str | Path, metrics: Sequence[Metric] = ()) -> Result:
     ran = Ran({name: Columns() for name in head.metrics})
     for batch in batches:
         ran.add(batch)
-    return _result(head, [known[name] for name in head.metrics], ran)
+    try:
+        return _result(head, [known[name] for name in head.metrics], ran)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder}: no table can be made of its records ({type(error).__name__}), as of ones that were edited by "
+            "hand; measure again in another folder"
+        ) from error
 
 
 def _result(head: RunHead, metrics: Sequence[Metric], ran: Ran) -> Result:
