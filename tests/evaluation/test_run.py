@@ -326,7 +326,22 @@ def test_ablations_of_the_paper_are_measured_beside_grad_cam() -> None:
 def test_many_groups_are_told_by_their_mean() -> None:
     rows = tuple(
         Figure(group, "gradcam", "logit", "pointing", 0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 9)
-        for group in [*map(str, range(12)), MACRO]
+        for group in [*map(str, range(13)), MACRO]
     )
     headers = [column.header for column in Result("net", 1, rows, "vlx evaluate net").table().columns]
     assert headers == ["method", "target", MACRO]
+
+
+def test_a_result_prints_as_its_table_and_its_differences_are_whole() -> None:
+    apart = (0.123, 0.045, 0.201)
+    rows = tuple(
+        Figure(group, "gradcam", "logit", "pointing", 0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 9, ahead=apart, over_random=apart)
+        for group in ["object", "color", "texture", "scene", MACRO]
+    )
+    text = str(Result("net", 1, rows, "vlx evaluate net"))
+    assert text.startswith("net, 1 scenes")
+    assert "…" not in text
+    for word in ("+0.123", "(+0.045", "to", "+0.201)"):
+        assert text.count(word) >= 2
+    unknown = tuple(replace(row, ahead=(float("nan"),) * 3, over_random=None) for row in rows)
+    assert "nan" not in str(Result("net", 1, unknown, "vlx evaluate net"))

@@ -14,7 +14,7 @@ from vlx.methods.names import METHODS
 if TYPE_CHECKING:
     from vlx.data.example import Data
 
-WIDE = 130
+WIDE = 150
 METRICS = (
     *("pointing", "fall", "occlusion", "looking", "because", "captions", "deletion", "insertion", "road"),
     *("check", "randomization", "labels", "hallucination"),

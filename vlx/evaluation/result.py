@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -63,6 +65,12 @@ class Result:
         told = {"notes": list(self.notes)} if self.notes else {}
         return {"model": self.model, "n": self.n, "command": self.command, **told, "rows": rows}
 
+    def __str__(self) -> str:
+        """The table as plain text."""
+        console = Console(width=TEXT, file=StringIO())
+        console.print(self.table())
+        return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
     def value(self, group: str, method: str, target: str, metric: str = "pointing") -> float:
         """One figure of the table."""
         wanted = (group, method, target, metric)
@@ -71,9 +79,9 @@ class Result:
     def table(self) -> Table:
         """The figures for a terminal: one line a method, target and metric, one column a group of words.
 
-        More than eight groups are told by their mean alone; each stands in `to_json`. To the right stand the mean over
-        groups, how far it lies above the centre's and the random figure, each with its 95 % interval, and how many maps
-        are empty and how many asks could not be measured, where any.
+        More than twelve groups are told by their mean alone; each stands in `to_json`. To the right stand the mean over
+        groups and, where there is room, how far it lies above the centre's and the random figure, each with its 95 %
+        interval; how many maps are empty and how many asks could not be measured, where any.
         """
         caption = escape("\n".join(self.notes)) or None
         title = escape(f"{self.model}, {self.n} {self.of}\n{self.command}")
@@ -90,7 +98,8 @@ class Result:
         narrow = len(groups) > WIDE
         for group in groups:
             table.add_column(group, justify="right")
-        beside = {name: head for name, head in _BESIDE.items() if any(map(_tells(name), self.rows))}
+        roomy = len(groups) <= ROOMY
+        beside = {n: head for n, head in _BESIDE.items() if (roomy or n in COUNTS) and any(map(_tells(n), self.rows))}
         for head in beside.values():
             table.add_column(head, justify="right")
         for metric in metrics:
@@ -113,7 +122,10 @@ class Result:
 
 
 MACRO = "mean of groups"
-MOST = 9  # groups of which each has a column; of more the mean over them
+TEXT = 150  # characters of a line of the table as text
+MOST = 13  # groups of which each has a column; of more the mean over them
+ROOMY = 6  # groups beside which the differences from baselines have room
+COUNTS = ("empty", "unmeasured")
 WIDE = 3  # groups whose intervals have room in a table
 _BESIDE = {"ahead": "less centre", "over_random": "less random", "empty": "empty", "unmeasured": "left out"}
 _BASELINES = {
@@ -144,11 +156,11 @@ def _cell(row: Figure | None, *, narrow: bool) -> str:
 
 def _beside(own: Mapping[str, Figure], name: str) -> str:
     """What stands at the end of a line: of the mean over groups, or of the first group; counts of all groups."""
-    if name in ("empty", "unmeasured"):
+    if name in COUNTS:
         return str(sum(getattr(row, name) for row in own.values() if row.group != MACRO) or "")
     by_size = len(own) < 2 or MACRO not in own or "all objects" in own
     difference = getattr(next(iter(own.values())) if by_size else own[MACRO], name)
-    if difference is None:
+    if difference is None or np.isnan(difference[0]):
         return ""
     value, low, high = difference
     return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
