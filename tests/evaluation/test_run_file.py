@@ -317,6 +317,17 @@ def test_a_full_disk_is_told_and_what_is_there_is_whole(room: int, tmp_path: Pat
     assert [one.keys[0] for one in read(tmp_path / "run")[1]] == [f"{n}.jpg" for n in range(max(count, 3))]
 
 
+def test_what_was_cut_short_is_taken_away_before_it_goes_on(tmp_path: Path) -> None:
+    with RunFile(tmp_path / "run", HEAD) as file:
+        file.write(batch(0))
+    before = file.path.read_bytes()
+    file.path.write_bytes(before + b'{"key": "' + b"x" * 5000)
+    with RunFile(tmp_path / "run", HEAD, resume=True) as file:
+        assert file.path.read_bytes() == before
+        file.write(batch(1))
+    assert [one.keys[0] for one in read(tmp_path / "run")[1]] == ["0.jpg", "1.jpg"]
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/records\.jsonl: cannot be written \(File exists\)$"):

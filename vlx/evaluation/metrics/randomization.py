@@ -136,6 +136,8 @@ def _sample(setting: Setting, kinds: Sequence[TargetKind]) -> tuple[Tensor, list
 
 def _notes(columns: Columns) -> Iterator[str]:
     yield from verdicts(SECTIONS[0], columns, "once {step} is permuted")
+    steps = next((beside["steps"] for beside in columns.beside.values() if "steps" in beside), ())
+    yield f"steps from the head down: {', '.join(steps)}"
     yield (
         "weights and biases of each block are permuted among themselves in a copy of the model, from the head down; "
         "running statistics of batch norm stay. Noise drawn anew would pass, too"
