@@ -146,6 +146,7 @@ def _baseline(
 def _better(result: Result, metric: str) -> str:
     """Which values of a figure are good, by the measure that it is of; "" where that is not told."""
     known = [name for name in result.better if metric == name or metric.startswith((f"{name} ", f"{name}, "))]
+    known = known or ([*result.better] if len(result.better) == 1 else [])
     return result.better[max(known, key=len)] if known else ""
 
 

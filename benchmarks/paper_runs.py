@@ -155,8 +155,8 @@ SECTIONS = (
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics localization,maxbox --methods gradcam,c-mwp,gradient "
         "--targets logit",
         "ILSVRC-15's validation pictures and boxes",
-        "The paper tells errors, these are shares that fit: 1 − `localization top1`. Boxes of the photographs here are "
-        "large, so that even a bump in the middle fits many.",
+        "The paper tells errors, these are shares that fit: 1 − `localization top1`. A bump in the middle fits nearly "
+        "as many boxes of the photographs: those that any map fits are of large things.",
     ),
     Section(
         "seeds",
@@ -197,7 +197,8 @@ SECTIONS = (
         "vlx evaluate torchvision:vgg16 voc:DIR:2007:test --metrics pointing,pointing-rejection --methods "
         "gradcam,c-mwp --targets logit",
         "PASCAL VOC 2007 or COCO, and a classifier that was fine-tuned on its classes",
-        "Without tolerance here. The threshold with which the paper rejected is not told.",
+        "Without tolerance here; on the photographs all things of the shared classes count, however small, and classes "
+        "count alike. The threshold with which the paper rejected is not told.",
     ),
     Section(
         "discrimination",
@@ -235,8 +236,8 @@ SECTIONS = (
         "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics trust --against torchvision:alexnet --methods "
         "gradcam,guided-gradcam --targets logit",
         "PASCAL VOC 2007",
-        "A margin in shares of the map, no opinion of people: not comparable in level. Which of the two models here is "
-        "the better one is not known beforehand.",
+        "A margin in shares of the map, no opinion of people: not comparable in level. The two models "
+        "here see the pictures differently, one a square of them, the other all: even maps that know nothing differ.",
     ),
     Section(
         "adversarial",
@@ -339,7 +340,8 @@ SECTIONS = (
         ),
         (
             Published(
-                "Grad-CAM reacts to the weights; guided backpropagation and Guided Grad-CAM not to upper layers", "–"
+                "Grad-CAM reacts to the weights; guided backpropagation and Guided Grad-CAM not to upper layers",
+                *("–", "1810.03292"),
             ),
         ),
         "vlx evaluate torchvision:inception_v3 imagenet:DIR --metrics randomization --methods "

@@ -77,12 +77,21 @@ def test_only_what_beats_both_baselines_on_the_good_side_is_bold() -> None:
     def cells(better: str, ahead: Any, over_random: Any) -> str:
         row = Figure("g", "gradcam", "logit", "deletion logit", 0.2, 0.1, 0.3, 0.5, 0.5, 0.5, 4)
         row = replace(row, ahead=ahead, over_random=over_random)
-        return list(rows("\n".join(table(Result("m", 4, (row,), "", better={"deletion": better})))))[2][1]
+        told = table(Result("m", 4, (row,), "", better={"deletion": better, "pointing": "high"}))
+        return list(rows("\n".join(told)))[2][1]
 
     below, above, around = (-0.3, -0.4, -0.2), (0.3, 0.2, 0.4), (0.1, -0.1, 0.3)
     assert cells("low", below, below) == cells("high", above, above) == "**.200 ± .100**"
     others = [("low", above, above), ("high", below, below), ("low", below, around), ("high", around, above)]
-    assert {cells(*one) for one in [*others, ("high", None, above), ("", above, above)]} == {".200 ± .100"}
+    assert {cells(*one) for one in [*others, ("high", None, above)]} == {".200 ± .100"}
+
+
+def test_a_figure_of_another_name_is_as_good_as_its_runs_only_measure_says() -> None:
+    row = Figure("g", "gradcam", "logit", "rank correlation", 0.2, 0.1, 0.3, 0.0, 0.0, 0.0, 4)
+    row = replace(row, ahead=(0.2, 0.1, 0.3), over_random=(0.2, 0.1, 0.3))
+    several = {"occlusion": "high", "pointing": "high"}
+    told = [[*table(Result("m", 4, (row,), "", better=one))][2] for one in ({"occlusion": "high"}, several)]
+    assert told == ["| gradcam | **.200 ± .100** |", "| gradcam | .200 ± .100 |"]
 
 
 def test_columns_are_the_wanted_group_else_what_stands_for_all_else_every_one() -> None:
