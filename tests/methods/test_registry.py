@@ -263,3 +263,11 @@ def test_a_row_of_a_site_is_of_its_own_picture_in_all_that_it_holds() -> None:
     two = site.features.rows([2, 0])
     assert torch.equal(two.A, A[[2, 0]])
     assert two.rest["tokens"][0].tolist() == [[30.0], [10.0]]
+
+
+def test_a_message_stays_short_whatever_was_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"own{n}": replace(registry.choose("gradcam"), name=f"own{n}") for n in range(60)}
+    monkeypatch.setattr(registry, "_OWN", many)
+    with pytest.raises(InputError, match=r"^no method 'grdcam'; close: gradcam.*Known: gradcam, hirescam") as raised:
+        registry.choose("grdcam")
+    assert len(str(raised.value)) < 300

@@ -33,6 +33,7 @@ _BUILT_IN = {
         *VARIANTS,
     )
 }
+MESSAGE = 299  # characters of a message, whatever was registered
 _OWN: dict[str, Method] = {}  # registered in this process, by plain name
 NAMES = tuple(name for name, method in _BUILT_IN.items() if method.listed)
 
@@ -87,7 +88,8 @@ def choose(name: str | Method) -> Method:
     known = [method.name for method in methods()]
     near = close_matches(plain, known)
     hint = f"; close: {', '.join(near)}" if near else ""
-    raise InputError(f"no method {shortened(str(name))!r}{hint}. Known: {', '.join(known)}, auto")
+    told = f"no method {shortened(str(name))!r}{hint}. Known: "
+    raise InputError(told + shortened(", ".join([*known, "auto"]), MESSAGE - len(told)))
 
 
 def named(name: str) -> Method | None:
