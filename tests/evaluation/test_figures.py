@@ -11,7 +11,7 @@ BASE = np.random.default_rng(0).random((8, 3))  # of eight pictures, three asks 
 
 
 def columns(groups: tuple[str, str, str] = ("dog", "dog", "dog")) -> Columns:
-    """A method that lies .1 above the centre and .3 above the random map at every ask, the baselines in other orders."""
+    """A method .1 above the centre and .3 above the random map at every ask, which come in other orders."""
     asked = [(picture, ask) for picture in range(8) for ask in range(3)]
     told = (
         ("gradcam", "logit", 0.3, asked),
