@@ -3,6 +3,7 @@
 __all__ = [
     "edits",
     "layers",
+    "mosaic",
     "opening",
     "pixel_fields",
     "placement",

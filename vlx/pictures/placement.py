@@ -4,12 +4,15 @@ All pairs are (vertical, horizontal). Pixels are counted from 0 at their centres
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlx.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pair = tuple[float, float]
 PIXELS = "pixels of the prepared picture"
@@ -64,6 +67,28 @@ class Grid(_Saved):
         stride = (size[0] / shape[0], size[1] / shape[1])
         return cls((stride[0] / 2 - 0.5, stride[1] / 2 - 0.5), stride, shape, size, source)
 
+    @property
+    def plain(self) -> "Grid":
+        """The grid that maps lie on in the end: itself, but for a `vlx.pictures.mosaic.Mosaic`."""
+        return self
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """The shape of maps before they are folded, which is that of A's last two axes."""
+        return self.shape
+
+    def fold(self, maps: "Tensor") -> "Tensor":
+        """Maps on A's own places [N, *tokens] → on the cells [N, h, w]: here they are the same."""
+        return maps
+
+    def cover(self, maps: "Tensor") -> "Tensor":
+        """Maps of cells [N, h, w] → of A's own places, the mean of the cells under each: here they are the same."""
+        return maps
+
+    def remainder(self, maps: "Tensor") -> "Tensor":
+        """The share [N] of Σ|values| of maps [N, *tokens] that has no place on the picture: none."""
+        return maps.new_zeros(len(maps))
+
 
 @dataclass(frozen=True)
 class Frame(_Saved):
@@ -101,10 +126,16 @@ class Frame(_Saved):
 
 @dataclass(frozen=True)
 class Placement(_Saved):
-    """A's grid laid on the user's picture: paints maps, and finds cells and pixels from each other."""
+    """A's grid laid on the user's picture: paints maps, and finds cells and pixels from each other.
+
+    Of a grid whose maps are folded it keeps the plain one: what is painted is folded by then.
+    """
 
     grid: Grid
     frame: Frame
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grid", self.grid.plain)
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Self:

@@ -235,7 +235,7 @@ def _checked(contexts: Sequence[Context]) -> Sequence[Sequence[MapCheck]]:
 
 def _trials(context: Context) -> list[Trial]:
     """For each target two trials: of its map, and of what speaks against it."""
-    there = context.grid == context.features.grid
+    there = context.grid == context.features.grid.plain
 
     def placed(values: Array) -> Array:
         return values if there else on_cells(values, context.grid, context.features.grid)

@@ -73,7 +73,7 @@ def tried_of(
     by_row: dict[int, list[tuple[Line, int, Trial]]] = {}
     for line, drawn in maps.items():
         for number, (values, grid) in enumerate(drawn):
-            placed = values if grid == site.features.grid else on_cells(values, grid, site.features.grid)
+            placed = values if grid == site.features.grid.plain else on_cells(values, grid, site.features.grid)
             trial = _trial(*words[number], replace(likely[number], row=0), placed)
             by_row.setdefault(likely[number].row, []).append((line, number, trial))
     rows = [(site.row(row).features, [trial for *_, trial in own]) for row, own in by_row.items()]
