@@ -1,7 +1,7 @@
 """`TransformerCaptioner`: captioners of transformers as tasks; what is particular to a family is data."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.greedy import plainly, switched_off
 from vlx.tasks.huggingface.texts import check_length, exact, padded, placed
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.huggingface.writing import ChatWriting
@@ -165,7 +166,8 @@ class TransformerCaptioner(TransformerVision):
             return self.writing.prediction(begun, text, self._forced(tokens, begun + text), forced=True)
         check_length(len(begun) + 1, context, "prompt", self.name)
         text, logprobs = self._generated(tokens, begun, query.beams, min(self.longest, context - len(begun)))
-        return self.writing.prediction(begun, text, logprobs, forced=False)
+        prediction = self.writing.prediction(begun, text, logprobs, forced=False)
+        return replace(prediction, notes=(*prediction.notes, *switched_off(self.model, query.beams)))
 
     def _forced(self, tokens: Tensor, text: tuple[int, ...]) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of a text, END included."""
@@ -180,9 +182,7 @@ class TransformerCaptioner(TransformerVision):
         Those of a beam search are taken again under teacher forcing: a beam's own are scattered over the beams.
         """
         ids = padded([(self.family.start(self.model), *prompt)], tokens.device)
-        options = {"num_beams": beams, "do_sample": False, "max_new_tokens": longest, "num_return_sequences": 1}
-        options |= {"return_dict_in_generate": True, "output_logits": beams == 1}
-        output = self.family.generate(self.twin(), tokens, ids, options)
+        output = self.family.generate(self.twin(), tokens, ids, plainly(longest, beams))
         text = output.sequences[0, ids.shape[1] :].tolist()
         ends = set(self.family.end(self.model))
         text = tuple(text[: next((n for n, token in enumerate(text) if token in ends), len(text))])

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.protocol.powers import Said
+from vlx.tasks.huggingface.greedy import plainly
 from vlx.tasks.huggingface.refusals import quiet
 
 
@@ -46,9 +47,8 @@ def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def generated(model: Any, inputs: dict[str, Tensor], longest: int) -> tuple[tuple[int, ...], Tensor]:
     """Greedy ``generate``: at most ``longest`` tokens, END included, and the logits [T, V] of each."""
-    options = {"do_sample": False, "num_beams": 1, "max_new_tokens": longest, "return_dict_in_generate": True}
-    with _plainly():
-        output = model.generate(**inputs, **options, output_logits=True)
+    with _quietly():
+        output = model.generate(**inputs, **plainly(longest))
     logits = torch.cat(output.logits)
     return tuple(output.sequences[0, -len(logits) :].tolist()), logits
 
@@ -61,12 +61,12 @@ def caption(model: Any, inputs: dict[str, Tensor], longest: int) -> Said:
 
 def answer(model: Any, inputs: dict[str, Tensor], output: str) -> Said:
     """The likeliest of a fixed list of answers, by the logits [1, C] that ``forward`` gives as ``output``."""
-    with _plainly():
+    with _quietly():
         return Said.of(getattr(model(**inputs), output))
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
     """Without a graph, with the caller's random state kept (ViLT shuffles its patches), without remarks."""
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]), quiet():
         yield

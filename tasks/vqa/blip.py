@@ -12,6 +12,7 @@ from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.greedy import plainly, switched_off
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked, written
 from vlx.tasks.huggingface.vision import TransformerVision
 from vlx.tasks.vqa.questions import Questions, Runs
@@ -174,6 +175,7 @@ class BlipVqa(TransformerVision):
             rivals=True,
             question=True,
             pieces=False,
+            notes=() if query.answer is not None else switched_off(self.model, query.beams),
         )
 
     def _written(self, answer: str, what: str) -> tuple[int, ...]:
@@ -183,7 +185,7 @@ class BlipVqa(TransformerVision):
 
     def _generated(self, tokens: Tensor, question: tuple[int, ...], beams: int) -> tuple[tuple[int, ...], float]:
         """The model's answer with its END, and its log-probability as generation saw it (nan after a beam search)."""
-        found = self._generate(tokens, question, num_beams=beams, output_logits=beams == 1)
+        found = self._generate(tokens, question, **plainly(LONGEST, beams))
         answer = self._ended(found.sequences[0, 1:].tolist())
         if beams > 1:
             return answer, float("nan")
@@ -194,7 +196,8 @@ class BlipVqa(TransformerVision):
 
     def _beams(self, tokens: Tensor, question: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The likeliest answers; no longer one is preferred for its length."""
-        found = self._generate(tokens, question, num_beams=BEAMS, num_return_sequences=BEAMS, length_penalty=0.0)
+        all_of_them = {**plainly(LONGEST, BEAMS), "num_return_sequences": BEAMS, "length_penalty": 0.0}
+        found = self._generate(tokens, question, **all_of_them)
         return [self._ended(answer) for answer in found.sequences[:, 1:].tolist()]
 
     def _generate(self, tokens: Tensor, question: tuple[int, ...], **options: Any) -> Any:
@@ -203,9 +206,6 @@ class BlipVqa(TransformerVision):
             pixel_values=tokens[:, None],
             input_ids=ids,
             attention_mask=ids.new_ones(ids.shape),
-            max_new_tokens=LONGEST,
-            do_sample=False,
-            return_dict_in_generate=True,
             **options,
         )
 
