@@ -22,7 +22,8 @@ from vlx.protocol.targets import Prediction, Query, word_target  # noqa: E402
 from vlx.selftest.result import SelfTest  # noqa: E402
 from vlx.tasks.huggingface.chat import DESCRIBE, ChatFamily, ChatTask  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
-from vlx.tasks.huggingface.tiny.models import TEXT, VISION  # noqa: E402
+from vlx.tasks.huggingface.tiny.chats import VISION  # noqa: E402
+from vlx.tasks.huggingface.tiny.models import TEXT  # noqa: E402
 from vlx.tasks.huggingface.tiny.words import byte_pairs  # noqa: E402
 
 QUESTION = "what color is the house?"

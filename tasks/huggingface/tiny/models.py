@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.tiny import mosaic, packed, raster
+from vlx.tasks.huggingface.tiny.chats import SPREAD, VISION
 from vlx.tasks.huggingface.tiny.fitting import COUNT, STEPS, Logits, answering, fit, saying
 from vlx.tasks.huggingface.tiny.fitting import questions as table
+from vlx.tasks.huggingface.tiny.templates import PLAIN_TURNS
 from vlx.tasks.huggingface.tiny.words import byte_pairs, captions, chats, questions, word_pieces
 
 SEED = 5
@@ -18,16 +21,9 @@ PATCH = 8
 BLIP_MARKS = 2  # rows of BLIP's word table beyond the tokenizer: [DEC], which starts a text, and [ENC]
 ANSWERS = ("yes", "no", "red", "green", "blue", "white", "one", "two", "three", "house", "boat", "tree")
 
-VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 CONTEXT = 160  # tokens of a picture, a question and an answer
 PICTURE = "<image>"
-TEMPLATE = (
-    "{% for message in messages %}{{ message['role'].upper() }}: {% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
-)  # LLaVA-1.5's, for one turn
-SPREAD = 0.06  # of random weights; the usual 0.02 leaves tiny models all but blind
 
 Parts = tuple[Any, ...]  # model, image processor, tokenizer; of chat models the model and their one processor
 
@@ -36,7 +32,7 @@ def build(family: str) -> Parts:
     """The family's tiny model in eval mode, and its image processor and its tokenizer, or its one processor."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.manual_seed(SEED)
-        model, *others = BUILDERS[family]()
+        model, *others = (BUILDERS | CHATS)[family]()
     return (model.eval(), *others)
 
 
@@ -223,7 +219,7 @@ def _llava() -> Parts:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
+        chat_template=PLAIN_TURNS,
     )
     blank = Image.new("RGB", (48, 48))
     asked = [stock.asked(processor, blank, question)["input_ids"][0].tolist() for question, _ in chats()]
@@ -247,3 +243,4 @@ BUILDERS: dict[str, Callable[[], Parts]] = {
     "vilt": _vilt,
     "llava": _llava,
 }
+CHATS: dict[str, Callable[[], Parts]] = {**raster.BUILDERS, **packed.BUILDERS, **mosaic.BUILDERS}
