@@ -1,6 +1,7 @@
 """Where a cell of A lies on the user's picture, and how a picture is opened, prepared or changed."""
 
 __all__ = [
+    "crops",
     "edits",
     "layers",
     "mosaic",

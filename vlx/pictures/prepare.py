@@ -110,7 +110,7 @@ def measure_frame(prepare: Prepare, size: tuple[int, int]) -> Frame:
     content): ``note`` then says so, and the frame is the best straight fit, or that of the whole picture resized where
     nothing straight comes near. Random state is left as it was. Costs six calls of ``prepare`` or a few more.
     """
-    with _same_random_state():
+    with same_random_state():
         black, white = (_prepared(prepare, np.full(size, level, np.uint8)) for level in (0, 255))
         if black.shape != white.shape:
             return Frame.whole(size, black.shape[1:], _note("its output changes in size", RESIZED))
@@ -127,7 +127,7 @@ def refuse_on_its_side(prepare: Prepare, frame: Frame) -> None:
     """Raises ModelError where ``prepare`` exchanges height and width, so that no map could be laid on the picture."""
     if not frame.note.endswith(RESIZED):
         return
-    with _same_random_state():
+    with same_random_state():
         black, white = (_prepared(prepare, np.full(frame.size, level, np.uint8)) for level in (0, 255))
         if black.shape != white.shape or not np.isfinite(black - white).all() or not (white != black).any():
             return
@@ -165,7 +165,7 @@ def _mean_colour(prepare: Prepare, size: tuple[int, int]) -> tuple[float, float,
     shades = np.zeros((4, *size, 3), np.uint8)
     for channel in range(3):
         shades[channel + 1, ..., channel] = 255
-    with _same_random_state():
+    with same_random_state():
         black, *primaries = (_prepared(prepare, shade) for shade in shades)
     if any(primary.shape != black.shape for primary in primaries):
         return IMAGENET_MEAN
@@ -341,7 +341,8 @@ def _note(trouble: str, how: str) -> str:
 
 
 @contextmanager
-def _same_random_state() -> Iterator[None]:
+def same_random_state() -> Iterator[None]:
+    """Leaves the random state of Python, numpy and torch as it was."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
