@@ -8,6 +8,7 @@ from typing import Any
 from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.protocol.task import Task
+from vlx.tasks.huggingface.chat_families import CHAT
 from vlx.tasks.huggingface.refusals import quiet
 
 Key = tuple[str, str]  # config.model_type and the class of the model
@@ -40,9 +41,10 @@ FAMILIES: dict[Key, FamilyRow] = {
     ),
     ("git", "GitForCausalLM"): FamilyRow("vlx.tasks.captioning.git:adapter", ("captioning",)),
     ("vilt", "ViltForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
-    ("llava", "LlavaForConditionalGeneration"): FamilyRow(
-        "vlx.tasks.huggingface.chat:llava", ("vqa", "captioning"), WHOLE, (5, 20)
-    ),
+    **{
+        (kind, row.architecture): FamilyRow("vlx.tasks.huggingface.chat:adapter", ("vqa", "captioning"), WHOLE, (5, 20))
+        for kind, row in CHAT.items()
+    },
 }
 
 CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))

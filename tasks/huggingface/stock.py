@@ -35,6 +35,16 @@ def asked(processor: Any, image: Image.Image, question: str, answer: str | None 
     return dict(processor.apply_chat_template(turns, **options, **{end: True}))
 
 
+def prefixed(processor: Any, image: Image.Image, question: str, answer: str | None = None) -> dict[str, Tensor]:
+    """As `asked`, of a model that goes on behind a prefix and has no chat template."""
+    made = dict(processor(text=f"{processor.image_token}{question}", images=image, return_tensors="pt"))
+    made.pop("labels", None)
+    if answer is None:
+        return made
+    behind = torch.tensor([processor.tokenizer(answer, add_special_tokens=False)["input_ids"]])
+    return {"input_ids": torch.cat([made["input_ids"], behind], 1)}
+
+
 def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
     """Those inputs that the model's ``forward`` takes, where its weights are."""
     weights, accepted = next(model.parameters()), signature(model.forward).parameters
@@ -43,6 +53,11 @@ def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in made.items()
         if name in accepted
     }
+
+
+def placed(made: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Inputs on a device, those that are no whole numbers in a precision."""
+    return {name: value.to(device, dtype if value.is_floating_point() else value.dtype) for name, value in made.items()}
 
 
 def generated(model: Any, inputs: dict[str, Tensor], longest: int) -> tuple[tuple[int, ...], Tensor]:

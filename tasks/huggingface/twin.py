@@ -5,12 +5,14 @@ computed before, so that stock ``forward`` and ``generate`` take any feature map
 run again. The user's model is neither hooked nor changed, and threads cannot meet.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+STACKS = ("layers", "layer", "blocks")  # what a tower's stack of blocks is called
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -75,3 +77,28 @@ class Twin:
             self.change(copied)
         twin: nn.Module = copied.eval()
         return twin
+
+
+def first_blocks(model: nn.Module, vision: Sequence[nn.Module]) -> Any:
+    """A twin of ``model`` in which every block of its ``vision`` part behind the first of its stack hands on what it
+    is given.
+    """
+    inside = {id(module) for part in vision for module in part.modules()}
+    stacks = [
+        name
+        for name, module in model.named_modules()
+        if id(module) in inside and isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in STACKS
+    ]
+
+    def change(twin: Any) -> None:
+        for name in stacks:
+            for block in list(twin.get_submodule(name))[1:]:
+                block.forward = partial(_handed_on, block.forward)
+
+    return Twin(model, {}, change=change)()
+
+
+def _handed_on(forward: Callable[..., Any], hidden: Any, *others: Any, **named: Any) -> Any:
+    """What came in, in the form in which ``forward`` gives what goes out."""
+    output = forward(hidden, *others, **named)
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

@@ -1,6 +1,6 @@
 """The vision half of adapters for transformers: a tower's tokens as a feature map on the grid of their patches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,9 +34,11 @@ class TransformerTask(Networks):
         name: str,
         revision: str | None = None,
         notes: Sequence[str] = (),
+        prepare: Callable[[Image.Image], Tensor] | None = None,
+        blank: tuple[float, float, float] | None = None,
     ) -> None:
-        prepare = partial(prepared, processor)  # holds no task: what was measured of it is kept by it
-        super().__init__("model", prepare=prepare, name=name, notes=notes)
+        prepare = prepare or partial(prepared, processor)  # holds no task: what was measured of it is kept by it
+        super().__init__("model", prepare=prepare, name=name, blank=blank, notes=notes)
         self.model, self.processor, self.tokenizer, self.revision = model, processor, tokenizer, revision
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:

@@ -20,8 +20,10 @@ from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.methods import engine  # noqa: E402
 from vlx.protocol.targets import Prediction, Query, word_target  # noqa: E402
 from vlx.selftest.result import SelfTest  # noqa: E402
-from vlx.tasks.huggingface.chat import DESCRIBE, ChatFamily, ChatTask  # noqa: E402
+from vlx.tasks.huggingface.chat import ChatTask, adapter  # noqa: E402
+from vlx.tasks.huggingface.chat_families import DESCRIBE, ChatFamily  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
+from vlx.tasks.huggingface.prompting import Prompt  # noqa: E402
 from vlx.tasks.huggingface.tiny.chats import VISION  # noqa: E402
 from vlx.tasks.huggingface.tiny.models import TEXT  # noqa: E402
 from vlx.tasks.huggingface.tiny.words import byte_pairs  # noqa: E402
@@ -36,7 +38,7 @@ def chat(tiny_folder: Callable[[str], Path]) -> Chat:
     read = cache(lambda: cast(Any, load(tiny_folder("llava"))))
 
     def made(dtype: torch.dtype = torch.float32) -> Any:
-        return wrap(deepcopy(read().model).to(dtype), read().asking, name="llava")
+        return wrap(deepcopy(read().model).to(dtype), read().prompting.processor, name="llava")
 
     return made
 
@@ -51,7 +53,7 @@ def own_inputs(task: Any, question: str = QUESTION, seed: int = 2) -> dict[str, 
     content = [{"type": "image", "image": picture(seed)}, {"type": "text", "text": question}]
     asked = [{"role": "user", "content": content}]
     options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
-    return dict(task.asking.apply_chat_template(asked, add_generation_prompt=True, **options))
+    return dict(task.prompting.processor.apply_chat_template(asked, add_generation_prompt=True, **options))
 
 
 def outcome(task: Any, cells: int = 4, **size: int) -> SelfTest:
@@ -302,7 +304,7 @@ def test_the_whole_processor_is_needed_with_a_template(chat: Chat) -> None:
     task = chat()
     with pytest.raises(InputError, match=r"give AutoProcessor\.from_pretrained"):
         wrap(task.model, (task.processor, task.tokenizer), name="llava")
-    bare = deepcopy(task.asking)
+    bare = deepcopy(task.prompting.processor)
     bare.chat_template = None
     with pytest.raises(ModelError, match="its processor has no chat template"):
         wrap(task.model, bare, name="llava")
@@ -310,7 +312,7 @@ def test_the_whole_processor_is_needed_with_a_template(chat: Chat) -> None:
 
 def test_a_processor_of_another_checkpoint_is_told(chat: Chat) -> None:
     task = chat()
-    other = deepcopy(task.asking)
+    other = deepcopy(task.prompting.processor)
     other.patch_size = 16
     with pytest.raises(ModelError, match=r"leaves 9 places for a picture of which the model makes 36 tokens"):
         said(wrap(task.model, other, name="llava"), Query(question=QUESTION))
@@ -330,8 +332,8 @@ def test_another_prompt_than_the_processors_is_told(chat: Chat, monkeypatch: pyt
     task = chat()
     right = task._question
 
-    def shorter(*given: Any) -> tuple[tuple[int, ...], ...]:
-        return tuple(text[:-1] for text in right(*given))  # without the last sign of "ASSISTANT:"
+    def shorter(*given: Any) -> Prompt:
+        return Prompt(right(*given).tokens[:-1])  # without the last sign of "ASSISTANT:"
 
     monkeypatch.setattr(task, "_question", shorter)
     assert failed(outcome(task)) == {"stock model"}
@@ -340,8 +342,8 @@ def test_another_prompt_than_the_processors_is_told(chat: Chat, monkeypatch: pyt
 def test_cells_in_another_order_are_told(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Height and width swapped: what the model reads is right, where it lies is not."""
     task = chat()
-    laid, inputs = task._laid, task._inputs
-    monkeypatch.setattr(task, "_laid", lambda tokens, shown: laid(tokens, shown).mT)
+    laid, inputs = task.pictures.laid, task._inputs
+    monkeypatch.setattr(task.pictures, "laid", lambda *given: laid(*given).mT)
     monkeypatch.setattr(task, "_inputs", lambda A, runs: inputs(A.mT, runs))
     assert failed(outcome(task, 8)) == {"axes are places", "patch probe", "patch probe 3:2"}
 
@@ -349,17 +351,18 @@ def test_cells_in_another_order_are_told(chat: Chat, monkeypatch: pytest.MonkeyP
 def test_what_goes_round_a_is_told(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what the model reads is that of the picture which was seen last, not A's."""
     task = chat()
-    see, inputs = task.see, task._inputs
+    look, inputs = task._looked, task._inputs
     kept: list[Tensor] = []
 
-    def seen(shown: Tensor) -> Tensor:
-        kept[:] = [see(shown)]
-        return kept[0]
+    def seen(model: Any, shown: Tensor) -> Any:
+        A, counts = look(model, shown)
+        kept[:] = [A]
+        return A, counts
 
     def mixed(A: Tensor, runs: Any) -> Any:
         return inputs(torch.cat([A[:, :16], kept[0][-1:, 16:].detach().expand(len(A), -1, -1, -1)], 1), runs)
 
-    monkeypatch.setattr(task, "see", seen)
+    monkeypatch.setattr(task, "_looked", seen)
     monkeypatch.setattr(task, "_inputs", mixed)
     assert "nothing goes round A" in failed(outcome(task))
 
@@ -410,8 +413,8 @@ def gemma(fill: dict[str, int]) -> ChatTask:
     images = hf.Gemma3ImageProcessor(size={"height": 32, "width": 32})
     processor = hf.Gemma3Processor(images, tokenizer, chat_template=TURNS, image_seq_length=4)
     parts = ("model.vision_tower", "model.multi_modal_projector")
-    row = ChatFamily(parts, fill=fill, handed=lambda tokens: tokens)
-    return ChatTask(model, processor, row, name="gemma", longest=8)
+    row = ChatFamily("Gemma3ForConditionalGeneration", parts, fill=fill)
+    return adapter(model, processor, family=row, name="gemma", longest=8)
 
 
 def test_another_family_is_another_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,12 +423,16 @@ def test_another_family_is_another_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["stock model"].value or 0) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("fill", "rows"),
-    [({}, {"stock model"}), ({"token_type_ids": 1}, {"forced = generated", "gradients agree", "scores in company"})],
-)
-def test_token_types_that_are_dropped_or_wrong_are_told(fill: dict[str, int], rows: set[str]) -> None:
-    assert failed(outcome(gemma(fill))) == rows
+def test_token_types_that_are_dropped_are_told() -> None:
+    task = gemma({"token_type_ids": 0})
+    task.prompting.beside = ()
+    assert failed(outcome(task)) == {"stock model"}
+
+
+def test_token_types_that_are_wrong_are_told() -> None:
+    assert failed(outcome(gemma({"token_type_ids": 1}))) == {
+        "forced = generated", "gradients agree", "scores in company"
+    }  # fmt: skip
 
 
 def test_a_target_of_one_text_is_cut_where_it_is_read(chat: Chat) -> None:
