@@ -20,9 +20,11 @@ from vlx.protocol.powers import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface.chat_crops import pictures_of
 from vlx.tasks.huggingface.chat_families import CHAT, ChatFamily
-from vlx.tasks.huggingface.chat_pictures import Whole, pictures_of
+from vlx.tasks.huggingface.chat_pictures import Whole
 from vlx.tasks.huggingface.given_back import Handed, counts_of, tokens_of
+from vlx.tasks.huggingface.greedy import plainly, switched_off
 from vlx.tasks.huggingface.positions import explicit_positions, generating
 from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked
@@ -185,6 +187,8 @@ class ChatTask(TransformerTask):
             text, logprobs = self._generated(A, question, begun, query.beams, min(self.longest, room - len(begun)))
         before = packed(question.tokens, *question.beside, ())
         prediction = self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
+        if wished is None:
+            prediction = replace(prediction, notes=(*prediction.notes, *switched_off(self.model, query.beams)))
         if query.question is not None:
             return replace(prediction, question=True)
         told = f"no question was asked; the model was told: {self.family.describe}"
@@ -215,10 +219,8 @@ class ChatTask(TransformerTask):
         self.refuse_training()
         model: Any = self.model
         inputs = self._inputs(A, [Run(0, question, begun)])
-        options = {"num_beams": beams, "do_sample": False, "max_new_tokens": longest, "num_return_sequences": 1}
-        options |= {"return_dict_in_generate": True, "output_logits": beams == 1}
         with generating(model):
-            written = model.generate(**inputs, **options)
+            written = model.generate(**inputs, **plainly(longest, beams))
         tokens = tuple(written.sequences[0, inputs["input_ids"].shape[1] :].tolist())
         ends = model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]

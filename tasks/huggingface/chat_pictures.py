@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlx.errors import ImageError, ModelError
+from vlx.errors import ImageError
 from vlx.pictures.placement import Grid
 from vlx.pictures.prepare import mean_colour
 from vlx.tasks.huggingface.vision import PATCHES, grid_shape
@@ -20,19 +20,6 @@ from vlx.tasks.huggingface.vision import PATCHES, grid_shape
 Made = dict[str, Tensor]
 Process = Callable[[Image.Image], Made]  # all that a processor makes of a picture
 Size = tuple[int, int]
-
-LARGE = ((1500, 3000), (3000, 1500))  # pictures that are cut into crops, if any are
-
-
-def pictures_of(process: Process, processor: Any, model: Any) -> "Whole":
-    """The way of one model's pictures, by what its processor makes of large ones."""
-    made = [process(Image.new("RGB", size, (128, 128, 128))) for size in LARGE]
-    if "image_grid_thw" in made[0]:
-        return Packed(process, processor, model)
-    several = any(len(pieces_of(one["pixel_values"])) > 1 for one in made)
-    if several or "spatial_shapes" in made[0] or hasattr(model.base_model, "pack_image_features"):
-        raise ModelError(f"{type(model).__name__} sees a picture in several crops, which vlx does not follow yet")
-    return Whole(process, processor, model)
 
 
 class Whole:
