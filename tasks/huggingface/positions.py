@@ -14,7 +14,11 @@ _ONE = Lock()
 
 
 def explicit_positions(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of one run of the text with the places of their tokens said, where the model would keep them."""
+    """The inputs of one run of the text with the places of their tokens said, where the model would keep them.
+
+    >>> explicit_positions(qwen, inputs)["position_ids"].shape  # time, row and column of each token
+    torch.Size([3, 1, 44])
+    """
     index = getattr(model.base_model, "get_rope_index", None)
     if index is None:
         return dict(inputs)
