@@ -23,9 +23,8 @@ from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.chat_crops import pictures_of
 from vlx.tasks.huggingface.chat_families import CHAT, ChatFamily
 from vlx.tasks.huggingface.chat_pictures import Whole
-from vlx.tasks.huggingface.given_back import Handed, counts_of, tokens_of
+from vlx.tasks.huggingface.given_back import Handed, counts_of, explicit_positions, generating, tokens_of
 from vlx.tasks.huggingface.greedy import plainly, switched_off
-from vlx.tasks.huggingface.positions import explicit_positions, generating
 from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked
 from vlx.tasks.huggingface.twin import first_blocks

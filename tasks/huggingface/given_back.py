@@ -1,11 +1,20 @@
-"""What a vision part hands to the text as plain tokens, and tokens in the very form in which the text takes them."""
+"""What a vision part hands to the text as plain tokens, and tokens in the very form in which the text takes them.
 
-from collections.abc import Sequence
+Models with M-RoPE give the tokens of a picture places by row and column (``get_rope_index``), and keep how far the
+places of what follows are moved (``rope_deltas``) as state of the shared model: threads must not meet in it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
+
+GENERATING = Lock()  # of models that keep places while they generate
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,29 @@ def counts_of(seen: Any) -> tuple[int, ...]:
     """How many tokens each picture or crop of an output has."""
     pooled = seen.pooler_output
     return tuple(one.shape[-2] for one in pooled)
+
+
+def explicit_positions(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of one run of the text with the places of their tokens said, where the model would keep them.
+
+    >>> explicit_positions(qwen, inputs)["position_ids"].shape  # time, row and column of each token
+    torch.Size([3, 1, 44])
+    """
+    index = getattr(model.base_model, "get_rope_index", None)
+    if index is None:
+        return dict(inputs)
+    taken = {name: inputs[name] for name in signature(index).parameters if name in inputs}
+    return {**inputs, "position_ids": index(**taken)[0]}
+
+
+@contextmanager
+def generating(model: Any) -> Iterator[None]:
+    """While a model generates that keeps the places of what follows; other models do not wait."""
+    if not hasattr(model.base_model, "rope_deltas"):
+        yield
+        return
+    with GENERATING:
+        yield
 
 
 def _joined(stream: Tensor | Sequence[Tensor]) -> Tensor:
