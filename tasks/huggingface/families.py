@@ -1,8 +1,9 @@
 """Which models of transformers vlx explains, and by which adapter: one table of lazy names."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from vlx.errors import InputError, ModelError
@@ -32,6 +33,8 @@ class FamilyRow:
     since: tuple[int, int] = OLDEST
 
 
+CHATTING = FamilyRow("vlx.tasks.huggingface.chat:adapter", ("vqa", "captioning"), WHOLE, (5, 20))
+UNLISTED = replace(CHATTING, maker="vlx.tasks.huggingface.chat_unlisted:adapter")
 FAMILIES: dict[Key, FamilyRow] = {
     ("blip", "BlipForConditionalGeneration"): FamilyRow("vlx.tasks.captioning.blip:adapter", ("captioning",)),
     ("blip", "BlipForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.blip:adapter", ("vqa",)),
@@ -41,12 +44,10 @@ FAMILIES: dict[Key, FamilyRow] = {
     ),
     ("git", "GitForCausalLM"): FamilyRow("vlx.tasks.captioning.git:adapter", ("captioning",)),
     ("vilt", "ViltForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
-    **{
-        (kind, row.architecture): FamilyRow("vlx.tasks.huggingface.chat:adapter", ("vqa", "captioning"), WHOLE, (5, 20))
-        for kind, row in CHAT.items()
-    },
+    **{(kind, row.architecture): CHATTING for kind, row in CHAT.items()},
 }
 
+KNOWN = ("LLaVA", "Qwen-VL", "PaliGemma", "Gemma 3", "Idefics3", "InternVL", "BLIP", "GIT", "ViLT", "… (`vlx models`)")
 CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
@@ -102,6 +103,8 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
             Family.of(architecture, CLASSIFIER) for architecture in classes if "ForImageClassification" in architecture
         ]
     if not families:
+        families = [Family.of(architecture, UNLISTED, task) for architecture in classes if _is_split(architecture)]
+    if not families:
         raise ModelError(_unknown(config, classes, name))
     kinds = families[0].row.kinds
     if task is not None and task not in kinds:
@@ -109,11 +112,21 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
     return families[0]
 
 
+def _is_split(architecture: str) -> bool:
+    """Whether transformers has a model of that class which takes image tokens that were computed before."""
+    import transformers
+
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None or not hasattr(model_class, "get_image_features"):
+        return False
+    return "mm_encoder_outputs" in signature(model_class.forward).parameters
+
+
 def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
     architecture = shortened(str(classes[0]), 40) if classes else "an unnamed class"
     subject = f"{shortened(name, 80)} is of type {shortened(str(config.model_type), 30)!r} ({architecture})"
     same = [one for kind, one in FAMILIES if kind == config.model_type]
-    known = ", ".join(same or dict.fromkeys(kind for kind, _ in FAMILIES))
+    known = ", ".join(same or KNOWN)
     towers = vision_parts(config, classes)
     if not towers and not _looks(config):
         return f"{subject}, which has no vision part: there is no picture to explain it by. vlx knows {known}"

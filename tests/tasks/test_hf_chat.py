@@ -25,7 +25,7 @@ from vlx.tasks.huggingface.chat_families import DESCRIBE, ChatFamily  # noqa: E4
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
 from vlx.tasks.huggingface.prompting import Prompt  # noqa: E402
 from vlx.tasks.huggingface.tiny.chats import VISION  # noqa: E402
-from vlx.tasks.huggingface.tiny.models import TEXT  # noqa: E402
+from vlx.tasks.huggingface.tiny.models import TEXT, build  # noqa: E402
 from vlx.tasks.huggingface.tiny.words import byte_pairs  # noqa: E402
 
 QUESTION = "what color is the house?"
@@ -443,3 +443,41 @@ def test_a_target_of_one_text_is_cut_where_it_is_read(chat: Chat) -> None:
     cut = replace(target, tokens=target.tokens[: target.last_step + 1])
     one, other = engine.scores(task, features.A, [target, cut]).tolist()
     assert one == pytest.approx(other, abs=1e-5)
+
+
+# Families that no row names
+
+
+def unlisted(change: Callable[[Any], None] = lambda _: None) -> Any:
+    """A tiny VipLLaVA, which reads two layers of its tower, with LLaVA's tiny text; ``change`` is done to its model."""
+    model, processor = build("llava")
+    config = hf.VipLlavaConfig(
+        vision_config=model.config.vision_config,
+        text_config=model.config.text_config,
+        image_token_id=model.config.image_token_id,
+        vision_feature_layers=[1, 2],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        other = hf.VipLlavaForConditionalGeneration(config).eval()
+    other.generation_config = model.generation_config
+    other.model.language_model.load_state_dict(model.model.language_model.state_dict())
+    other.lm_head.load_state_dict(model.lm_head.state_dict())
+    change(other)
+    return wrap(other, processor, name="vip")
+
+
+def test_a_family_without_a_row_is_explained_where_its_self_test_passes() -> None:
+    task = unlisted()
+    assert task.notes[-1].startswith("unlisted family")
+    assert task.family.parts == ("model.vision_tower", "model.multi_modal_projector")
+    assert len(vlx.explain(task, picture(2), question=QUESTION, check=False)) > 0
+
+
+def test_a_family_without_a_row_whose_tokens_lie_otherwise_is_refused() -> None:
+    def turned(model: Any) -> None:
+        given = model.model.multi_modal_projector.forward
+        model.model.multi_modal_projector.forward = lambda hidden: given(hidden).flip(1)
+
+    with pytest.raises(ModelError, match=r"of type 'vipllava', which vlx has no row for; .*\(patch probe"):
+        unlisted(turned)

@@ -20,7 +20,7 @@ import vlx  # noqa: E402
 from tests.hf import CAPTIONERS  # noqa: E402
 from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.tasks.huggingface import families, loading, refusals  # noqa: E402
-from vlx.tasks.huggingface.families import FAMILIES  # noqa: E402
+from vlx.tasks.huggingface.families import FAMILIES, KNOWN  # noqa: E402
 from vlx.tasks.huggingface.files import revision_of  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
 from vlx.tasks.huggingface.refusals import quiet  # noqa: E402
@@ -479,24 +479,21 @@ def test_models_of_text_have_no_vision_part(tmp_path: Path) -> None:
         (transformers.BertConfig(), "BertForMaskedLM"),
         (transformers.GPT2Config(), "GPT2LMHeadModel"),
     ):
-        with pytest.raises(ModelError, match=rf"\({made}\), which has no vision part: .* vlx knows blip, vis"):
+        with pytest.raises(ModelError, match=rf"\({made}\), which has no vision part: .* vlx knows LLaVA, Qwen-VL"):
             load(saved(tmp_path / made, config, made))
 
 
 def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    vision = transformers.CLIPVisionConfig(**sizes, image_size=32, patch_size=8)
-    text_config = transformers.LlamaConfig(**sizes, vocab_size=9)
-    config = transformers.VipLlavaConfig(vision_config=vision, text_config=text_config)
-    folder = saved(tmp_path, config, "VipLlavaForConditionalGeneration")
+    vision, text = {**sizes, "image_size": 32, "patch_size": 8}, {**sizes, "vocab_size": 9}
+    folder = saved(tmp_path, transformers.CLIPConfig(vision_config=vision, text_config=text), "CLIPModel")
     with pytest.raises(ModelError) as caught:
         load(folder)
-    text = str(caught.value)
-    told = f"{folder} is of type 'vipllava' (VipLlavaForConditionalGeneration), for which vlx has no adapter"
-    assert text.startswith(told)
-    assert all(kind in text for kind, _ in FAMILIES)
-    assert "Its vision tower looks to be model.vision_tower; your own adapter" in text
-    assert len(text) < 300
+    told = str(caught.value)
+    assert told.startswith(f"{folder} is of type 'clip' (CLIPModel), for which vlx has no adapter")
+    assert all(kind in told for kind in KNOWN)
+    assert "Its vision tower looks to be vision_model; your own adapter" in told
+    assert len(told) < 300
 
 
 def test_a_model_that_cannot_be_built_is_still_known_to_see(tmp_path: Path) -> None:
