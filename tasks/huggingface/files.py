@@ -18,7 +18,11 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "s
 ADVICE = ". Copy all files of the repository: `hf download NAME --local-dir FOLDER`"
 LAYERS = re.compile(r"(layers?|depths?|blocks|stages)$")  # each takes time to be made
 COUNTS = ((LAYERS, 2**10), (re.compile(r"labels$"), 2**20), (re.compile(""), 2**31 - 1))
-PIXELS = ((re.compile(""), 2**14),)
+LEAST = (re.compile(r"min\w*(pixels|tokens)$"), 2**24)  # a picture is made so large
+MOST = (re.compile(r"(pixels|tokens)$"), 2**29)
+PIXELS = (LEAST, MOST, (re.compile(""), 2**14))
+AREAS = ((re.compile(r"shortest_edge$"), 2**24), (re.compile(r"longest_edge$"), 2**29), *PIXELS)  # Qwen-VL's edges
+AREA = "merge_size"  # a processor with this setting means areas by its edges
 SLACK = 2**24  # weights
 ADAPTER = "adapter_config.json"
 READ = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja")
@@ -44,7 +48,7 @@ def check_config(folder: Path) -> None:
     _check_counts(path, COUNTS)
     for name in PROCESSORS:
         if (folder / name).is_file():
-            _check_counts(folder / name, PIXELS)
+            _check_counts(folder / name, AREAS if AREA in (folder / name).read_text("utf-8") else PIXELS)
 
 
 def _check_counts(path: Path, limits: Sequence[tuple[re.Pattern[str], int]]) -> None:

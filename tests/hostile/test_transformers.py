@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 import vlx
 from vlx.errors import ModelError
 from vlx.tasks.huggingface import families, loading
+from vlx.tasks.huggingface.files import check_config
 
 
 @pytest.fixture
@@ -85,3 +86,23 @@ def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "tokenizer.json")
     with pytest.raises(ModelError, match=r"tokenizer\.json is no file but a pipe or a device"):
         vlx.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "passes"),
+    [
+        ({"merge_size": 2, "size": {"shortest_edge": 3136, "longest_edge": 12_845_056}}, True),  # Qwen2.5-VL's
+        ({"merge_size": 2, "min_pixels": 3136, "max_pixels": 12_845_056, "max_video_tokens": 128_000}, True),
+        ({"size": {"shortest_edge": 3136, "longest_edge": 12_845_056}}, False),
+        ({"merge_size": 2, "size": {"shortest_edge": 10**9, "longest_edge": 10**9}}, False),
+        ({"merge_size": 2, "min_pixels": 10**9}, False),
+    ],
+)
+def test_areas_are_no_sides(folder: Path, setting: dict[str, Any], passes: bool) -> None:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | setting), "utf-8")
+    if passes:
+        return check_config(folder)
+    with pytest.raises(ModelError, match="is more than any model has"):
+        check_config(folder)
+    return None
