@@ -6,8 +6,8 @@ VlxError
 │   │   └── MissingImage (FileNotFoundError)
 │   ├── UnknownWords                     a forced caption or question with words the model does not know
 │   ├── OutputError (OSError)            a result that cannot be written where it was asked for
-│   └── UnsavableValue (TypeError)       a result that holds something no file can hold
-├── WordNotFound (KeyError)              why["word"] with a word that is absent or stands there twice
+│   ├── UnsavableValue (TypeError)       a result that holds something no file can hold
+│   └── WordNotFound (KeyError)          a word that is asked for and is absent or stands there twice: why["word"]
 └── ModelError (ValueError)              a model that cannot be loaded or explained as it is
     └── NoGradient                       a model whose code lets no gradient through to its feature map
 """
@@ -48,8 +48,8 @@ class UnsavableValue(InputError, TypeError):
     """A result holds something that no file can hold, such as an object in its provenance."""
 
 
-class WordNotFound(VlxError, KeyError):
-    """``why["word"]`` with a word that the caption lacks, or has twice."""
+class WordNotFound(InputError, KeyError):
+    """A word that the text lacks, or has twice: of ``why["word"]``, and of options that name words."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

@@ -1,33 +1,62 @@
 """From tokens to words: which of a text's tokens make each of its words."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlx.language import word_spans
+from vlx.tasks.huggingface.reasoning import Mark, bare, marks, spans, turn
 
 CUT = "\ufffd"  # stands at the end of a decoded text for a letter whose last bytes are missing
 
 
+class Reading(NamedTuple):
+    """A ``text`` without marks, each of its ``words`` with the positions of its tokens, and which are ``reasoning``.
+
+    ``cut``: whether the text ends within its reasoning.
+    """
+
+    text: str
+    words: list[tuple[str, tuple[int, ...]]]
+    reasoning: list[bool]
+    cut: bool
+
+
 def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
-    """A text's tokens → the text, and each word with the positions of its tokens; punctuation is no word.
+    """A text's tokens → the text, and each word with the positions of its tokens; see `read`."""
+    found = read(tokenizer, tokens)
+    return found.text, found.words
+
+
+def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> Reading:
+    """A text's tokens as words; neither punctuation is a word nor a mark (`vlx.tasks.huggingface.reasoning`).
 
     Works for every tokenizer that decodes: tokens are laid on the text by the characters that decoding one more of them
-    adds, spaces left out, so that neither "##ish" nor "Ġis" nor a letter cut into bytes is misplaced.
+    adds, spaces left out, so that neither "##ish" nor "Ġis" nor a letter cut into bytes is misplaced. ``opened``:
+    whether the text begins within its reasoning.
     """
     special = set(tokenizer.all_special_ids)
-    spans = _token_spans(tokenizer, tokens)
+    laid = _token_spans(tokenizer, tokens)
     text = tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
-    if _letters(text) != (spans[-1][1] if spans else 0):
+    if _letters(text) != (laid[-1][1] if laid else 0):
         text = _plain(tokenizer, tokens).strip()
-    place = _places(text)
-    words = []
+    place, written = _places(text), marks(tokenizer, text)
+    turns = [Mark(place[mark.first], place[mark.stop], mark.turn) for mark in written]
+    turns += [
+        Mark(stop, stop, sign)
+        for token, (_, stop) in zip(tokens, laid, strict=True)
+        if token in special and (sign := turn(str(tokenizer.convert_ids_to_tokens(token))))
+    ]
+    inside, cut = spans(sorted(turns, key=lambda mark: mark.first), place[-1], opened)
+    words, reasoning = [], []
     for word, first, stop in word_spans(text):
         begin, end = place[first], place[stop]
         places = tuple(
-            n for n, (low, high) in enumerate(spans) if tokens[n] not in special and max(low, begin) < min(high, end)
+            n for n, (low, high) in enumerate(laid) if tokens[n] not in special and max(low, begin) < min(high, end)
         )
-        words.append((word, places))
-    return text, [(word, places) for word, places in words if places]
+        if places and not any(max(first, mark.first) < min(stop, mark.stop) for mark in written):
+            words.append((word, places))
+            reasoning.append(any(low <= begin < high for low, high in inside))
+    return Reading(bare(text, written), words, reasoning, cut)
 
 
 def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:

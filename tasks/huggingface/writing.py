@@ -10,8 +10,9 @@ from torch import Tensor
 from vlx.errors import ModelError
 from vlx.probes.contrast import contrasted_word
 from vlx.protocol.targets import CAPTION, Prediction, Query, Term, Word
-from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, written
-from vlx.tasks.huggingface.words import words_of
+from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, unpacked, written
+from vlx.tasks.huggingface.reasoning import REASONING, opened
+from vlx.tasks.huggingface.words import Reading, read
 
 Tokens = tuple[int, ...]
 Spelled = Callable[[str], Tokens]
@@ -43,9 +44,11 @@ class ChatWriting:
     def forced(self, query: Query, text: str, spelled: Spelled | None = None) -> Tokens:
         """The tokens of a text that the model is made to write, behind the query's prompt; ``spelled`` as for `begun`.
 
-        Behind a prompt a space may belong to a token. Raises as `written`.
+        Behind a prompt a space may belong to a token. Raises as `written`; marks of reasoning may be special tokens.
         """
-        tokens, begun = written(self.tokenizer, text, self.what, self.name), self.begun(query, spelled)
+        tokens, begun = self._written(text), self.begun(query, spelled)
+        if REASONING.search(text):
+            spelled = None  # chat templates take reasoning out, or write it in their own way
         spell = spelled or self._alone
         if query.prompt is not None:
             whole = spell(f"{query.prompt.rstrip()} {text.lstrip()}")
@@ -63,19 +66,25 @@ class ChatWriting:
         if not torch.isfinite(logprobs.logsumexp(-1)).all():
             raise ModelError(f"{self.name}: the model gives NaN; check its weights and dtype")
         tokens = begun + text
-        whole, words = words_of(self.tokenizer, tokens)
-        meant = [(label, places) for label, places in words if places[0] >= len(begun)]
+        found = read(self.tokenizer, tokens, opened(self.tokenizer, unpacked(before)[0]))
+        told = zip(found.words, found.reasoning, strict=True)
+        meant = [(label, places, inside) for (label, places), inside in told if places[0] >= len(begun)]
         notes = []
         if begun:
             start = self.tokenizer.decode(list(begun)).strip()
             notes.append(f"the model was given how the {self.what} begins: {start}")
         if not meant:
             notes.append(f"the model ended its {self.what} before the first word")
-        elif not forced and len(logprobs) <= len(tokens):
+        elif all(inside for *_, inside in meant):
+            notes.append(self._only_reasoning(found, forced))
+        if meant and not forced and len(logprobs) <= len(tokens):
             notes.append(f"cut after {len(text)} tokens: the model had not ended its {self.what}")
         return Prediction(
-            whole,
-            tuple(self._word(label, places, tokens, logprobs, len(before)) for label, places in meant),
+            found.text,
+            tuple(
+                replace(self._word(label, places, tokens, logprobs, len(before)), reasoning=inside)
+                for label, places, inside in meant
+            ),
             before + tokens,
             forced,
             tuple(notes),
@@ -101,6 +110,18 @@ class ChatWriting:
         there = tuple(replace(term, step=after + term.step - start) for term in terms)
         alone = (*prediction.tokens[:first], *tokens)
         return contrasted_word(word, label, terms, alone, joint=(there, packed(prediction.tokens, text)))
+
+    def _written(self, text: str) -> Tokens:
+        """A user's text as tokens, marks of reasoning with it. Raises as `written` for the rest of it."""
+        tokens = written(self.tokenizer, REASONING.sub(" ", text), self.what, self.name)
+        return self._alone(text) if REASONING.search(text) else tokens
+
+    def _only_reasoning(self, found: Reading, forced: bool) -> str:
+        """That a text has no word outside of its reasoning, and why."""
+        if not found.cut:
+            return f"the {self.what} is only reasoning: nothing follows it"
+        why = "it begins within the reasoning, and no mark as </think> ends it" if forced else "it was cut within"
+        return f"the {self.what} is only reasoning, which has no end ({why}): no {self.what} follows it yet"
 
     def _alone(self, text: str) -> Tokens:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -96,7 +96,9 @@ class WordExplanation:
     ``seen_by`` the same by reference. ``looked`` is L, the mean of min(|log p − log p′|, 1 nat): near 0 where the
     picture hardly matters. All are None or empty when they were not asked for. ``looks`` at other pictures and
     ``occlusion`` of parts of this one are there when they were asked for, and ``because`` too. ``measured`` is what
-    probes of the user's own say of it, by their names; see `vlx.probes.probe`.
+    probes of the user's own say of it, by their names; see `vlx.probes.probe`. ``mapped``: whether a map was made;
+    where none was asked for, ``weights``, ``signed`` and ``opposed`` are NaN everywhere, and a note says so.
+    ``reasoning``: it stands where the model reasons before it answers (``<think>…</think>``).
     """
 
     label: str
@@ -122,10 +124,15 @@ class WordExplanation:
     against_method: str = ""
     against_check: MapCheck | None = None
     measured: dict[str, Any] = field(default_factory=dict)
+    mapped: bool = True
+    reasoning: bool = False
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
-        """max(S, 0) on the user's picture, float32 [H, W], in score per cell; 0 where the model never saw it."""
+        """max(S, 0) on the user's picture, float32 [H, W], in score per cell; 0 where the model never saw it.
+
+        NaN where it has no map.
+        """
         return self.placement.paint(np.maximum(self.signed, 0))
 
     @property
@@ -141,7 +148,7 @@ class WordExplanation:
     def __repr__(self) -> str:
         h, w = self.signed.shape
         seen = "" if self.seen is None else f", seen={self.seen:+.2f}"
-        shape = f"map {h}×{w}, {len(self.weights)} units"
+        shape = f"map {h}×{w}, {len(self.weights)} units" if self.mapped else "no map"
         return f"WordExplanation({self.label!r}, {self.target}={self.score:.3f}{seen}, {shape})"
 
 
@@ -154,7 +161,8 @@ class Explanation:
     of one in a caption (``text``, of which ``words`` holds that word alone), that is not explained; ``scope`` what the
     task can prove to lie outside of what it was made for (nothing is no promise that all lies within). ``provenance``
     says which model, layer, method, target, sizes and versions made it. ``missing`` is None, or the SHA-256 of the
-    picture where the explanation was saved without it: ``image`` is plain grey then.
+    picture where the explanation was saved without it: ``image`` is plain grey then. ``unmapped`` are the words without
+    a map; ``provenance["words"]`` says why they have none.
     """
 
     text: str
@@ -179,6 +187,11 @@ class Explanation:
     def visible(self) -> NDArray[np.bool_]:
         """Which pixels of the user's picture the model saw, bool [H, W]; crops leave the rest out."""
         return self.placement.visible()
+
+    @property
+    def unmapped(self) -> tuple[WordExplanation, ...]:
+        """The words of which no map was asked for; see ``words`` of `vlx.explain`."""
+        return tuple(word for word in self.words if not word.mapped)
 
     def __len__(self) -> int:
         return len(self.words)

@@ -251,7 +251,7 @@ WORD = parts(
         **{"looks": several(row(text, NUMBERS, TEXTS)), "guided": perhaps(array(3))},
         "occlusion": perhaps(parts({"falls": array(2), "agreement": number, "patch": whole})),
         **{"check": perhaps(_map_check), "against_method": text, "against_check": perhaps(_map_check)},
-        "measured": mapping(lambda *_: None),
+        **{"measured": mapping(lambda *_: None), "mapped": flag, "reasoning": flag},
     },
     alone=False,
 )

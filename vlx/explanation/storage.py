@@ -161,6 +161,8 @@ def _word_record(word: WordExplanation, placement: Placement) -> dict[str, Any]:
         "against_method": word.against_method,
         "against_check": None if word.against_check is None else word.against_check.to_dict(),
         **({"measured": _listed(word.measured)} if word.measured else {}),
+        **({} if word.mapped else {"mapped": False}),
+        **({"reasoning": True} if word.reasoning else {}),
         **{name: getattr(word, name) for name in WORD_ARRAYS},
     }
 
@@ -223,6 +225,8 @@ def _word(record: dict[str, Any], placement: Placement) -> WordExplanation:
         against_method=record.get("against_method", _own(record.get("method", ""))),
         against_check=_map_check(record.get("against_check")),
         measured={str(name): fields.own(value) for name, value in record.get("measured", {}).items()},
+        mapped=record.get("mapped", True),
+        reasoning=record.get("reasoning", False),
         **kept,
     )
 

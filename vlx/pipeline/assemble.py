@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import dropwhile, groupby
 from math import nan
 from typing import cast
 
@@ -13,6 +14,7 @@ from vlx.methods import registry
 from vlx.pictures.placement import Placement
 from vlx.pipeline.provenance import Provenance
 from vlx.probes.asked import Asked, Measured
+from vlx.probes.mapped_words import NO_MAP
 from vlx.probes.probe import Context
 from vlx.protocol.targets import Prediction, Word
 
@@ -84,7 +86,7 @@ def _whole(context: Context, words: tuple[WordExplanation, ...], sentence: WordE
         question=provenance.question,
         instead_of=sides[1].label if sides else None,
         scope=context.scope,
-        notes=_notes(context, words),
+        notes=_notes(context, words, provenance),
         provenance=provenance.to_record(),
     )
 
@@ -129,11 +131,14 @@ def _maps(asked: Asked, row: Measured, placement: Placement, method: str) -> Wor
         against_method=registry.choose(method).against,
         against_check=row.checks[1],
         measured=row.more,
+        mapped=asked.with_map,
     )
 
 
 def _remarks(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
     """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
+    if not asked.with_map:
+        return (NO_MAP,)
     unknown = (NO_WEIGHTS,) if np.isnan(row.weights).any() else ()
     return (*_of_map(asked, row, method), *unknown)
 
@@ -161,6 +166,7 @@ def _word(word: Word, known: WordExplanation) -> WordExplanation:
         label=word.label,
         logprob=word.logprob,
         alternatives=tuple((other.label, other.logprob) for other in word.alternatives),
+        reasoning=word.reasoning,
         notes=(*word.notes, *known.notes),
     )
 
@@ -170,10 +176,25 @@ def _sentence(prediction: Prediction, known: WordExplanation) -> WordExplanation
 
 
 def _phrases(words: Sequence[WordExplanation], text: str) -> tuple[WordExplanation, ...]:
-    """Noun phrases: their words' scores and signed maps summed; none where the text is made of pieces or characters."""
+    """Noun phrases: their words' scores and signed maps summed; none where the text is made of pieces or characters.
+
+    One does not reach out of what the model reasons. Of one whose first words have no map the rest is told, where that
+    is a phrase by itself.
+    """
     labels = [word.label for word in words]
-    spans = language.phrases(labels) if language.are_words(labels, text) else []
-    return tuple(_joined(words[first:stop]) for first, stop in spans)
+    if not language.are_words(labels, text):
+        return ()
+    parts = [list(part) for _, part in groupby(words, key=lambda word: word.reasoning)]
+    spans = [(part, *span) for part in parts for span in language.phrases([word.label for word in part])]
+    told = [_mapped(part[first:stop]) for part, first, stop in spans]
+    return tuple(_joined(phrase) for phrase in told if phrase)
+
+
+def _mapped(phrase: Sequence[WordExplanation]) -> Sequence[WordExplanation]:
+    """The phrase from its first word that has a map; nothing where one of the rest has none, or one word is left."""
+    rest = list(dropwhile(lambda word: not word.mapped, phrase))
+    whole = len(rest) == len(phrase) or len(rest) > 1
+    return rest if whole and all(word.mapped for word in rest) else ()
 
 
 def _joined(words: Sequence[WordExplanation]) -> WordExplanation:
@@ -205,7 +226,7 @@ def _bare(words: Sequence[WordExplanation]) -> list[str]:
     return [note for word in words for note in word.notes if note in BARE] if len(words) == 1 else []
 
 
-def _notes(context: Context, words: Sequence[WordExplanation]) -> tuple[str, ...]:
+def _notes(context: Context, words: Sequence[WordExplanation], provenance: Provenance) -> tuple[str, ...]:
     shown, features = context.shown, context.features
     notes = [*context.task.notes, *features.notes, *shown.picture.notes, *context.prediction.notes]
     if shown.frame.note:
@@ -219,6 +240,7 @@ def _notes(context: Context, words: Sequence[WordExplanation]) -> tuple[str, ...
         notes.append("cells are placed where their weights look (measured), not at the middle of their fields")
     notes += [note for row in context.rows for note in row.made]
     notes += [note for word in words if word.because is not None for note in word.because.notes]
+    notes += [provenance.words] if provenance.words else []
     notes += _bare(words)
     for note in GATHERED:
         labels = [word.label for word in words if note in word.notes]

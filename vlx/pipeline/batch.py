@@ -23,7 +23,7 @@ from vlx.pictures.prepare import Shown
 from vlx.pipeline import assemble
 from vlx.pipeline.options import Options
 from vlx.probes import references
-from vlx.probes.asked import logprobs, measured, questions
+from vlx.probes.asked import Measured, logprobs, measured, questions, with_unmapped
 from vlx.probes.contrast import contrasted
 from vlx.probes.probe import Company, Context
 from vlx.probes.question_words import question_words
@@ -59,9 +59,10 @@ def explained(
         attempt(name, partial(_begun, task, one, features.rows([row]), prediction, wish))
         for row, (name, one, prediction, wish) in enumerate(zip(names, shown, predictions, options, strict=True))
     ]
-    maps = _together([one for one in begun if isinstance(one, Context) and one.asked])
+    parts = {id(one): one.with_maps for one in begun if isinstance(one, Context)}
+    maps = _together([part for part in parts.values() if part.asked])
     mapped = {
-        id(one): attempt(names[place], partial(_mapped, one, maps.get(id(one)), latest))
+        id(one): attempt(names[place], partial(_mapped, one, parts[id(one)], maps.get(id(parts[id(one)])), latest))
         for place, one in enumerate(begun)
         if isinstance(one, Context) and one.asked
     }
@@ -98,18 +99,22 @@ def _begun(task: Task, one: Shown, seen: Features, prediction: Prediction, optio
         options,
         Placement(options.method.grid(_site(task, features, one, options)), one.frame),
         kind,
-        questions(task, prediction, kind),
+        questions(task, prediction, kind, options.words),
         () if scoped is None else scoped.scope(seen, one.picture.image, prediction.text),
     )
 
 
-def _mapped(context: Context, attribution: engine.Attribution | None, latest: Latest) -> Context:
-    """The picture with its maps, which were taken together with others' or are taken now."""
+def _mapped(context: Context, part: Context, attribution: engine.Attribution | None, latest: Latest) -> Context:
+    """The picture with the maps of its ``part`` that has some; taken together with others' before, or now."""
     task, features, asked = context.task, context.features, context.asked
     needs = context.options.method.gradient or context.options.naming is not None
-    measures = measured(_attributed(context) if attribution is None else attribution)
-    measures = tried(task, features, asked, measures, needs_gradient=needs)
+    measures: list[Measured] = []
+    if part.asked:
+        measures = measured(_attributed(part) if attribution is None else attribution)
+        measures = tried(task, features, part.asked, measures, needs_gradient=needs)
     there = logprobs(task, features, asked)
+    if part is not context:
+        measures = with_unmapped(task, features, asked, measures, there, context.grid.shape)
     known = [replace(one, logprob=logprob) for one, logprob in zip(measures, there, strict=True)]
     return replace(context, rows=known, crosses=attribution is not None, latest=latest)
 

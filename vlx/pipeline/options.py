@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import InputError
-from vlx.language import close_matches
+from vlx.language import close_matches, shortened
 from vlx.methods import registry, subwords
 from vlx.methods.at_layer import split_at
 from vlx.methods.method import Method
@@ -62,7 +62,7 @@ class OptionsDict(TypedDict, total=False):
     check: bool | str
     by: str
     off: str
-    words: str | Sequence[str | int]
+    words: str | Sequence[str | int] | None
 
 
 DEFAULTS: dict[str, Any] = {
@@ -85,7 +85,7 @@ DEFAULTS: dict[str, Any] = {
     "check": True,
     "by": "contribution",
     "off": "zero",
-    "words": "content",
+    "words": None,
 }
 
 
@@ -98,7 +98,8 @@ class Options:
     to the picture, by ``references`` of the user's own or, where None, by those made of it. ``looks``: blur it and show
     other pictures, too: ``swaps``, or drawn scenes. ``occlusion``: hide it part by part. ``guided``: add Guided
     Grad-CAM. ``check``: try maps and reasons by experiment; "cells" tries each cell alone, too. ``words``: which words
-    have reasons, "content", "all", or labels and positions. ``naming``: the names that reasons are made from; None for
+    have maps and reasons, "content", "all", or labels and positions; None where nobody said (see
+    `vlx.probes.mapped_words`). ``naming``: the names that reasons are made from; None for
     no reasons. ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of
     a text that is compared with another one. ``told``: whether ``kind`` was asked for, and is not the adapter's own.
     ``auto``: the method is yet to be chosen by what the pictures at hand tell; ``chosen`` says how it was.
@@ -118,7 +119,7 @@ class Options:
     occlusion: bool
     guided: bool
     check: bool | str
-    words: str | tuple[str | int, ...]
+    words: str | tuple[str | int, ...] | None
     naming: NamesWish | None = None
     answers: tuple[str, ...] = ()
     contrast: Contrast | None = None
@@ -311,15 +312,15 @@ def _check(given: Any) -> bool | str:
     return cast("bool | str", given)
 
 
-def _words(given: Any) -> str | tuple[str | int, ...]:
-    if given in ("all", "content"):
-        return cast(str, given)
-    if (
-        isinstance(given, str)
-        or not isinstance(given, Sequence)
-        or not all(isinstance(one, str | int) for one in given)
-    ):
-        raise InputError(f'words={given!r}; give "all", "content", or a list of labels and positions')
+def _words(given: Any) -> str | tuple[str | int, ...] | None:
+    if given is None or (isinstance(given, str) and given in ("all", "content")):
+        return given
+    listed = isinstance(given, Sequence) and not isinstance(given, str)
+    if not listed or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in given):
+        raise InputError(
+            f'words={shortened(repr(given))}; give "all", "content", or a list of labels and positions: '
+            "words=['dog', 3]"
+        )
     return tuple(given)
 
 

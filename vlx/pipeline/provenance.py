@@ -7,11 +7,12 @@ import torch
 
 from vlx import __version__
 from vlx.pictures.edits import MADE
+from vlx.probes.mapped_words import left_out
 from vlx.probes.probe import Context
 from vlx.probes.references import References
 from vlx.protocol.powers import powers_of
 
-OPTIONAL = ("revision", "outputs", "chosen", "question", "references", "prompt", "names")
+OPTIONAL = ("revision", "outputs", "chosen", "question", "references", "prompt", "names", "words")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Provenance:
     """Model, layer, method, target, sizes and versions behind one explanation; None is left out of the record.
 
     ``feature_map`` is [K, h, w], ``prepared`` [C, H, W]; ``geometry`` says how cells were placed, ``gradients`` in
-    which way they were taken, ``chosen`` how the method was where that was by trial.
+    which way they were taken, ``chosen`` how the method was where that was by trial, ``words`` which words have no map.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Provenance:
     references: str | None
     prompt: str | None
     names: dict[str, Any] | None
+    words: str | None
     versions: dict[str, str]
 
     @classmethod
@@ -49,6 +51,7 @@ class Provenance:
         units, *cells = context.features.A.shape[1:]
         if options.method.layer and context.rows:
             units, cells = len(context.rows[0].weights), [*context.placement.grid.shape]
+        without = sum(not one.with_map for one in context.asked)
         return cls(
             model=task.name,
             revision=powers_of(task).revision,
@@ -67,6 +70,7 @@ class Provenance:
             references=_told(options.references) if options.seen else None,
             prompt=options.query.prompt,
             names=None if options.naming is None else options.naming.origin,
+            words=left_out(options.words, said.words, without) or None,
             versions={"vlx": __version__, "torch": torch.__version__},
         )
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from typing import Any, Literal
 
+import numpy as np
+
 from vlx.explanation.map_check import MapCheck
 from vlx.explanation.reasons import Because
 from vlx.explanation.records import Array, Look, Occlusion
 from vlx.methods import engine
+from vlx.probes.mapped_words import Wish, mapped, reasoned
 from vlx.protocol.targets import (
     Alternative,
     Prediction,
@@ -32,7 +35,8 @@ class Asked:
 
     ``role`` says what it is of the explanation: a word (or answer), a ``rival`` answer beside it, the ``whole`` text;
     ``outputs`` what the model's output means. Of a number ``likely`` asks for the number. ``told`` is what the model
-    gave ``likely`` when it answered, NaN where that is not known yet.
+    gave ``likely`` when it answered, NaN where that is not known yet. ``with_map``: whether a map is made of it,
+    ``with_reasons``: whether reasons are, where a table of names is given.
     """
 
     target: Target
@@ -41,6 +45,8 @@ class Asked:
     label: str
     outputs: str = "softmax"
     told: float = nan
+    with_map: bool = True
+    with_reasons: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +81,17 @@ class Measured:
     made: tuple[str, ...] = ()
 
 
-def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Asked]:
+def questions(task: Task, prediction: Prediction, kind: TargetKind, wish: Wish = None) -> list[Asked]:
     """All that is asked about a prediction: its words in order, what else it could have answered, the text as a whole.
 
-    Of a contrast, instead of the whole, both its sides.
+    Of a contrast, instead of the whole, both its sides. ``wish`` says which words have maps and reasons
+    (`vlx.probes.mapped_words`); rivals have both, the whole has a map. Raises WordNotFound for words that are not
+    there.
     """
     prediction = stated(prediction, task.kind)
+    contrast = any(word.is_contrast for word in prediction.words)
+    text = bool(prediction.whole) and not contrast
+    with_map, with_reasons = (choose(wish, prediction.words, text) for choose in (mapped, reasoned))
     words = [
         Asked(
             word_target(prediction, n, 0, kind),
@@ -89,18 +100,19 @@ def questions(task: Task, prediction: Prediction, kind: TargetKind) -> list[Aske
             word.label,
             word.outputs,
             nan if word.is_contrast else word.standing,
+            n in with_map,
+            n in with_reasons,
         )
         for n, word in enumerate(prediction.words)
     ]
-    contrast = any(word.is_contrast for word in prediction.words)
     if words and (prediction.rivals or contrast):
         outputs = prediction.words[0].outputs
         rivals = [(rival, _alone(prediction, rival, kind)) for rival in _rivals(prediction)]
         words += [
-            Asked(target, _as_logprob(target, outputs), "rival", rival.label, outputs, rival.logprob)
+            Asked(target, _as_logprob(target, outputs), "rival", rival.label, outputs, rival.logprob, True, True)
             for rival, target in rivals
         ]
-    if words and prediction.whole and not contrast:
+    if words and text:
         whole = sentence_target(prediction, 0)
         words.append(
             Asked(whole, whole, "whole", prediction.text, told=sum(word.standing for word in prediction.words))
@@ -145,6 +157,29 @@ def logprobs(task: Task, features: Features, asked: Sequence[Asked]) -> list[flo
     if not any(map(isnan, told)):
         return told
     return engine.scores(task, features.A, [one.likely for one in asked], features.rest).tolist()
+
+
+def with_unmapped(
+    task: Task,
+    features: Features,
+    asked: Sequence[Asked],
+    measures: Sequence[Measured],
+    there: Sequence[float],
+    cells: tuple[int, int],
+) -> list[Measured]:
+    """The records of what has a map with those of what has none between them, NaN in the maps' place, in order.
+
+    ``measures`` are those of what has a map, ``there`` the log-probabilities of all, ``cells`` the grid (h, w) that
+    maps lie on.
+    """
+    told = {one.target: logprob for one, logprob in zip(asked, there, strict=True) if one.target == one.likely}
+    unknown = [one.target for one in asked if not one.with_map and one.target not in told]
+    if unknown:
+        told |= zip(unknown, engine.scores(task, features.A, unknown, features.rest).double().tolist(), strict=True)
+    units = measures[0].weights.shape if measures else features.A.shape[1:2]
+    weights, none = np.full(units, np.nan, np.float32), np.full(cells, np.nan, np.float32)
+    given = iter(measures)
+    return [next(given) if one.with_map else Measured(told[one.target], weights, none, none, True) for one in asked]
 
 
 def _rivals(prediction: Prediction) -> list[Alternative]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlx import language
 from vlx.errors import InputError
 from vlx.explanation.reasons import Because
 from vlx.methods import engine
@@ -112,13 +111,8 @@ def _run(context: Context) -> Sequence[Because | None]:
 
 
 def _meant(context: Context) -> list[int]:
-    """Which targets have reasons: of a text the words that were meant, of answers all where they were not chosen."""
-    words = [n for n, one in enumerate(context.asked) if one.role == "word"]
-    rivals = [n for n, one in enumerate(context.asked) if one.role == "rival"]
-    wish = context.options.words
-    if wish == "content" and not any(one.role == "whole" for one in context.asked):
-        wish = "all"  # an answer says something, whatever word it is
-    return [*(words[n] for n in language.chosen(wish, [context.asked[n].label for n in words])), *rivals]
+    """Which targets have reasons; see `vlx.probes.mapped_words`."""
+    return [n for n, one in enumerate(context.asked) if one.with_reasons]
 
 
 BECAUSE = Probe("because", lambda context: context.options.naming is not None, _run)

@@ -222,15 +222,19 @@ def unit_of(target: Target, number: bool = False) -> str:
 # As a probe
 
 
-def _checks(context: Context) -> Sequence[tuple[MapCheck, MapCheck]]:
-    """What the scores lose by the cells that the maps rank highest, and gain by those that speak against them."""
+def _checks(context: Context) -> Sequence[tuple[MapCheck | None, MapCheck | None]]:
+    """What the scores lose by the cells that the maps rank highest, and gain by those that speak against them.
+
+    Pictures are tried together whichever of their words have maps.
+    """
     made = context.together(_checked)
-    return list(zip(made[::2], made[1::2], strict=True))
+    pairs = zip(made[::2], made[1::2], strict=True)
+    return [next(pairs) if one.with_map else (None, None) for one in context.asked]
 
 
 def _checked(contexts: Sequence[Context]) -> Sequence[Sequence[MapCheck]]:
     singly = contexts[0].options.check == "cells"
-    return tried_all(contexts[0].task, [(one.features, _trials(one)) for one in contexts], singly=singly)
+    return tried_all(contexts[0].task, [(one.features, _trials(one.with_maps)) for one in contexts], singly=singly)
 
 
 def _trials(context: Context) -> list[Trial]:
@@ -247,4 +251,4 @@ def _trials(context: Context) -> list[Trial]:
     return [trial for pair in pairs for trial in pair]
 
 
-CHECKS = Probe("checks", lambda context: bool(context.options.check), _checks)
+CHECKS = Probe("checks", lambda context: bool(context.options.check), _checks, every=True)

@@ -145,4 +145,4 @@ def _run(context: Context) -> Sequence[tuple[Look, ...]]:
     )
 
 
-LOOKS = Probe("looks", _wanted, _run)
+LOOKS = Probe("looks", _wanted, _run, every=True)

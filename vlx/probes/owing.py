@@ -193,7 +193,7 @@ def _wanted(context: Context) -> bool:
     return context.options.seen
 
 
-SEEN = Probe("seen", _wanted, lambda context: [one.seen for one in owed(context)])
-SEEN_BY = Probe("seen_by", _wanted, lambda context: [one.by for one in owed(context)])
-LOOKED = Probe("looked", _wanted, lambda context: [one.looked for one in owed(context)])
-STRANGE = Probe("strange", _wanted, _strange)
+SEEN = Probe("seen", _wanted, lambda context: [one.seen for one in owed(context)], every=True)
+SEEN_BY = Probe("seen_by", _wanted, lambda context: [one.by for one in owed(context)], every=True)
+LOOKED = Probe("looked", _wanted, lambda context: [one.looked for one in owed(context)], every=True)
+STRANGE = Probe("strange", _wanted, _strange, every=True)

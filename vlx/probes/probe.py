@@ -33,7 +33,8 @@ class Probe:
     ``run`` gives as many values as `Context.asked` has targets, in that order. A value goes to the field of that name
     in `Measured`; where there is none, to ``measured[name]`` of the word as what ``to_record`` makes of it: numbers,
     texts, arrays, lists and mappings of these, which are saved with the explanation; ``from_record`` makes it the value
-    again. ``told`` says in a sentence what the value means, for reports; an empty one says nothing.
+    again. ``told`` says in a sentence what the value means, for reports; an empty one says nothing. It is asked of what
+    has a map; with ``every`` of words without one, too, whose rows hold NaN in its place.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Probe:
     to_record: Callable[[Any], Any] = lambda value: value
     from_record: Callable[[Any], Any] = lambda record: record
     told: Callable[[Any], str] = lambda _value: ""
+    every: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,15 @@ class Context:
     company: "Company" = field(default_factory=lambda: Company())  # noqa: PLW0108  (the class stands below)
     latest: Latest = field(default_factory=Latest)
     known: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def with_maps(self) -> "Context":
+        """The same with that alone which has a map, and what was measured of it; known to no company."""
+        kept = [n for n, one in enumerate(self.asked) if one.with_map]
+        if len(kept) == len(self.asked):
+            return self
+        rows = [self.rows[n] for n in kept] if self.rows else ()
+        return replace(self, asked=[self.asked[n] for n in kept], rows=rows, known={}, company=Company())
 
     @property
     def targets(self) -> list[Target]:

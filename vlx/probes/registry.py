@@ -57,11 +57,15 @@ def unregister(name: str) -> None:
 
 
 def probed(context: Context) -> list[Measured]:
-    """The context's rows with what the probes that are wanted say of each."""
-    rows = list(context.rows)
+    """The context's rows with what the probes that are wanted say of each that they are asked of."""
+    rows, with_maps = list(context.rows), context.with_maps
+    every: Sequence[int] = range(len(rows))
+    places: Sequence[int] = [n for n in every if context.asked[n].with_map]
     for probe in probes():
-        if probe.wanted(context):
-            rows = [_with(probe, row, value) for row, value in zip(rows, _values(probe, context), strict=True)]
+        part, numbers = (context, every) if probe.every else (with_maps, places)
+        if part.asked and probe.wanted(part):
+            for n, value in zip(numbers, _values(probe, part), strict=True):
+                rows[n] = _with(probe, rows[n], value)
     return rows
 
 

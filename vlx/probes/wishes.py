@@ -75,8 +75,8 @@ class Wishes(Protocol):
         ...
 
     @property
-    def words(self) -> str | tuple[str | int, ...]:
-        """Which words have reasons: "content", "all", or labels and positions."""
+    def words(self) -> str | tuple[str | int, ...] | None:
+        """Which words have maps and reasons: "content", "all", or labels and positions; None where nobody said."""
         ...
 
     @property

@@ -91,6 +91,7 @@ class Word:
     ``outputs`` says what the model's output means (see `vlx.protocol.outputs`); of a "value" ``number`` holds it and
     ``logprob`` is NaN. ``choices``: how many answers share p (2 for yes or no), None where there is no p or nobody
     counted. ``tokens`` are what a target that asks for it has, where they are not those of the prediction.
+    ``reasoning``: it stands where the model reasons before it answers (``<think>…</think>``).
     """
 
     label: str
@@ -103,6 +104,7 @@ class Word:
     number: float = nan
     choices: int | None = None
     tokens: tuple[int, ...] | None = None
+    reasoning: bool = False
 
     @property
     def is_contrast(self) -> bool:
