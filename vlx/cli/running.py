@@ -248,9 +248,9 @@ def _named(record: Mapping[str, Any]) -> str:
 
 
 def _short(record: Mapping[str, Any], out: Path, why: "Explanation | None" = None) -> str:
-    from vlx.report import text, wording
+    from vlx.report import answers, text
 
-    said = wording.marked(why) if why is not None else record["text"]
+    said = answers.said(why, rings=True) if why is not None else record["text"]
     question = f"{record['question']} " if record.get("question") else ""
     return text.clean(f"{record['path']}: {question}{said or '(nothing)'} → {out / record['page']}")
 

@@ -68,7 +68,8 @@ class Map:
         value = side.score is not None and side.logprob is None
         chance = [("value", numbers.figure(side.score or 0.0))] if value else [("p", _share(side.logprob))]
         rival = [] if side.rival is None else [(f"p of “{shortened(side.rival[0], 24)}”", _share(side.rival[1]))]
-        return [*chance, *rival, *seen, *check, ("peak", f"{numbers.figure(side.top)} {side.unit}")]
+        peak = f"{numbers.figure(side.top)} {side.unit}" if side.mapped else "no map was asked for"
+        return [*chance, *rival, *seen, *check, ("peak", peak)]
 
 
 @dataclass(frozen=True)

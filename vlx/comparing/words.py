@@ -23,7 +23,8 @@ class Side:
 
     ``logprob`` and ``seen`` in nats, ``check`` and ``share`` as `vlx.explanation.map_check` has them, ``drawn`` the
     signed map [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``. ``rival``: the other's
-    word, where it is another one and among this side's alternatives, with its log p here.
+    word, where it is another one and among this side's alternatives, with its log p here. ``mapped``: whether it has a
+    map; else ``drawn`` is 0.
     """
 
     word: str
@@ -38,6 +39,7 @@ class Side:
     drawn: Array
     placement: Placement
     rival: tuple[str, float] | None = None
+    mapped: bool = True
 
     @classmethod
     def of(cls, word: WordExplanation, position: int, other: WordExplanation | None = None) -> Self:
@@ -58,6 +60,7 @@ class Side:
             np.rint(signed / (top or 1.0) * LEVELS).astype(np.int8) / LEVELS,
             word.placement,
             None if other is None or _key(other.label) == _key(word.label) else _rival(word, other.label),
+            word.mapped,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,7 +191,8 @@ def pairs(a: Explanation, b: Explanation) -> tuple[WordPair, ...]:
     beside, same = [], True
     for i, j in aligned([word.label for word in a], [word.label for word in b]):
         a_word, b_word = None if i is None else a[i], None if j is None else b[j]
-        maps = None if a_word is None or b_word is None else between(a_word, b_word)
+        both = a_word is not None and b_word is not None and a_word.mapped and b_word.mapped
+        maps = between(a_word, b_word) if a_word is not None and b_word is not None and both else None
         left = None if a_word is None else Side.of(a_word, i or 0, b_word)
         right = None if b_word is None else Side.of(b_word, j or 0, a_word)
         said = [table.says_something(why, word) for why, word in ((a, a_word), (b, b_word)) if word is not None]

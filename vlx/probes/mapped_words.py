@@ -36,19 +36,17 @@ def left_out(wish: Wish, words: Sequence[Word], without: int) -> str:
     """How many words have no map, why, and how to ask for theirs; empty where all have one.
 
     >>> left_out(None, prediction.words, 36)
-    '36 of 61 words have no map: of a text of more than 30 words only content words have one unless others are …'
+    '36 of 61 words have no map: of a text of more than 30 words only content words have one; for others give …'
     """
     if not without:
         return ""
-    others = ", outside of its reasoning," * any(word.reasoning for word in words)
-    why = f"words={shortened(repr(list(wish) if isinstance(wish, tuple) else wish))} leaves them out"
-    if wish is None:
-        why = f"of a text of more than {LONG} words only content words{others} have one unless others are asked for"
-    elif wish == "content":
-        why = f"only content words{others} were asked for"
+    outside = " outside of its reasoning" * any(word.reasoning for word in words)
+    why = f"of a text of more than {LONG} words only content words{outside} have one"
+    if wish is not None:
+        asked = f"content words{outside}" if wish == "content" else shortened(", ".join(map(str, wish)) or "none")
+        why = f"those that were asked for are {asked}"
     return (
-        f'{without} of {len(words)} words have no map: {why}; ask with words="all", or words=[labels and positions]; '
-        "what each owes to the picture is told of all"
+        f'{without} of {len(words)} words have no map: {why}; for others give words="all" or words=[labels, positions]'
     )
 
 

@@ -46,8 +46,42 @@ def single(why: Explanation) -> bool:
 
 
 def marked(why: Explanation) -> str:
-    """The same with a ring behind each word that a caption has from language; see `wording.language`."""
-    return wording.marked(why) if why.instead_of is None else title(why)
+    """The same with a ring behind each word that a caption has from language, without what a model reasons before."""
+    return title(why) if why.instead_of is not None else said(why, rings=True)
+
+
+def said(why: Explanation, rings: bool = False) -> str:
+    """What is said once all is reasoned: the text, less what stands where the model reasons before it answers."""
+    return _parts(why, rings)[0] if thoughts(why) else wording.marked(why) if rings else why.text
+
+
+def reasoning(why: Explanation) -> str:
+    """The text of what the model reasons before it answers; empty where it does not."""
+    return _parts(why, False)[1] if thoughts(why) else ""
+
+
+def thoughts(why: Explanation) -> tuple[WordExplanation, ...]:
+    """The words of what the model reasons before it answers; of a contrast none."""
+    return () if why.instead_of is not None else tuple(word for word in why.words if word.reasoning)
+
+
+def only_reasoning(why: Explanation) -> bool:
+    """Whether nothing but reasoning was written: no answer follows it."""
+    return bool(why.words) and len(thoughts(why)) == len(why.words)
+
+
+def _parts(why: Explanation, rings: bool) -> tuple[str, str]:
+    """The text without its reasoning, and its reasoning; signs go with the word that they touch."""
+    parts, rest, inside = {False: "", True: ""}, why.text, why.words[0].reasoning
+    for word in why.words:
+        between, _, rest = rest.partition(word.label)
+        if word.reasoning != inside:
+            behind, space, between = between.rpartition(" ")
+            parts[inside] += f"{behind}{space}"
+        inside = word.reasoning
+        parts[inside] += between + (wording.ringed(why, word) if rings else word.label)
+    parts[inside] += rest
+    return parts[False].strip(), parts[True].strip()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ LEAST = 12  # columns of labels and reasons, however narrow the terminal
 BOUND = "\u00a0"  # a mark stays with its name
 ROOMY = 72  # columns from which on no heading is broken
 OWED = "owed to the picture"
+SHOWN = 160  # characters of what a model reasons before it answers
 
 
 def brief(why: Explanation, width: int = 80) -> Group:
@@ -35,7 +36,8 @@ def brief(why: Explanation, width: int = 80) -> Group:
         car   99.0 %  88 %                 perhaps wheel –
     """
     words, function = _parted(why)
-    parts: list[RenderableType] = [*text.asked(why), text.title(why), *text.scope(why)]
+    reasoned = text.reasoned(why, SHOWN)
+    parts: list[RenderableType] = [*text.asked(why), *reasoned, text.title(why), *text.scope(why)]
     if words:
         parts.append(_table(why, words, width))
     if function:
@@ -76,12 +78,16 @@ def owed(word: WordExplanation, instead_of: str | None = None) -> str:
 
 
 def _parted(why: Explanation) -> tuple[Sequence[WordExplanation], Sequence[WordExplanation]]:
-    """The words that have a row, and the function words that share a line; none where the text is no words."""
-    function_words = [word for word in why.words if not is_content(word.label)]
+    """The words that have a row, and the function words that share a line; none where the text is no words.
+
+    What a model reasons before it answers has neither, unless it is all there is.
+    """
+    said = [word for word in why.words if not word.reasoning or why.instead_of is not None] or why.words
+    function_words = [word for word in said if not is_content(word.label)]
     plain = wording.noun(why) == "word" and why.instead_of is None and are_words([w.label for w in why.words], why.text)
-    if not plain or not FEW <= len(function_words) < len(why.words):
-        return why.words, ()
-    return [word for word in why.words if is_content(word.label)], function_words
+    if not plain or not FEW <= len(function_words) < len(said):
+        return said, ()
+    return [word for word in said if is_content(word.label)], function_words
 
 
 def _table(why: Explanation, words: Sequence[WordExplanation], width: int) -> Table:

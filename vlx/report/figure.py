@@ -48,7 +48,7 @@ def draw(why: Explanation, options: FigureOptions | None = None) -> Figure:
     """The picture and one panel a word or answer; made without pyplot, so nothing pops up and nothing is kept."""
     wished = FigureOptions.of(why, {}) if options is None else options
     words, drawn = wished.words, Drawn.of(why, max(SIDE, round(1.5 * PANEL * wished.dpi)))
-    asked = bool(why.question_words) and set(why.words) <= set(words)
+    asked = bool(why.question_words) and {word for word in why.words if word.mapped} <= set(words)
     count = 1 + len(words) + asked
     columns = min(wished.columns, count)
     rows = -(-count // columns)

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from vlx.explanation.records import Explanation
 from vlx.files import templates
-from vlx.report import answers, chances, colour, glossary, numbers, wording
+from vlx.report import answers, chances, colour, glossary, numbers, strength, wording
 from vlx.report.panels import Panel
 
 SIDE = 800  # longest side of the embedded picture, in pixels
@@ -35,6 +35,7 @@ def page(why: Explanation, side: int = SIDE) -> str:
         answers=answers,
         chances=chances,
         numbers=numbers,
+        peak=strength.peak,
         wording=wording,
         opacity=round(100 * colour.OPACITY),
         grey=_grey(),

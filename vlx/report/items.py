@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from vlx.explanation.records import WordExplanation
-from vlx.language import is_content
+from vlx.language import is_content, shortened
 from vlx.report import answers, chances, numbers, sentences, strength, wording
 from vlx.report.reasons import ToldReason, bound
 
@@ -53,6 +53,11 @@ class PageItem:
     def content(self) -> bool:
         """Whether it says something of its own: no article, preposition or auxiliary of a text."""
         return self.noun != "word" or self.kind != "word" or self.instead_of is not None or is_content(self.word.label)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether a map of it was made."""
+        return self.word.mapped
 
     @property
     def unit(self) -> str:
@@ -135,18 +140,21 @@ class PageItem:
         owed = f", {self.owed}" if self.owed else ""
         language = ", owed to language" if self.language else ""
         bar = "" if self.strength is None else f", bar {sentences.part(self.strength)}"
-        return f"{self.label}: {chances.spoken(self.word)}{owed}{language}{bar}"
+        bare = "" if self.mapped else ", no map"
+        return f"{self.label}: {chances.spoken(self.word)}{owed}{language}{bar}{bare}"
 
     @property
     def meanings(self) -> dict[str, str]:
         """What its map shows in each view."""
+        if not self.mapped:
+            return dict.fromkeys(VIEWS, f"No map of “{shortened(self.label)}” was asked for.")
         return {view: wording.meaning(self.word, view, self.instead_of) for view in VIEWS}
 
     @property
     def brief(self) -> str:
         """What the map of the view "for" shows, in few words; the rest is told on hover."""
         told = wording.illustration(self.word)
-        if self.instead_of is not None or told:
+        if self.instead_of is not None or told or not self.mapped:
             return self.meanings["for"]
         return f"Warm: {'raises' if self.signed else 'moves'} {wording.scored(self.word)}."
 
@@ -167,13 +175,13 @@ class PageItem:
         name = word.target if self.instead_of is None else f"{word.target}, less that of {self.instead_of}"
         score = [] if name == "logprob" else [(name, numbers.figure(word.score, 4))]
         seen = [("seen", self.owed_exactly)] if self.owed else []
-        sides = [("for", word.signed), ("against", word.opposed)]
-        peaks = [(f"peak {side}", values) for side, values in sides] if self.signed else [("peak", word.signed)]
+        sides = [("for", "signed"), ("against", "opposed")]
+        peaks = [(f"peak {name}", side) for name, side in sides] if self.signed else [("peak", "signed")]
         return [
             *chances.facts(word),
             *score,
             *seen,
-            *((name, f"{numbers.figure(wording.strongest(values))} {self.unit}") for name, values in peaks),
+            *((name, f"{strength.peak(word, side)} {self.unit}") for name, side in peaks if self.mapped),
         ]
 
     @cached_property
@@ -199,4 +207,4 @@ def _weight(item: PageItem) -> tuple[bool, float]:
     strong = 1.0 if item.strength is None else item.strength
     owed = 1.0 if item.moved is None else max(item.moved, 0.0)
     seen = strength.share(item.word.seen) if item.moved is not None and item.word.seen is not None else owed
-    return item.content, (strong + 0.01) * (seen + 0.01) * (wording.strongest(item.word.signed) > 0)
+    return item.mapped and item.content, (strong + 0.01) * (seen + 0.01) * (wording.strongest(item.word.signed) > 0)

@@ -97,6 +97,17 @@ def _sampled(cmap: Colormap, start: float, stop: float) -> NDArray[np.float64]:
 
 def _words(why: Explanation, given: Choice | None) -> tuple[WordExplanation, ...]:
     """The words that are meant, in the order given; all that the figure shows where nothing was."""
+    meant = _wished(why, given)
+    without = [word.label for word in meant if not word.mapped]
+    if without and isinstance(given, Sequence) and not isinstance(given, str):
+        raise InputError(
+            f'words: {shortened(repr(without[0]))} has no map: none was asked for; explain with words="all", or name it'
+        )
+    return tuple(word for word in meant if word.mapped)
+
+
+def _wished(why: Explanation, given: Choice | None) -> tuple[WordExplanation, ...]:
+    """The same, those without a map among them."""
     shown = answers.shown(why)
     if given is None:
         return shown

@@ -49,6 +49,10 @@ def overlay(
     >>> vlx.overlay("dog.jpg", why["dog"]).save("dog-heat.png")
     >>> vlx.overlay(image, array, cmap="turbo", alpha=0.6, muted=False)
     """
+    if isinstance(heat, WordExplanation) and not heat.mapped:
+        raise InputError(
+            f'{shortened(heat.label)!r} has no map: none was asked for; explain with words="all", or name it'
+        )
     where = heat.placement if placement is None and isinstance(heat, WordExplanation) else placement
     values = np.maximum(heat.signed, 0) if isinstance(heat, WordExplanation) else _numbers(heat)
     used, strength = options.colormap(cmap), _between("alpha", alpha, 0.0, 1.0)

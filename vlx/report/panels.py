@@ -13,6 +13,7 @@ from vlx.report.items import PageItem, first
 
 GUIDED_SIDE = 400
 FEW = 2  # function words are folded where there are more
+LONG = 40  # words: a text of more is set small
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Panel:
         """Draw what the page needs of one explanation; a picture that ``first`` shows already is not repeated."""
         items, painter = _items(why), maps.Painter(why.placement)
         same = number > 0 and why.placement == first.placement and answers.same_picture(why, first)
-        scaled = [item for item in items if item.kind in ("word", "other")]
+        scaled = [item for item in items if item.kind in ("word", "other") and item.mapped]
         return cls(
             why=why,
             number=number,
@@ -58,7 +59,12 @@ class Panel:
     @property
     def title(self) -> str:
         """The heading: question and answer, or the text."""
-        return " ".join(part for part in (self.why.question, answers.title(self.why)) if part)
+        return " ".join(part for part in (self.why.question, self.short) if part)
+
+    @property
+    def short(self) -> str:
+        """What is explained: the text without its reasoning, or both sides of a contrast."""
+        return answers.said(self.why) if self.why.instead_of is None else answers.title(self.why)
 
     @property
     def shown(self) -> list[PageItem]:
@@ -66,15 +72,60 @@ class Panel:
         return [*self.words, *self.others]
 
     @cached_property
+    def thoughts(self) -> list[PageItem]:
+        """The words that the model reasons with before it answers."""
+        inside = {id(word) for word in answers.thoughts(self.why)}
+        return [item for item in self.words if id(item.word) in inside]
+
+    @cached_property
+    def said(self) -> list[PageItem]:
+        """The other words."""
+        return [item for item in self.words if item not in self.thoughts]
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether reasoning is all that there is."""
+        return answers.only_reasoning(self.why)
+
+    @property
+    def long(self) -> bool:
+        """Whether the text is set small."""
+        return len(self.words) > LONG
+
+    @cached_property
+    def unmapped(self) -> list[PageItem]:
+        """What has no map."""
+        return [item for item in self.shown if not item.mapped]
+
+    @cached_property
     def told(self) -> list[PageItem]:
         """What has a place of its own under the picture: words that say something, or all where few do not."""
-        return self.shown if len(self.folded) == 0 else [item for item in self.shown if item.content]
+        return self._told_of if len(self.folded) == 0 else [item for item in self._told_of if item.content]
 
     @cached_property
     def folded(self) -> list[PageItem]:
         """The function words, where there are several."""
-        rest = [item for item in self.shown if not item.content]
-        return rest if FEW < len(rest) < len(self.shown) else []
+        rest = [item for item in self._told_of if not item.content]
+        return rest if FEW < len(rest) < len(self._told_of) else []
+
+    @cached_property
+    def _told_of(self) -> list[PageItem]:
+        """What has a map, less what is reasoned before an answer."""
+        aside = [] if self.unanswered else self.thoughts
+        return [item for item in self.shown if item.mapped and item not in aside]
+
+    @property
+    def rest(self) -> list[tuple[list[PageItem], str]]:
+        """What is folded away under the maps, with what it is called."""
+        aside = [] if self.unanswered else [item for item in self.thoughts if item.mapped]
+        one = len(self.more) == 1
+        groups = [
+            (self.folded, f"function word{'s' * (len(self.folded) > 1)}"),
+            (aside, f"word{'s' * (len(aside) > 1)} of its reasoning"),
+            (self.unmapped, f"word{'s' * (len(self.unmapped) > 1)} without a map"),
+            (self.more, "phrase and whole text" if one else "phrases and the whole text"),
+        ]
+        return [(group, name) for group, name in groups if group]
 
     @cached_property
     def first(self) -> PageItem | None:
@@ -137,7 +188,7 @@ class Panel:
         return wording.method_of(self.why).signed
 
     @property
-    def said(self) -> str:
+    def did(self) -> str:
         """What the model did, over the text."""
         model = str(self.why.provenance.get("model", "the model"))
         if self.why.question is not None:
@@ -247,9 +298,9 @@ def _data(why: Explanation, items: Sequence[PageItem]) -> dict[str, Any]:
 
 def _numbers(item: PageItem, sent: maps.Sent) -> dict[str, Any]:
     word, end = item.word, wording.ending(item.word)
-    negated = not item.signed or np.array_equal(word.opposed, -word.signed)
+    negated = not item.signed or not item.mapped or np.array_equal(word.opposed, -word.signed)
     return {
-        "signed": sent.cells(word.signed, end),
+        "signed": sent.cells(word.signed, end) if item.mapped else None,
         "opposed": None if negated else sent.cells(word.opposed, end),
         "falls": None if word.occlusion is None else maps.grid(word.occlusion.falls),
         "fade": round(item.fade, 3),

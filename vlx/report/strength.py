@@ -10,7 +10,7 @@ from typing import Literal
 from vlx.errors import InputError
 from vlx.explanation.map_check import NATS
 from vlx.explanation.records import Explanation, WordExplanation
-from vlx.report import colour, wording
+from vlx.report import colour, numbers, wording
 
 Scale = Literal["own", "shared"]
 SCALES: tuple[Scale, ...] = ("own", "shared")
@@ -35,8 +35,10 @@ def of(word: WordExplanation) -> float | None:
     """What share of it is lost without the cells that its map ranks highest, 0 to 1; None where nobody asked.
 
     Of a word it is p (of a contrast, or where p is all but 1, the odds), of a number its size. Where the map was not
-    tried, or could not be, what of p is lost with other pictures in its place.
+    tried, or could not be, what of p is lost with other pictures in its place. None, too, where it has no map.
     """
+    if not word.mapped:
+        return None
     check = word.check
     if check is not None and math.isfinite(check.fall):
         return share(check.fall) if check.unit in NATS else _part(check.fall, word.score)
@@ -53,8 +55,10 @@ def share(nats: float) -> float:
 def carried(word: WordExplanation) -> bool:
     """Whether anything in the picture carries it: its map's check holds, or it is owed to the picture.
 
-    True as well where neither was tried: nothing speaks against it then.
+    True as well where neither was tried, or there is no map: nothing speaks against it then.
     """
+    if not word.mapped:
+        return True
     owed = None if word.seen is None or word.outputs == "value" else not wording.language(word)
     tried = [trial for trial in (None if word.check is None else word.check.holds, owed) if trial is not None]
     return any(tried) or not tried
@@ -66,6 +70,11 @@ def fade(word: WordExplanation, of_scale: Scale = "own") -> float:
     if of_scale == "shared" or strength is None:
         return 1.0
     return PALE + (1 - PALE) * min(strength / FULL, 1.0) * carried(word)
+
+
+def peak(word: WordExplanation, side: str = "signed") -> str:
+    """The largest value of its map, or with "opposed" of what speaks against it; a dash where it has no map."""
+    return numbers.figure(wording.strongest(getattr(word, side))) if word.mapped else "–"
 
 
 def measured(why: Explanation) -> str:

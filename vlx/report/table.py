@@ -35,7 +35,8 @@ def words(why: Explanation) -> list[Record]:
     ``logprob`` and ``seen`` in nats (``logprob`` None of numbers), ``owed``: whether the picture carries the word (None
     where nobody asked), ``check`` and ``share`` of `vlx.explanation.map_check`, ``peak``: see `peak_box`, ``content``:
     whether the word says something of its own, ``because``: the concepts that its sentence names (None where nobody
-    asked).
+    asked). ``mapped`` is False of words without a map, ``reasoning`` True of those that a model reasons with before it
+    answers; else they are not there.
     """
     return [_word(why, word) for word in why.words]
 
@@ -133,6 +134,8 @@ def _word(why: Explanation, word: WordExplanation) -> Record:
         "peak": peak_box(word),
         "content": says_something(why, word),
         "because": None if word.because is None else _because(word.because),
+        **({} if word.mapped else {"mapped": False}),
+        **({"reasoning": True} if word.reasoning else {}),
     }
 
 

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
-from vlx.report import answers, chances, colour, numbers, reasons, wording
+from vlx.language import shortened
+from vlx.report import answers, chances, colour, reasons, strength, wording
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
@@ -45,13 +46,35 @@ def table(why: Explanation, width: int = ROOMY) -> Group:
     notes = [Text(f"Note: {clean(note)}", style="yellow") for note in why.notes]
     body = [rows] if why.words else []
     figures = [Text(f"  {clean(line)}", style="dim") for line in _question_figures(why)]
-    return Group(*asked(why), *figures, title(why), *scope(why), *body, foot, *_reasons(why), *_probes(why), *notes)
+    return Group(
+        *asked(why),
+        *figures,
+        *reasoned(why),
+        title(why),
+        *scope(why),
+        *body,
+        foot,
+        *_reasons(why),
+        *_probes(why),
+        *notes,
+    )
 
 
 def title(why: Explanation) -> Text:
     """What was said, or what was asked for."""
     said = "asked to explain:" if why.forced else "it says:" if why.question is None else "it answers:"
-    return Text.assemble((said + " ", "dim"), (clean(answers.marked(why)) or "(nothing)", "bold"))
+    nothing = "(only reasoning)" if answers.only_reasoning(why) else "(nothing)"
+    return Text.assemble((said + " ", "dim"), (clean(answers.marked(why)) or nothing, "bold"))
+
+
+def reasoned(why: Explanation, most: int | None = None) -> list[Text]:
+    """What the model reasoned before it answered, of at most so many characters; nothing where it did not."""
+    told = answers.reasoning(why)
+    if not told:
+        return []
+    count = len(answers.thoughts(why))
+    line = clean(told if most is None else shortened(told, most))
+    return [Text(f"reasoning, {count} word{'s' * (count > 1)}: {line}", style="dim italic")]
 
 
 def scope(why: Explanation) -> list[Text]:
@@ -154,17 +177,14 @@ def _probed(why: Explanation, word: WordExplanation) -> list[str]:
 def _row(why: Explanation, word: WordExplanation, top: float) -> list[Text]:
     label = labelled(why, word)
     moved = wording.moved(word)
-    peak = wording.strongest(word.signed)
+    peak, style = wording.strongest(word.signed), "dim" if moved is not None and moved < wording.LITTLE else "bold"
     return [
-        Text(
-            clean(label),
-            style="dim" if moved is not None and moved < wording.LITTLE else "bold",
-        ),
+        Text(clean(label), style=f"{style} italic" if word.reasoning else style),
         *map(Text, chances.cells(word)),
         Text(wording.seen(word)),
         Text(bar(peak / top if top > 0 else 0.0), style="dark_orange"),
         Text(wording.mark(word)),
-        Text(numbers.figure(peak)),
+        Text(strength.peak(word)),
         Text(clean(wording.runners_up(word)), style="dim"),
     ]
 
@@ -185,10 +205,12 @@ def markdown(why: Explanation) -> str:
     nouns = wording.PLURALS[noun]
     what = "Answer" if why.question is not None else "Caption" if answers.in_caption(why) else "Text"
     origin = f"{what} {'given to' if why.forced else 'by'}"
+    told, nothing = answers.reasoning(why), "(only reasoning)" if answers.only_reasoning(why) else "(nothing)"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
-        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or '(nothing)'}",
+        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or nothing}",
         "",
+        *([f"<details><summary>Reasoning</summary>\n\n{_plain(told)}\n\n</details>\n"] if told else []),
         *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
         f"{origin} {model}, explained by {_plain(why.method)}. {_plain(_shows(why, noun))}{unit}",
         "",
@@ -205,7 +227,12 @@ def markdown(why: Explanation) -> str:
         "",
         *(f"- {_plain(line)}." for line in sentences(why)),
         "",
-        *(f"- {_plain(word.label)}: {_plain(note)}" for word in why for note in word.notes if note not in why.notes),
+        *(
+            f"- {_plain(word.label)}: {_plain(note)}"
+            for word in why
+            for note in word.notes
+            if word.mapped and note not in why.notes
+        ),
         "",
         f"![Maps of all {nouns}]({pictures.png_address(figure.rendered(figure.draw(why)))})",
         "",
@@ -239,12 +266,13 @@ def _peaks(why: Explanation) -> dict[str, str]:
 def _line(why: Explanation, word: WordExplanation) -> str:
     instead_of = _rival(why, word)
     label = wording.ringed(why, word) if word in why.words else word.label
+    named = _plain(label if instead_of is None else f"{word.label} rather than {instead_of}")
     cells = (
-        _plain(label if instead_of is None else f"{word.label} rather than {instead_of}"),
+        f"*{named}*" if word.reasoning and instead_of is None else named,
         *map(_plain, chances.cells(word)),
         wording.seen(word),
         _plain(wording.mark(word)),
-        *(numbers.figure(wording.strongest(getattr(word, name))) for name in _peaks(why).values()),
+        *(strength.peak(word, name) for name in _peaks(why).values()),
         _plain(wording.runners_up(word)),
     )
     return f"| {' | '.join(cells)} |"

@@ -277,6 +277,8 @@ def end(why: Explanation) -> str:
 def remarks(word: WordExplanation, top: float) -> list[str]:
     """What a reader of this word's map should know: its notes, a zero map, one faint by saturation, bad numbers."""
     notes = list(word.notes)
+    if not word.mapped:
+        return notes
     peak = max(strongest(word.signed), strongest(word.opposed))
     if not (np.isfinite(word.signed).all() and np.isfinite(word.opposed).all()):
         notes.append("some values of the map are not finite; they are drawn as 0")

@@ -48,7 +48,7 @@ function opened(item, grid, bytes = 2) {
 // What a view paints: cells that speak for the word are positive, those against it negative.
 function cellsOf(item, view) {
   if (view === "occlusion") return item.falls;
-  if (view === "guided") return null; // a picture of its own
+  if (view === "guided" || !item.signed) return null; // a picture of its own, or no map
   const opposed = item.opposed || item.signed.map((row) => row.map((value) => -value));
   if (view === "for") return item.signed.map((row) => row.map((value) => Math.max(value, 0)));
   if (view === "against") return opposed.map((row) => row.map((value) => -Math.max(value, 0)));
@@ -56,7 +56,7 @@ function cellsOf(item, view) {
 }
 
 function peakOf(item, view) {
-  const grids = view === "occlusion" ? [item.falls || []] : item.opposed ? [item.signed, item.opposed] : [item.signed];
+  const grids = view === "occlusion" ? [item.falls || []] : [item.signed || [], item.opposed || []];
   return grids.flat(2).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
@@ -127,6 +127,7 @@ function start(root, data, shared, hash) {
     canvas.style.opacity = state.opacity;
     canvas.hidden = false;
     if (still) still.remove();
+    pane.querySelector(".scale").hidden = !cellsOf(item(n), view) && view !== "guided";
     pane.querySelector(".picture svg").setAttribute("aria-label", "The picture under the map: " + meaning);
     pane.querySelector(".meaning").textContent = part || view !== "for" ? meaning : dataset.brief;
     pane.querySelector(".meaning").title = meaning;
@@ -246,7 +247,7 @@ function start(root, data, shared, hash) {
     button.addEventListener("click", () => { enter(n); if (!touched) pin(n); touched = false; });
   });
   root.addEventListener("keydown", (event) => {
-    const line = buttons.filter((button) => !button.closest(".more")), at = line.indexOf(document.activeElement), last = line.length - 1;
+    const line = buttons.filter((button) => !button.closest(".more, details:not([open])")), at = line.indexOf(document.activeElement), last = line.length - 1;
     const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
     if (at < 0 || to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -268,7 +269,7 @@ function start(root, data, shared, hash) {
   one(".color").addEventListener("change", (event) => { root.classList.toggle("colored", event.target.checked); });
   for (const box of all(".one .thumb")) box.addEventListener("click", () => {
     enter(Number(box.closest(".one").dataset.item));
-    one(".words").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    one(".spoken").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   });
 
   // A link can carry a state: #word-2, or #word=2, #pin=2,6, #view=signed, #shared=1 joined by &.
@@ -312,6 +313,6 @@ if (typeof document !== "undefined") {
   const data = JSON.parse(document.getElementById("data").textContent);
   explainTerms();
   document.querySelectorAll(".panel").forEach((root, n) => {
-    if (data.panels[n].items.length && root.querySelector(".words")) start(root, data.panels[n], data, n === 0);
+    if (data.panels[n].items.length && root.querySelector(".spoken")) start(root, data.panels[n], data, n === 0);
   });
 }
