@@ -10,7 +10,7 @@ import click
 
 from vlx.cli import running as cli_running
 from vlx.cli.loading import MODEL, opened
-from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, MethodOptions, packed
+from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, TEXT_OPTIONS, MethodOptions, packed
 from vlx.cli.running import RUNNING, RunOptions
 from vlx.errors import InputError
 
@@ -37,7 +37,7 @@ TEXTS = packed(
 @click.option("--model", default=CAPTIONER, show_default=True, help=MODEL)
 @TEXTS
 @click.option("--beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam width of the search.")
-@METHOD_OPTIONS
+@TEXT_OPTIONS
 @LOADING
 @RUNNING
 def caption(
@@ -63,6 +63,7 @@ def caption(
               vlx caption "shards/*.tar" --out report --ray auto
               vlx caption scene.png --caption "a red house at night"
               vlx caption photo.jpg --instead-of dog=cat
+              vlx caption photo.jpg --words dog --words 3
               vlx caption photo.jpg --model hf:Salesforce/blip-image-captioning-base
               vlx caption photo.jpg --model mine.py:captioner
     """
@@ -99,7 +100,7 @@ FLAGS = ("caption", "prompt", "instead_of")
     show_default=True,
     help="Also show it blurred and other pictures, and hide parts of this one.",
 )
-@METHOD_OPTIONS
+@TEXT_OPTIONS
 @LOADING
 @RUNNING
 def answer(

@@ -61,6 +61,13 @@ GUIDED = click.option(
     is_flag=True,
     help="Also draw Guided Grad-CAM (paper, section 3.2): fine lines, an illustration and no evidence.",
 )
+WORDS = click.option(
+    "--words",
+    metavar="WORD",
+    multiple=True,
+    help="Words that have maps and reasons: content, all, or a word or its position, from 0; may be repeated. "
+    "Default: maps of all, in a text of more than 30 words of content words; reasons of content words.",
+)
 RAY = (
     click.option(
         "--ray",
@@ -120,12 +127,13 @@ LOADING = packed("loading", _set, *_LOADING)
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """How pictures are explained: the table of names, the method, the score, and whether Guided Grad-CAM is drawn."""
+    """How pictures are explained: the table of names, the method, the score, Guided Grad-CAM or not, and which words."""
 
     names: str | None
     method: str | None
     target: str | None
     guided: bool
+    words: tuple[str, ...] = ()
 
     def options(self, task: Any) -> dict[str, Any]:
         """The same as options of `vlx.explain`; names are by default the table that came with the model."""
@@ -133,10 +141,19 @@ class MethodOptions:
 
         default = "shipped" if tables.comes_with(task) else None
         names = default if self.names is None else None if self.names == "none" else self.names
-        return {"method": self.method, "target": self.target, "names": names, "guided": self.guided}
+        given = {"method": self.method, "target": self.target, "names": names, "guided": self.guided}
+        return {**given, "words": _words(self.words)} if self.words else given
+
+
+def _words(given: tuple[str, ...]) -> str | list[str | int]:
+    """Words of the command line as `vlx.explain` takes them: what is written as a whole number is a position."""
+    if given in (("all",), ("content",)):
+        return given[0]
+    return [int(word) if re.fullmatch(r"-?[0-9]{1,9}", word) else word for word in given]
 
 
 METHOD_OPTIONS = packed("method_options", MethodOptions, NAMES, METHOD, TARGET, GUIDED)
+TEXT_OPTIONS = packed("method_options", MethodOptions, NAMES, METHOD, TARGET, GUIDED, WORDS)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,10 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     Grad-CAM (paper, section 3.2). ``names``: a table of neuron names, a file of one, or "shipped" for the one that came
     with an embedded model; then every word has its ``because``, each reason tried by experiment unless ``check=False``
     (units are switched ``off`` to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7);
-    ``words`` says which words have reasons: "content", "all", or a list of labels and positions. Every map has its
+    ``words`` says which words have maps, and reasons where names are given: "content", "all", or a list of labels and
+    positions. By default all words of a text have maps, of one of more than 30 words content words alone, outside of
+    what the model reasons before it answers; content words have reasons. What a word owes to the picture is told of
+    every word; one without a map says so, and ``provenance["words"]`` which they are and why. Every map has its
     ``check``, a trial of effect (`vlx.explanation.map_check`), unless ``check=False``; "cells" tries each cell of A
     alone, too.
 
