@@ -16,6 +16,7 @@ REASONING = re.compile(f"{_OPENS}|{_ENDS}", re.IGNORECASE)
 _MARKS = re.compile(rf"{REASONING.pattern}|</?(?:answer|summary|caption|conclusion)>|<\|[^<>|\s]+\|>", re.IGNORECASE)
 _TOKENS = re.compile(r"<[^<>\s]{1,60}>|\[[A-Z_/]{2,60}\]")  # what tokens beside a vocabulary look like, as <image>
 _PLACES = re.compile(r"<(?:loc|seg)_?\d+>")  # of things in the picture: such tokens are what was said
+CLOSING = ",.;:!?)]}"
 TAIL = 16  # tokens at the end of a question, among which its template opens the reasoning
 
 
@@ -28,6 +29,15 @@ class Mark(NamedTuple):
     first: int
     stop: int
     turn: int
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """The tokens that decoding leaves out: those that have a role, and those that were added as special ones."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return {
+        *tokenizer.all_special_ids,
+        *(number for number, token in added.items() if getattr(token, "special", False)),
+    }
 
 
 def turn(mark: str) -> int:
@@ -53,8 +63,15 @@ def bare(text: str, found: Sequence[Mark]) -> str:
     'so red'
     """
     places = [0, *(place for mark in found for place in (mark.first, mark.stop)), len(text)]
-    parts = (text[first:stop].strip() for first, stop in zip(places[::2], places[1::2], strict=True))
-    return " ".join(part for part in parts if part)
+    return joined([text[first:stop] for first, stop in zip(places[::2], places[1::2], strict=True)])
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts of a text with a space between them, but before a sign that closes what stands before it."""
+    whole = ""
+    for part in filter(None, map(str.strip, parts)):
+        whole += part if not whole or part[0] in CLOSING else f" {part}"
+    return whole
 
 
 def spans(found: Sequence[Mark], end: int, opened: bool = False) -> tuple[list[tuple[int, int]], bool]:

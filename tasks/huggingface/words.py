@@ -1,10 +1,11 @@
 """From tokens to words: which of a text's tokens make each of its words."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from vlx.language import word_spans
-from vlx.tasks.huggingface.reasoning import Mark, bare, marks, spans, turn
+from vlx.tasks.huggingface.reasoning import Mark, bare, joined, marks, spans, special_ids, turn
 
 CUT = "\ufffd"  # stands at the end of a decoded text for a letter whose last bytes are missing
 
@@ -34,11 +35,8 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> Reading
     adds, spaces left out, so that neither "##ish" nor "Ġis" nor a letter cut into bytes is misplaced. ``opened``:
     whether the text begins within its reasoning.
     """
-    special = set(tokenizer.all_special_ids)
-    laid = _token_spans(tokenizer, tokens)
-    text = tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
-    if _letters(text) != (laid[-1][1] if laid else 0):
-        text = _plain(tokenizer, tokens).strip()
+    special = special_ids(tokenizer)
+    text, laid = _decoded(tokenizer, tokens, special)
     place, written = _places(text), marks(tokenizer, text)
     turns = [Mark(place[mark.first], place[mark.stop], mark.turn) for mark in written]
     turns += [
@@ -57,6 +55,25 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> Reading
             words.append((word, places))
             reasoning.append(any(low <= begin < high for low, high in inside))
     return Reading(bare(text, written), words, reasoning, cut)
+
+
+def _decoded(tokenizer: Any, tokens: Sequence[int], special: set[int]) -> tuple[str, list[tuple[int, int]]]:
+    """The text, and where each token's characters begin and end, counted without spaces.
+
+    What special tokens part is decoded by itself: decoding leaves them out, and words that touch them would be one.
+    """
+    parts: list[str] = []
+    laid: list[tuple[int, int]] = []
+    for left_out, run in groupby(tokens, key=lambda token: token in special):
+        part, end = list(run), laid[-1][1] if laid else 0
+        if left_out:
+            laid += [(end, end)] * len(part)
+            continue
+        spans = _token_spans(tokenizer, part)
+        text = tokenizer.decode(part, skip_special_tokens=True).strip()
+        parts.append(text if _letters(text) == spans[-1][1] else _plain(tokenizer, part).strip())
+        laid += [(end + low, end + high) for low, high in spans]
+    return joined(parts), laid
 
 
 def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:

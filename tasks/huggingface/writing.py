@@ -69,15 +69,15 @@ class ChatWriting:
         found = read(self.tokenizer, tokens, opened(self.tokenizer, unpacked(before)[0]))
         told = zip(found.words, found.reasoning, strict=True)
         meant = [(label, places, inside) for (label, places), inside in told if places[0] >= len(begun)]
-        notes = []
+        notes, cut = [], not forced and len(logprobs) <= len(tokens)
         if begun:
             start = self.tokenizer.decode(list(begun)).strip()
             notes.append(f"the model was given how the {self.what} begins: {start}")
-        if not meant:
+        if not meant and not cut:
             notes.append(f"the model ended its {self.what} before the first word")
-        elif all(inside for *_, inside in meant):
-            notes.append(self._only_reasoning(found, forced))
-        if meant and not forced and len(logprobs) <= len(tokens):
+        elif meant and all(inside for *_, inside in meant):
+            notes.append(self._only_reasoning(found, "given" if forced else "cut" if cut else "ended"))
+        if cut:
             notes.append(f"cut after {len(text)} tokens: the model had not ended its {self.what}")
         return Prediction(
             found.text,
@@ -116,12 +116,16 @@ class ChatWriting:
         tokens = written(self.tokenizer, REASONING.sub(" ", text), self.what, self.name)
         return self._alone(text) if REASONING.search(text) else tokens
 
-    def _only_reasoning(self, found: Reading, forced: bool) -> str:
-        """That a text has no word outside of its reasoning, and why."""
+    def _only_reasoning(self, found: Reading, how: str) -> str:
+        """That a text has no word outside of its reasoning, and why: of one that was "given", "cut", or has "ended"."""
         if not found.cut:
             return f"the {self.what} is only reasoning: nothing follows it"
-        why = "it begins within the reasoning, and no mark as </think> ends it" if forced else "it was cut within"
-        return f"the {self.what} is only reasoning, which has no end ({why}): no {self.what} follows it yet"
+        why = {
+            "given": "it begins within, and no mark as </think> ends it",
+            "cut": f"it was cut within, and there is no {self.what} yet",
+            "ended": "the model ended within",
+        }
+        return f"the {self.what} is only reasoning, which has no end: {why[how]}"
 
     def _alone(self, text: str) -> Tokens:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
