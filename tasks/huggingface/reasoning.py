@@ -103,5 +103,5 @@ def opened(tokenizer: Any, question: Sequence[int]) -> bool:
 def _tokens(tokenizer: Any, text: str) -> Iterator[re.Match[str]]:
     """Tokens beside the tokenizer's vocabulary that stand in a text as letters."""
     looking = [match for match in _TOKENS.finditer(text) if not _PLACES.fullmatch(match.group())]
-    added = getattr(tokenizer, "get_added_vocab", dict)() if looking else {}
+    added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)() if looking else {}
     yield from (match for match in looking if match.group() in added)

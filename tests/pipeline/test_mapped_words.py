@@ -158,14 +158,11 @@ def test_what_names_no_words_is_refused_before_the_model_runs(asked: Any) -> Non
 
 def test_a_long_text_has_maps_of_content_words_and_all_when_asked() -> None:
     text = long_text(LONG + 1)
-    usual, every = (vlx.explain(captioner(), picture(), caption=text, check=False, **more) for more in ({}, ALL))
+    usual, every = (vlx.explain(captioner(), picture(), caption=text, check=False, words=w) for w in (None, "all"))
     assert labels(usual) == [word for word in text.split() if is_content(word)]
     assert not every.unmapped
     assert all(word.seen is not None for word in usual)
     assert f"of a text of more than {LONG} words" in usual.provenance["words"]
-
-
-ALL: Any = {"words": "all"}
 
 
 def test_a_phrase_is_told_from_its_first_word_that_has_a_map() -> None:

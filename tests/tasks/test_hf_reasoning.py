@@ -121,7 +121,7 @@ def chat(tiny_folder: Callable[[str], Path]) -> Chat:
     read_ = cache(lambda: cast(Any, load(tiny_folder("llava"))))
 
     def made(opens: bool = False, special: bool = False) -> Any:
-        processor, model = deepcopy(read_().asking), deepcopy(read_().model)
+        processor, model = deepcopy(read_().prompting.processor), deepcopy(read_().model)
         if special:
             processor.tokenizer.add_tokens(["<think>", "</think>"], special_tokens=True)
             model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
