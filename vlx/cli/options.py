@@ -127,7 +127,7 @@ LOADING = packed("loading", _set, *_LOADING)
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """How pictures are explained: the table of names, the method, the score, Guided Grad-CAM or not, and which words."""
+    """How pictures are explained: the table of names, the method, the score, Guided Grad-CAM, and which words."""
 
     names: str | None
     method: str | None
