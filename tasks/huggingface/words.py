@@ -10,7 +10,7 @@ from vlx.tasks.huggingface.reasoning import Mark, bare, joined, marks, spans, sp
 CUT = "\ufffd"  # stands at the end of a decoded text for a letter whose last bytes are missing
 
 
-class Reading(NamedTuple):
+class ReadText(NamedTuple):
     """A ``text`` without marks, each of its ``words`` with the positions of its tokens, and which are ``reasoning``.
 
     ``cut``: whether the text ends within its reasoning.
@@ -28,7 +28,7 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[str
     return found.text, found.words
 
 
-def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> Reading:
+def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> ReadText:
     """A text's tokens as words; neither punctuation is a word nor a mark (`vlx.tasks.huggingface.reasoning`).
 
     Works for every tokenizer that decodes: tokens are laid on the text by the characters that decoding one more of them
@@ -54,7 +54,7 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> Reading
         if places and not any(max(first, mark.first) < min(stop, mark.stop) for mark in written):
             words.append((word, places))
             reasoning.append(any(low <= begin < high for low, high in inside))
-    return Reading(bare(text, written), words, reasoning, cut)
+    return ReadText(bare(text, written), words, reasoning, cut)
 
 
 def _decoded(tokenizer: Any, tokens: Sequence[int], special: set[int]) -> tuple[str, list[tuple[int, int]]]:

@@ -12,7 +12,7 @@ from vlx.probes.contrast import contrasted_word
 from vlx.protocol.targets import CAPTION, Prediction, Query, Term, Word
 from vlx.tasks.huggingface.reasoning import REASONING, opened
 from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, unpacked, written
-from vlx.tasks.huggingface.words import Reading, read
+from vlx.tasks.huggingface.words import ReadText, read
 
 Tokens = tuple[int, ...]
 Spelled = Callable[[str], Tokens]
@@ -116,7 +116,7 @@ class ChatWriting:
         tokens = written(self.tokenizer, REASONING.sub(" ", text), self.what, self.name)
         return self._alone(text) if REASONING.search(text) else tokens
 
-    def _only_reasoning(self, found: Reading, how: str) -> str:
+    def _only_reasoning(self, found: ReadText, how: str) -> str:
         """That a text has no word outside of its reasoning, and why: of one that was "given", "cut", or has "ended"."""
         if not found.cut:
             return f"the {self.what} is only reasoning: nothing follows it"
