@@ -15,13 +15,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: threads of their own
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny model of transformers, by its family; made once. Not to be written to."""
+    """The folder of a tiny model of transformers, by its family; made once, for all workers. Not to be written to."""
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny"
 
     @cache
     def folder(family: str) -> Path:
+        from filelock import FileLock
+
         from vlx.tasks.huggingface import tiny
 
-        return tiny.save(family, tmp_path_factory.mktemp(family))
+        root.mkdir(exist_ok=True)
+        with FileLock(root / f"{family}.lock"):
+            made = root / family
+            return made if made.exists() else tiny.save(family, made)
 
     return folder
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.tiny.fitting import COUNT, IGNORED, RATE
-from vlx.tasks.huggingface.tiny.tokens import CONTEXT
+from vlx.tasks.huggingface.tiny.tokens import CONTEXT, THOUGHT
 from vlx.tasks.huggingface.tiny.words import chats
 
 SPREAD = 0.06  # of random weights; the usual 0.02 leaves tiny models all but blind
@@ -40,18 +40,19 @@ def fitted(
     *,
     fill: Mapping[str, int] | None = None,
     ask: Ask = stock.asked,
+    says: str = "{}",
     steps: int = STEPS,
 ) -> tuple[Any, Any]:
     """The model after a moment of learning, in which all but its vision part changes, and its processor.
 
     ``ends``: tokens that end an answer; a learned answer ends with the first. ``fill``: as in a row of chat families.
-    What is generated holds no other special token.
+    ``says``: how an answer is put. What is generated holds no other special token.
     """
     tokenizer = processor.tokenizer
     stops = tokenizer.convert_tokens_to_ids(list(ends))
     model.eval()
     model.generation_config = _generation(tokenizer, stops)
-    batches = [_batch(model, processor, lesson, ask, stops[0], fill or {}) for lesson in _lessons()]
+    batches = [_batch(model, processor, lesson, ask, stops[0], fill or {}) for lesson in _lessons(says)]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     with torch.enable_grad():
@@ -68,12 +69,12 @@ def fitted(
 def _generation(tokenizer: Any, stops: list[int]) -> Any:
     import transformers as hf
 
-    marks = sorted({*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder} - set(stops))
+    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.content not in THOUGHT}
     return hf.GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=stops if len(stops) > 1 else stops[0],
         pad_token_id=tokenizer.pad_token_id,
-        suppress_tokens=marks,
+        suppress_tokens=sorted({*tokenizer.all_special_ids, *added} - set(stops)),
         begin_suppress_tokens=stops,
     )
 
@@ -85,15 +86,18 @@ def _batch(
     rows, wanted = [], []
     for picture, (question, answer) in lesson:
         asked = ask(processor, picture, question, None)
-        length = asked["input_ids"].shape[1]
-        said = [*ask(processor, picture, question, answer)["input_ids"][0, length:].tolist(), end]
-        rows.append((asked, said))
-        wanted.append([*[IGNORED] * (length - 1), *said])
-    ids = _table([[*asked["input_ids"][0].tolist(), *said[:-1]] for asked, said in rows], end)
+        prompt = asked["input_ids"][0].tolist()
+        longer = ask(processor, picture, question, answer)["input_ids"][0].tolist()
+        if longer[: len(prompt)] != prompt:  # a template that puts an answer otherwise than it asks for one
+            longer = prompt + processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        said = [*longer[len(prompt) :], end]
+        rows.append((asked, [*prompt, *said[:-1]], len(said) - 1))
+        wanted.append([*[IGNORED] * (len(prompt) - 1), *said])
+    ids = _table([row for _, row, _ in rows], end)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     for name, number in fill.items():
-        inputs[name] = _table([[*asked[name][0].tolist(), *[number] * len(said[:-1])] for asked, said in rows], number)
-    seen = {name: torch.cat([asked[name] for asked, _ in rows]) for name in _vision(model, rows[0][0])}
+        inputs[name] = _table([[*asked[name][0].tolist(), *[number] * said] for asked, _, said in rows], number)
+    seen = {name: torch.cat([asked[name] for asked, *_ in rows]) for name in _vision(model, rows[0][0])}
     with torch.no_grad():
         inputs["mm_encoder_outputs"] = {"image": model.base_model.get_image_features(**seen, return_dict=True)}
     return inputs, _table(wanted, IGNORED)
@@ -104,7 +108,7 @@ def _vision(model: Any, asked: Asked) -> list[str]:
     return [name for name in asked if name in taken]
 
 
-def _lessons() -> list[Lesson]:
+def _lessons(says: str) -> list[Lesson]:
     """Pictures of one size each, 6 × 6 squares about a colour, plain to glaring; the colour tells the answer."""
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 256, (COUNT, 1, 1, 3))
@@ -113,7 +117,8 @@ def _lessons() -> list[Lesson]:
         squares = rng.integers(-128, 128, (COUNT, 6, 6, 3)) * rng.random((COUNT, 1, 1, 1))
         colors = np.clip(ground + squares, 0, 255).astype("uint8")
         pictures = [Image.fromarray(color).resize(size, Image.Resampling.NEAREST) for color in colors]
-        pairs = list(zip(pictures, chats(), strict=True))
+        told = [(question, says.format(answer)) for question, answer in chats()]
+        pairs = list(zip(pictures, told, strict=True))
         lessons += [pairs[part::PARTS] for part in range(PARTS)]
     return lessons
 

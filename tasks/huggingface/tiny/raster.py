@@ -1,4 +1,4 @@
-"""Tiny chat models that see a picture as one grid of tokens, row by row: Pixtral, PaliGemma, Gemma 3."""
+"""Tiny chat models that see a picture as one grid of tokens, row by row: Pixtral, PaliGemma, Gemma 3 and others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.tasks.huggingface.tiny.chats import SPREAD, VISION, fitted, text_sizes
-from vlx.tasks.huggingface.tiny.templates import GEMMA, MISTRAL
+from vlx.tasks.huggingface.tiny.templates import DEEPSEEK, GEMMA, MISTRAL
 from vlx.tasks.huggingface.tiny.tokens import byte_tokens, gemma_tokens
 
 IMG = ("[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
@@ -34,6 +34,36 @@ def _pixtral() -> Any:
     pictures = hf.PixtralImageProcessor(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
     processor = hf.PixtralProcessor(pictures, tokenizer, patch_size=8, chat_template=MISTRAL)
     return fitted(hf.LlavaForConditionalGeneration(config), processor, ("</s>",))
+
+
+def _mistral3() -> Any:
+    import transformers as hf
+
+    tokenizer = _mistral_tokens()
+    text = hf.MistralConfig(**text_sizes(tokenizer), head_dim=8, sliding_window=None)
+    vision = hf.PixtralVisionConfig(**VISION, head_dim=8, image_size=64, patch_size=4, initializer_range=SPREAD)
+    mark = tokenizer.convert_tokens_to_ids("[IMG]")
+    config = hf.Mistral3Config(vision_config=vision, text_config=text, image_token_index=mark, spatial_merge_size=2)
+    pictures = hf.PixtralImageProcessor(size={"longest_edge": 64}, patch_size={"height": 4, "width": 4})
+    processor = hf.PixtralProcessor(pictures, tokenizer, patch_size=4, spatial_merge_size=2, chat_template=MISTRAL)
+    return fitted(hf.Mistral3ForConditionalGeneration(config), processor, ("</s>",))
+
+
+def _deepseek_vl() -> Any:
+    import transformers as hf
+
+    start, end = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
+    tokenizer = byte_tokens(
+        (start, end), {"image_token": "<image_placeholder>"}, bos_token=start, eos_token=end, pad_token=end
+    )
+    vision = hf.SiglipVisionConfig(**VISION, image_size=48, patch_size=8)
+    mark = tokenizer.convert_tokens_to_ids("<image_placeholder>")
+    config = hf.DeepseekVLConfig(
+        vision_config=vision, text_config=hf.LlamaConfig(**text_sizes(tokenizer)), image_token_id=mark
+    )
+    pictures = hf.DeepseekVLImageProcessor(size={"height": 48, "width": 48}, min_size=8)
+    processor = hf.DeepseekVLProcessor(pictures, tokenizer, chat_template=DEEPSEEK, num_image_tokens=36)
+    return fitted(hf.DeepseekVLForConditionalGeneration(config), processor, (end,), steps=90)
 
 
 def prefix(processor: Any, picture: Image.Image, question: str, answer: str | None = None) -> dict[str, Tensor]:
@@ -87,6 +117,8 @@ def _gemma3() -> Any:
 
 BUILDERS: dict[str, Callable[[], Any]] = {
     "pixtral": _pixtral,
+    "mistral3": _mistral3,
+    "deepseek_vl": _deepseek_vl,
     "paligemma": _paligemma,
     "gemma3": _gemma3,
 }

@@ -9,6 +9,7 @@ from vlx.tasks.huggingface.tiny.words import END, LETTERS, PLAIN, SIGNS, caption
 
 CONTEXT = 512  # tokens of a picture, a question and an answer
 SPACE = "▁"
+THOUGHT = ("<think>", "</think>", "<answer>", "</answer>")  # written with every text, so no special tokens
 BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
 Names = Mapping[str, str]  # a tokenizer's own marks: "image_token" → "<image>"
 
@@ -38,6 +39,16 @@ def gemma_tokens(marks: Sequence[str], names: Names | None = None) -> Any:
     return _marked(hf.GemmaTokenizer(vocab=vocab, merges=merges, **_extra(names)), marks)
 
 
+def cohere_tokens(marks: Sequence[str], names: Names | None = None) -> Any:
+    """A ``CohereTokenizer``: byte pairs, ``<BOS_TOKEN>`` before every text."""
+    import transformers as hf
+
+    vocab, merges = _byte_pairs()
+    first = ("<PAD>", "<UNK>", "<CLS>", "<SEP>", "<MASK_TOKEN>", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>")
+    numbered = {piece: number for number, piece in enumerate((*first, *vocab))}
+    return _marked(hf.CohereTokenizer(vocab=numbered, merges=merges, **_extra(names)), marks)
+
+
 def byte_tokens(marks: Sequence[str], names: Names | None = None, **options: Any) -> Any:
     """A tokenizer of no class of its own, as those that were trained as byte pairs and saved as one file.
 
@@ -58,7 +69,8 @@ def _extra(names: Names | None) -> dict[str, Any]:
 
 
 def _marked(tokenizer: Any, marks: Sequence[str]) -> Any:
-    tokenizer.add_tokens(list(marks), special_tokens=True)
+    tokenizer.add_tokens([mark for mark in marks if mark not in THOUGHT], special_tokens=True)
+    tokenizer.add_tokens([mark for mark in marks if mark in THOUGHT])
     return tokenizer
 
 
