@@ -51,8 +51,8 @@ def fitted(
     tokenizer = processor.tokenizer
     stops = tokenizer.convert_tokens_to_ids(list(ends))
     model.eval()
-    model.generation_config = _generation(tokenizer, stops)
-    batches = [_batch(model, processor, lesson, ask, stops[0], fill or {}) for lesson in _lessons(says)]
+    model.generation_config = generation(tokenizer, stops)
+    batches = [_batch(model, processor, lesson, ask, stops[0], fill or {}) for lesson in lessons(says)]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     with torch.enable_grad():
@@ -66,7 +66,8 @@ def fitted(
     return model, processor
 
 
-def _generation(tokenizer: Any, stops: list[int]) -> Any:
+def generation(tokenizer: Any, stops: list[int]) -> Any:
+    """A generation configuration: ``stops`` end an answer, which is not empty and holds no other special token."""
     import transformers as hf
 
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.content not in THOUGHT}
@@ -108,19 +109,22 @@ def _vision(model: Any, asked: Asked) -> list[str]:
     return [name for name in asked if name in taken]
 
 
-def _lessons(says: str) -> list[Lesson]:
-    """Pictures of one size each, 6 × 6 squares about a colour, plain to glaring; the colour tells the answer."""
+def lessons(says: str = "{}") -> list[Lesson]:
+    """Pictures of one size each, 6 × 6 squares about a colour, plain to glaring; the colour tells the answer.
+
+    ``says``: how an answer is put.
+    """
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 256, (COUNT, 1, 1, 3))
-    lessons: list[Lesson] = []
+    made: list[Lesson] = []
     for size in SIZES * 2:
         squares = rng.integers(-128, 128, (COUNT, 6, 6, 3)) * rng.random((COUNT, 1, 1, 1))
         colors = np.clip(ground + squares, 0, 255).astype("uint8")
         pictures = [Image.fromarray(color).resize(size, Image.Resampling.NEAREST) for color in colors]
         told = [(question, says.format(answer)) for question, answer in chats()]
         pairs = list(zip(pictures, told, strict=True))
-        lessons += [pairs[part::PARTS] for part in range(PARTS)]
-    return lessons
+        made += [pairs[part::PARTS] for part in range(PARTS)]
+    return made
 
 
 def _table(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
