@@ -16,6 +16,7 @@ from vlx.selftest.result import TOLD
 from vlx.selftest.run import SelfTest
 from vlx.tasks.huggingface import tiny
 
+CELLS = 16  # that the patch probe tries in half precision
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 HEAD = """# Families of Hugging Face models
 
@@ -23,12 +24,13 @@ What `python -m benchmarks.families --write` found: the tiny model of each famil
 loaded from a folder as one from the hub is, and tests itself on a picture of 256 × 180 pixels. A tiny model proves
 plumbing, not the quality of a map: run `vlx models --check hf:NAME` once for the model you explain.
 
-| family | class | layer | grid here | default | forced = generated | gradients agree | patches found | self-test |
-|---|---|---|---|---|---|---|---|---|
+| family | class | layer | A here | default | forced = generated | stock | gradients agree | patches found | float32 | bfloat16 |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 NOTES = """
 *forced = generated*: largest difference, in nats, between the log-probability of a word (an answer) under teacher
-forcing at the feature map and what generation saw. *gradients agree*: largest relative difference of the vectorised
+forcing at the feature map and what generation saw. *stock*: the same between what vlx says and what the untouched
+model's own `generate` says of its own processor's inputs. *gradients agree*: largest relative difference of the vectorised
 gradients from a loop. *patches found*: patches painted on the picture that change the right cell most, on this picture
 and on one of 3:2.
 """
@@ -40,6 +42,7 @@ def row(family: str, folder: Path) -> tuple[str, bool]:
     picture = scenes.draw(10_000_021, size=256).image.crop((0, 0, 256, 180))
     features = task.features(task.place(task.prepare(picture)[None]))
     found: SelfTest = task.self_test(picture)  # type: ignore[attr-defined]
+    half = vlx.load(f"hf:{folder / family}", dtype="bfloat16").self_test(picture, cells=CELLS)
     known = {one.name: one for one in found.rows}
     same = known["split"] if known["forced = generated"].value is None else known["forced = generated"]
     patches = [known[name].value for name in ("patch probe", "patch probe 3:2")]
@@ -51,19 +54,21 @@ def row(family: str, folder: Path) -> tuple[str, bool]:
         f"{h} × {w}",
         task.defaults.method,
         f"{same.value:.0e}",
+        f"{known['stock model'].value or 0:.0e}",
         f"{known['gradients agree'].value:.0e}",
         ", ".join(f"{100 * (value or 0):.0f} %" for value in patches),
         TOLD[found.verdict],
+        TOLD[half.verdict],
     )
-    return f"| {' | '.join(cells)} |", found.passed
+    return f"| {' | '.join(cells)} |", found.passed and half.passed
 
 
 @click.command()
 @click.option("--write", is_flag=True, help="Write docs/families.md.")
 def main(write: bool) -> None:
-    """The self-test of all families."""
+    """The self-test of all families, in float32 and in bfloat16."""
     with TemporaryDirectory() as folder:
-        rows = [row(family, Path(folder)) for family in tiny.FAMILIES]
+        rows = [row(family, Path(folder)) for family in (*tiny.FAMILIES, *tiny.CHATS)]
     page = HEAD + "\n".join(line for line, _ in rows) + "\n" + NOTES
     click.echo(page)
     if write:
