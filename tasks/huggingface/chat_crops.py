@@ -83,6 +83,8 @@ class Crops(Whole):
         if packs is not None:
             side = self._side()
             counts = [side * side] * len(frames)
+        elif len(counts) == 1 and counts[0] % len(frames) == 0:  # all crops' tokens as those of one picture
+            counts = [counts[0] // len(frames)] * len(frames)
         if len(counts) != len(frames):
             raise ModelError(
                 f"{type(self.model).__name__}: its processor makes {len(frames)} crops of a picture of {size[0]} × "
