@@ -24,13 +24,13 @@ What `python -m benchmarks.families --write` found: the tiny model of each famil
 loaded from a folder as one from the hub is, and tests itself on a picture of 256 × 180 pixels. A tiny model proves
 plumbing, not the quality of a map: run `vlx models --check hf:NAME` once for the model you explain.
 
-| family | class | layer | A here | default | forced = generated | stock | gradients agree | patches found | float32 | bfloat16 |
+| family | class | layer | A here | default | forced | stock | gradients agree | patches found | float32 | bfloat16 |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 NOTES = """
-*forced = generated*: largest difference, in nats, between the log-probability of a word (an answer) under teacher
-forcing at the feature map and what generation saw. *stock*: the same between what vlx says and what the untouched
-model's own `generate` says of its own processor's inputs. *gradients agree*: largest relative difference of the vectorised
+*forced*: largest difference, in nats, between the log-probability of a word (an answer) under teacher forcing at the
+feature map and what generation saw. *stock*: the same between what vlx says and what the untouched model's own
+`generate` says of its own processor's inputs. *gradients agree*: largest relative difference of the vectorised
 gradients from a loop. *patches found*: patches painted on the picture that change the right cell most, on this picture
 and on one of 3:2.
 """
