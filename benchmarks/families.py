@@ -13,7 +13,7 @@ import vlx
 from vlx import scenes
 from vlx.protocol.task import Task
 from vlx.selftest.result import TOLD
-from vlx.selftest.run import SelfTest
+from vlx.selftest.run import self_test
 from vlx.tasks.huggingface import tiny
 
 CELLS = 16  # that the patch probe tries in half precision
@@ -41,8 +41,8 @@ def row(family: str, folder: Path) -> tuple[str, bool]:
     task: Task = vlx.load(f"hf:{tiny.save(family, folder / family)}")
     picture = scenes.draw(10_000_021, size=256).image.crop((0, 0, 256, 180))
     features = task.features(task.place(task.prepare(picture)[None]))
-    found: SelfTest = task.self_test(picture)  # type: ignore[attr-defined]
-    half = vlx.load(f"hf:{folder / family}", dtype="bfloat16").self_test(picture, cells=CELLS)
+    found = self_test(task, picture)
+    half = self_test(vlx.load(f"hf:{folder / family}", dtype="bfloat16"), picture, cells=CELLS)
     known = {one.name: one for one in found.rows}
     same = known["split"] if known["forced = generated"].value is None else known["forced = generated"]
     patches = [known[name].value for name in ("patch probe", "patch probe 3:2")]
