@@ -37,7 +37,7 @@ class Layers:
         placed = self.task.place(inputs)
         if not self.modules:
             features = self.task.features(placed)
-            return {features.layer: (features.A, features.grid)}
+            return {features.layer: (features.cells, features.grid.plain)}
         if tuple(placed.shape[2:]) not in self._sizes:  # at first sight a task may run itself on other pictures too
             self._sizes.add(tuple(placed.shape[2:]))
             self.task.features(placed)

@@ -174,7 +174,7 @@ class _Gains:
 
     def add(self, task: Task, features: Features, said: Prediction, picture: int) -> None:
         """Take the gains at each word said that is a name."""
-        active = (features.A[0].amax((1, 2)).double().cpu().numpy() > self.thresholds).astype(float)
+        active = (features.cells[0].amax((1, 2)).double().cpu().numpy() > self.thresholds).astype(float)
         for word in said.words:
             for category, words in self.categories.items():
                 if word.label not in words or len(words) < LEAST or len(word.terms) > 1:

@@ -27,7 +27,7 @@ NOT_RUN = {
     ("docs/how-to/own-model.md", "a file of its own"),
     ("docs/how-to/own-model.md", "it needs a CLIP model; tests/tasks/test_tokens.py runs it on a tiny one"),
 }
-PROBES = ("patch probe", "patch probe 3:2")  # rows of the self-test beside those of ALL
+PROBES = ("patch probe", "patch probe 3:2", "every crop")  # rows of the self-test beside those of ALL
 
 
 @pytest.fixture

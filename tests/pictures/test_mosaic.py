@@ -12,6 +12,7 @@ from torch import Tensor
 from vlx.errors import ModelError
 from vlx.pictures.mosaic import Mosaic
 from vlx.pictures.placement import Frame, Grid, Placement
+from vlx.protocol.task import Features
 
 Size = tuple[int, int]
 NOWHERE = (np.nan, np.nan)
@@ -120,6 +121,40 @@ def test_cover_is_the_transpose_of_fold_and_the_share_of_a_token_in_a_set() -> N
     torch.testing.assert_close(shares[:6], torch.tensor([0, 0.5, 1] * 2))
 
 
+def test_the_average_is_of_the_tokens_that_show_a_cell_by_area() -> None:
+    grid = mosaic((50, 77))
+    maps = strips(grid).view(3, 1, *grid.tokens)  # as A of three pictures and one unit
+    edges = [np.linspace(-0.5, grid.size[axis] - 0.5, grid.shape[axis] + 1) for axis in (0, 1)]
+    areas = np.zeros((len(grid.centres), *grid.shape))
+    for token, (centre, extent) in enumerate(zip(grid.centres, grid.extents, strict=True)):
+        sides = [
+            np.minimum(edges[axis][1:], centre[axis] + extent[axis] / 2)
+            - np.maximum(edges[axis][:-1], centre[axis] - extent[axis] / 2)
+            for axis in (0, 1)
+        ]
+        if np.isfinite(centre).all():
+            areas[token] = np.outer(sides[0].clip(0), sides[1].clip(0))
+    expected = np.einsum("nt,thw->nhw", maps.flatten(1).numpy(), areas) / areas.sum(0)
+    np.testing.assert_allclose(grid.average(maps)[:, 0].numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(grid.average(torch.ones(1, *grid.tokens)), torch.ones(1, *grid.shape))
+
+
+def test_a_cell_that_no_token_shows_is_0() -> None:
+    grid = Mosaic.of([(4.5, 4.5)], [(10, 10)], (10, 20))
+    assert grid.average(torch.ones(1, 1, 1)).tolist() == [[[1.0, 0.0]]]
+    assert grid.fold(torch.ones(1, 1, 1)).tolist() == [[[1.0, 0.0]]]
+
+
+def test_features_have_cells() -> None:
+    grid = mosaic((48, 96))
+    A = torch.randn(2, 5, *grid.tokens)
+    cells = Features({"A": A}, "A", grid).cells
+    assert cells.shape == (2, 5, *grid.shape)
+    torch.testing.assert_close(cells[1, 3], grid.average(A[1, 3, None])[0])
+    plain = torch.randn(2, 5, 4, 6)
+    assert Features({"A": plain}, "A", grid.plain).cells is plain
+
+
 def test_the_remainder_is_the_share_of_tokens_without_a_place() -> None:
     grid = mosaic((48, 96))
     maps = torch.zeros(3, 1, 33)
@@ -142,7 +177,8 @@ def test_a_grid_without_crops_folds_nothing() -> None:
     grid = Grid.half_pixel((3, 4), (30, 40))
     maps = strips(grid)
     assert grid.fold(maps) is maps and grid.cover(maps) is maps and grid.plain is grid
-    assert grid.remainder(maps).tolist() == [0, 0, 0]
+    assert grid.remainder(maps).tolist() == [0, 0, 0] and grid.average(maps) is maps and grid.placed.all()
+    assert grid.centres[[0, 5]].tolist() == [[4.5, 4.5], [14.5, 14.5]] and grid.extents[11].tolist() == [10, 10]
 
 
 def test_kinds_of_numbers() -> None:

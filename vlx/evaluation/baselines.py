@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vlx.errors import InputError
 from vlx.methods.engine import Attribution
-from vlx.methods.method import Method, Site
+from vlx.methods.method import Method, Site, plain_cells
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
@@ -29,8 +29,7 @@ Drawing = Callable[[Site, Target], Array]  # a map [h, w], none below 0
 
 
 def _shape(site: Site) -> tuple[int, int]:
-    h, w = site.features.A.shape[2:]
-    return int(h), int(w)
+    return site.features.grid.shape
 
 
 def seeded(site: Site, target: Target) -> np.random.Generator:
@@ -99,6 +98,7 @@ def _method(name: str, summary: str, draw: Drawing) -> Method:
         "",
         summary,
         partial(_attribute, draw),
+        grid=plain_cells,
         unit="share",
         sentence="Places that, whatever the model,",
         noun="places",

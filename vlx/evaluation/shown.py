@@ -106,7 +106,7 @@ class AskedCases:
 
     def grid(self, name: str) -> Grid:
         """Where the cells of a method's maps are on the prepared picture."""
-        return self._grids.get(name, self.shown.features.grid)
+        return self._grids.get(name, self.shown.features.grid).plain
 
 
 class ShownBatch:

@@ -129,4 +129,4 @@ def _attribute(method: Method, layer: str, task: Task, site: Site, targets: Sequ
 def _grid(method: Method, layer: str, site: Site) -> Grid:
     if site.task is None:
         raise InputError(f"a method at {layer} needs the task that the site is of: Site(features, inputs, task=task)")
-    return method.grid(_site(layer, site.task, site)[1])
+    return method.grid(_site(layer, site.task, site)[1]).plain  # `_attribute` has folded its maps

@@ -16,6 +16,9 @@ from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
+REMAINDER = 0.1  # of a map: as much of the cells as a map check takes away, so that less cannot turn its verdict
+UNPLACED = "of a map's values lie on tokens that show no part of the picture (line breaks, padding), and are not drawn"
+
 
 @dataclass(frozen=True, eq=False)
 class Site:
@@ -91,15 +94,21 @@ def _any_task(_task: Task) -> bool:
 
 
 def cells(site: Site) -> Grid:
-    """The grid of A's cells, on which most maps lie."""
+    """The grid of A's cells, on which most maps lie when they are folded (`vlx.pictures.mosaic.Mosaic`)."""
     return site.features.grid
+
+
+def plain_cells(site: Site) -> Grid:
+    """The same without a fold, for maps that are made of the picture's cells and not of A's own places."""
+    return site.features.grid.plain
 
 
 @dataclass(frozen=True, eq=False)
 class Method:
     """A way of making maps: how it is called, what its maps say, and how they are made.
 
-    ``attribute(task, site, targets)`` makes the N targets' `Attribution`, whose maps lie on ``grid(site)``. ``paper``
+    ``attribute(task, site, targets)`` makes the N targets' `Attribution`, whose maps lie on ``grid(site)``: one of
+    several crops folds them, and they are made for its tokens [N, 1, T], as the last axes of A are. ``paper``
     is an arXiv id or a DOI, ``summary`` a line for lists. ``unit`` is that of the maps' values, where ``{score}``
     stands for the score's own; ``sentence`` is how a sentence about a map begins (… most raise log p), ``noun`` what
     its warm and blue places are. ``linear``: the map of the negated score is the negated map; ``against`` names the
@@ -146,7 +155,8 @@ class Method:
     def attributed(self, task: Task, site: Site, targets: Sequence[Target]) -> Attribution:
         """What ``attribute`` makes of N targets, held to what it owes: N maps on ``grid(site)``, and N of all else.
 
-        Raises InputError, naming the method, where it is something else.
+        Maps of tokens of several crops are folded on the picture, [N, h, w]; a note says what of them has no place
+        there. Raises InputError, naming the method, where it is something else.
         """
         site = replace(site, task=task)
         made = self.attribute(task, site, targets)
@@ -155,15 +165,26 @@ class Method:
                 f"method {self.name!r} makes {type(made).__name__}, not an Attribution; "
                 "vlx.methods.method.attribution makes one of maps [N, h, w]"
             )
-        shape = (len(targets), *self.grid(site).shape)
+        grid = self.grid(site)
+        shape = (len(targets), *grid.tokens)
         checked_maps(self.name, made.signed, shape)
         checked_maps(f"{self.name} (against)", made.opposed, shape)
-        return made
+        return folded(made, grid)
 
     @property
     def on_cells(self) -> bool:
         """Whether its maps lie on A's cells."""
-        return self.grid is cells
+        return self.grid in (cells, plain_cells)
+
+
+def folded(made: Attribution, grid: Grid) -> Attribution:
+    """The attribution with its maps [N, *tokens] on the cells [N, h, w], and a note where much of one has no place."""
+    if grid.plain is grid:
+        return made
+    left = float(grid.remainder(made.signed).max()) if len(made.signed) else 0.0
+    notes = (f"up to {left:.0%} {UNPLACED}",) if left > REMAINDER else ()
+    maps = {"signed": grid.fold(made.signed), "opposed": grid.fold(made.opposed)}
+    return replace(made, **maps, notes=(*made.notes, *notes))
 
 
 def cam(weighting: Weighting) -> Method:

@@ -105,7 +105,7 @@ def _explained(
     found, features = carry(task, site, targets, rule, name), site.features
     maps = found.norms
     if localized:
-        maps = maps * up(gradcam(features.A, found.G), features.grid).to(maps)
+        maps = maps * up(features.grid.fold(gradcam(features.A, found.G)), features.grid).to(maps)
     depends = found.G.flatten(1).any(1)
     return unsigned(found.scores, importance_weights(found.G), maps, depends, found.pixels.notes)
 

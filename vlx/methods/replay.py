@@ -43,12 +43,20 @@ def without_cells(
 
 
 def cells_gone(features: Features, sets: Cells, asked: Sequence[Sequence[Target]]) -> Changed:
-    """The maps that `without_cells` asks at."""
-    A = features.A
+    """The maps that `without_cells` asks at.
+
+    Where A's own places are tokens of several crops, each that shows a part of the cells is moved towards the mean of
+    all by as much as it shows: so a place is hidden in all crops alike.
+    """
+    A, grid = features.A, features.grid
     where = torch.from_numpy(sets).to(A.device)
-    wide = torch.promote_types(A.dtype, torch.float32)
-    mean = A.to(wide).mean((2, 3), keepdim=True).to(A.dtype)
-    return Changed(features, len(sets), lambda rows: torch.where(where[rows, None], mean, A), asked)
+    exact = A.to(torch.promote_types(A.dtype, torch.float32))
+    if grid.plain is grid:
+        mean = exact.mean((2, 3), keepdim=True).to(A.dtype)
+        return Changed(features, len(sets), lambda rows: torch.where(where[rows, None], mean, A), asked)
+    mean = exact[..., torch.from_numpy(grid.placed).to(A.device)].mean((2, 3), keepdim=True)
+    shares = grid.cover(where).to(exact.dtype)
+    return Changed(features, len(sets), lambda rows: exact.lerp(mean, shares[rows, None]).to(A.dtype), asked)
 
 
 def replay(

@@ -53,7 +53,7 @@ def shown_alone(task: Task, site: Site, targets: Sequence[Target], units: int | 
     Units that are left out weigh 0, and all do where no mask moves the score beyond rounding.
     """
     A, picture = site.features.A, site.picture(0, NAME)
-    cells = A[0].to(torch.promote_types(A.dtype, torch.float32))
+    cells = site.features.cells[0].to(torch.promote_types(A.dtype, torch.float32))
     asked = cells.mean((1, 2)).argsort(descending=True, stable=True)[:units]
     lowest, highest = cells[asked].flatten(1).aminmax(dim=1)
     uneven = asked[lowest < highest]

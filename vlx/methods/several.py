@@ -38,4 +38,4 @@ def _weighed(
         rows = engine.rows_of(A, chunk) if lean else A[[target.row for target in chunk]]
         for weighting in weightings:
             parts[weighting.name].append(weighting.maps(rows, gradient))
-    return {name: torch.cat(own) for name, own in parts.items()}
+    return {name: site.features.grid.fold(torch.cat(own)) for name, own in parts.items()}

@@ -89,19 +89,29 @@ class Mosaic(Grid):
         return np.asarray(_shares(self, 0).any(1) & _shares(self, 1).any(1))
 
     def fold(self, maps: Tensor) -> Tensor:
-        """Maps of tokens [N, 1, T] → maps of cells [N, h, w], at least float32; linear.
+        """Maps of tokens […, 1, T] → maps of cells […, h, w], at least float32; linear.
 
         Each token's value is spread over the cells under its rectangle by area, as far as it lies on the picture: the
         sum over cells is the sum over tokens that have a place.
         """
-        return self._product(maps, self.tokens, fold=True).view(-1, *self.shape)
+        return self._product(maps, self.tokens, self.shape)
+
+    def average(self, maps: Tensor) -> Tensor:
+        """What tokens […, 1, T] hold → of cells […, h, w]: the mean of those that show it, by area; 0 where none does.
+
+        So the crops that show a place count alike, whatever the size of their tokens.
+        """
+        areas = torch.from_numpy(self._areas).to(maps.device)
+        weighed = self.fold(maps * areas.to(torch.promote_types(maps.dtype, torch.float32)))
+        shown = self.fold(areas.to(weighed)[None])
+        return weighed / shown.clamp(min=torch.finfo(shown.dtype).tiny)
 
     def cover(self, maps: Tensor) -> Tensor:
-        """Maps of cells [N, h, w] → of tokens [N, 1, T], the mean under each token by area; 0 for those of no place.
+        """Maps of cells […, h, w] → of tokens […, 1, T], the mean under each token by area; 0 for those of no place.
 
         Of a set of cells, as 0 and 1, it is the share of each token that shows them. The transpose of `fold`.
         """
-        return self._product(maps, self.shape, fold=False).view(-1, *self.tokens)
+        return self._product(maps, self.shape, self.tokens)
 
     def remainder(self, maps: Tensor) -> Tensor:
         """The share of the sum of |values| of maps of tokens [N, 1, T] that lies on tokens without a place, [N]."""
@@ -110,18 +120,25 @@ class Mosaic(Grid):
         return without / sizes.sum(1).clamp(min=torch.finfo(sizes.dtype).tiny)
 
     @property
+    def _areas(self) -> NDArray[np.float64]:
+        """The pixels of the picture that each token shows, [T]."""
+        height, width = (_overlaps(self, axis).sum(1) for axis in (0, 1))
+        return np.where(self.placed, height * width, 0.0)
+
+    @property
     def _rectangles(self) -> NDArray[np.float64]:
         return np.frombuffer(self.rectangles, np.float64).reshape(-1, 4)
 
-    def _product(self, maps: Tensor, shape: tuple[int, int], *, fold: bool) -> Tensor:
-        if maps.shape[1:] != shape:
-            raise ModelError(
-                f"maps are {list(maps.shape)}, and their {'tokens' if fold else 'cells'} are {list(shape)}"
-            )
+    def _product(self, maps: Tensor, given: tuple[int, int], made: tuple[int, int]) -> Tensor:
+        fold = given == self.tokens
+        if maps.shape[-2:] != given:
+            parts = "tokens" if fold else "cells"
+            raise ModelError(f"maps are {list(maps.shape)}, and their {parts} are {list(given)}")
         wide = torch.promote_types(maps.dtype, torch.float32)
+        columns = maps.reshape(-1, given[0] * given[1]).to(wide).T
         with torch.autocast(maps.device.type, enabled=False):
-            product: Tensor = torch.sparse.mm(_matrix(self, fold, maps.device, wide), maps.flatten(1).to(wide).T)
-        return product.T.contiguous()
+            product: Tensor = torch.sparse.mm(_matrix(self, fold, maps.device, wide), columns)
+        return product.T.reshape(*maps.shape[:-2], *made)
 
     def to_dict(self) -> dict[str, Any]:
         """The plain grid's fields: where the tokens were is not kept in files."""
@@ -135,13 +152,18 @@ def _count(side: int, smallest: float) -> int:
 
 def _shares(mosaic: Mosaic, axis: int) -> NDArray[np.float64]:
     """What each cell has of a token's side, as far as that is on the picture, [T, cells] of sum 1; else zeros."""
+    shared = _overlaps(mosaic, axis)
+    whole = shared.sum(1, keepdims=True)
+    shared[~(whole > LEAST * mosaic.extents[:, axis, None])[:, 0]] = 0
+    return np.asarray(shared / np.maximum(whole, np.finfo(np.float64).tiny))
+
+
+def _overlaps(mosaic: Mosaic, axis: int) -> NDArray[np.float64]:
+    """The pixels of its side that each token shares with each row, or column, of cells, [T, cells]."""
     middles, sides = mosaic.centres[:, axis, None], mosaic.extents[:, axis, None]
     edges = mosaic.stride[axis] * np.arange(mosaic.shape[axis] + 1) - 0.5
     shared = np.minimum(middles + sides / 2, edges[1:]) - np.maximum(middles - sides / 2, edges[:-1])
-    shared = np.maximum(np.nan_to_num(shared), 0)
-    whole = shared.sum(1, keepdims=True)
-    shared[~(whole > LEAST * sides)[:, 0]] = 0
-    return np.asarray(shared / np.maximum(whole, np.finfo(np.float64).tiny))
+    return np.asarray(np.maximum(np.nan_to_num(shared), 0))
 
 
 @lru_cache(maxsize=32)

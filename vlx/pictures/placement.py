@@ -77,8 +77,27 @@ class Grid(_Saved):
         """The shape of maps before they are folded, which is that of A's last two axes."""
         return self.shape
 
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """The middles (y, x) of A's own places on the prepared picture, in A's order, [n, 2]; NaN for those of none."""
+        return np.asarray(np.indices(self.shape).reshape(2, -1).T * np.array(self.stride) + self.offset)
+
+    @property
+    def extents(self) -> NDArray[np.float64]:
+        """The heights and widths of A's own places on the prepared picture, [n, 2]; NaN for those of none."""
+        return np.broadcast_to(np.array(self.stride, np.float64), (self.shape[0] * self.shape[1], 2))
+
+    @property
+    def placed(self) -> NDArray[np.bool_]:
+        """Which of A's own places show a part of the picture, bool [n]: here all of them."""
+        return np.ones(self.shape[0] * self.shape[1], bool)
+
     def fold(self, maps: "Tensor") -> "Tensor":
-        """Maps on A's own places [N, *tokens] → on the cells [N, h, w]: here they are the same."""
+        """Maps on A's own places […, *tokens] → on the cells […, h, w]: here they are the same."""
+        return maps
+
+    def average(self, maps: "Tensor") -> "Tensor":
+        """As `fold`, of what is no sum (A itself): the mean of what A's own places show of a cell; here it is A's."""
         return maps
 
     def cover(self, maps: "Tensor") -> "Tensor":

@@ -50,8 +50,7 @@ EXACT = 1e-4  # what is left of sums that cancel exactly, of the sum of their ab
 
 def nothing(context: Context) -> Explanation:
     """The explanation of an empty text: no words, no score, no map."""
-    units, *cells = context.features.A.shape[1:]
-    empty = np.zeros(cells, np.float32)
+    units, empty = context.features.A.shape[1], np.zeros(context.placement.grid.shape, np.float32)
     whole = WordExplanation("", 0.0, 0.0, (), np.zeros(units, np.float32), empty, empty, context.placement, "logprob")
     return _whole(context, (), whole)
 

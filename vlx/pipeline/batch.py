@@ -159,7 +159,8 @@ def _groups(pictures: Sequence[Context]) -> Iterator[list[Context]]:
         if group and (not same or held + cost > (CACHED if A.device.type == "cpu" else engine.BUDGET)):
             yield from [group] if len(group) > 1 else []
             group, held = [], 0
-        if one.options.method.weighting is not None and powers_of(one.task).meets is None:
+        apart = powers_of(one.task).meets is not None or one.features.grid.plain is not one.features.grid
+        if one.options.method.weighting is not None and not apart:
             group, held = [*group, one], held + cost
     yield from [group] if len(group) > 1 else []
 

@@ -241,7 +241,7 @@ def fall_of(task: Task, features: Features, prediction: Prediction, names: Seque
     asked = [one for one in questions(task, prediction, "logprob") if one.role == "word"]
     if not asked:
         return None
-    shape = (features.A.shape[2], features.A.shape[3])
+    shape = features.grid.shape
     random = np.concatenate([random_sets(shape, size, RANDOM) for size in sizes(shape)])
     maps = list(_maps(task, features, prediction, names))  # one [words, h, w] a candidate
     highest = np.stack(

@@ -41,7 +41,7 @@ def reasons_for(
     >>> reasons_for(task, features, targets, targets, maps, METHODS["gradcam"], NamesWish(table, rule="alpha"))
     """
     notes = require_fit(wish.table, task, features.layer, features.A.shape[1])
-    named = name_units(wish.table, features.A[0], wish.iou)
+    named = name_units(wish.table, features.cells[0], wish.iou)
     said = evidence(task, features, targets, maps, method, wish.rule)
     made = [replace(because, notes=notes) for because in reasoned(said, named, wish.rule, marks=wish.check)]
     if not wish.check or not made:
@@ -63,7 +63,8 @@ def evidence(
     for chunk in engine.chunks(features.A, targets):
         _, gradients = engine.gradients(task, features.A, chunk, features.rest)
         for target, gradient in zip(chunk, gradients, strict=True):
-            evidences.append(weighed(features.A[0], target, gradient, maps[len(evidences)], weighting, rule))
+            signed = maps[len(evidences)]
+            evidences.append(weighed(features.A[0], target, gradient, signed, weighting, rule, features.grid))
     return evidences
 
 
@@ -100,7 +101,8 @@ def _run(context: Context) -> Sequence[Because | None]:
     weighting = method.weighting or METHODS["hirescam"]
     if method.weighting is None or (merged and context.options.subwords != "sum"):  # its maps are not made of units
         features = context.features
-        maps = engine.attribute(context.task, features.A, targets, weighting, features.rest).signed.cpu().numpy()
+        signed = engine.attribute(context.task, features.A, targets, weighting, features.rest).signed
+        maps = features.grid.fold(signed).cpu().numpy()
     likely = [context.likely[n] for n in meant]
     reasons = reasons_for(context.task, context.features, targets, likely, maps, weighting, wish)
     if method.weighting is None:

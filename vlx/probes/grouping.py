@@ -13,6 +13,7 @@ from torch import Tensor
 from vlx.explanation.reasons import Because, Kind, Reason
 from vlx.methods.cams import Weighting
 from vlx.neuron_names.table import NeuronNames, UnitName
+from vlx.pictures.placement import Grid
 from vlx.probes.name_marks import LEVEL
 from vlx.protocol.targets import Target
 
@@ -62,15 +63,17 @@ def name_units(table: NeuronNames, A: Tensor, iou: float = 0.04) -> NamedUnits:
     )
 
 
-def weighed(A: Tensor, target: Target, gradient: Tensor, signed: Array, weighting: Weighting, rule: str) -> Evidence:
-    """What the units of A [K, h, w] say to a target, by the gradient of its score and its ``signed`` map [h, w]."""
+def weighed(
+    A: Tensor, target: Target, gradient: Tensor, signed: Array, weighting: Weighting, rule: str, grid: Grid
+) -> Evidence:
+    """What the units of A [K, *tokens] say to a target, by the gradient of its score and its ``signed`` map [h, w]."""
     exact = torch.promote_types(gradient.dtype, torch.float32)
     alpha = gradient.to(exact).mean((1, 2))
     if rule == "pooled":
         contribution = alpha * A.to(exact).sum((1, 2))
     else:
         contribution = torch.einsum("khw,khw->k", gradient.to(exact), A.to(exact))
-    maps = weighting.map(A[:, None], gradient[:, None])  # each unit is weighed by itself
+    maps = grid.fold(weighting.map(A[:, None], gradient[:, None]))  # each unit is weighed by itself
     return Evidence(
         target, contribution.double().cpu().numpy(), alpha.double().cpu().numpy(), maps.cpu().numpy(), signed
     )

@@ -102,7 +102,7 @@ def tried_all(
 
 def cell_falls(task: Task, features: Features, targets: Sequence[Target]) -> Scores:
     """What each target loses when one cell of A [1, K, h, w] at a time becomes A's mean cell, float64 [N, h, w]."""
-    h, w = features.A.shape[2:]
+    h, w = features.grid.shape
     sets = np.concatenate([np.zeros((1, h * w), bool), np.eye(h * w, dtype=bool)]).reshape(-1, h, w)
     scores = np.stack(without_cells(task, features, sets, [list(targets)] * len(sets)))
     return np.asarray((scores[0] - scores[1:]).T.reshape(-1, h, w))
@@ -146,7 +146,7 @@ class _Plan:
 
     @classmethod
     def of(cls, features: Features, maps: Sequence[Trial], singly: bool) -> "_Plan":
-        shape = (features.A.shape[2], features.A.shape[3])
+        shape = features.grid.shape
         reasons, size = [one.why_not(shape) for one in maps], count(shape)
         able = [one for one, reason in zip(maps, reasons, strict=True) if not reason]
         random = random_sets(shape, size) if able else np.zeros((0, *shape), bool)

@@ -33,6 +33,6 @@ def tried(
 def _refuse_parts(task: Task, features: Features, asked: Sequence[Asked], rows: Sequence[Measured]) -> None:
     """Raises NoGradient where nothing in a map of A speaks for the score, and part of the gradient is cut."""
     for question, one in zip(asked, rows, strict=True):
-        empty = one.depends and one.signed.shape == features.A.shape[2:] and one.signed.max() <= 0
+        empty = one.depends and one.signed.shape == features.grid.shape and one.signed.max() <= 0
         if empty and dependence.partly_cut(task, features, question.target):
             raise part_is_cut(task.name, question.label)

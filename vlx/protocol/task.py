@@ -23,7 +23,7 @@ class Features:
     """What the vision part hands on: feature maps by layer, each [B, K, h, w], and their geometry.
 
     ``rest`` is what is not a map (class tokens, patch indices): nested tensors whose first dimension is B. ``notes``
-    are for the reader.
+    are for the reader. Tokens of several crops are a strip [B, K, 1, T], whose grid is a `vlx.pictures.mosaic.Mosaic`.
     """
 
     maps: dict[str, Tensor]
@@ -36,6 +36,11 @@ class Features:
     def A(self) -> Tensor:
         """The feature map that is explained, [B, K, h, w]."""
         return self.maps[self.layer]
+
+    @property
+    def cells(self) -> Tensor:
+        """A on the cells of its grid, [B, K, h, w]; of tokens of several crops the mean of those that show a cell."""
+        return self.grid.average(self.A)
 
     def rows(self, numbers: Sequence[int]) -> "Features":
         """The features of some of the B pictures, by number and in that order; one alone is a view of it.

@@ -84,7 +84,7 @@ def look(task: Task, names: NeuronNames, data: AnyData, unit: int) -> tuple[list
         size = (image.height, image.width)
         if size not in frames:
             frames[size] = measure_frame(task.prepare, size)
-        A = features.A[0, unit].to(torch.float64).cpu().numpy()
+        A = features.cells[0, unit].to(torch.float64).cpu().numpy()
         placement = Placement(features.grid, frames[size])
         mask = (placement.paint(A) > threshold(names, unit)) & placement.visible()
         seen.append(Seen(number, np.asarray(image.convert("RGB")), mask, float(A.max())))

@@ -8,6 +8,7 @@ __all__ = [
     "differences",
     "guests",
     "patch_probe",
+    "places",
     "result",
     "run",
     "stock",

@@ -17,7 +17,8 @@ SURE = 0.5  # agreement of a layout that is told in place of the task's own
 def _axes(case: Subject) -> Row:
     """T31: bands of the picture move their own rows and columns of A."""
     name, bands = "axes are places", BANDS["map"]
-    movements = answers(looked(case.task, banded(case.inputs, bands)), 0, bands)
+    seen = case.features.grid.average(looked(case.task, banded(case.inputs, bands)))
+    movements = answers(seen, 0, bands)
     size = (case.inputs.shape[-2], case.inputs.shape[-1])
     agreed = {layout: agreement(layout, movements) for layout in layouts(movements.shape, 0, size)}
     plain = next(layout for layout in agreed if layout.plain)

@@ -279,8 +279,8 @@ def _attention(case: Subject) -> Row:
     targets, A = case.targets[:MOST], case.features.A
     with engine.differentiable():
         seen = attends.attend(A.detach().clone().requires_grad_(), targets, case.features.rest)
-    if tuple(seen.cells.shape) != case.features.grid.shape:
-        return Row(name, None, None, False, f"its cells are {list(seen.cells.shape)}, A's {case.features.grid.shape}")
+    if tuple(seen.cells.shape) != case.features.grid.tokens:
+        return Row(name, None, None, False, f"its cells are {list(seen.cells.shape)}, A's {case.features.grid.tokens}")
     gaps = [float((seen.scores.detach() - case.scores(targets)).abs().max())]
     for number, layer in enumerate(seen.layers):
         wrong = _wrong(layer, seen.queries, int(seen.cells.max()))

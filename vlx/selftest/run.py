@@ -10,18 +10,16 @@ from functools import partial
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 
 from vlx.errors import InputError, UnknownWords
 from vlx.pictures.opening import open_image
-from vlx.pictures.placement import Grid
 from vlx.process import random_state_kept
 from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.targets import Prediction, Query, sentence_target, usual, word_target
 from vlx.protocol.task import Features, Task, predict
-from vlx.selftest import around, axes, company, differences, patch_probe, stock, trusting
-from vlx.selftest.checks import CHECKS, Subject, looked
-from vlx.selftest.result import Row, SelfTest, unproven
+from vlx.selftest import around, axes, company, differences, places, stock, trusting
+from vlx.selftest.checks import CHECKS, Subject
+from vlx.selftest.result import Row, SelfTest
 
 __all__ = ["Row", "SelfTest", "self_test"]
 
@@ -35,7 +33,6 @@ ALL = {
     **axes.CHECKS,
     **trusting.CHECKS,
 }
-WIDE = (384, 576)  # (H, W) of the picture that shows whether height and width were swapped
 
 
 def self_test(
@@ -51,7 +48,8 @@ def self_test(
 
     ``image``: as for `vlx.explain`. ``question``: for models that are asked, by default what is in the picture.
     ``caption``: a text to test with instead of the model's own. ``cells``: the patch probe tries at most so many, drawn
-    by ``seed``, on each of two sizes of picture; it takes most of the time, one run of the vision part a cell.
+    by ``seed``, on each of two sizes of picture, and where there are several crops on a third; it takes most of the
+    time, one run of the vision part a cell.
 
     An error inside a check is a failed row with its message. Raises ImageError for what is no picture, InputError for
     a question or caption that the task refuses, or fewer than one cell.
@@ -67,10 +65,9 @@ def self_test(
         raise
     except Exception as error:  # a model's code raises anything
         return SelfTest(task.name, (Row("answers", None, None, False, _told(error)),))
-    probes = {"patch probe": (picture.height, picture.width), "patch probe 3:2": WIDE}
     with random_state_kept():
         rows = [_guarded(name, partial(check, case)) for name, check in ALL.items()]
-    rows += [_guarded(name, partial(_probe, case, name, size, cells, seed)) for name, size in probes.items()]
+    rows += [_guarded(name, check) for name, check in places.probes(case, cells, seed).items()]
     return SelfTest(task.name, tuple(map(_of_numbers, rows) if case.numbers else rows))
 
 
@@ -121,41 +118,3 @@ def _guarded(name: str, check: Callable[[], Row]) -> Row:
 
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-# Where the cells are
-
-
-def _probe(case: Subject, name: str, size: tuple[int, int], cells: int, seed: int) -> Row:
-    """T3, T4, T8, T10, T12, T16: a patch changes the cell on which it was painted."""
-    task = case.task
-
-    def locate(inputs: Tensor) -> Grid:
-        return meet(task, task.features(inputs), [sentence_target(case.prediction, 0)])[0].grid
-
-    result = patch_probe.probe(task.prepare, task.place, partial(looked, task), locate, size, cells, seed)
-    if result is None:
-        return unproven(
-            name,
-            "no cell is wholly in the part that the model sees, or cells are smaller than four pixels; give a larger "
-            "picture",
-        )
-    value, limit = result.judged
-    return Row(name, value, limit, result.passed, _described(result), at_least=True)
-
-
-def _described(result: patch_probe.PatchProbe) -> str:
-    painted = f"{result.count} cells painted; {result.hits:.0%} are changed most by their own patch"
-    if result.hits == 1:
-        return painted
-    painted += f", {result.near:.0%} it or one beside it"
-    if result.passed:
-        peak = f"{result.peak:.0%} of a patch's change is in one cell"
-        return f"{painted}: enough where cells see parts of the same ({peak})"
-    if result.shift is not None and result.near >= patch_probe.NEAR:
-        y, x = result.shift
-        return f"{painted}; patches {y:+.1f} cells down and {x:+.1f} right do better: the grid's offset is wrong"
-    return (
-        f"{painted}: the cells of A are not where the grid has them: their order, height and width swapped, a crop, or "
-        "cells that have mixed (then give the task `shallow`)"
-    )

@@ -42,7 +42,7 @@ def _default(case: Subject) -> Row:
     name, features = "method beats chance", case.features
     if not case.targets:
         return unproven(name, SILENT)
-    shape = (features.A.shape[2], features.A.shape[3])
+    shape = features.grid.shape
     if shape[0] * shape[1] < FEWEST:
         return idle(name, f"A has {shape[0] * shape[1]} cells: too few for random sets of them")
     options = case.task.defaults

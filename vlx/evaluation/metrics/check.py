@@ -53,7 +53,7 @@ def _maps(asked: AskedCases, line: Line) -> Iterator[tuple[Values, Grid]]:
     method, kind = line
     baseline = kind == BASELINE
     maps = asked.baseline(method) if baseline else asked.maps(cast(TargetKind, kind))[method]
-    grid = asked.shown.features.grid if baseline else asked.grid(method)
+    grid = asked.shown.features.grid.plain if baseline else asked.grid(method)
     yield from ((one, grid) for one in maps.double().cpu().numpy())
 
 

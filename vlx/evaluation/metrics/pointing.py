@@ -181,7 +181,7 @@ def _measure_falls(context: MetricContext) -> Mapping[Line, float]:
 
 def _anywhere(shown: ShownBatch) -> list[Peak]:
     """A cell of each case's picture, by a seed of the picture and what is asked."""
-    height, width = shown.features.A.shape[2:]
+    height, width = shown.features.grid.shape
     site = Site(shown.features, shown.inputs)
     draws = [seeded(site, target) for target in shown.targets("logprob")]
     return [(int(rng.integers(height)), int(rng.integers(width))) for rng in draws]

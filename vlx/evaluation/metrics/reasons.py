@@ -162,14 +162,15 @@ class _Row:
             if number == turn % len(tables):
                 yield self.explained(table, rule)
             else:
-                yield reasoned(said, name_units(table, self.features.A[0]), rule)
+                yield reasoned(said, name_units(table, self.features.cells[0]), rule)
 
     def _targets(self, kind: TargetKind) -> list[Target]:
         return [replace(one.case.target(kind), row=0) for one in self.asked]
 
     def _maps(self) -> NDArray[Any]:
-        A, rest = self.features.A, self.features.rest
-        return engine.attribute(self.task, A, self._targets(self.kind), self._weighting, rest).signed.cpu().numpy()
+        features, targets = self.features, self._targets(self.kind)
+        signed = engine.attribute(self.task, features.A, targets, self._weighting, features.rest).signed
+        return features.grid.fold(signed).cpu().numpy()
 
     @property
     def _weighting(self) -> Weighting:
