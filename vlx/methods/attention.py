@@ -1,12 +1,16 @@
 """Maps from attention: its probabilities as a feature map of their own, weighted by their gradient.
 
 The gradient of every target is taken at all layers' attention probabilities and at A in one vectorised backward, so
-that importance weights α come with the maps at no cost of their own.
+that importance weights α come with the maps at no cost of their own. Of a task whose attention comes row by row it is
+taken at each word's own row, all words in one backward that does not go back to A.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,11 +102,15 @@ def attribute(
 ) -> Attribution:
     """Explain N targets at A [M, K, h, w] by the task's attention; as `engine.attribute`.
 
-    Targets are taken in chunks whose gradients of the attention probabilities fit ``budget`` bytes. Raises InputError
-    for a task without attention from text to picture, ModelError for a score that is NaN or infinite.
+    Targets are taken in chunks whose gradients of the attention probabilities fit ``budget`` bytes; of a task whose
+    attention comes row by row those of one picture are taken together, and α are NaN. Raises InputError for a task
+    without attention from text to picture, ModelError for a score that is NaN or infinite.
     """
-    if (attends := powers_of(task).attends) is None:
+    powers = powers_of(task)
+    if (attends := powers.attends) is None:
         raise InputError(f"{task.name} shows no attention, which {weighting.name} needs; take gradcam or hirescam")
+    if powers.attends_by_rows:
+        return _by_rows(task, attends, A, targets, weighting, rest)
     parts, first, size = [], 0, 1
     while first < len(targets):
         chunk = tuple(targets[first : first + size])
@@ -153,6 +161,89 @@ def _map(seen: Attended, slots: Sequence[int], pulled: Layers, weighting: Attent
     gradients = [_exact(gradient[[slots[n] for n in owners], runs]) for gradient in pulled]
     maps = weighting.map(layers, gradients, seen.queries.to(layers[0]))[:, seen.cells]
     return maps.new_zeros(len(slots), *maps.shape[1:]).index_add(0, torch.tensor(owners, device=maps.device), maps)
+
+
+# Row by row
+
+
+class Reading(NamedTuple):
+    """A query that a target reads: of run ``run``, with this weight."""
+
+    target: int
+    run: int
+    query: int
+    weight: float
+
+
+def _by_rows(
+    task: Task, attends: Attends, A: Tensor, targets: Sequence[Target], weighting: AttentionWeighting, rest: object
+) -> Attribution:
+    """The attribution of targets whose queries' graphs are their own, those of one row of A at a time."""
+    if weighting.rolled:
+        raise InputError(
+            f"{weighting.name} needs the attention of all tokens; {task.name} shows that of its words: gradattention"
+        )
+    rows = [target.row for target in targets]
+    numbers = {row: [n for n, other in enumerate(rows) if other == row] for row in dict.fromkeys(rows)}
+    parts = [_of_row(task, attends, A, [targets[n] for n in own], weighting, rest) for own in numbers.values()]
+    order = [n for own in numbers.values() for n in own]
+    return engine.together(parts).chosen(sorted(range(len(order)), key=order.__getitem__))
+
+
+def _of_row(
+    task: Task, attends: Attends, A: Tensor, targets: Sequence[Target], weighting: AttentionWeighting, rest: object
+) -> Attribution:
+    """The attribution of targets of one row of A; those that read other queries share a backward."""
+    with engine.differentiable():
+        seen = attends.attend(A.detach(), targets, rest)
+    engine.check_finite(task, "score", seen.scores, targets)
+    scores = seen.scores.detach()
+    maps = scores.new_zeros(2, len(targets), *seen.cells.shape, dtype=_exact(scores).dtype)
+    depends = torch.zeros(len(targets), dtype=torch.bool, device=scores.device)
+    for group in _apart(_readings(seen)):
+        with engine.differentiable():
+            pulled = engine.pull([seen.scores[[*dict.fromkeys(one.target for one in group)]].sum()], seen.layers)
+        owners = torch.tensor([one.target for one in group], device=scores.device)
+        layers, gradients = ([_read(tensor, group, scores) for tensor in each] for each in (seen.layers, pulled))
+        weights = layers[0].new_tensor([[one.weight] for one in group])
+        for both, sign in zip(maps, (1, -1), strict=True):
+            found = weighting.map(layers, [sign * gradient for gradient in gradients], weights)
+            both.index_add_(0, owners, found[:, seen.cells].to(both.dtype))
+        moves = torch.stack([gradient[..., seen.cells].flatten(1).any(1) for gradient in gradients]).any(0)
+        depends[owners[moves]] = True
+    engine.check_finite(task, "gradient", maps.flatten(2).sum((0, 2)), targets)
+    unknown = maps.new_full((len(targets), A.shape[1]), torch.nan)
+    signed, opposed = maps
+    return Attribution(scores, unknown, signed, opposed, depends, weighed=False, against=weighting.name)
+
+
+def _readings(seen: Attended) -> list[Reading]:
+    """What the targets read, one query each."""
+    owners = range(len(seen.runs)) if seen.owners is None else seen.owners
+    return [
+        Reading(owner, run, query, float(marks[query]))
+        for owner, run, marks in zip(owners, seen.runs, seen.queries, strict=True)
+        for query in marks.nonzero()[:, 0].tolist()
+    ]
+
+
+def _apart(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """The readings in groups, a target's in one, in which no two targets read the same query."""
+    groups: list[dict[tuple[int, int], Reading]] = []
+    for _, own in groupby(sorted(readings), key=attrgetter("target")):
+        asked = {(one.run, one.query): one for one in own}
+        free = next((group for group in groups if not group.keys() & asked.keys()), None)
+        if free is None:
+            groups.append(asked)
+        else:
+            free |= asked
+    return [[*group.values()] for group in groups]
+
+
+def _read(layer: Tensor, readings: Sequence[Reading], like: Tensor) -> Tensor:
+    """Of a layer's [R, heads, queries, keys] what readings read, each alone: [readings, heads, 1, keys]."""
+    runs, queries = [one.run for one in readings], [one.query for one in readings]
+    return _exact(layer.detach()[runs, :, queries][:, :, None].to(like.device))
 
 
 def _exact(values: Tensor) -> Tensor:

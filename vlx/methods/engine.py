@@ -29,8 +29,9 @@ class Attribution:
     """What the engine knows of N targets: ``scores`` [N], α ``weights`` [N, K], maps ``signed``, ``opposed`` [N, h, w].
 
     ``opposed`` is what speaks against the score, by ``Method.against``. ``depends`` [N] is False where the gradient is
-    zero in every cell. All detached; weights and maps are at least float32. ``notes`` on how they were made are for the
-    reader.
+    zero in every cell. All detached; weights and maps are at least float32. ``weighed`` is False where the method takes
+    no gradient at A, so that the weights are NaN; ``against`` names the method of ``opposed``, where it is not
+    ``Method.against``. ``notes`` on how they were made are for the reader.
     """
 
     scores: Tensor
@@ -39,6 +40,8 @@ class Attribution:
     opposed: Tensor
     depends: Tensor
     notes: tuple[str, ...] = ()
+    weighed: bool = True
+    against: str = ""
 
     def rows(self, first: int, stop: int) -> "Attribution":
         """What is known of some targets, in order."""
@@ -49,13 +52,13 @@ class Attribution:
         return replace(self, **{name: getattr(self, name)[which] for name in TENSORS})
 
 
-TENSORS = tuple(each.name for each in fields(Attribution) if each.name != "notes")
+TENSORS = tuple(each.name for each in fields(Attribution) if each.type is Tensor)
 
 
 def together(parts: Sequence[Attribution]) -> Attribution:
     """Attributions of several runs of targets as one, in order."""
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in TENSORS}
+    joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in TENSORS}
     return replace(parts[0], **joined, notes=tuple(notes))
 
 

@@ -127,7 +127,7 @@ def _maps(asked: Asked, row: Measured, placement: Placement, method: str) -> Wor
         because=row.because,
         notes=(*_remarks(asked, row, method), *row.told),
         check=row.checks[0],
-        against_method=registry.choose(method).against,
+        against_method=row.against or registry.choose(method).against,
         against_check=row.checks[1],
         measured=row.more,
         mapped=asked.with_map,
@@ -138,7 +138,7 @@ def _remarks(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
     """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
     if not asked.with_map:
         return (NO_MAP,)
-    unknown = (NO_WEIGHTS,) if np.isnan(row.weights).any() else ()
+    unknown = (NO_WEIGHTS,) if row.weighed and np.isnan(row.weights).any() else ()
     return (*_of_map(asked, row, method), *unknown)
 
 

@@ -57,7 +57,8 @@ class Measured:
     trial (see `vlx.methods.dependence`). Weights are NaN where no gradient comes through. One field a probe, at its
     default where nobody asked for it (see `vlx.probes.registry`); ``logprob`` and ``seen`` are in nats, ``checks`` are
     those of the map and of what speaks against it, ``strange`` notes on references, ``made`` notes on how the map was
-    made. ``more`` is what the user's own probes say, by name, and ``told`` their sentences.
+    made, ``against`` the method of ``opposed`` where it is not `Method.against`, ``weighed`` whether α were taken.
+    ``more`` is what the user's own probes say, by name, and ``told`` their sentences.
     """
 
     score: float
@@ -79,6 +80,8 @@ class Measured:
     more: dict[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    against: str = ""
+    weighed: bool = True
 
 
 def questions(task: Task, prediction: Prediction, kind: TargetKind, wish: Wish = None) -> list[Asked]:
@@ -142,8 +145,9 @@ def lead(prediction: Prediction, asked: Asked) -> Target | None:
 def measured(attribution: engine.Attribution) -> list[Measured]:
     """What the engine found, one record a target, as numpy arrays."""
     arrays = (getattr(attribution, name).cpu().numpy() for name in ("weights", "signed", "opposed", "depends"))
+    how: dict[str, Any] = {"made": attribution.notes, "against": attribution.against, "weighed": attribution.weighed}
     return [
-        Measured(score, weights, signed, opposed, bool(depends), made=attribution.notes)
+        Measured(score, weights, signed, opposed, bool(depends), **how)
         for score, weights, signed, opposed, depends in zip(attribution.scores.double().tolist(), *arrays, strict=True)
     ]
 

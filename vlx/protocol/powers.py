@@ -141,6 +141,10 @@ class Attended:
 class Attends(Protocol):
     """Optional: a model with attention from its text to the picture: attention as a feature map of its own.
 
+    A task says by ``attends_by_rows = True`` that every query's graph is its own: it leads back to the probabilities
+    of that query in each layer, through no other query and not to A. Then one backward of all scores gives each word's
+    gradient, a row of A is asked for at a time, and importance weights α are not taken (NaN).
+
     >>> cells = torch.arange(h * w).view(h, w)  # the picture's cells are the first keys
     >>> Attention(scores, (probabilities,), runs=(0, 0), queries=torch.eye(2), cells=cells)  # two words of one caption
     """
@@ -272,6 +276,11 @@ class Powers:
     def head_is_vision(self) -> bool:
         """Whether its head belongs to the vision part; see `Sees`."""
         return _member(self.task, "head_is_vision") is True
+
+    @property
+    def attends_by_rows(self) -> bool:
+        """Whether its attention comes row by row; see `Attends`."""
+        return _member(self.task, "attends_by_rows") is True
 
     @property
     def revision(self) -> str | None:
