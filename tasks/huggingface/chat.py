@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
-from vlx.protocol.powers import Said
+from vlx.protocol.powers import Attended, Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -26,6 +26,8 @@ from vlx.tasks.huggingface.chat_pictures import Whole
 from vlx.tasks.huggingface.given_back import Handed, counts_of, explicit_positions, generating, tokens_of
 from vlx.tasks.huggingface.greedy import plainly, switched_off
 from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
+from vlx.tasks.huggingface.row_reads import attend_by_rows
+from vlx.tasks.huggingface.rows import Text
 from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked
 from vlx.tasks.huggingface.twin import first_blocks
 from vlx.tasks.huggingface.vision import TransformerTask, check_features, unbound
@@ -34,7 +36,7 @@ from vlx.tasks.huggingface.writing import ChatWriting
 LONGEST = 60  # tokens that are generated at most
 ENDLESS = 2**20  # tokens of a model whose configuration tells no limit
 
-DEFAULTS = Defaults("hirescam", "logprob", "batched")
+DEFAULTS = Defaults("gradattention", "logprob", "batched")
 
 
 class Run(NamedTuple):
@@ -53,6 +55,8 @@ class ChatTask(TransformerTask):
 
     ``prompting`` and ``pictures``: how its questions and its pictures come to it; see `adapter`, which finds out.
     """
+
+    attends_by_rows = True
 
     def __init__(
         self,
@@ -128,6 +132,17 @@ class ChatTask(TransformerTask):
         places = [len(run.question.tokens) - 1 - first + place for run, place in read]
         return reads.combine(exact(logits[[number[run] for run, _ in read], places]))
 
+    def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
+        """As `scores`, and what each word's own row looked at; see `vlx.protocol.powers.Attends`."""
+        self.refuse_training()
+
+        def text(run: Run, first: int, last: int) -> Text:
+            inputs = self._inputs(A, [run._replace(answer=run.answer[:last])])
+            return Text(inputs, len(run.question.tokens) - 1 + first)
+
+        shape = (A.shape[-2], A.shape[-1])
+        return attend_by_rows(self.model, targets, self._placed, text, self._mark, shape)
+
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
         """Word ``position`` of an answer against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
         room = self._context - len(unpacked(prediction.tokens)[0])
@@ -141,6 +156,13 @@ class ChatTask(TransformerTask):
         """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""
         with generating(self.model):
             return stock.caption(self.model, self.given(image, query), self.longest)
+
+    @property
+    def _mark(self) -> int:
+        """The token that stands for one of the picture's."""
+        config: Any = self.model.config
+        mark = getattr(config, "image_token_id", None)
+        return int(config.image_token_index if mark is None else mark)
 
     @property
     def _context(self) -> int:
@@ -195,9 +217,8 @@ class ChatTask(TransformerTask):
 
     def _question(self, query: Query, size: tuple[int, int], cells: int) -> Prompt:
         """A question as the processor puts it beside a picture of ``size`` (H, W) of which there are so many tokens."""
-        question, config = self.prompting.question(query, size), self.model.config
-        mark = getattr(config, "image_token_id", None)
-        marks = question.tokens.count(getattr(config, "image_token_index", None) if mark is None else mark)
+        question = self.prompting.question(query, size)
+        marks = question.tokens.count(self._mark)
         if marks != cells:
             raise ModelError(
                 f"{self.name}: its processor leaves {marks} places for a picture of which the model makes {cells} "

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -94,6 +95,7 @@ def _logits(model: nn.Module, text: Text, kept: "_Kept", number: int) -> Tensor:
         seeing(**text.before(text.first if one_by_one else text.length), **options, logits_to_keep=1)
     if not one_by_one:  # the rows were there, too: a prefix that is read both ways has seen its last token
         cache.crop(text.first - text.length)
+    _keep_past_states(cache)
     alone: Any = borrowed(seeing)
     for config in configs_of(alone):
         config._attn_implementation = IMPLEMENTATION
@@ -116,8 +118,23 @@ def _cache(config: Any) -> Any:
     return DynamicCache() if config is None else DynamicCache(config=config)
 
 
+def _keep_past_states(cache: Any) -> None:
+    """From here on a state of linear attention is replaced, not written over: the graph of a row needs the one before.
+
+    States of convolutions stay: what reads them has taken a copy.
+    """
+
+    def replaced(layer: Any, states: Tensor, state_idx: int = 0, **_: Any) -> Tensor:
+        layer.recurrent_states[state_idx] = states
+        return states
+
+    for layer in cache.layers:
+        if "recurrent_states" in vars(layer):
+            layer.update_recurrent_state = partial(replaced, layer)
+
+
 def _cut(cache: Any) -> None:
-    """Let the next row take what this one left as constants; it will write over the states of layers that have one."""
+    """Let the next row take what this one left as constants, and write over it what is not its graph's."""
     for layer in cache.layers:
         grown = [name for name in ("keys", "values") if name in vars(layer)]  # by concatenation, and not written over
         left = {name: value for name, value in vars(layer).items() if name not in grown}

@@ -45,9 +45,10 @@ def reference() -> Any:
     return sys.modules["tiny_vlms"]
 
 
-def built(reference: Any, family: str, **changed: Any) -> tuple[Any, dict[str, Any], int]:
+def built(reference: Any, family: str, other: Any = None, **changed: Any) -> tuple[Any, dict[str, Any], int]:
     """A model of a family, what its ``forward`` takes of the prompt with the answer, and the prompt's length."""
     model, inputs = reference.FAMILIES[family].build()
+    model = model if other is None else other
     reference.sharpen(model).requires_grad_(False)
     inputs = {**inputs, **changed}
     look = model.base_model.get_image_features
@@ -129,6 +130,53 @@ def test_a_window_that_slides_past_the_picture_hides_it(reference: Any) -> None:
         for row in range(len(ANSWER)):
             seen = (layer[:, row] > 0).all(0).nonzero()[:, 0].tolist()
             assert seen == [*range(first - 1 + row - 5, first + row)]
+
+
+def test_scores_are_capped_where_the_model_caps_them(reference: Any) -> None:
+    model, inputs, first = rebuilt(reference, "paligemma", capped())
+    assert model.config.get_text_config()._attn_implementation == "eager", "sdpa knows no cap"
+    agree(model, inputs, first)
+
+
+def capped() -> Any:
+    sizes = {name: value for name, value in sys.modules["tiny_vlms"].TEXT.items() if "token_id" not in name}
+    return hf.Gemma2Config(**sizes, num_key_value_heads=2, head_dim=8, attn_logit_softcapping=0.5, sliding_window=64)
+
+
+def rebuilt(reference: Any, family: str, text: Any) -> tuple[Any, dict[str, Any], int]:
+    """As `built`, with another language model."""
+    model, _ = reference.FAMILIES[family].build()
+    config = deepcopy(model.config)
+    config.text_config = text
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        other = type(model)(config).eval()
+    _, inputs = reference.FAMILIES[family].build()
+    return built(reference, family, other, **inputs)
+
+
+def test_a_convolution_behind_attention_mixes_no_rows(reference: Any) -> None:
+    text = deepcopy(reference.FAMILIES["lfm2_vl"].build()[0].config.text_config)
+    text.layer_types, text.num_hidden_layers = ["full_attention", "conv", "full_attention"], 3
+    agree(*rebuilt(reference, "lfm2_vl", text))
+
+
+def test_linear_attention_behind_attention_mixes_no_rows(reference: Any) -> None:
+    text = deepcopy(reference.FAMILIES["qwen3_5"].build()[0].config.text_config)
+    text.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    text.num_hidden_layers = 3
+    agree(*rebuilt(reference, "qwen3_5", text))
+
+
+def test_fewer_keys_are_the_last_ones() -> None:
+    kept = rows._Kept(1, 3, 9)
+    row = torch.rand(2, 1, 4)
+    seen = rows._Run(kept, 0, 1, 8).through(row)
+    assert torch.equal(seen, row)
+    assert torch.equal(kept.layers[0][0, :, 1:2, 4:8], row)
+    (gradient,) = torch.autograd.grad((seen * row).sum(), kept.layers)
+    assert torch.equal(gradient[0, :, 1:2, 4:8], row)
+    assert float(gradient.count_nonzero()) == 8
 
 
 def test_rows_of_several_texts_keep_to_themselves(reference: Any) -> None:
