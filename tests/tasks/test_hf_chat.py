@@ -431,7 +431,7 @@ def test_token_types_that_are_dropped_are_told() -> None:
 
 def test_token_types_that_are_wrong_are_told() -> None:
     assert failed(outcome(gemma({"token_type_ids": 1}))) == {
-        "forced = generated", "gradients agree", "scores in company"
+        "forced = generated", "gradients agree", "attention", "scores in company"
     }  # fmt: skip
 
 
