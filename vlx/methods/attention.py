@@ -166,7 +166,7 @@ def _map(seen: Attended, slots: Sequence[int], pulled: Layers, weighting: Attent
 # Row by row
 
 
-class Reading(NamedTuple):
+class RowRead(NamedTuple):
     """A query that a target reads: of run ``run``, with this weight."""
 
     target: int
@@ -217,19 +217,19 @@ def _of_row(
     return Attribution(scores, unknown, signed, opposed, depends, weighed=False, against=weighting.name)
 
 
-def _readings(seen: Attended) -> list[Reading]:
+def _readings(seen: Attended) -> list[RowRead]:
     """What the targets read, one query each."""
     owners = range(len(seen.runs)) if seen.owners is None else seen.owners
     return [
-        Reading(owner, run, query, float(marks[query]))
+        RowRead(owner, run, query, float(marks[query]))
         for owner, run, marks in zip(owners, seen.runs, seen.queries, strict=True)
         for query in marks.nonzero()[:, 0].tolist()
     ]
 
 
-def _apart(readings: Sequence[Reading]) -> list[list[Reading]]:
+def _apart(readings: Sequence[RowRead]) -> list[list[RowRead]]:
     """The readings in groups, a target's in one, in which no two targets read the same query."""
-    groups: list[dict[tuple[int, int], Reading]] = []
+    groups: list[dict[tuple[int, int], RowRead]] = []
     for _, own in groupby(sorted(readings), key=attrgetter("target")):
         asked = {(one.run, one.query): one for one in own}
         free = next((group for group in groups if not group.keys() & asked.keys()), None)
@@ -240,7 +240,7 @@ def _apart(readings: Sequence[Reading]) -> list[list[Reading]]:
     return [[*group.values()] for group in groups]
 
 
-def _read(layer: Tensor, readings: Sequence[Reading], like: Tensor) -> Tensor:
+def _read(layer: Tensor, readings: Sequence[RowRead], like: Tensor) -> Tensor:
     """Of a layer's [R, heads, queries, keys] what readings read, each alone: [readings, heads, 1, keys]."""
     runs, queries = [one.run for one in readings], [one.query for one in readings]
     return _exact(layer.detach()[runs, :, queries][:, :, None].to(like.device))
