@@ -19,7 +19,8 @@ PREFIX_TORCHVISION = "torchvision:"
 PREFIX_TRANSFORMERS = "hf:"
 MOVED = ("device", "dtype")  # options of every model
 OF_TORCHVISION = (*MOVED, "layer", "outputs", "weights")
-OF_TRANSFORMERS = (*MOVED, "outputs", "revision", "safetensors_only", "task", "trust_remote_code")
+OF_CHAT = ("attn_implementation", "device_map", "max_pixels", "prompt", "quantization_config")
+OF_TRANSFORMERS = (*MOVED, "outputs", "revision", "safetensors_only", "task", "trust_remote_code", *OF_CHAT)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def load(name: str | Path, **options: Any) -> Task:
 
     ``options``: ``device`` ("cpu", "cuda:1") and ``dtype`` ("float32", "bfloat16") of every model; of classifiers
     ``outputs`` ("softmax", "sigmoid", "probabilities", "value"); of torchvision's ``layer`` and ``weights``; of models
-    of transformers ``revision``, ``safetensors_only``, ``task`` and ``trust_remote_code``.
+    of transformers ``revision``, ``safetensors_only``, ``task`` and ``trust_remote_code``; of chat models
+    (vision-language LLMs) ``device_map``, ``quantization_config``, ``attn_implementation``, ``max_pixels`` and
+    ``prompt``: see `vlx.tasks.huggingface.loading.load`.
 
         >>> load("mine.py:captioner", device="cuda")
 

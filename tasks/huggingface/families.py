@@ -32,6 +32,11 @@ class FamilyRow:
     beside: tuple[str, ...] = APART
     since: tuple[int, int] = OLDEST
 
+    @property
+    def chat(self) -> bool:
+        """Whether it is asked by its processor's chat template, and its weights may be large."""
+        return self.beside == WHOLE
+
 
 CHATTING = FamilyRow("vlx.tasks.huggingface.chat:adapter", ("vqa", "captioning"), WHOLE, (5, 20))
 UNLISTED = replace(CHATTING, maker="vlx.tasks.huggingface.chat_unlisted:adapter")

@@ -13,12 +13,15 @@ from vlx.errors import InputError, ModelError
 from vlx.protocol.task import Task
 from vlx.tasks.classification.huggingface import adapter as classifier
 from vlx.tasks.classification.huggingface import classifies
+from vlx.tasks.huggingface import hub
 from vlx.tasks.huggingface.families import OLDEST, WHOLE, Family, find, unfilled
-from vlx.tasks.huggingface.files import COMMIT, check_config, check_files, check_size, revision_of
-from vlx.tasks.huggingface.matching import check_parts
+from vlx.tasks.huggingface.files import check_config, check_files, check_size, revision_of
+from vlx.tasks.huggingface.limits import limited
+from vlx.tasks.huggingface.matching import check_marks, check_parts
+from vlx.tasks.huggingface.prompts import prompted
 from vlx.tasks.huggingface.refusals import explained, quiet
+from vlx.tasks.huggingface.weights import Weights
 from vlx.tasks.huggingface.wrappers import unwrapped
-from vlx.tasks.shared.devices import device_of, dtype_of, moved
 
 BESIDE = {
     "AutoImageProcessor": "its image processor",
@@ -26,7 +29,6 @@ BESIDE = {
     "AutoProcessor": "its processor",
 }
 OF_CONFIG = ("revision", "task", "trust_remote_code")  # options that its configuration is read by
-PATIENCE = 5.0  # seconds for the hub to answer
 UNUSED = ("encoder.pooler.",)  # weights that a model has, many files lack and nothing reads
 NO_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 
@@ -41,46 +43,80 @@ def load(
     safetensors_only: bool = True,
     task: str | None = None,
     outputs: str | None = None,
+    device_map: Any = None,
+    quantization_config: Any = None,
+    attn_implementation: str | None = None,
+    max_pixels: int | None = None,
+    prompt: str | None = None,
 ) -> Task:
     """Open a model of transformers with its image processor and tokenizer as a task, in eval mode.
 
     ``name``: a repository of the hub ("Salesforce/blip-image-captioning-base", downloaded once) or a folder.
     ``revision``: branch, tag or commit; all files are taken from that commit. ``device``: by default the CPU.
-    ``dtype``: a name in `vlx.tasks.shared.devices.DTYPES` or a torch.dtype; by default float32, whatever the file
-    holds.
+    ``dtype``: a name in `vlx.tasks.shared.devices.DTYPES` or a torch.dtype; by default float32, of chat models the
+    file's own.
     ``trust_remote_code``: run Python code from the repository. ``safetensors_only``: False also opens weights that are
     only there as a pickle, by torch.load with weights_only=True. ``task``: "captioning" or "vqa", where config.json
     leaves that open. ``outputs``: of a classifier, what its output means.
 
-        >>> load("Salesforce/blip-image-captioning-base", device="cuda", dtype="bfloat16")
+    Of chat models: ``device_map``, ``quantization_config`` and ``attn_implementation`` as transformers has them (see
+    `vlx.tasks.huggingface.weights.Weights`); ``max_pixels``: how much of a picture the processor lets through, by
+    default what makes 1,280 tokens; ``prompt``: how a question is put where the processor has no chat template.
 
-    Raises InputError for a device, dtype or task that there is not, and ModelError for a model that is unknown, cannot
-    be reached, lacks files, has no adapter, or does not fit its processor.
+        >>> load("Salesforce/blip-image-captioning-base", device="cuda", dtype="bfloat16")
+        >>> load("Qwen/Qwen2.5-VL-7B-Instruct", device_map="auto", quantization_config="4bit", max_pixels=500_000)
+
+    Raises InputError for a device, dtype, task or number of pixels that there is not, and ModelError for a model that
+    is unknown, cannot be reached, lacks files, has no adapter, or does not fit its processor.
     """
     check_transformers()
-    place, kind = device_of(device), dtype_of(dtype)
-    text, folder, local, source, options, config = _looked_at(name, revision, trust_remote_code)
+    weights = Weights(device, dtype, device_map, quantization_config, attn_implementation)
+    looked = _looked_at(name, revision, trust_remote_code)
+    text, folder, local, source, options, config = looked
     with quiet():
         family = find(config, config.architectures or [], text, task)
         check_version(family.row.since, f"{text}, a {family.architecture},")
-        if outputs is not None and family.kind != "classification":
-            raise InputError(f"outputs={outputs!r} is for classifiers; {text} is a {family.architecture}")
+        _check_options(family, text, outputs=outputs, max_pixels=max_pixels, prompt=prompt)
+        as_told = weights.options(chat=family.row.chat, quantised=hasattr(config, "quantization_config"))
         if not local:
-            options["revision"] = revision = _commit(source, revision)
-        whole = folder if local else _offline(source, revision)
-        if whole is not None:
-            check_files(whole, safetensors_only=safetensors_only, text=family.kind != "classification")
-        if local and (empty := unfilled(config, family.architecture)) is not None:
-            check_size(folder, sum(weight.numel() for weight in empty.parameters()))
+            options["revision"] = revision = hub.commit(source, revision)
+        _check_folder(looked, family, safetensors_only, revision)
         beside = [_read(reader, source, BESIDE[reader], options) for reader in family.row.beside]
         if family.kind != "classification":
             check_parts(config, *_two(beside if len(beside) > 1 else beside[0]), text)
-        options |= {"config": config, "dtype": kind, "use_safetensors": safetensors_only or None}
-        model = _model(family, source, options)
+        meant: dict[str, Any] = {} if outputs is None else {"outputs": outputs}
+        if family.row.chat:
+            beside, limit = [_asked(config, beside[0], prompt, text)], limited(beside[0], config, max_pixels, text)
+            meant |= {} if limit is None else {"limit": limit}
+        options |= {"config": config, "use_safetensors": safetensors_only or None, **as_told}
+        model = weights.placed(_model(family, source, options).eval())
     title = text if local else f"hf:{text}"
     version = revision_of(folder) if local else revision
-    meant = {} if outputs is None else {"outputs": outputs}
-    return family.adapter(moved(model.eval(), place), *beside, name=title, revision=version, **meant)
+    return family.adapter(model, *beside, name=title, revision=version, **meant)
+
+
+def _check_options(family: Family, name: str, **options: Any) -> None:
+    """Raises InputError for what only classifiers, or only chat models, can be told."""
+    given = [option for option, value in options.items() if value is not None]
+    for option in given:
+        kind = "classifiers" if option == "outputs" else "chat models"
+        if family.kind != "classification" if option == "outputs" else not family.row.chat:
+            raise InputError(f"{option}={options[option]!r:.60} is for {kind}; {name} is a {family.architecture}")
+
+
+def _check_folder(looked: "_Looked", family: Family, safetensors_only: bool, revision: str | None) -> None:
+    """Raises ModelError for a folder, or a repository of which there is only the cache, that lacks a file."""
+    whole = looked.folder if looked.local else hub.offline(looked.source, revision)
+    if whole is not None:
+        check_files(whole, safetensors_only=safetensors_only, text=family.kind != "classification")
+    if looked.local and (empty := unfilled(looked.config, family.architecture)) is not None:
+        check_size(looked.folder, sum(weight.numel() for weight in empty.parameters()))
+
+
+def _asked(config: Any, processor: Any, prompt: str | None, name: str) -> Any:
+    """A chat model's processor, with a ``prompt`` by hand where one is given. Raises as `check_marks`."""
+    check_marks(config, processor, name)
+    return processor if prompt is None else prompted(processor, prompt, name)
 
 
 def kinds_of(
@@ -113,7 +149,7 @@ def _looked_at(name: str | Path, revision: str | None, trust_remote_code: bool) 
     source = str(folder) if local else text
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():
-        options |= {} if local else _reach(source, revision)
+        options |= {} if local else hub.reach(source, revision)
         config = _read("AutoConfig", source, "its config.json", options)
     return _Looked(text, folder, local, source, options, config)
 
@@ -125,12 +161,13 @@ def wrap(
     name: str | None = None,
     task: str | None = None,
     revision: str | None = None,
+    prompt: str | None = None,
 ) -> Task:
     """A model of transformers that is in memory as a task; the model itself is not changed.
 
     ``processor``: what AutoProcessor gives, or the pair (image processor, tokenizer); the image processor alone for an
-    image classifier. ``name``: by default what the model was loaded from. ``task`` as for `load`. torch.compile,
-    DataParallel and PEFT's LoRA are taken off, which changes no answer.
+    image classifier. ``name``: by default what the model was loaded from. ``task`` and ``prompt`` as for `load`.
+    torch.compile, DataParallel and PEFT's LoRA are taken off, which changes no answer.
 
     Raises InputError for a processor without one of its two parts, and ModelError for a model that is not of
     transformers, has no adapter, or does not fit the processor.
@@ -152,6 +189,7 @@ def wrap(
     )
     check_version(family.row.since, f"{called}, a {family.architecture},")
     check_parts(config, images, tokenizer, called)
+    _check_options(family, called, prompt=prompt)
     if family.row.beside != WHOLE:
         return family.adapter(model, images, tokenizer, name=called, revision=revision)
     if isinstance(processor, Sequence):
@@ -159,7 +197,7 @@ def wrap(
             f"{called} is asked by its chat template, which is the whole processor's: give "
             "AutoProcessor.from_pretrained(…) and not its parts"
         )
-    return family.adapter(model, processor, name=called, revision=revision)
+    return family.adapter(model, _asked(config, processor, prompt, called), name=called, revision=revision)
 
 
 def check_transformers() -> None:
@@ -195,52 +233,11 @@ def _is_folder(folder: Path, text: str, revision: str | None) -> bool:
     return True
 
 
-def _reach(source: str, revision: str | None) -> dict[str, Any]:
-    """Options for a hub that cannot be reached: what is in the cache, at once and not after many tries.
-
-    Raises ModelError where the cache lacks the model, too.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session, validate_repo_id
-
-    if constants.HF_HUB_OFFLINE:
-        return {}
-    with explained(source, revision, "its config.json"):
-        validate_repo_id(source)
-        try:
-            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-        except Exception as error:  # each transport has a tree of its own
-            if _snapshot(source, revision) == Path():
-                raise ConnectionError from error
-            return {"local_files_only": True}
-    return {}
-
-
 def _read(reader: str, source: str, what: str, options: dict[str, Any]) -> Any:
     import transformers
 
     with explained(source, options["revision"], what):
         return getattr(transformers, reader).from_pretrained(source, **options)
-
-
-def _commit(source: str, revision: str | None) -> str | None:
-    """The commit that a repository's config.json was just read from; ``revision`` where the cache does not say."""
-    commit = _snapshot(source, revision).name
-    return commit if COMMIT.fullmatch(commit) else revision
-
-
-def _offline(source: str, revision: str | None) -> Path | None:
-    """The folder of a repository in the cache, if nothing can be added to it."""
-    from huggingface_hub import constants
-
-    return _snapshot(source, revision) if constants.HF_HUB_OFFLINE else None
-
-
-def _snapshot(source: str, revision: str | None) -> Path:
-    from huggingface_hub import try_to_load_from_cache
-
-    file = try_to_load_from_cache(source, "config.json", revision=revision)
-    return Path(file).parent if isinstance(file, str) else Path()
 
 
 def _model(family: Family, source: str, options: dict[str, Any]) -> nn.Module:

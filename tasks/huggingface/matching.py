@@ -4,6 +4,7 @@ from typing import Any
 
 from vlx.errors import ModelError
 
+_SAME = (("temporal_patch_size", "temporal_patch_size"),)
 FLEXIBLE = ("vilt", "swin", "swinv2", "donut-swin", "dinov2", "dinov2_with_registers", "convnext")  # take any size
 
 
@@ -11,6 +12,28 @@ def check_parts(config: Any, processor: Any, tokenizer: Any, name: str) -> None:
     """Raises ModelError for pictures of a size that the model does not take, and for tokens that it does not have."""
     _check_size(config, processor, name)
     _check_tokens(config, tokenizer, name)
+
+
+def check_marks(config: Any, processor: Any, name: str) -> None:
+    """Raises ModelError for a chat model's processor that marks or cuts a picture otherwise than the model takes it."""
+    tokenizer, images = processor.tokenizer, processor.image_processor
+    wanted = getattr(config, "image_token_id", None)
+    wanted = getattr(config, "image_token_index", None) if wanted is None else wanted
+    mark = getattr(processor, "image_token", None) or getattr(tokenizer, "image_token", None)
+    number = None if mark is None else tokenizer.convert_tokens_to_ids(str(mark))
+    if None not in (wanted, number) and number != wanted:
+        raise ModelError(
+            f"{name}: its processor marks a picture by {mark} (token {number}), the model by token {wanted}; take the "
+            "processor of the same repository"
+        )
+    vision = getattr(config, "vision_config", None)
+    for cut, known in (("patch_size", "patch_size"), ("merge_size", "spatial_merge_size"), *_SAME):
+        ours, theirs = getattr(images, cut, None), getattr(vision, known, None)
+        if isinstance(ours, int) and isinstance(theirs, int) and ours != theirs:
+            raise ModelError(
+                f"{name}: its processor has {cut}={ours}, the model {known}={theirs}; take the processor of the same "
+                "repository"
+            )
 
 
 def _check_size(config: Any, processor: Any, name: str) -> None:

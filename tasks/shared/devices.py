@@ -1,6 +1,7 @@
 """Where a model runs and in which numbers: devices and dtypes by name, and moving what a task is made of."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -37,6 +38,28 @@ def dtype_of(given: str | torch.dtype | None) -> torch.dtype:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise InputError(f"dtype={given!r} is not one that a model runs in; known are {', '.join(DTYPES)}")
     return found
+
+
+class Home(NamedTuple):
+    """Where networks take their inputs: on which device, None where that is seen to when they are run, and in which
+    numbers.
+    """
+
+    device: torch.device | None
+    dtype: torch.dtype
+
+
+def home_of(networks: Iterable[nn.Module]) -> Home | None:
+    """By the first weights in numbers that are computed with: quantised ones are none, and stay as they are.
+
+    None for networks without such weights. Weights that are kept off their device (accelerate) are brought to it, and
+    inputs with them, when they are needed.
+    """
+    for network in networks:
+        for weights in network.parameters():
+            if weights.dtype in DTYPES.values():
+                return Home(None if weights.is_meta else weights.device, weights.dtype)
+    return None
 
 
 def moved(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:

@@ -10,6 +10,7 @@ from vlx.errors import ModelError
 from vlx.pictures.prepare import mean_colour
 from vlx.protocol.identity import Digest
 from vlx.protocol.task import Task
+from vlx.tasks.shared.devices import home_of
 
 if TYPE_CHECKING:
     from vlx.selftest.result import SelfTest
@@ -58,10 +59,8 @@ class Networks:
 
     def place(self, inputs: Tensor) -> Tensor:
         """Move prepared pictures [B, C, H, W] to the networks' device and dtype, those of the vision part first."""
-        networks = (*self.vision(), *(network for _, network in self._networks()))
-        weights = (one for network in networks for one in network.parameters() if one.is_floating_point())
-        sample = next(weights, None)
-        return inputs if sample is None else inputs.to(sample.device, sample.dtype)
+        home = home_of((*self.vision(), *(network for _, network in self._networks())))
+        return inputs if home is None else inputs.to(home.device or inputs.device, home.dtype)
 
     def version(self) -> Hashable:
         """Changes whenever a weight changes in place or is replaced."""

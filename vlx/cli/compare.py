@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlx.cli.loading import alike
-from vlx.cli.options import LOADING, TARGETS, Spelled, packed
+from vlx.cli.options import LOADING, TARGETS, WHERE, Spelled, flag, packed
 from vlx.cli.running import INTERRUPTED, job, refuse_file, writable
 from vlx.errors import Failure, InputError
 from vlx.methods.names import METHODS
@@ -92,7 +92,7 @@ RUNNING = packed(
 @ASKED
 @LOADING
 @RUNNING
-def compare(given: tuple[str, ...], asked: CompareOptions, loading: dict[str, str], running: CompareRun) -> None:
+def compare(given: tuple[str, ...], asked: CompareOptions, loading: dict[str, Any], running: CompareRun) -> None:
     """Compare what models A and B make of pictures, the largest differences first.
 
     A and B are models as `vlx models` lists them, or one model with two of --method, --target, --caption, --answer or
@@ -179,7 +179,7 @@ def _embedded() -> Iterable[str]:
     return EMBEDDED
 
 
-def _options(asked: CompareOptions, loading: Mapping[str, str]) -> Both:
+def _options(asked: CompareOptions, loading: Mapping[str, Any]) -> Both:
     """The options of A and of B, those of loading among them."""
     pairs = {
         "method": _pair("--method", asked.methods, (*METHODS, "auto")),
@@ -187,16 +187,16 @@ def _options(asked: CompareOptions, loading: Mapping[str, str]) -> Both:
         "caption": _twice("--caption", asked.captions),
         "answer": _twice("--answer", asked.answers),
         "question": (asked.question, asked.question),
-        **{name: _pair(f"--{name}", value) for name, value in loading.items()},
+        **{name: _pair(flag(name), value) for name, value in loading.items()},
     }
     a, b = ({name: pair[n] for name, pair in pairs.items() if pair[n] is not None} for n in (0, 1))
     return a, b
 
 
-def _pair(flag: str, value: str | None, choices: Sequence[str] = ()) -> tuple[str | None, str | None]:
-    """NAME or NAME,NAME."""
-    if value is None:
-        return None, None
+def _pair(flag: str, value: Any, choices: Sequence[str] = ()) -> tuple[Any, Any]:
+    """NAME or NAME,NAME; a number is for both."""
+    if not isinstance(value, str):
+        return value, value
     parts = [part.strip() for part in value.split(",")]
     if len(parts) > 2 or not all(parts):
         raise click.BadParameter(f"{value!r}: give one for both, or A's and B's with a comma between", param_hint=flag)
@@ -220,7 +220,7 @@ def _loaded(names: tuple[str, str], options: Both) -> "tuple[Task, Task]":
     return first, first if names[0] == names[1] and ways[0] == ways[1] else vlx.load(names[1], **ways[1])
 
 
-LOADED = ("device", "dtype", "revision")
+LOADED = (*WHERE, "dtype", "revision", "quantization_config", "attn_implementation", "max_pixels")
 
 
 def _require_questions(task: "Task", items: "Sequence[Item]", question: str | None) -> None:
@@ -269,7 +269,7 @@ def _job(tasks: "tuple[Task, Task]", names: tuple[str, str], options: Both, same
     from dataclasses import replace
 
     jobs = [job("compare", name, task, {}) for name, task in zip(names, tasks, strict=True)]
-    deciding = [{name: value for name, value in side.items() if name != "device"} for side in options]
+    deciding = [{name: value for name, value in side.items() if name not in WHERE} for side in options]
     asked = {"A": deciding[0], "B": deciding[1], **({"same_text": True} if same_text else {})}
     weights = " ".join(dict.fromkeys(one.weights for one in jobs))
     return replace(jobs[0], model=" | ".join(names), weights=weights, options=asked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli.options import LOADING, SHARING, Sharing, packed
+from vlx.cli.options import LOADING, SHARING, Sharing, on_gpu, packed
 from vlx.cli.running import INTERRUPTED, writable
 from vlx.process import stoppable
 
@@ -51,7 +51,7 @@ def dissect(
     out: Path,
     layers: tuple[str, ...],
     counting: dict[str, Any],
-    loading: dict[str, str],
+    loading: dict[str, Any],
     sharing: Sharing,
 ) -> None:
     """Name the units of MODEL's feature map by the concepts of DATASET (Network Dissection).
@@ -122,7 +122,7 @@ def _shared(
         return
     from vlx import cluster
 
-    gpu = str(load.keywords.get("device", "")).startswith("cuda")
+    gpu = on_gpu(load.keywords)
     plan = cluster.Dissection(load, partial(_modules, layers=layers), dataset, deciding)
     with cluster.connected(sharing.ray):
         yield cluster.Dissecting(plan, cluster.Pool(cluster.workers(sharing.workers, gpu), gpu))

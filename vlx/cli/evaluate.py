@@ -116,7 +116,7 @@ def evaluate(
     as_json: bool,
     asked: EvaluationWish,
     besides: MetricWish,
-    loading: dict[str, str],
+    loading: dict[str, Any],
 ) -> None:
     """Measure a MODEL against drawn scenes, or against the pictures of a DATASET, beside baselines.
 

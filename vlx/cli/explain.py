@@ -10,7 +10,7 @@ import click
 
 from vlx.cli import running as cli_running
 from vlx.cli.loading import MODEL, opened
-from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, TEXT_OPTIONS, MethodOptions, packed
+from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, TEXT_OPTIONS, WHERE, MethodOptions, packed
 from vlx.cli.running import RUNNING, RunOptions
 from vlx.errors import InputError
 
@@ -46,7 +46,7 @@ def caption(
     texts: dict[str, str | None],
     beams: int,
     method_options: MethodOptions,
-    loading: dict[str, str],
+    loading: dict[str, Any],
     running: RunOptions,
 ) -> None:
     """Caption pictures and explain every word.
@@ -110,7 +110,7 @@ def answer(
     forced: dict[str, Any],
     probes: bool,
     method_options: MethodOptions,
-    loading: dict[str, str],
+    loading: dict[str, Any],
     running: RunOptions,
 ) -> None:
     """Ask a QUESTION about pictures, or every one of a list of questions, and explain the answers.
@@ -155,7 +155,7 @@ def classify(
     classes: tuple[str, ...],
     instead_of: str | None,
     method_options: MethodOptions,
-    loading: dict[str, str],
+    loading: dict[str, Any],
     running: RunOptions,
 ) -> None:
     """Classify pictures and explain the class.
@@ -244,9 +244,9 @@ def _renamed(chosen: "Found") -> "Found":
     return replace(chosen, items=tuple(map(renamed, chosen.items)))
 
 
-def _deciding(loading: Mapping[str, str]) -> dict[str, str]:
+def _deciding(loading: Mapping[str, Any]) -> dict[str, Any]:
     """What of the options of loading decides the results: not the device."""
-    return {name: value for name, value in loading.items() if name != "device"}
+    return {name: value for name, value in loading.items() if name not in WHERE}
 
 
 def _on_cells(method: str | None) -> bool:

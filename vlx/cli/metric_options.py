@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,7 +43,7 @@ def refuse_misfits(metrics: Sequence[str], asked: MetricWish) -> None:
             raise click.UsageError(f"--{option} goes with --metrics {metric}")
 
 
-def chosen(metrics: Sequence[str], asked: MetricWish, loading: Mapping[str, str]) -> "list[str | Metric]":
+def chosen(metrics: Sequence[str], asked: MetricWish, loading: Mapping[str, Any]) -> "list[str | Metric]":
     """The metrics, each as its options say; models are loaded as the one that is measured."""
     import vlx
     from vlx.evaluation.metrics.adversarial import adversarial

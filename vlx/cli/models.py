@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,7 +35,7 @@ def models(
     image: Path | None,
     question: str | None,
     caption: str | None,
-    loading: dict[str, str],
+    loading: dict[str, Any],
 ) -> None:
     """List what can be loaded, from where, and the layer that is explained.
 

@@ -1,7 +1,7 @@
 """What several commands share: options, a progress bar, a console."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -88,8 +88,23 @@ OUTPUTS = click.option(
 DEVICE = click.option("--device", help="Where to run: cpu, cuda, cuda:1, mps; default: cpu.")
 _LOADING = (
     DEVICE,
-    click.option("--dtype", help="Numbers to run in: float32, bfloat16, float16; default: float32."),
+    click.option(
+        "--dtype", help="Numbers to run in: float32, bfloat16, float16; default: float32, of chat models the file's."
+    ),
     click.option("--revision", help="For hf: models, the commit, branch or tag on the hub."),
+    click.option("--device-map", help="For chat models, in place of --device: auto (all GPUs there are), cuda:1, …"),
+    click.option("--quantization", help="For chat models: 4bit or 8bit, by bitsandbytes."),
+    click.option("--attention", help="For chat models, how attention is computed: sdpa, eager, flash_attention_2."),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        help="For chat models, the most of a picture that is shown; default: what makes 1,280 tokens.",
+    ),
+    click.option(
+        "--chat-prompt",
+        callback=lambda _context, _option, text: None if text is None else text.replace("\\n", "\n"),
+        help=r"For chat models without a chat template: 'USER: <image>\n{question} ASSISTANT:'.",
+    ),
 )
 
 
@@ -118,8 +133,32 @@ def packed(name: str, record: Callable[..., Any], *options: Decorator) -> Decora
     return decorate
 
 
-def _set(**options: str | None) -> dict[str, str]:
-    return {name: value for name, value in options.items() if value is not None}
+_LONGER = {
+    "quantization": "quantization_config",
+    "attention": "attn_implementation",
+    "chat_prompt": "prompt",
+}  # as `vlx.load` has them
+WHERE = ("device", "device_map")  # where a model runs, which decides no result
+
+
+def on_gpu(loading: Mapping[str, Any]) -> bool:
+    """Whether a model that is loaded so runs on a GPU, as far as that can be told before it is."""
+    place = str(loading.get("device") or loading.get("device_map") or "")
+    return place.startswith(("cuda", "auto", "balanced", "sequential"))
+
+
+def flag(name: str) -> str:
+    """How an option of `vlx.load` is written on the command line.
+
+    >>> flag("quantization_config")
+    '--quantization'
+    """
+    short = {longer: shorter for shorter, longer in _LONGER.items()}.get(name, name)
+    return f"--{short.replace('_', '-')}"
+
+
+def _set(**options: Any) -> dict[str, Any]:
+    return {_LONGER.get(name, name): value for name, value in options.items() if value is not None}
 
 
 LOADING = packed("loading", _set, *_LOADING)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.cli.options import RAY, console, packed
+from vlx.cli.options import RAY, console, on_gpu, packed
 from vlx.errors import Failure, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _elsewhere(job: "Job", explain: Explaining, running: RunOptions) -> "Iterato
     from vlx import cluster
     from vlx.protocol.identity import task_digest
 
-    gpu = str(getattr(explain.load, "keywords", {}).get("device", "")).startswith("cuda")
+    gpu = on_gpu(getattr(explain.load, "keywords", {}))
     explain_there = partial(explained, columns=explain.columns, options=explain.options, keep=True)
     plan = cluster.Plan(explain.load, task_digest, job.weights, explain_there)
     with cluster.connected(running.ray):
