@@ -26,6 +26,7 @@ from vlx.tasks.huggingface.chat_families import CHAT, ChatFamily
 from vlx.tasks.huggingface.chat_pictures import Whole
 from vlx.tasks.huggingface.given_back import Handed, counts_of, explicit_positions, generating, tokens_of
 from vlx.tasks.huggingface.greedy import plainly, switched_off
+from vlx.tasks.huggingface.limits import Limit
 from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
 from vlx.tasks.huggingface.row_reads import attend_by_rows
 from vlx.tasks.huggingface.rows import Text
@@ -33,6 +34,7 @@ from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unp
 from vlx.tasks.huggingface.twin import first_blocks
 from vlx.tasks.huggingface.vision import TransformerTask, check_features, unbound
 from vlx.tasks.huggingface.writing import ChatWriting
+from vlx.tasks.shared.devices import home_of
 
 LONGEST = 60  # tokens that are generated at most
 ENDLESS = 2**20  # tokens of a model whose configuration tells no limit
@@ -60,6 +62,7 @@ class ChatTask(TransformerTask):
     both answers); its steps count from the first of them. ``kind`` is a label for people, "vqa" or "captioning".
 
     ``prompting`` and ``pictures``: how its questions and its pictures come to it; see `adapter`, which finds out.
+    ``limit``: what its processor was set to let through of a picture.
     """
 
     attends_by_rows = True
@@ -74,6 +77,7 @@ class ChatTask(TransformerTask):
         revision: str | None = None,
         longest: int = LONGEST,
         kind: str = "vqa",
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -87,6 +91,7 @@ class ChatTask(TransformerTask):
         self.prompting, self.pictures, self.family, self.longest = prompting, pictures, prompting.family, longest
         self.kind, self.layer, self.defaults = kind, self.family.parts[-1], DEFAULTS
         self.writing = ChatWriting(self.tokenizer, name, "answer")
+        self.limit = limit
         self._handed: Handed | None = None
 
     def vision(self) -> Sequence[nn.Module]:
@@ -159,6 +164,10 @@ class ChatTask(TransformerTask):
         h, w = A.shape[-2:]
         return lens.read_out(targets, (h, w), self._mark, self._placed, logits)
 
+    def picture_notes(self, image: Image.Image) -> tuple[str, ...]:
+        """That a picture is shrunk, where its processor was told to; see `vlx.protocol.powers.NotesPictures`."""
+        return () if self.limit is None else self.limit.told(image.size)
+
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
         """Word ``position`` of an answer against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
         room = self._context - len(unpacked(prediction.tokens)[0])
@@ -166,7 +175,7 @@ class ChatTask(TransformerTask):
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
         """What the untouched model takes: all that its processor makes of a picture and a question."""
-        return stock.taken(self.model, self.prompting.made(image, query.question))
+        return stock.taken(self.model, self.vision(), self.prompting.made(image, query.question))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""
@@ -191,16 +200,11 @@ class ChatTask(TransformerTask):
         look, tokens = model.base_model.get_image_features, []
         counts: tuple[int, ...] = ()
         for made in self.pictures.inputs(inputs, tuple(signature(look).parameters)):
-            seen = look(**stock.placed(made, inputs.device, self._precision), return_dict=True)
+            seen = look(**stock.placed(made, home_of(self.vision()), inputs.device), return_dict=True)
             self._handed, counts = self._handed or Handed.of(seen), counts_of(seen)
             tokens.append(tokens_of(seen, len(inputs) if self.pictures.sees else 1))
         A = self.pictures.laid(torch.cat(tokens), (inputs.shape[-2], inputs.shape[-1]), self.name)
         return A, counts
-
-    @property
-    def _precision(self) -> torch.dtype:
-        """What the vision part computes in."""
-        return next(weights.dtype for part in self.vision() for weights in part.parameters())
 
     def _predicted(self, A: Tensor, size: tuple[int, int], query: Query) -> Prediction:
         if query.instead_of is not None:

@@ -18,7 +18,7 @@ from vlx.tasks.huggingface.families import OLDEST, WHOLE, Family, find, unfilled
 from vlx.tasks.huggingface.files import check_config, check_files, check_size, revision_of
 from vlx.tasks.huggingface.limits import limited
 from vlx.tasks.huggingface.matching import check_marks, check_parts
-from vlx.tasks.huggingface.prompts import prompted
+from vlx.tasks.huggingface.prompt_by_hand import prompted
 from vlx.tasks.huggingface.refusals import explained, quiet
 from vlx.tasks.huggingface.weights import Weights
 from vlx.tasks.huggingface.wrappers import unwrapped

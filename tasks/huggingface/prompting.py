@@ -7,9 +7,11 @@ from PIL import Image
 from torch import Tensor
 
 from vlx.errors import ModelError
+from vlx.language import shortened
 from vlx.protocol.targets import Query
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.chat_families import ChatFamily
+from vlx.tasks.huggingface.prompt_by_hand import example
 from vlx.tasks.huggingface.texts import written
 
 Tokens = tuple[int, ...]
@@ -35,8 +37,8 @@ class Prompting:
     def __init__(self, processor: Any, family: ChatFamily, name: str) -> None:
         if not family.prefix and not getattr(processor, "chat_template", None):
             raise ModelError(
-                f"{name}: its processor has no chat template, so nobody can tell how a question is put to it; take the "
-                "processor of the same repository, or set its chat_template as the model's card says"
+                f"{shortened(name, 80)}: its processor has no chat template: take the processor of the same "
+                f"repository, or tell how a question is put to it: prompt={example(processor)!r}"
             )
         self.processor, self.tokenizer, self.family, self.name = processor, processor.tokenizer, family, name
         self.beside = self._beside()

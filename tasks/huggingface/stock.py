@@ -1,24 +1,29 @@
 """Models of transformers called as their makers call them, for the self-test: nothing of the adapters is in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlx.protocol.powers import Said
 from vlx.tasks.huggingface.greedy import plainly
 from vlx.tasks.huggingface.refusals import quiet
+from vlx.tasks.shared.devices import Home, home_of
+
+Networks = Sequence[nn.Module]
 
 
-def given(model: Any, processor: Any, tokenizer: Any, image: Image.Image, text: str | None) -> dict[str, Tensor]:
+def given(
+    model: Any, vision: Networks, processor: Any, tokenizer: Any, image: Image.Image, text: str | None
+) -> dict[str, Tensor]:
     """All that the processor and the tokenizer make of a picture and a text and that the model's ``forward`` takes."""
     inputs = dict(processor(images=image, return_tensors="pt"))
     inputs |= {} if text is None else dict(tokenizer(text, return_tensors="pt"))
-    return taken(model, inputs)
+    return taken(model, vision, inputs)
 
 
 def asked(processor: Any, image: Image.Image, question: str, answer: str | None = None) -> dict[str, Tensor]:
@@ -45,19 +50,21 @@ def prefixed(processor: Any, image: Image.Image, question: str, answer: str | No
     return {"input_ids": torch.cat([made["input_ids"], behind], 1)}
 
 
-def taken(model: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those inputs that the model's ``forward`` takes, where its weights are."""
-    weights, accepted = next(model.parameters()), signature(model.forward).parameters
+def taken(model: Any, vision: Networks, made: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those inputs that the model's ``forward`` takes, where its ``vision`` part is."""
+    accepted, home = signature(model.forward).parameters, home_of(vision)
+    return placed({name: value for name, value in made.items() if name in accepted}, home)
+
+
+def placed(made: dict[str, Tensor], home: Home | None, device: torch.device | None = None) -> dict[str, Tensor]:
+    """Inputs at ``home`` or on another ``device``, those that are no whole numbers in its precision."""
+    if home is None:
+        return made
+    place = device or home.device
     return {
-        name: value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)
+        name: value.to(place or value.device, home.dtype if value.is_floating_point() else value.dtype)
         for name, value in made.items()
-        if name in accepted
     }
-
-
-def placed(made: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Inputs on a device, those that are no whole numbers in a precision."""
-    return {name: value.to(device, dtype if value.is_floating_point() else value.dtype) for name, value in made.items()}
 
 
 def generated(model: Any, inputs: dict[str, Tensor], longest: int) -> tuple[tuple[int, ...], Tensor]:

@@ -43,7 +43,7 @@ class TransformerTask(Networks):
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
         """What the untouched model takes: all that its processor and tokenizer make of a picture and a text."""
-        return stock.given(self.model, self.processor, self.tokenizer, image, query.text)
+        return stock.given(self.model, self.vision(), self.processor, self.tokenizer, image, query.text)
 
 
 class TransformerVision(TransformerTask):

@@ -16,6 +16,7 @@ from vlx.tasks.huggingface.greedy import PLAIN, plainly, switched_off  # noqa: E
 from vlx.tasks.huggingface.loading import load  # noqa: E402
 
 FAMILIES = ("git", "vit-gpt2", "blip-vqa", "llava")
+CHATS = FAMILIES[3:]
 QWEN = {"do_sample": True, "temperature": 1e-6, "top_p": 0.001, "top_k": 1, "repetition_penalty": 1.05}
 STRONG: dict[str, Any] = {
     "do_sample": True,
@@ -37,7 +38,7 @@ STRONG: dict[str, Any] = {
 def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """A family's task of its own, to be changed at will."""
     others = Tiny(tiny_folder)
-    return lambda family: load(tiny_folder(family)) if family == "llava" else others.task(family)
+    return lambda family: load(tiny_folder(family)) if family in CHATS else others.task(family)
 
 
 def said(task: Any, family: str, **query: Any) -> Prediction:
@@ -47,7 +48,7 @@ def said(task: Any, family: str, **query: Any) -> Prediction:
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES[:3])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_checkpoint_sets_changes_no_word_and_no_figure(tiny: Callable[[str], Any], family: str) -> None:
     task = tiny(family)
     before = said(task, family)
@@ -72,6 +73,35 @@ def test_the_stock_model_is_asked_in_the_same_way(tiny: Callable[[str], Any], fa
     after = task.stock(picture(2), query)
     assert after.tokens == before.tokens
     assert torch.equal(after.logprobs, before.logprobs)
+
+
+def test_a_penalty_that_is_left_on_is_told_by_the_self_test(
+    tiny: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tiny("llava")
+    task.model.generation_config.update(repetition_penalty=1.9)
+    assert task.self_test(picture(2), question=QUESTION, cells=4)["stock model"].passed
+    generate = task.model.generate
+
+    def penalised(**options: Any) -> Any:
+        here = "mm_encoder_outputs" in options  # the adapter's own call
+        return generate(**{**options, **({"repetition_penalty": None} if here else {})})
+
+    monkeypatch.setattr(task.model, "generate", penalised)
+    row = task.self_test(picture(2), question=QUESTION, cells=4)["stock model"]
+    assert not row.passed
+    assert "is not what the model says by itself" in row.remark or "the task's text ends where" in row.remark
+
+
+def test_what_may_not_be_said_is_not_said(tiny: Callable[[str], Any]) -> None:
+    task = tiny("llava")
+    before = said(task, "llava")
+    first = before.words[0].terms[0].token
+    task.model.generation_config.update(suppress_tokens=[first])
+    after = said(task, "llava")
+    assert first not in after.tokens[after.start :]
+    assert after.notes == before.notes
+    assert after.words[0].alternatives[0].token == first, "its log-probability is the model's own"
 
 
 def test_what_is_off_is_named() -> None:

@@ -1,6 +1,7 @@
 """In which numbers and where a chat model is opened, and how much of a picture its processor lets through."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
@@ -203,7 +204,8 @@ def test_without_accelerate_the_error_says_what_to_install(
 
 
 def test_options_of_chat_models_are_for_them(tiny_folder: Folder, asked_of: dict[str, Any]) -> None:
-    for options in ({"device_map": "auto"}, {"quantization_config": "4bit"}):
+    different: tuple[dict[str, Any], ...] = ({"device_map": "auto"}, {"quantization_config": "4bit"})
+    for options in different:
         with pytest.raises(InputError, match=rf"^{next(iter(options))}: for chat models"):
             load(tiny_folder("vilt"), **options)
     with pytest.raises(InputError, match=r"^max_pixels=100 is for chat models; .* is a ViltForQuestionAnswering$"):
@@ -234,7 +236,7 @@ def tokens(kind: str, images: Any, width: int, height: int) -> float:
     if kind in ("qwen", "glm"):
         return int(made["image_grid_thw"].prod()) / 4
     if kind == "pixtral":
-        return made["pixel_values"][0, 0].numel() / 16**2
+        return int(made["pixel_values"][0, 0].numel()) / 16**2
     if kind == "idefics3":
         return int(made["pixel_values"].shape[1]) * 169
     return len(made["pixel_values"]) * 256 if kind == "internvl" else int(made["spatial_shapes"].prod(1).sum()) / 4
@@ -271,6 +273,29 @@ def test_shapes_are_taken_off_the_list_of_the_model_too() -> None:
         limited(processor, config, 300_000, "next")
 
 
+@pytest.mark.parametrize("family", ["pixtral", "internvl"])
+def test_a_picture_that_is_too_large_is_explained_small_with_a_note(tiny_folder: Folder, family: str) -> None:
+    own: Any = load(tiny_folder(family))
+    large = picture(2, 360, 240)
+    before = own.features(own.place(own.prepare(large)[None])).A[0, 0].numel()
+    assert own.picture_notes(large) == ()
+    for max_pixels in (300, 2000, 6000):
+        try:
+            task: Any = load(tiny_folder(family), max_pixels=max_pixels)
+        except InputError as error:
+            assert re.search(r"is less than \w+ of .* can do; give \d+ or more$", str(error)), error
+            continue
+        break
+    assert task.features(task.place(task.prepare(large)[None])).A[0, 0].numel() < before
+    (note,) = task.picture_notes(large)
+    assert note.startswith("a picture of 360 × 240 pixels is beyond max_pixels=")
+    assert task.picture_notes(picture(2, 12, 8)) == ()
+    if family == "pixtral":
+        why = vlx.explain(task, large, question=QUESTION, check=False, seen=False)
+        assert note in why.notes
+        assert task.self_test(large, question=QUESTION, cells=4)["stock model"].passed
+
+
 def test_a_limit_is_never_raised() -> None:
     images = hf.Qwen2VLImageProcessor(size={"shortest_edge": 4 * CELL, "longest_edge": 100 * CELL})
     processor, config = SimpleNamespace(image_processor=images), SimpleNamespace()
@@ -291,7 +316,7 @@ def test_what_is_no_number_of_pixels_is_refused(max_pixels: Any) -> None:
 
 def bare(task: Any) -> Any:
     """Its processor without a chat template."""
-    processor = deepcopy(task.asking if hasattr(task.asking, "tokenizer") else task.asking.processor)
+    processor = deepcopy(task.prompting.processor)
     processor.chat_template = None
     return processor
 
@@ -315,7 +340,7 @@ def test_a_prompt_may_hold_any_signs(tiny_folder: Folder, tmp_path: Path) -> Non
     (folder / "chat_template.jinja").unlink()
     prompt = "{{'it's' \\n \"\U0001f600\" %}\n<image> {question}\n"
     task: Any = load(folder, prompt=prompt)
-    processor = task.asking if hasattr(task.asking, "tokenizer") else task.asking.processor
+    processor = task.prompting.processor
     content = [{"type": "image"}, {"type": "text", "text": "what {{x}}?"}]
     asked = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     assert asked == prompt.replace("{question}", "what {{x}}?")
@@ -324,8 +349,11 @@ def test_a_prompt_may_hold_any_signs(tiny_folder: Folder, tmp_path: Path) -> Non
 def test_without_a_template_the_error_says_how_to_give_one(tiny_folder: Folder, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_folder("llava"), tmp_path / "llava"))
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ModelError, match="has no chat template"):
+    with pytest.raises(ModelError) as caught:
         load(folder)
+    assert "has no chat template" in str(caught.value)
+    assert "prompt='USER: <image>\\n{question} ASSISTANT:'" in str(caught.value)
+    assert len(str(caught.value).replace(str(folder), "llava")) < 300
     shown = tmp_path / "picture.png"
     picture(2).save(shown)
     by_hand = ("--chat-prompt", PROMPT.replace("\n", "\\n"), "-o", tmp_path / "answers")
@@ -356,7 +384,7 @@ def test_prompts_that_cannot_be_are_refused(tiny_folder: Folder, prompt: Any, to
 
 def test_a_processor_that_marks_a_picture_otherwise_is_told(tiny_folder: Folder) -> None:
     task: Any = load(tiny_folder("llava"))
-    processor = deepcopy(task.asking if hasattr(task.asking, "tokenizer") else task.asking.processor)
+    processor = deepcopy(task.prompting.processor)
     processor.image_token = "house"
     told = r"^llava: its processor marks a picture by house \(token \d+\), the model by token \d+; take the processor"
     with pytest.raises(ModelError, match=told):

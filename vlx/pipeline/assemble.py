@@ -16,6 +16,7 @@ from vlx.pipeline.provenance import Provenance
 from vlx.probes.asked import Asked, Measured
 from vlx.probes.mapped_words import NO_MAP
 from vlx.probes.probe import Context
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Word
 
 UNUSED = "the score does not depend on the feature map: the map is zero everywhere"
@@ -234,6 +235,8 @@ def _notes(context: Context, words: Sequence[WordExplanation], provenance: Prove
     notes = [*context.task.notes, *features.notes, *shown.picture.notes, *context.prediction.notes]
     if shown.frame.note:
         notes.append(shown.frame.note)
+    if (noting := powers_of(context.task).notes_pictures) is not None:
+        notes += noting.picture_notes(shown.picture.image)
     if not context.options.method.evidence:
         method = context.options.method
         notes.append(f"{method.name} is {method.disclaimer}: {method.caution}")

@@ -185,6 +185,18 @@ class Scoped(Protocol):
         ...
 
 
+class NotesPictures(Protocol):
+    """Optional: a task that may have something to say about how a picture comes to it, beside what can be measured.
+
+    >>> def picture_notes(self, image):
+    ...     return ("the picture is shrunk to 1,000,000 pixels",) if image.width * image.height > 1_000_000 else ()
+    """
+
+    def picture_notes(self, image: Image.Image) -> tuple[str, ...]:
+        """Notes on one picture as the user has it, in RGB."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Said:
     """What a model says by itself: the likeliest ``tokens`` of T steps and the ``logprobs`` [≥ T, V] at each.
@@ -242,6 +254,7 @@ class Powers:
     attends: Attends | None = None
     contrasts: Contrasts | None = None
     scoped: Scoped | None = None
+    notes_pictures: NotesPictures | None = None
     stocked: Stocked | None = None
     layered: Layered | None = None
     beneath: Beneath | None = None
@@ -302,6 +315,7 @@ MEMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "attends": (Attends.attend,),
     "contrasts": (Contrasts.rather,),
     "scoped": (Scoped.scope,),
+    "notes_pictures": (NotesPictures.picture_notes,),
     "stocked": (Stocked.stock,),
     "layered": (Layered.layers, Layered.at),
     "beneath": (Beneath.risen,),

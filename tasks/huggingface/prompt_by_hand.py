@@ -1,5 +1,6 @@
 """A prompt by hand, for a chat model whose processor has no chat template: where the picture and the question stand."""
 
+import re
 from copy import copy
 from typing import Any
 
@@ -7,7 +8,7 @@ from vlx.errors import InputError
 from vlx.language import shortened
 
 QUESTION = "{question}"
-EXAMPLE = "USER: {mark}\\n{question} ASSISTANT:"
+EXAMPLE = "USER: {mark}\n{question} ASSISTANT:"
 TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ %before% }}"
     "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{{ %behind% }}"
@@ -24,31 +25,32 @@ def prompted(processor: Any, prompt: str, name: str) -> Any:
 
     Raises InputError for a prompt without one of the two, or with several.
     """
-    marks, form = marks_of(processor), shortened(repr(prompt), 60)
-    mark = next((mark for mark in marks if mark in str(prompt)), marks[0] if marks else "<image>")
-    example = EXAMPLE.replace("{mark}", mark)
+    form, shown = shortened(repr(prompt), 60), example(processor)
+    mark = next((mark for mark in marks_of(processor) if mark in str(prompt)), marks_of(processor)[0])
     if not isinstance(prompt, str) or prompt.count(QUESTION) != 1:
-        raise InputError(f"prompt={form} must hold {{question}} once, where the question goes: prompt={example!r}")
+        raise InputError(f"prompt={form} must hold {{question}} once, where the question goes: prompt={shown!r}")
     if prompt.count(mark) != 1:
         raise InputError(
-            f"prompt={form} must hold the mark of the picture of {shortened(name, 60)}, {mark}, once: "
-            f"prompt={example!r}"
+            f"prompt={form} must hold the mark of the picture of {shortened(name, 60)}, {mark}, once: prompt={shown!r}"
         )
     before, behind = prompt.split(QUESTION)
     space = "" if behind[-1:].isspace() else " "
-    template = TEMPLATE
-    for place, text in (("%before%", before), ("%behind%", behind), ("%space%", space)):
-        template = template.replace(place, _literal(text))
+    texts = {"before": before, "behind": behind, "space": space}
     changed = copy(processor)
-    changed.chat_template = template
+    changed.chat_template = re.sub("%([a-z]+)%", lambda place: _literal(texts[place[1]]), TEMPLATE)
     return changed
+
+
+def example(processor: Any) -> str:
+    """A prompt as it may be given for this processor."""
+    return EXAMPLE.replace("{mark}", marks_of(processor)[0])
 
 
 def marks_of(processor: Any) -> list[str]:
     """The texts that stand for a picture in a prompt of this processor."""
     owners = (processor, getattr(processor, "tokenizer", None))
     marks = (getattr(owner, kind, None) for kind in ("boi_token", "image_token") for owner in owners)
-    return [mark for mark in dict.fromkeys(str(mark) for mark in marks if mark)]
+    return list(dict.fromkeys(str(mark) for mark in marks if mark)) or ["<image>"]
 
 
 def _literal(text: str) -> str:
