@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from vlx.tasks.huggingface.limits import limited
 from vlx.tasks.huggingface.matching import check_marks, check_parts
 from vlx.tasks.huggingface.prompt_by_hand import prompted
 from vlx.tasks.huggingface.refusals import explained, quiet
-from vlx.tasks.huggingface.weights import Weights
+from vlx.tasks.huggingface.weights import ChatOptions, Weights
 from vlx.tasks.huggingface.wrappers import unwrapped
 
 BESIDE = {
@@ -43,11 +43,7 @@ def load(
     safetensors_only: bool = True,
     task: str | None = None,
     outputs: str | None = None,
-    device_map: Any = None,
-    quantization_config: Any = None,
-    attn_implementation: str | None = None,
-    max_pixels: int | None = None,
-    prompt: str | None = None,
+    **chat: Unpack[ChatOptions],
 ) -> Task:
     """Open a model of transformers with its image processor and tokenizer as a task, in eval mode.
 
@@ -59,9 +55,9 @@ def load(
     only there as a pickle, by torch.load with weights_only=True. ``task``: "captioning" or "vqa", where config.json
     leaves that open. ``outputs``: of a classifier, what its output means.
 
-    Of chat models: ``device_map``, ``quantization_config`` and ``attn_implementation`` as transformers has them (see
-    `vlx.tasks.huggingface.weights.Weights`); ``max_pixels``: how much of a picture the processor lets through, by
-    default what makes 1,280 tokens; ``prompt``: how a question is put where the processor has no chat template.
+    ``chat``: of chat models ``device_map``, ``quantization_config`` and ``attn_implementation`` as transformers has
+    them (see `vlx.tasks.huggingface.weights.Weights`); ``max_pixels``: how much of a picture the processor lets
+    through, by default what makes 1,280 tokens; ``prompt``: how a question is put where there is no chat template.
 
         >>> load("Salesforce/blip-image-captioning-base", device="cuda", dtype="bfloat16")
         >>> load("Qwen/Qwen2.5-VL-7B-Instruct", device_map="auto", quantization_config="4bit", max_pixels=500_000)
@@ -70,7 +66,7 @@ def load(
     is unknown, cannot be reached, lacks files, has no adapter, or does not fit its processor.
     """
     check_transformers()
-    weights = Weights(device, dtype, device_map, quantization_config, attn_implementation)
+    weights, max_pixels, prompt = Weights.of(device, dtype, chat), chat.get("max_pixels"), chat.get("prompt")
     looked = _looked_at(name, revision, trust_remote_code)
     text, folder, local, source, options, config = looked
     with quiet():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -17,6 +17,16 @@ BITS: Mapping[str, dict[str, Any]] = {
     "4bit": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_compute_dtype": "bfloat16"},
 }
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+
+class ChatOptions(TypedDict, total=False):
+    """What chat models can be told beside what every model can, when they are opened."""
+
+    device_map: Any
+    quantization_config: Any
+    attn_implementation: str | None
+    max_pixels: int | None
+    prompt: str | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class Weights:
     device_map: Any = None
     quantization_config: Any = None
     attn_implementation: str | None = None
+
+    @classmethod
+    def of(cls, device: Any, dtype: Any, chat: ChatOptions) -> "Weights":
+        """Those of the options of `load` that say how weights are opened. Raises InputError for options not known."""
+        if strange := set(chat) - set(ChatOptions.__annotations__):
+            raise InputError(f"load() takes no {', '.join(sorted(strange))}")
+        return cls(
+            device, dtype, chat.get("device_map"), chat.get("quantization_config"), chat.get("attn_implementation")
+        )
 
     def __post_init__(self) -> None:
         device_of(self.device)
