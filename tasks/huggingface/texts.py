@@ -10,6 +10,7 @@ from vlx.errors import InputError, UnknownWords
 from vlx.language import shortened, split_words
 from vlx.methods.cams import HALVES
 from vlx.protocol.targets import Alternative
+from vlx.tasks.huggingface.reasoning import special_ids
 
 BETWEEN = -1  # stands between the texts of one target; no token has this number
 ALTERNATIVES = 5
@@ -24,7 +25,7 @@ def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
     if not split_words(text):
         raise InputError(f"the {what} {shortened(text)!r} holds no word; give at least one")
     tokens = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
     if tokenizer.unk_token_id in tokens and tokenizer.unk_token not in text:
         raise UnknownWords(f"{name} has no tokens for some signs of the {what} {shortened(text)!r}; write it otherwise")
     forbidden = sorted({tokenizer.convert_ids_to_tokens(token) for token in tokens if token in special})
@@ -117,7 +118,7 @@ def placed(tokens: tuple[int, ...], step: int) -> tuple[tuple[int, ...], int]:
 
 def likeliest(tokenizer: Any, logprobs: Tensor, count: int = ALTERNATIVES) -> tuple[Alternative, ...]:
     """The likeliest tokens at one step [V] that can be read, best first."""
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
     values, tokens = logprobs.float().topk(min(count + len(special) + UNREADABLE, len(logprobs)))
     alternatives = [
         Alternative(text, token, value)
