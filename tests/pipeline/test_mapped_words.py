@@ -176,16 +176,32 @@ def test_a_phrase_is_told_from_its_first_word_that_has_a_map() -> None:
     assert [phrase.label for phrase in some.phrases] == ["a house"], "a word within has no map"
 
 
-def test_what_is_reasoned_is_marked_and_is_in_no_phrase_with_what_is_said() -> None:
+def test_what_is_reasoned_is_marked_and_left_out() -> None:
     task = Thinking()
     why = vlx.explain(task, picture(), words="content")
     assert [word.reasoning for word in why] == [True, True, False, False]
-    assert not any(word.mapped for word in why[:2]) if isinstance(why, list) else not why[0].mapped
-    assert "outside of its reasoning" in why.provenance["words"] or not why.unmapped
-    spans = [phrase.label.split() for phrase in vlx.explain(task, picture()).phrases]
-    assert not any(
-        why[1].label == span[n] and why[2].label == span[n + 1] for span in spans for n in range(len(span) - 1)
-    )
+    assert [word.mapped for word in why] == [False, False, *(is_content(word.label) for word in why.words[2:])]
+    assert "outside of its reasoning" in why.provenance["words"]
+
+
+def test_a_phrase_does_not_reach_out_of_the_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def phrases(inside: int) -> list[str]:
+        task = captioner()
+        predict = task.predict
+
+        def reasoned(features: Features, queries: Any) -> list[Prediction]:
+            return [
+                replace(one, words=tuple(replace(w, reasoning=n < inside) for n, w in enumerate(one.words)))
+                for one in predict(features, queries)
+            ]
+
+        monkeypatch.setattr(task, "predict", reasoned)
+        why = vlx.explain(task, picture(), caption="a red dog on a house", check=False)
+        assert [word.reasoning for word in why] == [n < inside for n in range(6)]
+        return [phrase.label for phrase in why.phrases]
+
+    assert phrases(0) == phrases(3) == phrases(6) == ["a red dog", "a house"]
+    assert "a red dog" not in phrases(2) and "a house" in phrases(2)
 
 
 def test_pictures_of_a_batch_are_as_each_alone() -> None:

@@ -18,6 +18,7 @@ from tests.explanations import CHECK, answer_explanation, caption_explanation, c
 from tests.report.test_report import nasty
 from tests.report.test_report_scale import checked
 from vlx import Explanation
+from vlx.language import is_content
 from vlx.pictures.placement import Frame, Grid, Placement
 
 pytestmark = pytest.mark.skipif(chromium.found() is None, reason="Chromium is not installed: no page is opened")
@@ -184,3 +185,63 @@ def test_nothing_of_a_payload_runs(browser: Browser, tmp_path: Path) -> None:
     browser.value("document.querySelectorAll('button, a.term, summary').forEach((one) => one.click())")
     assert browser.value("document.title") != "ran"
     assert browser.value("document.querySelectorAll('script').length") == 2
+
+
+def thinking(times: int = 19) -> Explanation:
+    """A text of 228 words, of which the first half is reasoned; content words of the rest have maps."""
+    base = twelve()
+    words = [replace(word, reasoning=n < times // 2) for n in range(times) for word in base.words]
+    unmapped: dict[str, Any] = {"check": None, "against_check": None, "because": None, "mapped": False}
+    unmapped |= {"notes": ("no map was asked for",)}
+    nan = np.full((4, 4), np.nan, np.float32)
+    told = tuple(
+        replace(one, signed=nan, opposed=nan, **unmapped) if one.reasoning or not is_content(one.label) else one
+        for one in words
+    )
+    return replace(base, text=" ".join([SAID] * times), words=told, phrases=())
+
+
+def test_a_long_text_leaves_room_for_the_picture_and_reasoning_is_folded(browser: Browser, tmp_path: Path) -> None:
+    page = thinking().save(tmp_path / "long.html")
+    assert page.stat().st_size < 2_500_000
+    for width, height in ((1280, 800), (390, 844)):
+        browser.screen(width, height)
+        browser.open(page)
+        box = browser.value(
+            "(() => { const r = document.querySelector('.picture').getBoundingClientRect(); return r.top })()"
+        )
+        assert box < 0.75 * height, (width, box)
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        assert not browser.value(
+            "document.querySelector('.thoughts button').checkVisibility({contentVisibilityAuto: true})"
+        )
+    press = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Home', bubbles: true}))"
+    label = "document.activeElement.querySelector('.label').textContent"
+    browser.value("document.querySelector('.spoken button:nth-of-type(3)').focus()")
+    browser.value(press)
+    assert browser.value(label) == browser.value("document.querySelector('.spoken .label').textContent")
+    browser.value("document.querySelector('.thoughts').open = true")
+    browser.value(press)
+    assert browser.value("document.activeElement.closest('.thoughts') !== null"), "it is a part of the line once open"
+
+
+def test_a_word_without_a_map_shows_none(browser: Browser, tmp_path: Path) -> None:
+    browser.screen(1280, 800)
+    browser.open(thinking(3).save(tmp_path / "long.html"))
+    painted = """(() => {
+      const canvas = document.querySelector(".picture canvas"), { width, height } = canvas;
+      return canvas.getContext("2d").getImageData(0, 0, width, height).data.some((value, k) => k % 4 === 3 && value);
+    })()"""
+    state = "[document.querySelector('.scale').checkVisibility(), document.querySelector('.meaning').textContent]"
+
+    def shown_of(kind: str, view: str = "for") -> list[Any]:
+        browser.value(f"document.querySelector('input[value={view}]').click()")
+        over = "new PointerEvent('pointerenter', {pointerType: 'mouse'})"
+        browser.value(f"document.querySelector('.spoken .{kind}').dispatchEvent({over})")
+        return [browser.value(painted), *browser.value(state)]
+
+    assert shown_of("word:not(.unmapped)")[:2] == [True, True]
+    for view in ("for", "against", "signed"):
+        drawn, scale, meaning = shown_of("unmapped", view)
+        assert (drawn, scale) == (False, False) and meaning.startswith("No map of “a” was asked for"), (view, meaning)
+    assert shown_of("word:not(.unmapped)")[:2] == [True, True], "and comes back"

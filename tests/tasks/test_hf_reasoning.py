@@ -1,5 +1,6 @@
 """What a chat model reasons before it answers is told apart, and marks are no words, whatever the tokenizer is."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -214,6 +215,15 @@ def test_reports_tell_the_reasoning_from_what_is_said(why: vlx.Explanation, tmp_
     assert "<title>what color is the house? is red and there are two boats." in page
     written = why.save(tmp_path / "why.md").read_text(encoding="utf-8")
     assert "<details><summary>Reasoning</summary>" in written and "| *sky" in written and "| *red" not in written
+
+
+def test_maps_of_the_reasoning_that_were_asked_for_stand_by_themselves(chat: Chat) -> None:
+    answer = "<think>the sky is blue and the house</think> is red and there are two boats"
+    page = html.page(vlx.explain(chat(), picture(2), question=QUESTION, answer=answer, words="all", check=False))
+    assert "Show 7 more: words of its reasoning" in page and "Show 4 more: function words" in page
+    places = re.findall(r'id="told-0-(\d+)"', page)
+    assert sorted(map(int, places)) == list(range(len(places))), "each once"
+    assert "no map was asked for" not in page
 
 
 def test_reasoning_alone_is_open_and_said_to_be_no_answer(chat: Chat) -> None:

@@ -21,6 +21,7 @@ LEAST = 12  # columns of labels and reasons, however narrow the terminal
 BOUND = "\u00a0"  # a mark stays with its name
 ROOMY = 72  # columns from which on no heading is broken
 OWED = "owed to the picture"
+MANY = 20  # function words that are listed
 SHOWN = 160  # characters of what a model reasons before it answers
 
 
@@ -41,8 +42,9 @@ def brief(why: Explanation, width: int = 80) -> Group:
     if words:
         parts.append(_table(why, words, width))
     if function:
-        listed = ", ".join(f"{text.labelled(why, word)} {chances.bare(word)}" for word in function)
-        parts.append(Text(f"function words: {text.clean(listed)}", style="dim"))
+        listed = ", ".join(f"{text.labelled(why, word)} {chances.bare(word)}" for word in function[:MANY])
+        more = f", and {len(function) - MANY} more" if len(function) > MANY else ""
+        parts.append(Text(f"function words: {text.clean(listed)}{more}", style="dim"))
     parts += [Text(line, style="dim") for line in _beside(why)]
     parts += [Text(f"Note: {text.clean(note)}", style="yellow") for note in why.notes]
     return Group(*parts)
