@@ -135,6 +135,11 @@ def test_a_word_without_a_map_has_no_zeros_in_its_place() -> None:
     assert why.provenance["words"] in why.notes and "4 of 5 words" in why.provenance["words"]
 
 
+def test_positions_of_numpy_are_positions_and_words_that_stand_twice_are_both_meant() -> None:
+    why = vlx.explain(captioner(), picture(), caption="a dog on a dog", words=[np.int64(-2), "dog"], check=False)
+    assert [n for n, word in enumerate(why) if word.mapped] == [1, 3, 4]
+
+
 def test_nothing_is_said_where_nothing_is_left_out() -> None:
     usual = vlx.explain(captioner(), picture(), caption=SHORT)
     assert not usual.unmapped and "words" not in usual.provenance

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
+from numbers import Integral
 from os import PathLike
 from typing import Any, TypedDict, cast
 
@@ -316,12 +317,12 @@ def _words(given: Any) -> str | tuple[str | int, ...] | None:
     if given is None or (isinstance(given, str) and given in ("all", "content")):
         return given
     listed = isinstance(given, Sequence) and not isinstance(given, str)
-    if not listed or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in given):
+    if not listed or not all(isinstance(one, str | Integral) and not isinstance(one, bool) for one in given):
         raise InputError(
             f'words={shortened(repr(given))}; give "all", "content", or a list of labels and positions: '
             "words=['dog', 3]"
         )
-    return tuple(given)
+    return tuple(one if isinstance(one, str) else int(one) for one in given)
 
 
 def _swaps(pictures: Iterable[Any]) -> list[Image.Image]:
