@@ -136,7 +136,8 @@ def test_a_word_without_a_map_has_no_zeros_in_its_place() -> None:
 
 
 def test_positions_of_numpy_are_positions_and_words_that_stand_twice_are_both_meant() -> None:
-    why = vlx.explain(captioner(), picture(), caption="a dog on a dog", words=[np.int64(-2), "dog"], check=False)
+    asked: Any = [np.int64(-2), "dog"]
+    why = vlx.explain(captioner(), picture(), caption="a dog on a dog", words=asked, check=False)
     assert [n for n, word in enumerate(why) if word.mapped] == [1, 3, 4]
 
 
