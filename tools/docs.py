@@ -43,6 +43,12 @@ FORMULAS = {
         "",
     ),
     "occlusion": ("S_part = y − y without the part", "section 4.3"),
+    "lens": ("S_ij = the word’s logit at position ij of the picture, by the model’s own last layer", "section 4"),
+    "lens-context": (
+        "S = max(L − s C, 0), L and C ≥ 0: the word’s logits, and those of the words before, weighed by relevance; s "
+        "by least squares",
+        "its causal step, without its filter",
+    ),
     "gradient": ("M = Σ_channels \\|∂y/∂x\\|", "section 3"),
     "deconvolution": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [G > 0]", "section 2"),
     "guided": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [x > 0] ∘ [G > 0]", "section 3.4"),
@@ -82,6 +88,12 @@ LIMITS = {
     "never have seen.",
     "occlusion": "As many runs of the vision part as parts, at most 8 × 8; needs no gradient. Two parts that stand in "
     "for each other cost nothing alone. Hidden parts have the picture's median colour.",
+    "lens": "A readout, not an attribution: it tells what the picture’s positions hold, not what the word rests on, "
+    "and is no default of anything. One run of the text, no gradient. Explains the logit, whatever the target. On a "
+    "model whose text half was never a language model it is at chance (`python -m benchmarks.vlm_maps`). Importance "
+    "weights are not known.",
+    "lens-context": "As of `lens`. What is below 0 is lost, so what speaks against is `lens`’s. Words equal to the "
+    "explained one are left out of its context. Published measurements of the step go both ways.",
     "gradient": "Noisy; says nothing of large changes. What of the picture passes A by is left as it was.",
     "deconvolution": "An illustration, not evidence: it hardly reacts to the weights of the upper layers (1810.03292). "
     "Without ReLUs it is the gradient, and a note says so.",
@@ -109,6 +121,7 @@ FAMILIES = (
     ("Attention", ("gradattention", "gradrollout")),
     ("Excitation", ("excitation", "c-mwp")),
     ("Switching off and hiding", ("ablationcam", "scorecam", "occlusion")),
+    ("Readouts", ("lens", "lens-context")),
     (
         "Gradients in pixels",
         ("gradient", "deconvolution", "guided", "guided-gradcam", "integrated-gradients", "smoothgrad"),
@@ -169,7 +182,7 @@ def _kinds() -> Iterator[tuple[str, Sequence[str]]]:
 def _method(name: str) -> str:
     method = choose(name)
     formula, where = FORMULAS[name]
-    moved = "raise" if method.signed else "move"
+    moved = f"most {'raise' if method.signed else 'move'} log p(word)" if method.of_score else "most speak for the word"
     against = "its own map, negated" if method.against == name else f"the map of `{method.against}`, negated"
     against = "its own map of the negated score" if method.against == name and not method.linear else against
     against = against if method.signed else "nothing: the map has no sign"
@@ -184,7 +197,7 @@ def _method(name: str) -> str:
             f"| formula | {formula} |",
             f"| paper | {_paper(method.paper)}{', ' * bool(where)}{where} |",
             f"| unit | {method.unit.format(score='that of the score (nats, logits, p)')} |",
-            f"| in words | {method.sentence} most {moved} log p(word) |",
+            f"| in words | {method.sentence} {moved} |",
             f"| of the negated score | {'the negated map' if method.linear else 'another map than the negated one'} |",
             f"| what speaks against the score | {against} |",
             f"| limits | {LIMITS[name]} |",

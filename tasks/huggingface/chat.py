@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
 from vlx.protocol.powers import Said
+from vlx.protocol.readout import ReadOut
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
-from vlx.tasks.huggingface import stock
+from vlx.tasks.huggingface import lens, stock
 from vlx.tasks.huggingface.chat_crops import pictures_of
 from vlx.tasks.huggingface.chat_families import CHAT, ChatFamily
 from vlx.tasks.huggingface.chat_pictures import Whole
@@ -43,6 +44,11 @@ class Run(NamedTuple):
     row: int
     question: Prompt
     answer: Tokens
+
+    @property
+    def asked(self) -> Tokens:
+        """The ids of the question."""
+        return self.question.tokens
 
 
 class ChatTask(TransformerTask):
@@ -128,6 +134,16 @@ class ChatTask(TransformerTask):
         places = [len(run.question.tokens) - 1 - first + place for run, place in read]
         return reads.combine(exact(logits[[number[run] for run, _ in read], places]))
 
+    def read_out(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> list[list[ReadOut]]:
+        """What each term's token reads at the picture's positions; see `vlx.protocol.readout.ReadsOut`."""
+        self.refuse_training()
+
+        def logits(run: Run, first: int) -> Tensor:
+            return self._logits(A, [run], first)[0]
+
+        h, w = A.shape[-2:]
+        return lens.read_out(targets, (h, w), self._mark, self._placed, logits)
+
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
         """Word ``position`` of an answer against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
         room = self._context - len(unpacked(prediction.tokens)[0])
@@ -147,6 +163,13 @@ class ChatTask(TransformerTask):
         """The most tokens of a question and an answer."""
         config: Any = self.model.config
         return int(getattr(config.get_text_config(), "max_position_embeddings", None) or ENDLESS)
+
+    @property
+    def _mark(self) -> int:
+        """The id that stands for a token of the picture."""
+        config: Any = self.model.config
+        mark = getattr(config, "image_token_id", None)
+        return int(config.image_token_index if mark is None else mark)
 
     def _looked(self, model: Any, inputs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """A of pictures [B, …] by the model's own ``get_image_features``, and how many tokens each crop has."""
@@ -195,9 +218,8 @@ class ChatTask(TransformerTask):
 
     def _question(self, query: Query, size: tuple[int, int], cells: int) -> Prompt:
         """A question as the processor puts it beside a picture of ``size`` (H, W) of which there are so many tokens."""
-        question, config = self.prompting.question(query, size), self.model.config
-        mark = getattr(config, "image_token_id", None)
-        marks = question.tokens.count(getattr(config, "image_token_index", None) if mark is None else mark)
+        question = self.prompting.question(query, size)
+        marks = question.tokens.count(self._mark)
         if marks != cells:
             raise ModelError(
                 f"{self.name}: its processor leaves {marks} places for a picture of which the model makes {cells} "

@@ -76,6 +76,7 @@ def test_anybodys_own_weighting_is_compared_with_the_others() -> None:
 
 
 ILLUSTRATIONS = {"deconvolution", "guided", "guided-gradcam"}
+READOUTS = {"lens", "lens-context"}
 
 
 def test_the_command_lines_table_is_the_registrys() -> None:
@@ -87,8 +88,11 @@ def test_the_command_lines_table_is_the_registrys() -> None:
 def test_every_method_says_what_it_is(method: Method) -> None:
     assert method.paper
     assert method.summary
-    assert method.evidence == (method.name not in ILLUSTRATIONS)
-    assert "{score}" in method.unit or method.unit == "relevance" or "probabilit" in method.unit
+    assert method.evidence == (method.name not in ILLUSTRATIONS | READOUTS)
+    assert ("not an attribution" in method.disclaimer) == (method.name in READOUTS)
+    assert (
+        "{score}" in method.unit or method.unit == "relevance" or "probabilit" in method.unit or method.name in READOUTS
+    )
     if method.name == "excitation":
         assert method.against == method.name, "it has a map of its own for the dual"
     elif method.signed:
@@ -118,7 +122,7 @@ def test_choose_takes_any_spelling(spelled: str, name: str) -> None:
 
 
 def test_choose_names_what_there_is() -> None:
-    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam, .*, occlusion, auto$"
+    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam, .*, occlusion, lens, lens-context, auto$"
     with pytest.raises(InputError, match=r"^no method 'hirecam'; close: hirescam.*" + known):
         registry.choose("hirecam")
     with pytest.raises(InputError, match=r"^no method 'lime'\. " + known):

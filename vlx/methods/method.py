@@ -105,11 +105,13 @@ class Method:
     its warm and blue places are. ``linear``: the map of the negated score is the negated map; ``against`` names the
     method whose map shows what speaks against the score, by default itself. ``signed`` is False for maps that say how
     far the score is moved and not whether up or down: nothing in them speaks against it. ``evidence`` is False for
-    pictures that hardly depend on the model, ``caution`` says in what way. ``gradient``: the map is made from the
-    gradient at A, and empty where the model lets none through; all such methods are compared with each other
-    (`vlx.recommend`, ``vlx evaluate``) on tasks that they ``suit``. ``listed`` is False for those that are known by
-    name and in no list: ablations of a paper. A CAM has its ``weighting``: then methods share a gradient, and pictures
-    a backward. ``layer`` is the one that it is at, empty for the task's own (`vlx.methods.at_layer`).
+    pictures that hardly depend on the model, and for what is no attribution: ``disclaimer`` says which, ``caution`` in
+    what way. ``of_score`` is False for a readout, whose maps tell of something else than the score that is explained:
+    they speak for a word, and raise nothing. ``gradient``: the map is made from the gradient at A, and empty where the
+    model lets none through; all such methods are compared with each other (`vlx.recommend`, ``vlx evaluate``) on tasks
+    that they ``suit``. ``listed`` is False for those that are known by name and in no list: ablations of a paper. A CAM
+    has its ``weighting``: then methods share a gradient, and pictures a backward. ``layer`` is the one that it is at,
+    empty for the task's own (`vlx.methods.at_layer`).
 
         >>> half = Method("half", "", "half of a picture", attribute=halves, unit="share", gradient=False)
         >>> vlx.explain(task, picture, method=half)
@@ -131,6 +133,8 @@ class Method:
     weighting: Weighting | None = None
     signed: bool = True
     caution: str = "it hardly depends on the model"
+    disclaimer: str = "an illustration, not evidence"
+    of_score: bool = True
     listed: bool = True
     layer: str = ""
 

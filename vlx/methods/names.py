@@ -19,6 +19,8 @@ METHODS = (
     "integrated-gradients",
     "smoothgrad",
     "occlusion",
+    "lens",
+    "lens-context",
 )
 ABLATIONS = (  # of Grad-CAM, in its paper: known by name, and in no list
     "gradcam-norelu",
@@ -44,6 +46,7 @@ SAME = {
     "deconvnet": "deconvolution",
     "guidedbackprop": "guided",
     "guidedbackpropagation": "guided",
+    "logitlens": "lens",
     "ig": "integrated-gradients",
     "integratedgradient": "integrated-gradients",
     "gradcamdeconv": "gradcam-deconvolution",

@@ -11,6 +11,7 @@ from vlx.methods.attention import ATTENTION_METHODS, attending
 from vlx.methods.cams import METHODS
 from vlx.methods.excitation import EXCITATION_METHODS
 from vlx.methods.hiding import OCCLUSION
+from vlx.methods.lens import LENS_METHODS
 from vlx.methods.method import Method, cam
 from vlx.methods.names import AT, method_name
 from vlx.methods.pixel_methods import PIXEL_METHODS
@@ -30,6 +31,7 @@ _BUILT_IN = {
         *PIXEL_METHODS,
         *CAPTUM_METHODS,
         OCCLUSION,
+        *LENS_METHODS,
         *VARIANTS,
     )
 }

@@ -26,12 +26,14 @@ FLAT = (
 UNHIDDEN = "hiding any one part of the picture leaves the score as it is: the map is zero everywhere"
 UNMOVED = "nothing that the method tries moves the score: the map is zero everywhere"
 NO_WEIGHTS = "no gradient comes through the model: importance weights are not known (NaN)"
+UNWEIGHED = "the method takes no gradient: importance weights are not known (NaN)"
 GATHERED = (
     UNUSED,
     FLAT,
     UNHIDDEN,
     UNMOVED,
     NO_WEIGHTS,
+    UNWEIGHED,
 )  # notes of words that the whole tells once, with the words' labels
 BALANCED = (
     "evidence for and against cancel exactly: the score does not change when all features grow together (they are "
@@ -139,8 +141,10 @@ def _remarks(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
     """What a reader must know of one map: that it is zero or empty and why, that its sum is, and of its weights."""
     if not asked.with_map:
         return (NO_MAP,)
-    unknown = (NO_WEIGHTS,) if np.isnan(row.weights).any() else ()
-    return (*_of_map(asked, row, method), *unknown)
+    unknown = np.isnan(row.weights).any()
+    if not registry.choose(method).of_score:
+        return (*([EMPTY] if row.signed.max() <= 0 else []), *([UNWEIGHED] if unknown else []))
+    return (*_of_map(asked, row, method), *([NO_WEIGHTS] if unknown else []))
 
 
 def _of_map(asked: Asked, row: Measured, method: str) -> tuple[str, ...]:
@@ -232,8 +236,8 @@ def _notes(context: Context, words: Sequence[WordExplanation], provenance: Prove
     if shown.frame.note:
         notes.append(shown.frame.note)
     if not context.options.method.evidence:
-        name, caution = context.options.method.name, context.options.method.caution
-        notes.append(f"{name} is an illustration, not evidence: {caution}")
+        method = context.options.method
+        notes.append(f"{method.name} is {method.disclaimer}: {method.caution}")
     if features.grid.source.startswith("half-pixel"):
         notes.append("no receptive field was found; cells are placed by the half-pixel rule")
     if features.grid.source.startswith("measured"):

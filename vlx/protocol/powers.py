@@ -16,6 +16,7 @@ from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.protocol.layered import Beneath, Layered
 from vlx.protocol.outputs import Outputs
+from vlx.protocol.readout import ReadsOut
 from vlx.protocol.signatures import fit, parameters, told
 from vlx.protocol.targets import Prediction, Query, Target, Word
 from vlx.protocol.task import Features, Task
@@ -240,6 +241,7 @@ class Powers:
     stocked: Stocked | None = None
     layered: Layered | None = None
     beneath: Beneath | None = None
+    reads_out: ReadsOut | None = None
 
     @property
     def vocabulary(self) -> Sequence[str] | None:
@@ -294,6 +296,7 @@ MEMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "stocked": (Stocked.stock,),
     "layered": (Layered.layers, Layered.at),
     "beneath": (Beneath.risen,),
+    "reads_out": (ReadsOut.read_out,),
 }
 
 

@@ -245,6 +245,7 @@ def _shows(why: Explanation, noun: str) -> str:
     """What a map shows, in a sentence."""
     method = wording.method_of(why)
     moved = f"most {'raise' if method.signed else 'move'} the {noun}’s score"
+    moved = moved if method.of_score else f"most speak for the {noun}"
     return f"A map shows {method.sentence[0].lower()}{method.sentence[1:]} {moved}."
 
 

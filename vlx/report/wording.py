@@ -85,14 +85,15 @@ def both_signs(why: Explanation) -> bool:
 def illustration(told: WordExplanation | Explanation) -> str:
     """That a map is no evidence, and why not; empty where it is."""
     method = method_of(told)
-    return "" if method.evidence else f"An illustration, not evidence: {method.caution}."
+    return "" if method.evidence else f"{method.disclaimer[0].upper()}{method.disclaimer[1:]}: {method.caution}."
 
 
 def maps_are(why: Explanation) -> str:
     """What the maps of an explanation show and whether they are evidence, to follow "Maps are by X:"."""
     method = method_of(why)
     moved = "raise (or lower)" if method.signed else "move"
-    of = f"{method.sentence[0].lower()}{method.sentence[1:]} most {moved} {a(noun(why))}’s score. "
+    moved = f"{moved} {a(noun(why))}’s score" if method.of_score else f"speak for (or against) {a(noun(why))}"
+    of = f"{method.sentence[0].lower()}{method.sentence[1:]} most {moved}. "
     if registry.named(why.method) is None:
         return f"{of}What they are evidence of is told by who made {method.name}."
     return of + (illustration(why) or "They are evidence about the model, not about the world.")
@@ -121,11 +122,12 @@ def meaning(word: WordExplanation, view: str, instead_of: str | None = None) -> 
             "against": f"{what} speak most for “{other}” rather than “{name}”.",
             "signed": f"Warm: {few} that speak for “{name}” rather than “{other}”. Blue: for “{other}”.{caution}",
         }[view]
-    score = scored(word)
+    effect = ("raise", "lower", scored(word)) if method.of_score else ("speak for", "speak against", f"“{name}”")
+    up, down, score = effect
     return {
-        "for": f"{what} most raise {score}.{caution}",
-        "against": _against(word, f"{what} most lower {score}"),
-        "signed": f"Warm: {few} that raise {score}. Blue: {few} that lower it.{caution}",
+        "for": f"{what} most {up} {score}.{caution}",
+        "against": _against(word, f"{what} most {down} {score}"),
+        "signed": f"Warm: {few} that {up} {score}. Blue: {few} that {down} it.{caution}",
     }[view]
 
 
