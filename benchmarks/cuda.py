@@ -2,7 +2,8 @@
 
 Every embedded model, a torchvision net and the tiny model of each family of transformers explain one picture on both
 devices: texts, scores, maps and every figure that goes with them must agree; then the same in bfloat16 (gross faults
-only), the self-test there, and how many times faster it is. A minute or two.
+only), the self-test there, and how many times faster it is. Chat models explain a landscape, too, by each kind of
+method that they have. A few minutes.
 """
 
 import statistics
@@ -25,6 +26,8 @@ import vlx
 from benchmarks.clock import console_for_tables
 from vlx import scenes
 from vlx.explanation.records import Explanation
+from vlx.methods import registry
+from vlx.protocol.powers import powers_of
 from vlx.protocol.task import Task
 from vlx.tasks.classification import Classifier
 from vlx.tasks.huggingface import tiny
@@ -37,6 +40,7 @@ HALF = 0.25  # the same in bfloat16
 ROUNDS = 5
 QUESTION = "what color is the car?"
 SKIPPED = ("versions", "seconds")
+CHAT_METHODS = ("gradattention", "hirescam", "lens-context")  # rows of attention, a gradient at A, a readout
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,17 @@ def options(task: Task) -> dict[str, Any]:
     return {**asked, "looks": True}
 
 
+def asks(task: Task) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """What is explained of a model: a square by its default; of a chat model a landscape, too, by each method."""
+    picture = scenes.draw(10_000_021, size=256).image
+    yield picture, options(task)
+    if powers_of(task).reads_out is not None:
+        landscape = picture.crop((0, 40, 256, 200))
+        for method in CHAT_METHODS:
+            if registry.choose(method).suits(task):
+                yield landscape, {**options(task), "method": method, "looks": False}
+
+
 def apart(one: Any, other: Any, path: str = "") -> Iterator[tuple[float, str]]:
     """Differences of two explanations, field by field: arrays relative to their peak, figures to 1 or their size."""
     if is_dataclass(one) and not isinstance(one, type):
@@ -122,22 +137,23 @@ def seconds(task: Task, picture: Any, asked: dict[str, Any]) -> float:
 
 def row(name: str, make: Callable[[], Task], device: str) -> Row:
     """Compare a model on the CPU and on a device."""
-    picture = scenes.draw(10_000_021, size=256).image
-    here, there = make(), moved(make(), device)
-    asked = options(here)
-    known, found = vlx.explain(here, picture, **asked), vlx.explain(there, picture, **asked)
-    gap, where = max(apart(known, found), default=(0.0, ""))
-    half, _ = max(apart(*(_maps(known), _maps(_half(make, device, picture, asked, known)))), default=(0.0, ""))
+    here, there, rough = make(), moved(make(), device), moved(make(), device, torch.bfloat16)
+    same, gaps, halves = True, [(0.0, "")], [(0.0, "")]
+    for picture, asked in asks(here):
+        known, found = vlx.explain(here, picture, **asked), vlx.explain(there, picture, **asked)
+        same &= known.text == found.text
+        gaps += [(gap, f"{asked.get('method', '')} {where}".strip()) for gap, where in apart(known, found)]
+        halves += apart(_maps(known), _maps(_again(rough, picture, asked, known)))
+    picture, asked = next(asks(here))
     tested = str(getattr(there.self_test(picture), "verdict", "passed"))  # type: ignore[attr-defined]
     ratio = seconds(here, picture, asked) / seconds(there, picture, asked)
-    return Row(name, known.text == found.text, gap, where, half, tested, ratio)
+    return Row(name, same, *max(gaps), max(halves)[0], tested, ratio)
 
 
-def _half(
-    make: Callable[[], Task], device: str, picture: Any, asked: dict[str, Any], known: Explanation
-) -> Explanation:
+def _again(task: Task, picture: Any, asked: dict[str, Any], known: Explanation) -> Explanation:
+    """The same text explained of another copy of the model."""
     forced = {"caption": known.text} if known.task == "captioning" else {"answer": known.text}
-    return vlx.explain(moved(make(), device, torch.bfloat16), picture, **{**asked, **forced})
+    return vlx.explain(task, picture, **{**asked, **forced})
 
 
 def _maps(why: Explanation) -> list[Any]:

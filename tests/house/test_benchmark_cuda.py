@@ -1,6 +1,7 @@
 """The instrument that compares a GPU with the CPU, tried where there is none."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ def test_a_difference_in_any_figure_or_map_is_seen() -> None:
     for wrong in (replace(first, signed=moved), replace(first, score=first.score + 2), replace(first, alternatives=())):
         other = replace(why, words=(wrong, *why.words[1:]))
         assert max(cuda.apart(why, other))[0] > cuda.EQUAL
+
+
+def test_chat_models_explain_a_landscape_by_each_kind_of_method() -> None:
+    class Chat:
+        kind = "vqa"
+
+        def read_out(self, A: torch.Tensor, targets: object, rest: object = None) -> list[object]:
+            return []
+
+    asked = [(picture.size, options.get("method")) for picture, options in cuda.asks(cast(Any, Chat()))]
+    assert asked == [((256, 256), None), ((256, 160), "hirescam"), ((256, 160), "lens-context")]
+    assert [options.get("method") for _, options in cuda.asks(vlx.load("scenes/captioner"))] == [None]
 
 
 def test_a_model_equals_itself_on_the_same_device(monkeypatch: pytest.MonkeyPatch) -> None:
