@@ -122,7 +122,7 @@ def test_choose_takes_any_spelling(spelled: str, name: str) -> None:
 
 
 def test_choose_names_what_there_is() -> None:
-    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam, .*, occlusion, auto$"
+    known = r"Known: gradcam, hirescam, gradcam\+\+, xgradcam, layercam, .*, occlusion, lens, lens-context, auto$"
     with pytest.raises(InputError, match=r"^no method 'hirecam'; close: hirescam.*" + known):
         registry.choose("hirecam")
     with pytest.raises(InputError, match=r"^no method 'lime'\. " + known):
