@@ -195,13 +195,6 @@ class ChatTask(TransformerTask):
         config: Any = self.model.config
         return int(getattr(config.get_text_config(), "max_position_embeddings", None) or ENDLESS)
 
-    @property
-    def _mark(self) -> int:
-        """The id that stands for a token of the picture."""
-        config: Any = self.model.config
-        mark = getattr(config, "image_token_id", None)
-        return int(config.image_token_index if mark is None else mark)
-
     def _looked(self, model: Any, inputs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """A of pictures [B, …] by the model's own ``get_image_features``, and how many tokens each crop has."""
         look, tokens = model.base_model.get_image_features, []

@@ -187,8 +187,8 @@ def folded(made: Attribution, grid: Grid) -> Attribution:
         return made
     left = float(grid.remainder(made.signed).max()) if len(made.signed) else 0.0
     notes = (f"up to {left:.0%} {UNPLACED}",) if left > REMAINDER else ()
-    maps = {"signed": grid.fold(made.signed), "opposed": grid.fold(made.opposed)}
-    return replace(made, **maps, notes=(*made.notes, *notes))
+    signed, opposed = grid.fold(made.signed), grid.fold(made.opposed)
+    return replace(made, signed=signed, opposed=opposed, notes=(*made.notes, *notes))
 
 
 def cam(weighting: Weighting) -> Method:
