@@ -12,7 +12,7 @@ from vlx.errors import InputError, ModelError
 from vlx.language import shortened
 from vlx.probes.contrast import contrasted_word
 from vlx.protocol.nested import nested, tensors
-from vlx.protocol.powers import Said
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import CAPTION, Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.captioning.decoding import (
@@ -137,7 +137,7 @@ class CnnLstmCaptioner(CnnVision):
         return contrasted_word(word, self.vocabulary[token], (replace(word.terms[0], token=token),))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.protocol.powers.Stocked`."""
+        """What the CNN and the decoder say in a plain loop, one word at a time; see `vlx.protocol.stocked.Stocked`."""
         pictures = self.place(self.prepare(image)[None])
         with torch.no_grad():
             tokens, logits = said_alone(self.cnn, self.decoder, pictures, self.start, self.max_words)

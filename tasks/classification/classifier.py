@@ -14,7 +14,7 @@ from torchvision.transforms import functional
 from vlx.errors import InputError, ModelError
 from vlx.pictures.receptive_fields import Given, Laid, Tracer, Unplaced
 from vlx.protocol.outputs import Outputs, pair_of, tried, unlike
-from vlx.protocol.powers import Said
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.classification.calling import Call
@@ -179,7 +179,7 @@ class Classifier(Networks):
         return reads.combine(table[[targets[n].row for n, _ in reads.pairs]], self.outputs.read)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the model says when it is called by itself; see `vlx.protocol.powers.Stocked`."""
+        """What the model says when it is called by itself; see `vlx.protocol.stocked.Stocked`."""
         pictures = self.place(self.prepare(image)[None])
         with torch.inference_mode(False), torch.no_grad():
             return Said.read(self.outputs, self._split.plain(pictures))

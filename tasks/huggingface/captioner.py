@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError
-from vlx.protocol.powers import Attended, Said
+from vlx.protocol.powers import Attended
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -128,7 +129,7 @@ class TransformerCaptioner(TransformerVision):
         return self.writing.rather(prediction, position, other, self.family.context(self.model) - 1)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What transformers' own ``generate`` says of a picture; see `vlx.protocol.powers.Stocked`."""
+        """What transformers' own ``generate`` says of a picture; see `vlx.protocol.stocked.Stocked`."""
         longest = min(self.longest, self.family.context(self.model) - 1)
         return stock.caption(self.model, self.given(image, query), longest)
 

@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
-from vlx.protocol.powers import Attended, Said
+from vlx.protocol.powers import Attended
 from vlx.protocol.readout import ReadOut
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import lens, stock
@@ -178,7 +179,7 @@ class ChatTask(TransformerTask):
         return stock.taken(self.model, self.vision(), self.prompting.made(image, query.question))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""
+        """What transformers' own ``generate`` answers; see `vlx.protocol.stocked.Stocked`."""
         with generating(self.model):
             return stock.caption(self.model, self.given(image, query), self.longest)
 

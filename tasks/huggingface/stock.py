@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlx.protocol.powers import Said
+from vlx.protocol.stocked import Said
 from vlx.tasks.huggingface.greedy import plainly
 from vlx.tasks.huggingface.refusals import quiet
 from vlx.tasks.shared.devices import Home, home_of

@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlx.errors import InputError, ModelError
-from vlx.protocol.powers import Attended, Said
+from vlx.protocol.powers import Attended
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Alternative, Prediction, Query, Reads, Target, Term, Word
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -64,7 +65,7 @@ class BlipVqa(TransformerVision):
         return Attended(scores, layers, runs.of, queries, self.cells(A, self.prefix))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What transformers' own ``generate`` answers; see `vlx.protocol.powers.Stocked`."""
+        """What transformers' own ``generate`` answers; see `vlx.protocol.stocked.Stocked`."""
         tokens, logits = stock.generated(self.model, self.given(image, query), LONGEST)
         return Said.of(logits, tokens)
 

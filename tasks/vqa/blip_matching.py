@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlx.protocol.powers import Attended, Said
+from vlx.protocol.powers import Attended
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -57,7 +58,7 @@ class BlipMatcher(TransformerVision):
         return Attended(scores, layers, runs.of, queries, self.cells(A, self.prefix))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the untouched model's ``forward`` says; see `vlx.protocol.powers.Stocked`."""
+        """What the untouched model's ``forward`` says; see `vlx.protocol.stocked.Stocked`."""
         return stock.answer(self.model, self.given(image, query), "itm_score")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Attended, Said
+from vlx.protocol.powers import Attended
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
@@ -155,7 +156,7 @@ class ViltVqa(TransformerTask):
         return Attended(scores, layers, of, queries, cells, met)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the untouched model's ``forward`` says; see `vlx.protocol.powers.Stocked`."""
+        """What the untouched model's ``forward`` says; see `vlx.protocol.stocked.Stocked`."""
         return stock.answer(self.model, self.given(image, query), "logits")
 
     def shortened(self, question: str, tokens: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:

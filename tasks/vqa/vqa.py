@@ -15,7 +15,7 @@ from vlx.methods import engine
 from vlx.protocol.nested import nested
 from vlx.protocol.no_grad import regardless
 from vlx.protocol.outputs import Outputs, pair_of, tried
-from vlx.protocol.powers import Said
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.shared.answers import Answers, answered
@@ -180,7 +180,7 @@ class CnnLstmVqa(CnnVision):
         return products
 
     def stock(self, image: Image.Image, query: Query) -> Said:
-        """What the CNN and the head answer when they are called by themselves; see `vlx.protocol.powers.Stocked`."""
+        """What the CNN and the head answer when they are called by themselves; see `vlx.protocol.stocked.Stocked`."""
         asked = _tokens(CnnLstmVqa.read(self, _question(query)))
         with torch.no_grad():
             A = self.cnn(self.place(self.prepare(image)[None]))

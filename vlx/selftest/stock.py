@@ -1,6 +1,6 @@
 """Checks an adapter against the model called as its makers call it: the same words, the same outputs.
 
-The adapter offers the call (`vlx.protocol.powers.Stocked`), with none of its own ways in it: no split, no twin, no
+The adapter offers the call (`vlx.protocol.stocked.Stocked`), with none of its own ways in it: no split, no twin, no
 kept features. A wrong prompt, token types that were dropped, another preparation, weights that were copied before they
 changed: all of them make the adapter say something else.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 
 from vlx.pictures.edits import unlike
-from vlx.protocol.powers import Said, powers_of
+from vlx.protocol.powers import powers_of
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Prediction, Word
 from vlx.selftest.checks import SILENT, Subject
 from vlx.selftest.result import Row, idle, row, unproven
