@@ -14,7 +14,7 @@ from vlx.protocol.targets import Target, Term
 from vlx.tasks.huggingface.texts import exact
 
 
-class Text(Protocol):
+class LensText(Protocol):
     """One text about one row of A, as ids: what is asked, with the picture's marks in it, and the answer."""
 
     @property
@@ -30,7 +30,7 @@ class Text(Protocol):
         """The ids of the answer."""
 
 
-T = TypeVar("T", bound=Text)
+T = TypeVar("T", bound=LensText)
 
 
 def read_out(
