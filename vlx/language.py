@@ -17,6 +17,17 @@ PARSER_VARIABLE = "VLX_SPACY_MODEL"
 
 _WORD = re.compile(r"<[^<>\s]+>|\w+(?:['’-]\w+)*", re.UNICODE)
 
+_TAGS = "think|thinking|thought|thoughts|reasoning|seed:think"
+REASONING_BEGINS = re.compile(
+    rf"<(?:{_TAGS})>|◁think▷|\[THINK\]|<\|(?:begin_of_thought|START_THINKING)\|>", re.IGNORECASE
+)
+REASONING_ENDS = re.compile(rf"</(?:{_TAGS})>|◁/think▷|\[/THINK\]|<\|(?:end_of_thought|END_THINKING)\|>", re.IGNORECASE)
+REASONING = re.compile(f"{REASONING_BEGINS.pattern}|{REASONING_ENDS.pattern}", re.IGNORECASE)
+MARKS = re.compile(
+    rf"{REASONING.pattern}|</?(?:answer|summary|caption|conclusion)>|<\|[^<>|\s]+\|>", re.IGNORECASE
+)  # that models of language put between what they write
+CLOSING = ",.;:!?)]}"
+
 _BREAKS = frozenset(
     """about above across after against along among and are around as at be been before behind below beneath beside
     between beyond but by can could did do does during for from had has have he her him his i if in inside into is it
@@ -51,6 +62,20 @@ def split_words(text: str) -> list[str]:
 def word_spans(text: str) -> list[tuple[str, int, int]]:
     """The words of a text as `split_words` cuts it, each with where it begins and ends in it."""
     return [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
+def unmarked(text: str) -> str:
+    """The text without the marks that models put in it, of their reasoning and of turns; a space where one stood.
+
+    >>> unmarked("<think>it is red</think><answer>red</answer>.")
+    'it is red red.'
+    """
+    if not MARKS.search(text):
+        return text
+    whole = ""
+    for part in filter(None, map(str.strip, MARKS.split(text))):
+        whole += part if not whole or part[0] in CLOSING else f" {part}"
+    return whole
 
 
 def is_content(word: str) -> bool:

@@ -1,27 +1,21 @@
 """Marks in what a model writes: of where it reasons before it answers, of places for pictures, of turns; no words.
 
-They are tokens of their own in one tokenizer, special or not, and plain letters in another: those that decoding leaves
-out are found among the tokens, the rest in the text.
+They are tokens of their own in one tokenizer, special or not, and plain letters in another; in a text all are letters.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-_TAGS = "think|thinking|thought|thoughts|reasoning|seed:think"
-_OPENS = rf"<(?:{_TAGS})>|◁think▷|\[THINK\]|<\|(?:begin_of_thought|START_THINKING)\|>"
-_ENDS = rf"</(?:{_TAGS})>|◁/think▷|\[/THINK\]|<\|(?:end_of_thought|END_THINKING)\|>"
-OPENS, ENDS = re.compile(_OPENS, re.IGNORECASE), re.compile(_ENDS, re.IGNORECASE)
-REASONING = re.compile(f"{_OPENS}|{_ENDS}", re.IGNORECASE)
-_MARKS = re.compile(rf"{REASONING.pattern}|</?(?:answer|summary|caption|conclusion)>|<\|[^<>|\s]+\|>", re.IGNORECASE)
+from vlx.language import MARKS, REASONING_BEGINS, REASONING_ENDS
+
 _TOKENS = re.compile(r"<[^<>\s]{1,60}>|\[[A-Z_/]{2,60}\]")  # what tokens beside a vocabulary look like, as <image>
 _PLACES = re.compile(r"<(?:loc|seg)_?\d+>")  # of things in the picture: such tokens are what was said
-CLOSING = ",.;:!?)]}"
 TAIL = 16  # tokens at the end of a question, among which its template opens the reasoning
 
 
 class Mark(NamedTuple):
-    """A mark from the ``first`` to the ``stop`` character of a text; a special token takes none.
+    """A mark from the ``first`` to the ``stop`` character of a text.
 
     ``turn``: 1 where reasoning begins behind it, -1 where it ends before it, 0 of any other mark.
     """
@@ -42,7 +36,7 @@ def special_ids(tokenizer: Any) -> set[int]:
 
 def turn(mark: str) -> int:
     """Whether reasoning begins behind a mark (1), ends before it (-1), or neither."""
-    return 1 if OPENS.fullmatch(mark) else -1 if ENDS.fullmatch(mark) else 0
+    return 1 if REASONING_BEGINS.fullmatch(mark) else -1 if REASONING_ENDS.fullmatch(mark) else 0
 
 
 def marks(tokenizer: Any, text: str) -> list[Mark]:
@@ -52,26 +46,8 @@ def marks(tokenizer: Any, text: str) -> list[Mark]:
     [Mark(first=0, stop=7, turn=1), Mark(first=9, stop=17, turn=-1)]
     """
     found = {match.start(): match for match in _tokens(tokenizer, text)}
-    found |= {match.start(): match for match in _MARKS.finditer(text)}
+    found |= {match.start(): match for match in MARKS.finditer(text)}
     return [Mark(place, found[place].end(), turn(found[place].group())) for place in sorted(found)]
-
-
-def bare(text: str, found: Sequence[Mark]) -> str:
-    """The text without its marks; where they stood is a space.
-
-    >>> bare("<think>so</think> red", marks(tokenizer, "<think>so</think> red"))
-    'so red'
-    """
-    places = [0, *(place for mark in found for place in (mark.first, mark.stop)), len(text)]
-    return joined([text[first:stop] for first, stop in zip(places[::2], places[1::2], strict=True)])
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Parts of a text with a space between them, but before a sign that closes what stands before it."""
-    whole = ""
-    for part in filter(None, map(str.strip, parts)):
-        whole += part if not whole or part[0] in CLOSING else f" {part}"
-    return whole
 
 
 def spans(found: Sequence[Mark], end: int, opened: bool = False) -> tuple[list[tuple[int, int]], bool]:
@@ -97,7 +73,7 @@ def spans(found: Sequence[Mark], end: int, opened: bool = False) -> tuple[list[t
 def opened(tokenizer: Any, question: Sequence[int]) -> bool:
     """Whether a question's tokens end with the mark behind which the model reasons, as some templates have it."""
     tail = tokenizer.decode(list(question[-TAIL:])).rstrip() if question else ""
-    return any(match.end() == len(tail) for match in OPENS.finditer(tail))
+    return any(match.end() == len(tail) for match in REASONING_BEGINS.finditer(tail))
 
 
 def _tokens(tokenizer: Any, text: str) -> Iterator[re.Match[str]]:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from vlx.language import word_spans
-from vlx.tasks.huggingface.reasoning import Mark, bare, joined, marks, spans, special_ids, turn
+from vlx.language import CLOSING, word_spans
+from vlx.tasks.huggingface.reasoning import Mark, marks, spans, special_ids, turn
 
 CUT = "\ufffd"  # stands at the end of a decoded text for a letter whose last bytes are missing
 
 
 class ReadText(NamedTuple):
-    """A ``text`` without marks, each of its ``words`` with the positions of its tokens, and which are ``reasoning``.
+    """A ``text``, each of its ``words`` with the positions of its tokens, and which of them are ``reasoning``.
 
     ``cut``: whether the text ends within its reasoning.
     """
@@ -39,12 +39,7 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> ReadTex
     text, laid = _decoded(tokenizer, tokens, special)
     place, written = _places(text), marks(tokenizer, text)
     turns = [Mark(place[mark.first], place[mark.stop], mark.turn) for mark in written]
-    turns += [
-        Mark(stop, stop, sign)
-        for token, (_, stop) in zip(tokens, laid, strict=True)
-        if token in special and (sign := turn(str(tokenizer.convert_ids_to_tokens(token))))
-    ]
-    inside, cut = spans(sorted(turns, key=lambda mark: mark.first), place[-1], opened)
+    inside, cut = spans(turns, place[-1], opened)
     words, reasoning = [], []
     for word, first, stop in word_spans(text):
         begin, end = place[first], place[stop]
@@ -54,26 +49,46 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> ReadTex
         if places and not any(max(first, mark.first) < min(stop, mark.stop) for mark in written):
             words.append((word, places))
             reasoning.append(any(low <= begin < high for low, high in inside))
-    return ReadText(bare(text, written), words, reasoning, cut)
+    return ReadText(text, words, reasoning, cut)
 
 
 def _decoded(tokenizer: Any, tokens: Sequence[int], special: set[int]) -> tuple[str, list[tuple[int, int]]]:
     """The text, and where each token's characters begin and end, counted without spaces.
 
-    What special tokens part is decoded by itself: decoding leaves them out, and words that touch them would be one.
+    Of special tokens marks of reasoning are written, and nothing of others: what they part is decoded by itself, since
+    words that touch them would become one.
     """
-    parts: list[str] = []
+    text, apart = "", False
     laid: list[tuple[int, int]] = []
     for left_out, run in groupby(tokens, key=lambda token: token in special):
-        part, end = list(run), laid[-1][1] if laid else 0
-        if left_out:
-            laid += [(end, end)] * len(part)
-            continue
-        spans = _token_spans(tokenizer, part)
-        text = tokenizer.decode(part, skip_special_tokens=True).strip()
-        parts.append(text if _letters(text) == spans[-1][1] else _plain(tokenizer, part).strip())
-        laid += [(end + low, end + high) for low, high in spans]
-    return joined(parts), laid
+        for part in [[token] for token in run] if left_out else [list(run)]:
+            end = laid[-1][1] if laid else 0
+            told, places = _mark(tokenizer, part[0]) if left_out else _run(tokenizer, part)
+            laid += [(end + low, end + high) for low, high in places]
+            text += _apart(text, told) if apart else told
+            apart = not told and (apart or left_out)
+    return text.strip(), laid
+
+
+def _apart(text: str, told: str) -> str:
+    """What follows a text from which something was left out: with one space between, but before a closing sign."""
+    if not text or text[-1].isspace():
+        return told.lstrip()
+    return told if told[:1].isspace() or told[:1] in CLOSING else f" {told}"
+
+
+def _mark(tokenizer: Any, token: int) -> tuple[str, list[tuple[int, int]]]:
+    """A special token as letters where reasoning begins or ends with it; else nothing."""
+    mark = str(tokenizer.convert_ids_to_tokens(token))
+    told = mark if turn(mark) else ""
+    return told, [(0, _letters(told))]
+
+
+def _run(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+    """Tokens without special ones among them, as text, and the places of their characters in it."""
+    places = _token_spans(tokenizer, tokens)
+    text: str = tokenizer.decode(list(tokens), skip_special_tokens=True)
+    return text if _letters(text) == places[-1][1] else _plain(tokenizer, tokens), places
 
 
 def _plain(tokenizer: Any, tokens: Sequence[int]) -> str:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from vlx.errors import ModelError
+from vlx.language import REASONING
 from vlx.probes.contrast import contrasted_word
 from vlx.protocol.targets import CAPTION, Prediction, Query, Term, Word
-from vlx.tasks.huggingface.reasoning import REASONING, opened
+from vlx.tasks.huggingface.reasoning import opened
 from vlx.tasks.huggingface.texts import check_length, in_place, likeliest, packed, unpacked, written
 from vlx.tasks.huggingface.words import ReadText, read
 

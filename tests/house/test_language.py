@@ -266,3 +266,10 @@ def test_words_are_chosen_by_label_or_position() -> None:
     for one in ("cow", 5, -6):
         with pytest.raises(WordNotFound, match=rf"words={one!r} is not there; the text has 5 words: a, dog, and, a, c"):
             language.chosen([one], labels)
+
+
+def test_marks_of_models_are_taken_out_and_other_brackets_stay() -> None:
+    assert language.unmarked("<think>it is red</think><answer>red</answer>.") == "it is red red."
+    assert language.unmarked("◁think▷so◁/think▷ red <|im_end|>") == "so red"
+    for text in ("a <b> dog [sic] <3", "x<y and y>z", "a  dog\nhere "):
+        assert language.unmarked(text) == text

@@ -14,6 +14,7 @@ hf = pytest.importorskip("transformers")
 import vlx  # noqa: E402
 from tests.hf import picture  # noqa: E402
 from vlx.errors import InputError  # noqa: E402
+from vlx.language import unmarked  # noqa: E402
 from vlx.protocol.targets import Prediction, Query  # noqa: E402
 from vlx.report import answers, html, text  # noqa: E402
 from vlx.report.brief import brief  # noqa: E402
@@ -46,14 +47,19 @@ def tokenizer(way: str, *marks: str) -> Any:
 
 
 def found(way: str, written: str, *marks: str, opened: bool = False) -> tuple[str, list[str], list[str], bool]:
-    """The text, the words that are said, those that are reasoned, and whether the text ends within."""
+    """The text without marks, the words that are said, those that are reasoned, and whether the text ends within."""
     made = tokenizer(way, *marks)
     tokens = made(written, add_special_tokens=False)["input_ids"]
     reading = read(made, tokens, opened)
     for word, places in reading.words:
         assert word in made.decode([tokens[n] for n in places])
     told = list(zip((word for word, _ in reading.words), reading.reasoning, strict=True))
-    return reading.text, [w for w, inside in told if not inside], [w for w, inside in told if inside], reading.cut
+    return (
+        unmarked(reading.text),
+        [w for w, inside in told if not inside],
+        [w for w, inside in told if inside],
+        reading.cut,
+    )
 
 
 # Marks
@@ -93,8 +99,9 @@ def test_other_marks_are_no_words_either(way: str) -> None:
 
 @pytest.mark.parametrize("mark", ["<image>", "[IMG]", "<image_soft_token>", "<IMG_CONTEXT>"])
 def test_tokens_beside_the_vocabulary_are_no_words_and_letters_stay(mark: str) -> None:
-    for way in ("added", "special"):
-        assert found(way, f"a {mark} dog", mark)[:2] == ("a dog", ["a", "dog"])
+    assert found("added", f"a {mark} dog", mark)[:2] == (f"a {mark} dog", ["a", "dog"])
+    assert found("special", f"a {mark} dog", mark)[:2] == ("a dog", ["a", "dog"])
+    assert found("special", f"dog{mark}red{mark}.", mark)[:2] == ("dog red.", ["dog", "red"])
     plain = words_of(tokenizer("letters"), tokenizer("letters")(f"a {mark} dog")["input_ids"])
     assert plain[0] == f"a {mark} dog", "nobody knows such a token: it is what was said"
     place = "<loc0123>"
@@ -145,10 +152,11 @@ def said(task: Any, answer: str, **more: Any) -> Prediction:
 def test_an_answer_keeps_its_tokens_and_tells_its_words_apart(chat: Chat, special: bool) -> None:
     task, written = chat(special=special), "<think>the sky is blue</think>the house is red"
     prediction = said(task, written)
-    assert prediction.text == "the sky is blue the house is red"
+    assert prediction.text == written, "what was written, marks with it"
     assert [word.reasoning for word in prediction.words] == [True] * 4 + [False] * 4
     tokens = prediction.tokens[prediction.start :]
     assert tokens == tuple(task.tokenizer(written, add_special_tokens=False)["input_ids"]), "marks with them"
+    assert said(task, prediction.text).tokens == prediction.tokens, "what was said can be asked for again"
     assert not any(note.startswith("the answer is only") for note in prediction.notes)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlx.explanation.records import Explanation, QuestionWord, WordExplanation
+from vlx.language import REASONING, unmarked
 from vlx.report import chances, numbers, wording
 
 LEAST = 0.5  # nats: words that change the answer by less never reach the end of the colours
@@ -52,7 +53,7 @@ def marked(why: Explanation) -> str:
 
 def said(why: Explanation, rings: bool = False) -> str:
     """What is said once all is reasoned: the text, less what stands where the model reasons before it answers."""
-    return _parts(why, rings)[0] if thoughts(why) else wording.marked(why) if rings else why.text
+    return _parts(why, rings)[0] if thoughts(why) else unmarked(wording.marked(why) if rings else why.text)
 
 
 def reasoning(why: Explanation) -> str:
@@ -71,17 +72,26 @@ def only_reasoning(why: Explanation) -> bool:
 
 
 def _parts(why: Explanation, rings: bool) -> tuple[str, str]:
-    """The text without its reasoning, and its reasoning; signs go with the word that they touch."""
+    """The text without its reasoning, and its reasoning, neither with marks; signs go with the word that they touch."""
     parts, rest, inside = {False: "", True: ""}, why.text, why.words[0].reasoning
     for word in why.words:
         between, _, rest = rest.partition(word.label)
         if word.reasoning != inside:
-            behind, space, between = between.rpartition(" ")
-            parts[inside] += f"{behind}{space}"
+            behind, between = _cut_between(between)
+            parts[inside] += behind
         inside = word.reasoning
         parts[inside] += between + (wording.ringed(why, word) if rings else word.label)
     parts[inside] += rest
-    return parts[False].strip(), parts[True].strip()
+    return unmarked(parts[False]).strip(), unmarked(parts[True]).strip()
+
+
+def _cut_between(between: str) -> tuple[str, str]:
+    """What stands between reasoning and what is said: what goes with the one and with the other."""
+    mark = REASONING.search(between)
+    if mark is not None:
+        return between[: mark.start()] + " ", between[mark.end() :]
+    behind, space, before = between.rpartition(" ")
+    return behind + space, before
 
 
 @dataclass(frozen=True)

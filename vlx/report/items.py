@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from vlx.explanation.records import WordExplanation
-from vlx.language import is_content, shortened
+from vlx.language import is_content, shortened, unmarked
 from vlx.report import answers, chances, numbers, sentences, strength, wording
 from vlx.report.reasons import ToldReason, bound
 
@@ -37,6 +37,8 @@ class PageItem:
     @property
     def label(self) -> str:
         """How it is called; a contrast by both answers."""
+        if self.kind == "sentence":
+            return unmarked(self.word.label)
         return self.word.label if self.instead_of is None else f"{self.word.label} rather than {self.instead_of}"
 
     @property
