@@ -31,7 +31,7 @@ from vlx.tasks.huggingface.limits import Limit
 from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
 from vlx.tasks.huggingface.row_reads import attend_by_rows
 from vlx.tasks.huggingface.rows import Text
-from vlx.tasks.huggingface.texts import check_length, exact, packed, padded, unpacked
+from vlx.tasks.huggingface.texts import check_length, exact, filled, packed, padded, unpacked
 from vlx.tasks.huggingface.twin import first_blocks
 from vlx.tasks.huggingface.vision import TransformerTask, check_features, unbound
 from vlx.tasks.huggingface.writing import ChatWriting
@@ -125,9 +125,9 @@ class ChatTask(TransformerTask):
         Raises InputError for texts that are too long or hold special tokens, and for ``instead_of`` without a word.
         """
         with torch.inference_mode(False), torch.no_grad():
+            seen = self._whole(features.A, features.rest)
             return [
-                self._predicted(features.A[row : row + 1], features.grid.size, query)
-                for row, query in enumerate(queries)
+                self._predicted(seen[row : row + 1], features.grid.size, query) for row, query in enumerate(queries)
             ]
 
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
@@ -139,9 +139,10 @@ class ChatTask(TransformerTask):
         for run, place in read:
             last[run] = max(last.get(run, 0), place)
         number = {run: n for n, run in enumerate(last)}
-        first = min(len(run.question.tokens) for run in last) - 1
-        logits = self._logits(A, [run._replace(answer=run.answer[:stop]) for run, stop in last.items()], first)
-        places = [len(run.question.tokens) - 1 - first + place for run, place in read]
+        first = min(self._before(run.question) for run in last) - 1
+        runs = [run._replace(answer=run.answer[:stop]) for run, stop in last.items()]
+        logits = self._logits(self._whole(A, rest), runs, first)
+        places = [self._before(run.question) - 1 - first + place for run, place in read]
         return reads.combine(exact(logits[[number[run] for run, _ in read], places]))
 
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
@@ -171,7 +172,7 @@ class ChatTask(TransformerTask):
 
     def rather(self, prediction: Prediction, position: int, other: str) -> Word:
         """Word ``position`` of an answer against another, of all its tokens; see `vlx.probes.contrast.Contrasts`."""
-        room = self._context - len(unpacked(prediction.tokens)[0])
+        room = self._context - self._before(Prompt(unpacked(prediction.tokens)[0]))
         return self.writing.rather(prediction, position, other, room)
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
@@ -196,6 +197,24 @@ class ChatTask(TransformerTask):
         config: Any = self.model.config
         return int(getattr(config.get_text_config(), "max_position_embeddings", None) or ENDLESS)
 
+    def _whole(self, A: Tensor, rest: Any) -> Tensor:
+        """All that the text takes of the picture: A and what of the vision part's tokens is beside it."""
+        return A
+
+    def _before(self, question: Prompt) -> int:
+        """How many tokens stand before an answer where it is written."""
+        return len(question.tokens)
+
+    @property
+    def _reader(self) -> Any:
+        """The network that takes what `_whole` gives as the picture."""
+        return self.model
+
+    @property
+    def _writer(self) -> Any:
+        """The part of the model whose ``generation_config`` counts."""
+        return self.model
+
     def _looked(self, model: Any, inputs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """A of pictures [B, …] by the model's own ``get_image_features``, and how many tokens each crop has."""
         look, tokens = model.base_model.get_image_features, []
@@ -215,9 +234,9 @@ class ChatTask(TransformerTask):
             )
         if query.answer is not None and query.caption is not None:
             raise InputError("answer and caption are two names for the text that is explained; give one of them")
-        question = self._question(query, size, A[0, 0].numel())
+        question = self._question(query, size, A)
         spelled = partial(self.prompting.spelled, query, size)
-        asked = len(question.tokens)
+        asked = self._before(question)
         begun, room = self.writing.begun(query, spelled), self._context - asked
         wished = query.caption if query.answer is None else query.answer
         if wished is not None:
@@ -230,26 +249,34 @@ class ChatTask(TransformerTask):
         before = packed(question.tokens, *question.beside, ())
         prediction = self.writing.prediction(begun, text, logprobs, forced=wished is not None, before=before)
         if wished is None:
-            prediction = replace(prediction, notes=(*prediction.notes, *switched_off(self.model, query.beams)))
+            prediction = replace(prediction, notes=(*prediction.notes, *switched_off(self._writer, query.beams)))
         if query.question is not None:
             return replace(prediction, question=True)
         told = f"no question was asked; the model was told: {self.family.describe}"
         return replace(prediction, notes=(told, *prediction.notes))
 
-    def _question(self, query: Query, size: tuple[int, int], cells: int) -> Prompt:
-        """A question as the processor puts it beside a picture of ``size`` (H, W) of which there are so many tokens."""
+    def _question(self, query: Query, size: tuple[int, int], A: Tensor) -> Prompt:
+        """A question as the processor puts it beside a picture of ``size`` (H, W), which A is of."""
         question = self.prompting.question(query, size)
-        marks = question.tokens.count(self._mark)
-        if marks != cells:
+        marks, tokens = self._marks(question), self._tokens(A)
+        if marks != tokens:
             raise ModelError(
-                f"{self.name}: its processor leaves {marks} places for a picture of which the model makes {cells} "
+                f"{self.name}: its processor leaves {marks} places for a picture of which the model makes {tokens} "
                 "tokens; take the processor of the same repository"
             )
         return question
 
+    def _marks(self, question: Prompt) -> int:
+        """How many places for tokens of the picture are in a question."""
+        return question.tokens.count(self._mark)
+
+    def _tokens(self, A: Tensor) -> int:
+        """How many tokens the text gets of one picture."""
+        return A[0, 0].numel()
+
     def _forced(self, A: Tensor, question: Prompt, text: Tokens) -> Tensor:
         """Log-probabilities [L + 1, V] of what comes next at every place of an answer, its END included."""
-        logits = self._logits(A, [Run(0, question, text)], len(question.tokens) - 1)
+        logits = self._logits(A, [Run(0, question, text)], self._before(question) - 1)
         return exact(logits[0]).log_softmax(-1)
 
     def _generated(self, A: Tensor, question: Prompt, begun: Tokens, beams: int, longest: int) -> tuple[Tokens, Tensor]:
@@ -258,18 +285,20 @@ class ChatTask(TransformerTask):
         Those of a beam search are taken again under teacher forcing: a beam's own are scattered over the beams.
         """
         self.refuse_training()
-        model: Any = self.model
-        inputs = self._inputs(A, [Run(0, question, begun)])
-        with generating(model):
-            written = model.generate(**inputs, **plainly(longest, beams))
-        tokens = tuple(written.sequences[0, inputs["input_ids"].shape[1] :].tolist())
-        ends = model.generation_config.eos_token_id
+        written = self._written(self._inputs(A, [Run(0, question, begun)]), plainly(longest, beams))
+        tokens = tuple(written.sequences[0, self._before(question) + len(begun) :].tolist())
+        ends = self._writer.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         text = tokens[: next((n for n, token in enumerate(tokens) if token in ends), len(tokens))]
         if beams > 1:
             return text, self._forced(A, question, begun + text)
         said = exact(torch.cat(written.logits)).log_softmax(-1)
         return text, torch.cat([said.new_zeros(len(begun), said.shape[1]), said])
+
+    def _written(self, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
+        """What transformers' ``generate`` gives."""
+        with generating(self.model):
+            return self._reader.generate(**inputs, **options)
 
     def _placed(self, target: Target, step: int) -> tuple[Run, int]:
         """The text that a step of a target lies in, and its place in the answer there."""
@@ -286,27 +315,31 @@ class ChatTask(TransformerTask):
         """The logits [R, …, V] of R texts about rows of A, from place ``first`` on."""
         inputs = explicit_positions(self.model, self._inputs(A, runs))
         kept = inputs["input_ids"].shape[1] - first
-        logits: Tensor = self.model(**inputs, use_cache=False, logits_to_keep=kept).logits
+        logits: Tensor = self._reader(**inputs, use_cache=False, logits_to_keep=kept).logits
         return logits
 
     def _inputs(self, A: Tensor, runs: Sequence[Run]) -> dict[str, Any]:
         """What ``forward`` and ``generate`` take of R texts about rows of A [M, K, h, w], padded behind."""
         own = [run.row for run in runs]
         seen = (A if own == list(range(len(A))) else A[own]).flatten(2).transpose(1, 2)
-        ids = padded([(*run.question.tokens, *run.answer) for run in runs], A.device)
-        lengths = torch.tensor([len(run.question.tokens) + len(run.answer) for run in runs])
-        inputs: dict[str, Any] = {
-            "input_ids": ids,
-            "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(A.device),
-            "mm_encoder_outputs": {"image": self._form(A).back(seen)},
-        }
-        for place, name in enumerate(self.prompting.beside):
-            number = self.family.fill.get(name, 0)
-            inputs[name] = padded(
-                [(*run.question.beside[place], *(number for _ in run.answer)) for run in runs], A.device
-            )
+        inputs = self._texts([(run.question, run.answer) for run in runs], A.device)
+        inputs["mm_encoder_outputs"] = {"image": self._form(A).back(seen)}
         for name, value in self.pictures.beside(A).items():
             inputs[name] = value.repeat(len(runs), 1)
+        return inputs
+
+    def _texts(self, texts: Sequence[tuple[Prompt, Tokens]], device: torch.device) -> dict[str, Any]:
+        """What ``forward`` takes of R questions with what stands behind them: ids, mask, and what is beside them."""
+        rows = [(*question.tokens, *answer) for question, answer in texts]
+        inputs: dict[str, Any] = {"input_ids": padded(rows, device), "attention_mask": filled(rows, device)}
+        for place, name in enumerate(self.prompting.beside):
+            if name in self.family.apart:
+                rows = [question.beside[place] for question, _ in texts]
+                inputs[self.family.apart[name]] = filled(rows, device)
+            else:
+                number = self.family.fill.get(name, 0)
+                rows = [(*question.beside[place], *(number for _ in answer)) for question, answer in texts]
+            inputs[name] = padded(rows, device)
         return inputs
 
     def _form(self, A: Tensor) -> Handed:

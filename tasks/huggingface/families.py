@@ -40,6 +40,7 @@ class FamilyRow:
 
 CHATTING = FamilyRow("vlx.tasks.huggingface.chat:adapter", ("vqa", "captioning"), WHOLE, (5, 20))
 UNLISTED = replace(CHATTING, maker="vlx.tasks.huggingface.chat_unlisted:adapter")
+TOWERED = replace(CHATTING, maker="vlx.tasks.huggingface.chat_towers:adapter")
 FAMILIES: dict[Key, FamilyRow] = {
     ("blip", "BlipForConditionalGeneration"): FamilyRow("vlx.tasks.captioning.blip:adapter", ("captioning",)),
     ("blip", "BlipForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.blip:adapter", ("vqa",)),
@@ -49,7 +50,7 @@ FAMILIES: dict[Key, FamilyRow] = {
     ),
     ("git", "GitForCausalLM"): FamilyRow("vlx.tasks.captioning.git:adapter", ("captioning",)),
     ("vilt", "ViltForQuestionAnswering"): FamilyRow("vlx.tasks.vqa.vilt:adapter", ("vqa",)),
-    **{(kind, row.architecture): CHATTING for kind, row in CHAT.items()},
+    **{(kind, row.architecture): CHATTING if row.tower is None else TOWERED for kind, row in CHAT.items()},
 }
 
 KNOWN = ("LLaVA", "Qwen-VL", "PaliGemma", "Gemma 3", "Idefics3", "InternVL", "BLIP", "GIT", "ViLT", "… (`vlx models`)")

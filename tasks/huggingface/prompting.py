@@ -21,7 +21,10 @@ NO_TOKEN = ("input_ids", "attention_mask")
 
 
 class Prompt(NamedTuple):
-    """A question as the processor puts it: its ids, and beside them those inputs that have one number a token."""
+    """A question as the processor puts it: its ids, and beside them those inputs that have one number a token.
+
+    Of some families an input that is another text's ids stands there, too (`ChatFamily`: ``apart``).
+    """
 
     tokens: Tokens
     beside: tuple[Tokens, ...] = ()
@@ -35,7 +38,7 @@ class Prompting:
     """
 
     def __init__(self, processor: Any, family: ChatFamily, name: str) -> None:
-        if not family.prefix and not getattr(processor, "chat_template", None):
+        if not (family.prefix or family.form) and not getattr(processor, "chat_template", None):
             raise ModelError(
                 f"{shortened(name, 80)}: its processor has no chat template: take the processor of the same "
                 f"repository, or tell how a question is put to it: prompt={example(processor)!r}"
@@ -46,6 +49,9 @@ class Prompting:
 
     def made(self, image: Image.Image, question: str | None = None, answer: str | None = None) -> dict[str, Tensor]:
         """All that the processor makes of a picture and a question, and of the answer behind it."""
+        if self.family.form:
+            text = self.family.describe if question is None else self.family.form.format(question)
+            return stock.worded(self.processor, image, text, answer)
         put = stock.prefixed if self.family.prefix else stock.asked
         return put(self.processor, image, question or self.family.describe, answer)
 
@@ -71,10 +77,12 @@ class Prompting:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _beside(self) -> Sequence[str]:
-        """The inputs of the text with one number a token beside its ids and its mask."""
+        """The inputs of the text with one number a token beside its ids and its mask, and those that are apart."""
         made = self.made(_blank((64, 64)))
         shape = made["input_ids"].shape
-        return tuple(sorted(name for name, value in made.items() if value.shape == shape and name not in NO_TOKEN))
+        apart = self.family.apart
+        known = (*NO_TOKEN, *apart, *apart.values())
+        return (*sorted(name for name, value in made.items() if value.shape == shape and name not in known), *apart)
 
 
 def _blank(size: Size) -> Image.Image:

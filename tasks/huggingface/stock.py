@@ -50,6 +50,12 @@ def prefixed(processor: Any, image: Image.Image, question: str, answer: str | No
     return {"input_ids": torch.cat([made["input_ids"], behind], 1)}
 
 
+def worded(processor: Any, image: Image.Image, text: str, answer: str | None = None) -> dict[str, Tensor]:
+    """As `asked`, of a processor without a chat template that takes the whole ``text`` and marks the picture itself."""
+    words = [part for part in (text, answer) if part]
+    return dict(processor(images=image, text=" ".join(words), return_tensors="pt"))
+
+
 def taken(model: Any, vision: Networks, made: dict[str, Tensor]) -> dict[str, Tensor]:
     """Those inputs that the model's ``forward`` takes, where its ``vision`` part is."""
     accepted, home = signature(model.forward).parameters, home_of(vision)

@@ -78,6 +78,12 @@ def padded(texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     return table.to(device)
 
 
+def filled(texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Which places of the same texts `padded` hold a token: 1, and 0 behind, [R, L]."""
+    lengths = torch.tensor([len(text) for text in texts])
+    return (torch.arange(int(lengths.max())) < lengths[:, None]).long().to(device)
+
+
 def exact(logits: Tensor) -> Tensor:
     """Logits in at least float32."""
     return logits.float() if logits.dtype in HALVES else logits

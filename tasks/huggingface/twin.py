@@ -79,9 +79,26 @@ class Twin:
         return twin
 
 
+def given_back(name: str, copied: Any) -> None:
+    """Make the tower ``name`` of a twin hand on what it gets as pictures: all tokens that a tower gave before.
+
+    >>> Twin(model, {}, change=partial(given_back, "vision_model"))
+    """
+    tower = copied.get_submodule(name)
+    tower.forward = _given
+    for hooks in HOOKS:
+        vars(tower)[hooks].clear()
+
+
+def _given(pixel_values: Tensor, *_: Any, **__: Any) -> Any:
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    return BaseModelOutputWithPooling(last_hidden_state=pixel_values)
+
+
 def first_blocks(model: nn.Module, vision: Sequence[nn.Module]) -> Any:
     """A twin of ``model`` in which every block of its ``vision`` part behind the first of its stack hands on what it
-    is given.
+    is given; where stacks stand between other layers, all of their blocks do.
     """
     inside = {id(module) for part in vision for module in part.modules()}
     stacks = [
@@ -92,7 +109,9 @@ def first_blocks(model: nn.Module, vision: Sequence[nn.Module]) -> Any:
 
     def change(twin: Any) -> None:
         for name in stacks:
-            for block in list(twin.get_submodule(name))[1:]:
+            stack = list(twin.get_submodule(name))
+            inner = [block for part in stack if isinstance(part, nn.ModuleList) for block in part]
+            for block in inner or stack[1:]:
                 block.forward = partial(_handed_on, block.forward)
 
     return Twin(model, {}, change=change)()

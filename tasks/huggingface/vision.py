@@ -68,7 +68,7 @@ class TransformerVision(TransformerTask):
     ) -> None:
         super().__init__(model, processor, tokenizer, name=name, revision=revision, notes=notes)
         self.layer, self.prefix = tower, prefix
-        self.besides = {"others": "the class token" if prefix == 1 else "the class tokens"} if prefix else {}
+        self.besides = besides_of(prefix)
         self.twin = Twin(model, {tower: GivenTokens(self._tower.config)}, eager=eager)
         self._whole = Twin(model, {})
 
@@ -106,11 +106,7 @@ class TransformerVision(TransformerTask):
 
     def hidden(self, A: Tensor, rest: Any) -> Tensor:
         """A [M, D, h, w] and the other tokens → the tower's tokens [M, T, D], differentiable in A."""
-        if not isinstance(rest, dict) or "others" not in rest:
-            raise ModelError(f"{self.name}: scores needs the `rest` of its features: the tokens that are no cells")
-        others = rest["others"].to(A)
-        others = others.expand(len(A), -1, -1) if len(others) == 1 else others
-        return torch.cat([others, A.flatten(2).transpose(1, 2)], 1)
+        return with_others(A, rest, self.name)
 
     def cells(self, A: Tensor, first: int) -> Tensor:
         """The numbers [h, w] of A's cells among tokens whose first cell is number ``first``."""
@@ -143,6 +139,23 @@ def prepared(processor: Any, image: Image.Image) -> Tensor:
 def unbound(inputs: Tensor) -> Tensor:
     """The pictures, free of ``torch.inference_mode``."""
     return inputs.clone() if inputs.is_inference() else inputs
+
+
+def besides_of(prefix: int) -> dict[str, str]:
+    """What of `Features.rest` a text reads of a tower whose first ``prefix`` tokens are no cells; see `Besides`."""
+    return {"others": "the class token" if prefix == 1 else "the class tokens"} if prefix else {}
+
+
+def with_others(A: Tensor, rest: Any, name: str) -> Tensor:
+    """A [M, D, h, w] and the tokens that are no cells, of `Features.rest` → all of a tower's tokens [M, T, D].
+
+    Raises ModelError without them.
+    """
+    if not isinstance(rest, dict) or "others" not in rest:
+        raise ModelError(f"{name}: scores needs the `rest` of its features: the tokens that are no cells")
+    others = rest["others"].to(A)
+    others = others.expand(len(A), -1, -1) if len(others) == 1 else others
+    return torch.cat([others, A.flatten(2).transpose(1, 2)], 1)
 
 
 def check_features(features: Tensor, name: str, layer: str) -> None:

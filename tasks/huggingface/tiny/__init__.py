@@ -14,9 +14,9 @@ from pathlib import Path
 from vlx.errors import InputError
 from vlx.language import close_matches
 from vlx.tasks.huggingface.refusals import quiet
-from vlx.tasks.huggingface.tiny.models import ANSWERS, BUILDERS, CHATS, build
+from vlx.tasks.huggingface.tiny.models import ANSWERS, BUILDERS, CHATS, TOWERS, build
 
-__all__ = ["ANSWERS", "CHATS", "FAMILIES", "build", "save"]
+__all__ = ["ANSWERS", "CHATS", "FAMILIES", "TOWERS", "build", "save"]
 
 FAMILIES = tuple(BUILDERS)
 
@@ -24,12 +24,12 @@ FAMILIES = tuple(BUILDERS)
 def save(family: str, folder: str | Path) -> Path:
     """Write the family's tiny model into ``folder`` as its repository on the hub holds it; returns the folder.
 
-    ``family`` is one of `FAMILIES`, or of `CHATS`: chat models by their ``model_type``. The same model every time; the
-    caller's random state is left as it was.
+    ``family`` is one of `FAMILIES`, or of `CHATS` and `TOWERS`: chat models by their ``model_type``. The same model
+    every time; the caller's random state is left as it was.
 
     Raises InputError for another family.
     """
-    known = (*FAMILIES, *CHATS)
+    known = (*FAMILIES, *CHATS, *TOWERS)
     if family not in known:
         near = close_matches(family, known)
         hint = f"; close: {', '.join(near)}" if near else ""

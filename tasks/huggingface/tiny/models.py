@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vlx.tasks.huggingface import stock
-from vlx.tasks.huggingface.tiny import mosaic, packed, raster
+from vlx.tasks.huggingface.tiny import mosaic, packed, raster, towers
 from vlx.tasks.huggingface.tiny.chats import SPREAD, VISION
 from vlx.tasks.huggingface.tiny.fitting import COUNT, STEPS, Logits, answering, fit, saying
 from vlx.tasks.huggingface.tiny.fitting import questions as table
@@ -32,7 +32,7 @@ def build(family: str) -> Parts:
     """The family's tiny model in eval mode, and its image processor and its tokenizer, or its one processor."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.manual_seed(SEED)
-        model, *others = (BUILDERS | CHATS)[family]()
+        model, *others = (BUILDERS | CHATS | TOWERS)[family]()
     return (model.eval(), *others)
 
 
@@ -244,3 +244,4 @@ BUILDERS: dict[str, Callable[[], Parts]] = {
     "llava": _llava,
 }
 CHATS: dict[str, Callable[[], Parts]] = {**raster.BUILDERS, **packed.BUILDERS, **mosaic.BUILDERS}
+TOWERS: dict[str, Callable[[], Parts]] = towers.BUILDERS
