@@ -36,7 +36,7 @@ class ChatFamily:
     the question they are the processor's. ``describe``: what is asked where nobody asks anything. ``prefix``: the
     question stands before the answer as it is, without a chat template. ``form``: a question is put so, with {} in its
     place, and the processor marks the picture by itself; ``describe`` then is the whole text where nobody asks.
-    ``apart``: inputs of a question that are a text of their own, each with the name of its mask. ``tower``: see `Tower`.
+    ``apart``: inputs of a question that are a text of their own, each with its mask's name. ``tower``: see `Tower`.
 
     >>> ChatFamily("PaliGemmaForConditionalGeneration", PROJECTED, fill={"token_type_ids": 1}, prefix=True)
     """

@@ -1,11 +1,11 @@
-"""`TowerChatTask`: chat models whose text reads latents (a Q-Former's, a resampler's), explained at their tower's tokens.
+"""`TowerChatTask`: chat models whose text reads latents (of a Q-Former, a resampler), explained at their tower.
 
 Latents have no place in the picture: a map of them would be nonsense. A is what the vision tower gives, and everything
 behind it is the model's own: it runs in a twin whose tower hands on A, or takes the latents that its connector makes.
 """
 
 from collections.abc import Sequence
-from functools import partial, reduce
+from functools import reduce
 from math import prod
 from typing import Any
 

@@ -66,7 +66,7 @@ class Twin:
 
     def _make(self) -> nn.Module:
         model = self.model
-        memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+        memo: dict[int, Any] = {id(weight): _shared(weight) for weight in model.parameters()}
         memo |= {id(buffer): buffer for buffer in model.buffers()}
         memo |= {id(model.get_submodule(name)): stand_in for name, stand_in in self.stand_ins.items()}
         memo |= {id(hook): hook for module in model.modules() for name in HOOKS for hook in vars(module)[name].values()}
@@ -77,6 +77,11 @@ class Twin:
             self.change(copied)
         twin: nn.Module = copied.eval()
         return twin
+
+
+def _shared(weight: nn.Parameter) -> nn.Parameter:
+    """The same weight without a gradient; one of a kind of its own, as a quantised one is, as it is."""
+    return weight if type(weight) is not nn.Parameter else nn.Parameter(weight.detach(), requires_grad=False)
 
 
 def given_back(name: str, copied: Any) -> None:

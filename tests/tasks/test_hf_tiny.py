@@ -11,7 +11,7 @@ from PIL import Image
 
 transformers = pytest.importorskip("transformers")
 
-from tests.tasks import test_tiny_chats  # noqa: E402
+from tests.tasks import test_hf_towers, test_tiny_chats  # noqa: E402
 from vlx.errors import InputError  # noqa: E402
 from vlx.protocol.targets import Query  # noqa: E402
 from vlx.protocol.task import Task  # noqa: E402
@@ -55,7 +55,7 @@ def said(task: Task, question: str | None = None) -> list[str]:
 
 def test_every_family_that_vlx_loads_has_a_tiny_model() -> None:
     assert tuple(CLASSES) == tiny.FAMILIES
-    made = {type_ for type_, _ in test_tiny_chats.CLASSES.values()}
+    made = {type_ for type_, _ in (*test_tiny_chats.CLASSES.values(), *test_hf_towers.CLASSES.values())}
     assert set(CLASSES.values()) | made == {name for _, name in FAMILIES}
 
 

@@ -13,12 +13,12 @@ from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.texts import filled
 from vlx.tasks.huggingface.tiny.chats import SPREAD, VISION, text_sizes
 from vlx.tasks.huggingface.tiny.fitting import COUNT, IGNORED, RATE
-from vlx.tasks.huggingface.tiny.templates import turns
+from vlx.tasks.huggingface.tiny.templates import IDEFICS
 from vlx.tasks.huggingface.tiny.tokens import CONTEXT, byte_tokens, llama_tokens
 from vlx.tasks.huggingface.tiny.words import chats, word_pieces
 
 STEPS, LESSONS = 80, 4  # of learning; one lesson a step
-SIDE, PATCH, LATENTS = 48, 8, 8
+SIDE, PATCH, LATENTS = 48, 8, 9
 CPU = torch.device("cpu")
 SQUARE = {"height": SIDE, "width": SIDE}
 PLACED = {"image_size": SIDE, "patch_size": PATCH, "initializer_range": SPREAD}
@@ -92,8 +92,7 @@ def _idefics2() -> Any:
 
     tokenizer = llama_tokens(())
     pictures = hf.Idefics2ImageProcessor(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
-    template = turns("<image>", start="User:", end="<end_of_utterance>\n")
-    processor = hf.Idefics2Processor(pictures, tokenizer, image_seq_len=LATENTS, chat_template=template)
+    processor = hf.Idefics2Processor(pictures, tokenizer, image_seq_len=LATENTS, chat_template=IDEFICS)
     resampler = {"resampler_n_latents": LATENTS, "resampler_depth": 2, "resampler_n_heads": 4}
     config = hf.Idefics2Config(
         vision_config=Idefics2VisionConfig(**VISION, **PLACED | {"image_size": 2 * SIDE}),
