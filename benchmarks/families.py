@@ -68,7 +68,7 @@ def row(family: str, folder: Path) -> tuple[str, bool]:
 def main(write: bool) -> None:
     """The self-test of all families, in float32 and in bfloat16."""
     with TemporaryDirectory() as folder:
-        rows = [row(family, Path(folder)) for family in (*tiny.FAMILIES, *tiny.CHATS)]
+        rows = [row(family, Path(folder)) for family in (*tiny.FAMILIES, *tiny.CHATS, *tiny.TOWERS)]
     page = HEAD + "\n".join(line for line, _ in rows) + "\n" + NOTES
     click.echo(page)
     if write:

@@ -17,7 +17,7 @@ from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
 from vlx.protocol.powers import Said
 from vlx.protocol.targets import Query
-from vlx.protocol.task import Features
+from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.chat import Run, SeeingChatTask
 from vlx.tasks.huggingface.chat_crops import LARGE
@@ -28,6 +28,8 @@ from vlx.tasks.huggingface.texts import check_length, padded
 from vlx.tasks.huggingface.twin import Twin, given_back
 from vlx.tasks.huggingface.vision import PATCHES, besides_of, check_features, unbound, with_others
 
+DEFAULTS = Defaults("hirescam", "logprob", "batched")
+
 
 class TowerChatTask(SeeingChatTask):
     """A chat model split behind its vision tower: A is the tower's tokens on the grid of their patches, [B, D, h, w].
@@ -35,9 +37,12 @@ class TowerChatTask(SeeingChatTask):
     Of an encoder-decoder the question is the encoder's and the answer the decoder's. A class token is in ``rest``.
     """
 
+    attend: Any = None  # the text's rows look at latents, and
+    read_out: Any = None  # the head reads latents out: neither has a place in the picture
+
     def __init__(self, model: nn.Module, prompting: Prompting, pictures: Whole, tower: Tower, **named: Any) -> None:
         super().__init__(model, prompting, pictures, **named)
-        self.tower, self.besides = tower, besides_of(tower.prefix)
+        self.tower, self.besides, self.defaults = tower, besides_of(tower.prefix), DEFAULTS
         self._twin = Twin(model, {}, change=self._change)
 
     def features(self, inputs: Tensor) -> Features:
@@ -102,7 +107,8 @@ class TowerChatTask(SeeingChatTask):
 
     def _marks(self, question: Prompt) -> int:
         beside = dict(zip(self.prompting.beside, question.beside, strict=True))
-        return sum(beside.get("image_embeds_position_mask", ())) or super()._marks(question)
+        marked = beside.get("image_embeds_position_mask")
+        return super()._marks(question) if marked is None else sum(marked)
 
     def _tokens(self, A: Tensor) -> int:
         if self.tower.latents:

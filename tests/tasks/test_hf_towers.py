@@ -20,6 +20,7 @@ from tests.cli.test_cli import run  # noqa: E402
 from vlx.errors import InputError, ModelError  # noqa: E402
 from vlx.methods import engine  # noqa: E402
 from vlx.pictures.placement import Grid  # noqa: E402
+from vlx.protocol.powers import powers_of  # noqa: E402
 from vlx.protocol.targets import Prediction, Query, word_target  # noqa: E402
 from vlx.selftest.result import SelfTest  # noqa: E402
 from vlx.tasks.huggingface import chat, tiny  # noqa: E402
@@ -282,7 +283,7 @@ def test_latents_that_are_taken_for_a_grid_are_told(made: Made) -> None:
     task = made("idefics2")
     row = ChatFamily("Idefics2ForConditionalGeneration", ("model.vision_model", "model.connector"))
     wrong = chat.adapter(task.model, task.prompting.processor, family=row, name="idefics2")
-    found = cast(SelfTest, wrong.self_test(picture((60, 60), 3), question=QUESTION, cells=9))
+    found = wrong.self_test(picture((60, 60), 3), question=QUESTION, cells=9)
     assert "patch probe" in failed(found), str(found)
 
 
@@ -386,6 +387,14 @@ def test_hooks_of_a_tower_run_once(made: Made) -> None:
     assert task.model.vision_model._forward_hooks
     assert len(prediction.words) == 4
     assert features.A.shape == (1, 32, 6, 6)
+
+
+def test_latents_are_read_by_no_method(made: Made) -> None:
+    """A readout or an attention over latents has no place in the picture: the methods say that they cannot."""
+    powers = powers_of(made("blip2"))
+    assert powers.attends is None
+    assert powers.reads_out is None
+    assert powers.sees is not None
 
 
 def test_rows_name_classes_of_transformers() -> None:
