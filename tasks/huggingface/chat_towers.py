@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
-from vlx.protocol.powers import Said
+from vlx.protocol.stocked import Said
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.huggingface import stock
