@@ -19,12 +19,12 @@ def check_marks(config: Any, processor: Any, name: str) -> None:
     tokenizer, images = processor.tokenizer, processor.image_processor
     wanted = getattr(config, "image_token_id", None)
     wanted = getattr(config, "image_token_index", None) if wanted is None else wanted
-    mark = getattr(processor, "image_token", None) or getattr(tokenizer, "image_token", None)
-    number = None if mark is None else tokenizer.convert_tokens_to_ids(str(mark))
-    if None not in (wanted, number) and number != wanted:
+    marks = [mark for mark in (_image_token(processor), _image_token(tokenizer)) if mark is not None]
+    numbers = [tokenizer.convert_tokens_to_ids(mark) for mark in marks]
+    if numbers and wanted is not None and wanted not in numbers:  # Gemma 3's processor means what a picture begins with
         raise ModelError(
-            f"{name}: its processor marks a picture by {mark} (token {number}), the model by token {wanted}; take the "
-            "processor of the same repository"
+            f"{name}: its processor marks a picture by {marks[0]} (token {numbers[0]}), the model by token {wanted}; "
+            "take the processor of the same repository"
         )
     vision = getattr(config, "vision_config", None)
     for cut, known in (("patch_size", "patch_size"), ("merge_size", "spatial_merge_size"), *_SAME):
@@ -34,6 +34,11 @@ def check_marks(config: Any, processor: Any, name: str) -> None:
                 f"{name}: its processor has {cut}={ours}, the model {known}={theirs}; take the processor of the same "
                 "repository"
             )
+
+
+def _image_token(part: Any) -> str | None:
+    mark = getattr(part, "image_token", None)
+    return None if mark is None else str(mark)
 
 
 def _check_size(config: Any, processor: Any, name: str) -> None:
