@@ -38,6 +38,7 @@ NAMES = [
     "method beats chance", "patch probe", "patch probe 3:2", "every crop",
 ]  # fmt: skip
 PROBES = ["patch probe", "patch probe 3:2"]
+UNABLE = ["method beats chance", "every crop"]  # of few cells, of a picture in one piece
 AXES = "axes are places"
 STOCK = ["stock model", "outputs"]
 
@@ -84,7 +85,8 @@ def test_embedded_models_pass(name: str) -> None:
     assert found.passed, str(found)
     assert [row.name for row in found] == NAMES
     captions = task.kind == "captioning"
-    assert idle(found) == [*(["split"] if captions else ["forced = generated", "no leak"]), "attention", "mixed"]
+    said = ["split"] if captions else ["forced = generated", "no leak"]
+    assert idle(found) == [*said, "attention", "mixed", "every crop"]
     found.raise_if_failed()
 
 
@@ -103,7 +105,7 @@ def small() -> Classifier:
 def test_a_classifier_passes() -> None:
     found = small().self_test(picture(1, 60, 44))
     assert found.passed, str(found)
-    assert idle(found) == ["forced = generated", "no leak", "attention", "mixed", "method beats chance"]
+    assert idle(found) == ["forced = generated", "no leak", "attention", "mixed", *UNABLE]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_classifier_passes() -> None:
 def test_attention_and_mixing_pass(task: Any, idles: list[str]) -> None:
     found = trial(task)
     assert found.passed, str(found)
-    assert idle(found) == [*idles, "method beats chance"]
+    assert idle(found) == [*idles, *UNABLE]
     assert "too few for random sets" in found["method beats chance"].remark
     assert [found[name].value for name in PROBES] == [1, 1]
 
