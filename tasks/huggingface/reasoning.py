@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from vlx.language import MARKS, REASONING_BEGINS, REASONING_ENDS
+from vlx.protocol.identity import Kept
 
 _TOKENS = re.compile(r"<[^<>\s]{1,60}>|\[[A-Z_/]{2,60}\]")  # what tokens beside a vocabulary look like, as <image>
 _PLACES = re.compile(r"<(?:loc|seg)_?\d+>")  # of things in the picture: such tokens are what was said
 TAIL = 16  # tokens at the end of a question, among which its template opens the reasoning
+
+_special = Kept()
 
 
 class Mark(NamedTuple):
@@ -25,13 +28,19 @@ class Mark(NamedTuple):
     turn: int
 
 
-def special_ids(tokenizer: Any) -> set[int]:
-    """The tokens that decoding leaves out: those that have a role, and those that were added as special ones."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {
-        *tokenizer.all_special_ids,
-        *(number for number, token in added.items() if getattr(token, "special", False)),
-    }
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """The tokens that decoding leaves out: those that have a role, and those that were added as special ones.
+
+    Kept until the tokenizer has others: some have thousands of added tokens, and every word asks.
+    """
+    roles, known = tuple(tokenizer.all_special_ids), _special.of(tokenizer)
+    key = (len(tokenizer), roles)
+    kept: frozenset[int] | None = known.get(key)
+    if kept is None:
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        kept = frozenset((*roles, *(n for n, token in added.items() if getattr(token, "special", False))))
+        known[key] = kept
+    return kept
 
 
 def turn(mark: str) -> int:

@@ -1,6 +1,6 @@
 """From tokens to words: which of a text's tokens make each of its words."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ def read(tokenizer: Any, tokens: Sequence[int], opened: bool = False) -> ReadTex
     return ReadText(text, words, reasoning, cut)
 
 
-def _decoded(tokenizer: Any, tokens: Sequence[int], special: set[int]) -> tuple[str, list[tuple[int, int]]]:
+def _decoded(tokenizer: Any, tokens: Sequence[int], special: Set[int]) -> tuple[str, list[tuple[int, int]]]:
     """The text, and where each token's characters begin and end, counted without spaces.
 
     Of special tokens marks of reasoning are written, and nothing of others: what they part is decoded by itself, since

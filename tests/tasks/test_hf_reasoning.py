@@ -19,6 +19,7 @@ from vlx.protocol.targets import Prediction, Query  # noqa: E402
 from vlx.report import answers, html, text  # noqa: E402
 from vlx.report.brief import brief  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
+from vlx.tasks.huggingface.reasoning import special_ids  # noqa: E402
 from vlx.tasks.huggingface.tiny.words import byte_pairs, word_pieces  # noqa: E402
 from vlx.tasks.huggingface.words import read, words_of  # noqa: E402
 
@@ -106,6 +107,14 @@ def test_tokens_beside_the_vocabulary_are_no_words_and_letters_stay(mark: str) -
     assert plain[0] == f"a {mark} dog", "nobody knows such a token: it is what was said"
     place = "<loc0123>"
     assert found("added", f"a dog {place}", place)[1] == ["a", "dog", place], "where it is is what was said"
+
+
+def test_special_tokens_that_are_added_later_are_known() -> None:
+    made = byte_pairs()
+    before = special_ids(made)
+    assert before == special_ids(made) == set(made.all_special_ids)
+    made.add_tokens(["<|turn|>"], special_tokens=True)
+    assert special_ids(made) - before == {made.convert_tokens_to_ids("<|turn|>")}
 
 
 def test_text_without_marks_is_as_it_was() -> None:
