@@ -252,7 +252,7 @@ class ChatTask(TransformerTask):
             prediction = replace(prediction, notes=(*prediction.notes, *switched_off(self._writer, query.beams)))
         if query.question is not None:
             return replace(prediction, question=True)
-        told = f"no question was asked; the model was told: {self.family.describe}"
+        told = f"no question was asked; the model was told: {self.family.describe or 'nothing, so that it describes'}"
         return replace(prediction, notes=(told, *prediction.notes))
 
     def _question(self, query: Query, size: tuple[int, int], A: Tensor) -> Prompt:

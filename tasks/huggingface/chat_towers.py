@@ -135,7 +135,7 @@ class TowerChatTask(SeeingChatTask):
 
         connector = self.model.get_submodule(self.tower.connector)
         latents = connector(tokens, attention_mask=tokens.new_ones(tokens.shape[:2], dtype=torch.bool))
-        return BaseModelOutputWithPooling(pooler_output=list(latents))
+        return BaseModelOutputWithPooling(pooler_output=latents)
 
     def _logits(self, A: Tensor, runs: Sequence[Run], first: int) -> Tensor:
         if not self._encodes:
@@ -186,6 +186,13 @@ def adapter(model: nn.Module, processor: Any, *, name: str, **named: Any) -> Tow
     """
     config: Any = model.config
     family: ChatFamily = CHAT[config.model_type]
+    tower = family.tower or Tower()
+    places = set((getattr(model, "hf_device_map", None) or {}).values())
+    if len(places) > 1 and not tower.connector:
+        raise ModelError(
+            f"{name} lies on {len(places)} devices, and a {family.architecture} is explained by a twin of it that has "
+            "to be on one; load it with device= instead of device_map="
+        )
     prompting = Prompting(processor, family, name)
     crops = max(len(pieces_of(prompting.made(Image.new("RGB", size))["pixel_values"])) for size in LARGE)
     if crops > 1:
@@ -194,7 +201,7 @@ def adapter(model: nn.Module, processor: Any, *, name: str, **named: Any) -> Tow
             f"{family.architecture}; set processor.image_processor.do_image_splitting = False and give it to vlx.wrap"
         )
     pictures = Whole(prompting.made, processor, model)
-    return TowerChatTask(model, prompting, pictures, family.tower or Tower(), name=name, **named)
+    return TowerChatTask(model, prompting, pictures, tower, name=name, **named)
 
 
 def _behind(before: tuple[float, float], layer: tuple[int, int, int]) -> tuple[float, float]:

@@ -129,6 +129,8 @@ def test_every_word_of_an_answer_has_a_map(tiny_folder: Callable[[str], Path], f
     assert (again.text, again.question) == (why.text, QUESTION)
     described = vlx.explain(task, picture())
     assert described.text.startswith("a ")
+    told = {"blip2": "nothing, so that it describes", "florence2": "<CAPTION>"}[family]
+    assert f"no question was asked; the model was told: {told}" in described.notes
     compared = vlx.explain(task, picture(), question=QUESTION, answer="the house is red", instead_of={"red": "blue"})
     apart = [
         vlx.explain(task, picture(), question=QUESTION, answer=f"the house is {word}", check=False, seen=False)[3]
@@ -343,6 +345,17 @@ def test_a_processor_that_cuts_pictures_into_crops_is_refused(made: Made) -> Non
     processor.image_processor.do_image_splitting = True
     with pytest.raises(ModelError, match=r"cuts a picture into 5 crops.*do_image_splitting = False"):
         wrap(task.model, processor, name="idefics2")
+
+
+def test_a_model_on_several_devices_is_refused_where_it_is_explained_by_a_twin(made: Made) -> None:
+    for family in ("blip2", "idefics2"):
+        task = made(family)
+        task.model.hf_device_map = {"vision_model": 0, "language_model": 1}
+        if family == "idefics2":
+            assert wrap(task.model, task.prompting.processor, name=family).name == family
+            continue
+        with pytest.raises(ModelError, match=r"lies on 2 devices.*device= instead of device_map="):
+            wrap(task.model, task.prompting.processor, name=family)
 
 
 def test_a_processor_of_another_checkpoint_is_told(made: Made) -> None:
