@@ -111,7 +111,17 @@ class Crops(Whole):
             if name in known:
                 options[name] = getattr(config, name)
         packed: Tensor = pack([cells], torch.tensor([list(size)]), **options)[0][0]
-        return packed
+        return torch.cat([packed[: cells.shape[1]], _as_far_as_apart(packed[cells.shape[1] :])])
+
+
+def _as_far_as_apart(places: Tensor) -> Tensor:
+    """Tokens of tiles [T, 4], row by row, as large as they lie apart: packing may have shrunk them to fewer."""
+    steps = places[1:, 1] - places[:-1, 1]
+    inside = steps > 0  # neighbours in a row, newlines left out
+    if not inside.any():
+        return places
+    ratio = (steps / places[:-1, 3])[inside].median().clamp(min=1)
+    return torch.cat([places[:, :2], places[:, 2:] * ratio], 1)
 
 
 def _levels(image: Image.Image) -> Tensor:
