@@ -70,7 +70,7 @@ def models(folder: Path) -> dict[str, Callable[[], Task]]:
 
     made: dict[str, Callable[[], Task]] = {name: lambda name=name: vlx.load(name) for name in EMBEDDED}  # type: ignore[misc]
     made["resnet18, random"] = resnet
-    for family in tiny.FAMILIES:
+    for family in (*tiny.FAMILIES, *tiny.CHATS):
         path = tiny.save(family, folder / family)
         made[f"tiny {family}"] = lambda path=path: vlx.load(f"hf:{path}")  # type: ignore[misc]
     return made

@@ -4,6 +4,7 @@ from typing import Any
 
 from vlx.errors import ModelError
 
+_MARKS = ("image_token", "img_patch_token")  # the latter of Aya, which puts the former into texts only
 _SAME = (("temporal_patch_size", "temporal_patch_size"),)
 FLEXIBLE = ("vilt", "swin", "swinv2", "donut-swin", "dinov2", "dinov2_with_registers", "convnext")  # take any size
 
@@ -19,9 +20,9 @@ def check_marks(config: Any, processor: Any, name: str) -> None:
     tokenizer, images = processor.tokenizer, processor.image_processor
     wanted = getattr(config, "image_token_id", None)
     wanted = getattr(config, "image_token_index", None) if wanted is None else wanted
-    marks = [mark for mark in (_image_token(processor), _image_token(tokenizer)) if mark is not None]
+    marks = [str(mark) for part in (processor, tokenizer) for name in _MARKS if (mark := getattr(part, name, None))]
     numbers = [tokenizer.convert_tokens_to_ids(mark) for mark in marks]
-    if numbers and wanted is not None and wanted not in numbers:  # Gemma 3's processor means what a picture begins with
+    if numbers and wanted is not None and wanted not in numbers:  # Gemma 3 has one that a picture begins with, too
         raise ModelError(
             f"{name}: its processor marks a picture by {marks[0]} (token {numbers[0]}), the model by token {wanted}; "
             "take the processor of the same repository"
@@ -34,11 +35,6 @@ def check_marks(config: Any, processor: Any, name: str) -> None:
                 f"{name}: its processor has {cut}={ours}, the model {known}={theirs}; take the processor of the same "
                 "repository"
             )
-
-
-def _image_token(part: Any) -> str | None:
-    mark = getattr(part, "image_token", None)
-    return None if mark is None else str(mark)
 
 
 def _check_size(config: Any, processor: Any, name: str) -> None:

@@ -1,6 +1,6 @@
 """The logit lens: the picture's positions read out by the model's own head, and told as what it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from vlx.report import wording
 
 pytest.importorskip("transformers")
 from vlx.tasks.huggingface import tiny
-from vlx.tasks.huggingface.loading import wrap
+from vlx.tasks.huggingface.loading import load, wrap
 
 QUESTION = "what color is the house?"
 
@@ -72,6 +72,27 @@ def test_a_map_is_the_hidden_states_times_the_words_row_of_the_head(task: Any) -
         assert not torch.allclose(one.cells, wrong, atol=1e-3), "the next position reads otherwise"
         unnormed = by_weights[marks, (target.terms[0].token + 1) % by_weights.shape[1]].view_as(own)
         assert not torch.allclose(one.cells, unnormed, atol=1e-3), "another word reads otherwise"
+
+
+@pytest.mark.parametrize("family", ["paligemma", "gemma3", "qwen3_vl", "llava_next", "aya_vision"])
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PaliGemma's processor
+def test_in_every_family_it_is_what_the_stock_model_gives(family: str, tiny_folder: Callable[[str], Path]) -> None:
+    """Prefixes, two-way attention, several streams, crops with line breaks, and marks that the processor puts in."""
+    task: Any = load(tiny_folder(family))
+    image = Image.fromarray(np.random.default_rng(3).integers(0, 255, (60, 100, 3), np.uint8))
+    query = Query(question=QUESTION)
+    features = task.features(task.place(task.prepare(image)[None]))
+    prediction = task.predict(features, [query])[0]
+    made = task.read_out(features.A, [word_target(prediction, 0, 0, "logit")])[0]
+    given = task.given(image, query)
+    with torch.no_grad():
+        logits = task.model(**given).logits[0]
+    marks = given["input_ids"][0] == task.model.config.image_token_id
+    assert made[0].cells.shape == features.A.shape[2:]
+    for one, term in zip(made, prediction.words[0].terms, strict=True):
+        torch.testing.assert_close(one.cells.flatten(), logits[marks, term.token], rtol=0, atol=1e-4)
+    why = vlx.explain(task, image, question=QUESTION, method="lens", seen=False, check=False)
+    assert why[0].signed.shape == features.grid.shape
 
 
 def test_what_stands_between_is_read_where_it_is_said(task: Any) -> None:
