@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from vlx.errors import InputError, ModelError
+from vlx.language import shortened
 from vlx.protocol.task import Task
 from vlx.tasks.classification.huggingface import adapter as classifier
 from vlx.tasks.classification.huggingface import classifies
 from vlx.tasks.huggingface import hub
+from vlx.tasks.huggingface.chat_families import CHAT
 from vlx.tasks.huggingface.families import OLDEST, WHOLE, Family, find, unfilled
 from vlx.tasks.huggingface.files import check_config, check_files, check_size, revision_of
 from vlx.tasks.huggingface.limits import limited
@@ -110,9 +112,20 @@ def _check_folder(looked: "_Looked", family: Family, safetensors_only: bool, rev
 
 
 def _asked(config: Any, processor: Any, prompt: str | None, name: str) -> Any:
-    """A chat model's processor, with a ``prompt`` by hand where one is given. Raises as `check_marks`."""
+    """A chat model's processor, with a ``prompt`` by hand where one is given.
+
+    Raises as `check_marks`, and InputError for a prompt where the family has a way of its own.
+    """
     check_marks(config, processor, name)
-    return processor if prompt is None else prompted(processor, prompt, name)
+    if prompt is None:
+        return processor
+    family = CHAT.get(config.model_type)
+    if family is not None and (family.form or family.prefix):
+        raise InputError(
+            f"prompt={prompt!r:.60} is for models that are asked by a chat template; {shortened(name, 60)} is asked by "
+            f"{family.form or 'a question'!r}: give the text as question="
+        )
+    return prompted(processor, prompt, name)
 
 
 def kinds_of(

@@ -347,6 +347,12 @@ def test_a_processor_that_cuts_pictures_into_crops_is_refused(made: Made) -> Non
         wrap(task.model, processor, name="idefics2")
 
 
+def test_a_prompt_by_hand_is_for_models_with_a_template(made: Made) -> None:
+    task = made("blip2")
+    with pytest.raises(InputError, match=r"is asked by 'Question: \{\} Answer:': give the text as question="):
+        wrap(task.model, task.prompting.processor, name="blip2", prompt="Q: <image> {question} A:")
+
+
 def test_a_model_on_several_devices_is_refused_where_it_is_explained_by_a_twin(made: Made) -> None:
     for family in ("blip2", "idefics2"):
         task = made(family)
