@@ -109,6 +109,11 @@ def tiles_beside_each_other(grid: Mosaic) -> Mosaic:
     return Mosaic.of(np.array(centres), np.array(extents), grid.size)
 
 
+def too_small(grid: Mosaic) -> Mosaic:
+    """Tokens are said to be a third as large as they are, as where a model packs them into fewer."""
+    return Mosaic.of(grid.centres, grid.extents / 3, grid.size)
+
+
 class Averaging(Mosaic):
     """Each token's value in every one of its cells: of the whole picture's tokens it counts several times."""
 
@@ -154,7 +159,7 @@ def wrong_mosaics() -> Iterator[Any]:
         yield pytest.param(fault, {*PLACES}, id=fault.__name__)
     yield pytest.param(tiles_beside_each_other, {"every crop"}, id="tiles_beside_each_other")
     only_there = {"averaging": folding(Averaging), "turning": folding(Turning)}
-    for fault in (forgotten_tile, forgotten_whole):
+    for fault in (forgotten_tile, forgotten_whole, too_small):
         only_there[fault.__name__] = fault
     for name, fault in only_there.items():
         yield pytest.param(fault, {"every crop"}, id=name)

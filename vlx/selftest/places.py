@@ -17,6 +17,7 @@ from vlx.selftest.result import Row, idle, row, unproven
 WIDE, TALL = (384, 576), (576, 384)  # (H, W) of the pictures that show whether height and width were swapped
 STILL = 0.5  # of what a token of the picture changes: one that is said to show no part of it must change less
 KEPT = 1e-3  # by which the sum of a map may change when it is folded, of the sum of its sizes
+APART = 1.2  # sides of a token that neighbours lie apart at most
 TRIED = 64  # tokens whose own place is looked at after folding
 
 Size = tuple[int, int]
@@ -82,6 +83,10 @@ def _every_crop(case: Subject, cells: int, seed: int) -> Row:
     if (stray := _strayed(grid)) is not None:
         y, x = grid.centres[stray]
         return Row(name, None, None, False, f"token {stray} is at ({y:.0f}, {x:.0f}) and is folded elsewhere")
+    apart = max(_apart(grid, numbers) for numbers in patch_probe.of_one_size(grid))
+    if apart > APART:
+        fault = "tokens lie further apart than they are large, so that maps have gaps between them: give their extents"
+        return row(name, apart, APART, "", fault)
     moved = _moved(looked(task, inputs), grid)
     if moved > STILL:
         fault = "tokens that are said to show no part of the picture change with it as others do: a crop was forgotten"
@@ -109,6 +114,18 @@ def _strayed(grid: Grid) -> int | None:
         if (np.abs(cells - np.clip(grid.centres[token], 0, last)) > reach + 1).any() or not len(cells):
             return int(token)
     return None
+
+
+def _apart(grid: Grid, numbers: patch_probe.Numbers) -> float:
+    """How far tokens of one size are from the next one beside and below, in their own sides: the median of some."""
+    tried = numbers[np.random.default_rng(0).permutation(len(numbers))[:TRIED]]
+    steps = (grid.centres[numbers] - grid.centres[tried, None]) / grid.extents[numbers[0]]  # [tried, n, 2]
+    medians = [0.0]
+    for axis in (0, 1):
+        beside = (np.abs(steps[..., 1 - axis]) < 0.5) & (steps[..., axis] > 0.5)
+        nearest = np.where(beside, steps[..., axis], np.inf).min(1)
+        medians += [float(np.median(nearest[np.isfinite(nearest)]))] if np.isfinite(nearest).any() else []
+    return max(medians)
 
 
 def _moved(maps: Tensor, grid: Grid) -> float:
