@@ -34,6 +34,7 @@ from vlx.tasks.huggingface.rows import Text
 from vlx.tasks.huggingface.texts import check_length, exact, filled, packed, padded, unpacked
 from vlx.tasks.huggingface.twin import first_blocks
 from vlx.tasks.huggingface.vision import TransformerTask, check_features, unbound
+from vlx.tasks.huggingface.weights import differentiable, refuse_gradients
 from vlx.tasks.huggingface.writing import ChatWriting
 from vlx.tasks.shared.devices import home_of
 
@@ -90,8 +91,9 @@ class ChatTask(TransformerTask):
             blank=pictures.blank,
         )
         self.prompting, self.pictures, self.family, self.longest = prompting, pictures, prompting.family, longest
-        self.kind, self.layer, self.defaults = kind, self.family.parts[-1], DEFAULTS
-        self.writing = ChatWriting(self.tokenizer, name, "answer")
+        self.kind, self.layer = kind, self.family.parts[-1]
+        self.defaults = DEFAULTS if differentiable(model) else replace(DEFAULTS, method="occlusion")
+        self.writing = ChatWriting(self.tokenizer, name, "answer", prompting.marks)
         self.limit = limit
         self._handed: Handed | None = None
 
@@ -133,6 +135,8 @@ class ChatTask(TransformerTask):
     def scores(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Tensor:
         """A [M, K, h, w] and N targets → [N]; texts that several targets share are run once."""
         self.refuse_training()
+        if A.requires_grad:
+            refuse_gradients(self.model, self.name)
         reads = Reads.of(targets)
         read = [self._placed(targets[n], step) for n, step in reads.pairs]
         last: dict[Run, int] = {}
@@ -148,6 +152,7 @@ class ChatTask(TransformerTask):
     def attend(self, A: Tensor, targets: Sequence[Target], rest: Any = None) -> Attended:
         """As `scores`, and what each word's own row looked at; see `vlx.protocol.powers.Attends`."""
         self.refuse_training()
+        refuse_gradients(self.model, self.name)
 
         def text(run: Run, first: int, last: int) -> Text:
             inputs = self._inputs(A, [run._replace(answer=run.answer[:last])])
@@ -358,6 +363,8 @@ class SeeingChatTask(ChatTask):
     def see(self, inputs: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] → A as `features` gives it, with a graph where gradients are on."""
         self.refuse_training()
+        if inputs.requires_grad:
+            refuse_gradients(self.model, self.name)
         return self._looked(self.model, inputs)[0]
 
 

@@ -53,7 +53,8 @@ FAMILIES: dict[Key, FamilyRow] = {
     **{(kind, row.architecture): CHATTING if row.tower is None else TOWERED for kind, row in CHAT.items()},
 }
 
-KNOWN = ("LLaVA", "Qwen-VL", "PaliGemma", "Gemma 3", "Idefics3", "InternVL", "BLIP", "GIT", "ViLT", "… (`vlx models`)")
+KNOWN = ("LLaVA", "Qwen-VL", "PaliGemma", "Gemma 3", "InternVL", "BLIP", "… (`vlx models`)")
+NOT_DONE = {"gemma3n": "Gemma 3n", "molmo2": "Molmo 2", "mllama": "Llama 3.2 Vision (Mllama)"}
 CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_encoder", "vision_embed_tokens")
@@ -108,6 +109,11 @@ def find(config: Any, classes: Sequence[str], name: str, task: str | None = None
         families = [
             Family.of(architecture, CLASSIFIER) for architecture in classes if "ForImageClassification" in architecture
         ]
+    if not families and config.model_type in NOT_DONE:
+        raise ModelError(
+            f"{shortened(name, 80)} is a {NOT_DONE[config.model_type]}, a family listed as not done: vlx has no "
+            f"adapter for it yet. It knows {', '.join(KNOWN)}; update vlx, or write an adapter"
+        )
     if not families:
         families = [Family.of(architecture, UNLISTED, task) for architecture in classes if _is_split(architecture)]
     if not families:
@@ -136,7 +142,7 @@ def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
     towers = vision_parts(config, classes)
     if not towers and not _looks(config):
         return f"{subject}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
-    refusal = f"{subject}, for which vlx has no adapter. It knows {known}."
+    refusal = f"{subject}, for which vlx has no adapter. It knows {known}. Update vlx or transformers."
     hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; your own adapter could split it"
     return refusal + hint * bool(towers)
 

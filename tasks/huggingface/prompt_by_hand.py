@@ -53,6 +53,12 @@ def marks_of(processor: Any) -> list[str]:
     return list(dict.fromkeys(str(mark) for mark in marks if mark)) or ["<image>"]
 
 
+def placeholders(processor: Any) -> tuple[str, ...]:
+    """The texts that a processor puts pictures, videos or parts of them in place of, special tokens or not."""
+    named = (value for name, value in vars(processor).items() if re.search("_(token|tag)$", name))
+    return tuple(sorted({str(mark) for mark in (*named, *marks_of(processor)) if re.search(r"[^\w\s]", str(mark))}))
+
+
 def _literal(text: str) -> str:
     """A text as a string of Jinja."""
     escaped = text.encode("unicode_escape").decode("ascii").replace("'", "\\'")

@@ -11,7 +11,7 @@ from vlx.language import shortened
 from vlx.protocol.targets import Query
 from vlx.tasks.huggingface import stock
 from vlx.tasks.huggingface.chat_families import ChatFamily
-from vlx.tasks.huggingface.prompt_by_hand import example
+from vlx.tasks.huggingface.prompt_by_hand import example, placeholders
 from vlx.tasks.huggingface.texts import written
 
 Tokens = tuple[int, ...]
@@ -44,6 +44,7 @@ class Prompting:
                 f"repository, or tell how a question is put to it: prompt={example(processor)!r}"
             )
         self.processor, self.tokenizer, self.family, self.name = processor, processor.tokenizer, family, name
+        self.marks = placeholders(processor)
         self.beside = self._beside()
         self._questions: dict[tuple[str | None, Size], Prompt] = {}
 
@@ -60,7 +61,7 @@ class Prompting:
         key = (query.question, size)
         if key not in self._questions:
             if query.question is not None:
-                written(self.tokenizer, query.question, "question", self.name)
+                written(self.tokenizer, query.question, "question", self.name, self.marks)
             made = self.made(_blank(size), query.question)
             ids, *beside = (tuple(made[name][0].tolist()) for name in ("input_ids", *self.beside))
             while len(self._questions) >= KEPT:

@@ -80,7 +80,9 @@ def _explained(error: Exception, name: str, revision: str | None, what: str) -> 
         return ModelError(f"{name}: {pickled()}")
     if among(SafetensorError):
         return ModelError(f"{name}: not whole safetensors files ({_short(error)}); copy or download them again")
-    return ModelError(f"{name}: {what} cannot be loaded ({_short(error)})")
+    newer = "does not recognize this architecture" in text
+    remedy = "; update vlx or transformers: pip install -U vlx transformers" if newer else ""
+    return ModelError(f"{name}: {what} cannot be loaded ({_short(error)}){remedy}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,14 +14,21 @@ from vlx.tasks.huggingface.reasoning import special_ids
 
 BETWEEN = -1  # stands between the texts of one target; no token has this number
 ALTERNATIVES = 5
+LISTED = 5  # special tokens that a message names
 UNREADABLE = 20  # likely tokens that may be no text: spaces, rows of the model beyond its tokenizer
 
 
-def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
+def written(tokenizer: Any, text: str, what: str, name: str, marks: Sequence[str] = ()) -> tuple[int, ...]:
     """A user's text as tokens, without any that the tokenizer adds.
 
-    Raises InputError for a text without a word and for special tokens in it, UnknownWords for signs without a token.
+    Raises InputError for a text without a word, for special tokens in it and for the ``marks`` of pictures and videos,
+    UnknownWords for signs without a token.
     """
+    if marked := sorted(mark for mark in marks if mark in text):
+        raise InputError(
+            f"the {what} holds special tokens ({', '.join(marked)}); leave them out: one picture is explained at a "
+            "time, no video, and its processor puts it into the prompt"
+        )
     if not split_words(text):
         raise InputError(f"the {what} {shortened(text)!r} holds no word; give at least one")
     tokens = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -30,12 +37,17 @@ def written(tokenizer: Any, text: str, what: str, name: str) -> tuple[int, ...]:
         raise UnknownWords(f"{name} has no tokens for some signs of the {what} {shortened(text)!r}; write it otherwise")
     forbidden = sorted({tokenizer.convert_ids_to_tokens(token) for token in tokens if token in special})
     if forbidden:
-        raise InputError(f"the {what} holds special tokens ({', '.join(forbidden)}); leave them out")
+        raise InputError(f"the {what} holds special tokens ({', '.join(forbidden[:LISTED])}); leave them out")
     return tokens
 
 
 def in_place(
-    tokenizer: Any, before: tuple[int, ...], replaced: tuple[str, tuple[int, ...]], other: str, name: str
+    tokenizer: Any,
+    before: tuple[int, ...],
+    replaced: tuple[str, tuple[int, ...]],
+    other: str,
+    name: str,
+    marks: Sequence[str] = (),
 ) -> tuple[int, ...]:
     """The tokens of another word in the place of ``replaced`` (a word and its tokens), behind the tokens ``before``.
 
@@ -58,7 +70,7 @@ def in_place(
 
     label, tokens = replaced
     word = other.strip()
-    written(tokenizer, word, "other word", name)
+    written(tokenizer, word, "other word", name, marks)
     ways = (behind, spaced, alone)
     way = next((way for way in ways if way(label) == tokens), spaced if before else alone)
     return way(word) or spaced(word)

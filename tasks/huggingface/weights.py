@@ -125,6 +125,16 @@ def quantised(model: nn.Module) -> bool:
     return bool(getattr(model, "is_quantized", False))
 
 
+def refuse_gradients(model: nn.Module, name: str) -> None:
+    """Raises InputError where a method needs gradients and they do not go through the model's weights."""
+    if not differentiable(model):
+        kind = type(getattr(model, "hf_quantizer", None)).__name__
+        raise InputError(
+            f"{name}: its weights are quantised in a way that gives no gradients ({kind}), which this method needs; "
+            'take method="occlusion", or open the model unquantised'
+        )
+
+
 def differentiable(model: nn.Module) -> bool:
     """Whether gradients go through a model's weights: some kernels of quantised ones have none."""
     quantizer = getattr(model, "hf_quantizer", None)

@@ -23,6 +23,8 @@ Spelled = Callable[[str], Tokens]
 class ChatWriting:
     """How one model's texts are read: its ``tokenizer``, its ``name``, and ``what`` its texts are ("caption").
 
+    ``marks``: of pictures and videos, which no text of a user may hold.
+
     >>> Writing(tokenizer, "blip", "caption").begun(Query(prompt="a photo of"))
     (64, 3746, 97)
     """
@@ -30,6 +32,7 @@ class ChatWriting:
     tokenizer: Any
     name: str
     what: str
+    marks: tuple[str, ...] = ()
 
     def begun(self, query: Query, spelled: Spelled | None = None) -> Tokens:
         """The tokens of the query's ``prompt``, with which the text begins; none where there is none.
@@ -39,7 +42,7 @@ class ChatWriting:
         if query.prompt is None:
             return ()
         text = query.prompt.rstrip()
-        tokens = written(self.tokenizer, text, "prompt", self.name)
+        tokens = written(self.tokenizer, text, "prompt", self.name, self.marks)
         return tokens if spelled is None else spelled(text)
 
     def forced(self, query: Query, text: str, spelled: Spelled | None = None) -> Tokens:
@@ -101,7 +104,7 @@ class ChatWriting:
         word, start = prediction.words[position], prediction.start
         said, first = tuple(term.token for term in word.terms), word.terms[0].step
         before = prediction.tokens[start:first]
-        tokens = in_place(self.tokenizer, before, (word.label, said), other, self.name)
+        tokens = in_place(self.tokenizer, before, (word.label, said), other, self.name, self.marks)
         check_length(len(before) + len(tokens), longest, self.what, self.name)
         terms = tuple(Term(first + n, token) for n, token in enumerate(tokens))
         label = self.tokenizer.decode(list(tokens)).strip() or other
@@ -114,7 +117,7 @@ class ChatWriting:
 
     def _written(self, text: str) -> Tokens:
         """A user's text as tokens, marks of reasoning with it. Raises as `written` for the rest of it."""
-        tokens = written(self.tokenizer, REASONING.sub(" ", text), self.what, self.name)
+        tokens = written(self.tokenizer, REASONING.sub(" ", text), self.what, self.name, self.marks)
         return self._alone(text) if REASONING.search(text) else tokens
 
     def _only_reasoning(self, found: ReadText, how: str) -> str:

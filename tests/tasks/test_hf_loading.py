@@ -496,8 +496,25 @@ def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path
     assert len(told) < 300
 
 
+@pytest.mark.parametrize(
+    ("config", "made", "called"),
+    [
+        ("Gemma3nConfig", "Gemma3nForConditionalGeneration", "Gemma 3n"),
+        ("Molmo2Config", "Molmo2ForConditionalGeneration", "Molmo 2"),
+        ("MllamaConfig", "MllamaForConditionalGeneration", r"Llama 3\.2 Vision \(Mllama\)"),
+    ],
+)
+def test_families_that_are_not_done_are_told_to_be(tmp_path: Path, config: str, made: str, called: str) -> None:
+    folder = saved(tmp_path / "it", getattr(transformers, config)(), made)
+    with pytest.raises(ModelError, match=rf"/it is a {called}, a family listed as not done: .* update vlx") as caught:
+        load(folder)
+    assert len(str(caught.value)) < 300
+
+
 def test_a_model_that_cannot_be_built_is_still_known_to_see(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"\(LlavaOfMine\), for which vlx has no adapter\. It knows [^:]*\.$"):
+    with pytest.raises(
+        ModelError, match=r"\(LlavaOfMine\), for .* no adapter\. It knows [^:]*\. Update vlx or tra.*\.$"
+    ):
         load(saved(tmp_path, transformers.LlavaConfig(), "LlavaOfMine"))
 
 
@@ -508,7 +525,8 @@ def test_a_class_without_the_words_is_not_taken_for_one_with_them(tmp_path: Path
 
 def test_a_type_that_transformers_does_not_know_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "seer"}')
-    with pytest.raises(ModelError, match=r"its config\.json cannot be loaded \(.*`seer`"):
+    told = r"its config\.json cannot be loaded \(.*`seer`.*\); update vlx or transformers: pip install -U vlx transf"
+    with pytest.raises(ModelError, match=told):
         load(tmp_path)
 
 
