@@ -190,9 +190,11 @@ def known() -> list[Known]:
     rows = [Known(name, kind, "embedded", "cnn") for name, kind in EMBEDDED.items()]
     rows.append(Known("FOLDER", "captioning, vqa", "a bundle or a folder of transformers", "cnn"))
     rows.append(Known("torchvision:NAME", "classification", "torchvision, downloaded once", "its last feature map"))
-    rows.append(
-        Known("hf:NAME", "captioning, vqa, classification", "transformers, downloaded once", "its vision tower")
-    )
+    from vlx.tasks.huggingface.families import FAMILIES
+
+    kinds = ", ".join(dict.fromkeys(kind for kind, _ in FAMILIES))
+    source = f"transformers, downloaded once: {kinds}, and image classifiers"
+    rows.append(Known("hf:NAME", "captioning, vqa, classification", source, "its vision tower"))
     rows.append(Known("FILE.py:FUNCTION", "any", "your own code, which is run", "the task's own"))
     rows += [Known(name, "", "entry point", "") for name in _plugins()]
     return rows

@@ -17,7 +17,12 @@ PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 ADVICE = ". Copy all files of the repository: `hf download NAME --local-dir FOLDER`"
 LAYERS = re.compile(r"(layers?|depths?|blocks|stages)$")  # each takes time to be made
-COUNTS = ((LAYERS, 2**10), (re.compile(r"labels$"), 2**20), (re.compile(""), 2**31 - 1))
+COUNTS = (
+    (LAYERS, 2**10),
+    (re.compile(r"labels$"), 2**20),
+    (re.compile(r"clipping$"), 2**63),
+    (re.compile(""), 2**31 - 1),
+)
 LEAST = (re.compile(r"min\w*(pixels|tokens)$"), 2**24)  # a picture is made so large
 MOST = (re.compile(r"(pixels|tokens)$"), 2**29)
 PIXELS = (LEAST, MOST, (re.compile(""), 2**14))

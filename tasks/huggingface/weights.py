@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import nn
 
-from vlx.errors import InputError
+from vlx.errors import InputError, NoGradient
 from vlx.tasks.shared.devices import device_of, dtype_of, moved
 
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps that accelerate makes
@@ -126,10 +126,10 @@ def quantised(model: nn.Module) -> bool:
 
 
 def refuse_gradients(model: nn.Module, name: str) -> None:
-    """Raises InputError where a method needs gradients and they do not go through the model's weights."""
+    """Raises NoGradient where a method needs gradients and they do not go through the model's weights."""
     if not differentiable(model):
         kind = type(getattr(model, "hf_quantizer", None)).__name__
-        raise InputError(
+        raise NoGradient(
             f"{name}: its weights are quantised in a way that gives no gradients ({kind}), which this method needs; "
             'take method="occlusion", or open the model unquantised'
         )
