@@ -2,15 +2,17 @@
 
 Central differences along each word's own gradient, along A and towards another picture's A, and along random
 directions, in which a part of the gradient that is lost shows whatever its direction. Of logits, which do not saturate.
-A direction in which the score has a corner or rounding drowns the step is not counted.
+A direction in which the score has a corner or rounding drowns the step is not counted. In half precision rounding drowns
+them all: then steps are those of a copy in float32 at the same A, and the gradient is the model's own.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlx.methods import engine
 from vlx.protocol.nested import nested
@@ -18,6 +20,7 @@ from vlx.protocol.powers import meet
 from vlx.protocol.targets import Target
 from vlx.selftest.checks import MOST, SILENT, Subject
 from vlx.selftest.result import Row, unproven
+from vlx.tasks.shared.devices import placed
 
 STEPS = (0.02, 0.01, 0.004, 0.0015, 0.0005)  # lengths of steps relative to A's, until their slopes agree
 RANDOM = 4
@@ -27,6 +30,8 @@ RELATIVE = 0.01  # or so much of it
 ROUNDING = 4  # times the last place of a score is what may be lost
 SURE = 0.25  # of a slope may be doubted for its direction to count
 LIMIT = 0.1
+HALVES = (torch.float16, torch.bfloat16)
+COPIED = 2**28  # weights of a model that is copied to be tried in float32
 Found = tuple[Tensor, Tensor, Tensor]
 
 
@@ -46,14 +51,15 @@ class Slopes:
         return float(apart.max()), float((doubt.norm(dim=0) / size).min())
 
 
-def slopes(case: Subject, targets: tuple[Target, ...], directions: Tensor) -> Slopes:
+def slopes(case: Subject, targets: tuple[Target, ...], directions: Tensor, moved: Subject | None = None) -> Slopes:
     """Slopes of targets at A [1, K, h, w] along ``directions`` [D, K, h, w], at most as long as A.
 
-    They are shortened so that no step should move a score far: two long steps may agree by chance. Of each slope by
+    Steps are those of ``moved``, by default of the case itself. They are shortened so that no step should move a score far: two long steps may agree by chance. Of each slope by
     steps the surest is taken: the longer ones bend, the shorter ones drown in rounding.
     """
+    _, gradient = engine.gradients(case.task, case.features.A, targets, case.features.rest)
+    case = moved or case
     A = case.features.A
-    _, gradient = engine.gradients(case.task, A, targets, case.features.rest)
     flat, at = gradient.double().flatten(1), _ask(case, A, targets)
     size = torch.maximum(at.abs(), (flat @ A.double().flatten()).abs())
     far = STEPS[0] * (directions.flatten(1) @ flat.T).abs().amax(1)
@@ -118,18 +124,42 @@ def _against_replay(case: Subject) -> Row:
         return unproven(name, SILENT)
     targets = tuple(replace(target, kind="logit") for target in case.targets[:MOST])
     directions, groups = _directions(case, targets)
-    compared = slopes(case, targets, directions)
-    counted = [gap for gap, doubt in (compared.judged(group) for group in groups) if doubt <= SURE]
+    compared, limit, how = slopes(case, targets, directions), LIMIT, ""
+    counted = _counted(compared, groups)
+    if not counted and (precise := _in_float32(case)) is not None:
+        compared, limit = slopes(case, targets, directions, precise), max(LIMIT, case.limits[1])
+        counted, how = _counted(compared, groups), ", by steps of a copy in float32"
     if not counted:
         return unproven(
             name,
             "steps of A move the score by less than rounding, or in jumps; test the model once in float32 or float64",
         )
     value = max(counted)
-    if value <= LIMIT:
-        meaning = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A"
-        return Row(name, value, LIMIT, True, meaning)
-    return Row(name, value, LIMIT, False, _missing(compared))
+    if value <= limit:
+        meaning = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A{how}"
+        return Row(name, value, limit, True, meaning)
+    return Row(name, value, limit, False, _missing(compared))
+
+
+def _counted(compared: Slopes, groups: list[slice]) -> list[float]:
+    return [gap for gap, doubt in (compared.judged(group) for group in groups) if doubt <= SURE]
+
+
+def _in_float32(case: Subject) -> Subject | None:
+    """The same task in float32 at the same A, of a model in half precision; None of others, and of large ones."""
+    features = case.features
+    if features.A.dtype not in HALVES:
+        return None
+    networks = [part for part in vars(case.task).values() if isinstance(part, nn.Module)]
+    if sum(weights.numel() for network in networks for weights in network.parameters()) > COPIED:
+        return None
+
+    def exact(tensor: Tensor) -> Tensor:
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    task = placed(deepcopy(case.task), {"dtype": torch.float32})
+    maps = {layer: exact(A) for layer, A in features.maps.items()}
+    return replace(case, task=task, features=replace(features, maps=maps, rest=nested(exact, features.rest)))
 
 
 def _missing(compared: Slopes) -> str:
