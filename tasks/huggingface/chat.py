@@ -181,8 +181,13 @@ class ChatTask(TransformerTask):
         return self.writing.rather(prediction, position, other, room)
 
     def given(self, image: Image.Image, query: Query) -> dict[str, Tensor]:
-        """What the untouched model takes: all that its processor makes of a picture and a question."""
-        return stock.taken(self.model, self.vision(), self.prompting.made(image, query.question))
+        """What the untouched model takes: all that its processor makes of a picture and a question.
+
+        Past ``prompting``, which is tested by it.
+        """
+        put = stock.prefixed if self.family.prefix else stock.asked
+        processor, question = self.prompting.processor, query.question or self.family.describe
+        return stock.taken(self.model, self.vision(), put(processor, image, question))
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` answers; see `vlx.protocol.stocked.Stocked`."""

@@ -68,6 +68,17 @@ def unlike(picture: Image.Image) -> tuple[Image.Image, ...]:
     return soft, turned, Image.merge("RGB", (blue, red, green)), ImageOps.mirror(ImageOps.invert(picture))
 
 
+def sideways(picture: Image.Image) -> Image.Image:
+    """The picture turned by a quarter, and a third of its shorter side cut off: of another shape, and never square.
+
+    >>> sideways(Image.new("RGB", (90, 60))).size, sideways(Image.new("RGB", (60, 60))).size
+    ((40, 90), (40, 60))
+    """
+    turned = picture.transpose(Image.Transpose.ROTATE_90)
+    w, h = turned.size
+    return turned.crop((0, 0, max(w * 2 // 3, 1), h) if w <= h else (0, 0, w, max(h * 2 // 3, 1)))
+
+
 def box_around(grid: Grid, cell: tuple[int, int], patch: float) -> Box:
     """(top, bottom, left, right) of the patch around a cell, in pixels of the prepared picture, last ones not in it."""
     top, bottom, left, right = (

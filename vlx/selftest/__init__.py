@@ -11,6 +11,7 @@ __all__ = [
     "places",
     "result",
     "run",
+    "sides",
     "stock",
     "trusting",
 ]

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from vlx.methods import engine
+from vlx.pictures.edits import sideways
 from vlx.protocol.powers import meet, powers_of
-from vlx.protocol.task import Features
+from vlx.protocol.targets import word_target
+from vlx.protocol.task import Features, predict
 from vlx.selftest.checks import SILENT, Subject
+from vlx.selftest.company import unlike
 from vlx.selftest.guests import Guest
 from vlx.selftest.result import Row, row, unproven
 
@@ -27,12 +30,19 @@ def _around(case: Subject) -> Row:
     guest, targets = case.guests[0], case.guests[0].targets
     if not targets:
         return unproven(name, SILENT)
+    if not (gap := _sideways(case)) <= case.limits[0]:
+        fault = "a picture of another shape has other scores than it was told of: what was kept of an earlier one is used"
+        return Row(name, gap, case.limits[0], False, fault)
     again = engine.ask(case.task, guest.features, targets).double().cpu()
-    kept = float((again - guest.scores).abs().max())
+    kept = max(float((again - guest.scores).abs().max()), _said_otherwise(case, guest))
     if not kept <= case.limits[0]:
         fault = "a score changed when the model had seen other pictures: what comes after A keeps the picture seen last"
         return Row(name, kept, case.limits[0], False, fault)
     besides = _besides(case)
+    placed = [what for key, what in besides.items() if _has_places(case.features.rest[key], case.features.A)]
+    if placed:
+        fault = f"{placed[0]}: it has a value for every cell of A and goes round it; lay it behind A's own along K"
+        return Row(name, None, None, False, fault)
     gaps, shares = [], []
     for other in case.guests[1:4]:
         gap, share = _exchanged(case, guest, other, besides)
@@ -52,11 +62,36 @@ def _around(case: Subject) -> Row:
     return _by_design(verdict, share, ", ".join(besides.values()), method)
 
 
+def _sideways(case: Subject) -> float:
+    """How far the scores of a picture of another shape are from what is said of it, in nats."""
+    task, query = case.task, case.guests[0].query
+    seen = task.features(task.place(task.prepare(sideways(case.picture))[None]))
+    words = predict(task, seen, [query])[0]
+    targets = [word_target(words, number, 0, "logprob") for number in range(len(words.words))]
+    if not targets:
+        return 0.0
+    scores = engine.ask(task, seen, targets).double().cpu()
+    return float((scores - torch.tensor([word.standing for word in words.words]).double()).abs().max())
+
+
+def _said_otherwise(case: Subject, guest: Guest) -> float:
+    """How far what is said of a picture differs from what was said of it before others were seen."""
+    return unlike(guest.prediction, predict(case.task, guest.features, [guest.query])[0])
+
+
 def _besides(case: Subject) -> dict[str, str]:
     """What passes A by design and is there, by its key in `rest`."""
     declared, rest = powers_of(case.task).besides, case.features.rest
     held = rest if isinstance(rest, dict) else {}
     return {key: what for key, what in declared.items() if key in held}
+
+
+def _has_places(beside: Any, A: Tensor) -> bool:
+    """Whether what passes A by design is a map, or a list of tokens, with as many places as A."""
+    h, w = A.shape[-2:]
+    if not isinstance(beside, Tensor) or h * w == 1:
+        return False
+    return (beside.ndim >= 4 and beside.shape[-2:] == A.shape[-2:]) or (beside.ndim == 3 and beside.shape[1] == h * w)
 
 
 def _exchanged(case: Subject, guest: Guest, other: Guest, besides: Mapping[str, str]) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def _scores(case: Subject) -> Row:
         scores = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
         gaps.append(float((scores - torch.tensor([score for _, score in asked]).double()).abs().max()))
         said = case.task.predict(seen, [alone[n].query for n in batch])
-        gaps += [_unlike(alone[n].prediction, one) for n, one in zip(batch, said, strict=True)]
+        gaps += [unlike(alone[n].prediction, one) for n, one in zip(batch, said, strict=True)]
     return row(
         name,
         max(gaps),
@@ -97,7 +97,7 @@ def _asked(guest: Guest, row: int) -> list[tuple[Target, float]]:
     return asked
 
 
-def _unlike(one: Prediction, other: Prediction) -> float:
+def unlike(one: Prediction, other: Prediction) -> float:
     """The largest difference in log p of the words that two predictions share, and of the first that they do not."""
     gap = 0.0
     for a, b in zip(one.words, other.words, strict=False):

@@ -17,7 +17,7 @@ from vlx.process import random_state_kept
 from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.targets import Prediction, Query, sentence_target, usual, word_target
 from vlx.protocol.task import Features, Task, predict
-from vlx.selftest import around, axes, company, differences, places, stock, trusting
+from vlx.selftest import around, axes, company, differences, places, sides, stock, trusting
 from vlx.selftest.checks import CHECKS, Subject
 from vlx.selftest.result import Row, SelfTest
 
@@ -31,6 +31,7 @@ ALL = {
     **company.CHECKS,
     **stock.CHECKS,
     **axes.CHECKS,
+    **sides.CHECKS,
     **trusting.CHECKS,
 }
 
