@@ -31,7 +31,9 @@ def _around(case: Subject) -> Row:
     if not targets:
         return unproven(name, SILENT)
     if not (gap := _sideways(case)) <= case.limits[0]:
-        fault = "a picture of another shape has other scores than it was told of: what was kept of an earlier one is used"
+        fault = (
+            "a picture of another shape is scored otherwise than it was told of: what was kept of another one is used"
+        )
         return Row(name, gap, case.limits[0], False, fault)
     again = engine.ask(case.task, guest.features, targets).double().cpu()
     kept = max(float((again - guest.scores).abs().max()), _said_otherwise(case, guest))
