@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests import chat_faults as faults  # noqa: E402
-from tests.hf import picture  # noqa: E402
-from vlx.selftest.result import SelfTest  # noqa: E402
-from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
+from tests import chat_faults as faults
+from tests.hf import picture
+from vlx.selftest.result import SelfTest
+from vlx.tasks.huggingface.loading import load, wrap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
