@@ -162,8 +162,8 @@ def generating_with(**options: Any) -> Plant:
 
 def penalised(task: Any) -> None:
     """What was said before is said less, as a checkpoint's ``repetition_penalty`` has it."""
-    task.model.generation_config.repetition_penalty = 1.8
-    generating_with(repetition_penalty=1.8)(task)
+    task.model.generation_config.repetition_penalty = 30.0
+    generating_with(repetition_penalty=30.0)(task)
 
 
 # Places of tokens
