@@ -34,7 +34,7 @@ from vlx.tasks.classification import Classifier
 NAMES = [
     "forced = generated", "split", "no leak", "gradient", "gradients agree", "repeatable", "attention", "mixed",
     "gradient = replay", "nothing goes round A", "prepare is steady", "A in company", "scores in company",
-    "stock model", "outputs", "axes are places", "references plausible",
+    "stock model", "outputs", "axes are places", "sides are seen", "references plausible",
     "method beats chance", "patch probe", "patch probe 3:2", "every crop",
 ]  # fmt: skip
 PROBES = ["patch probe", "patch probe 3:2"]
