@@ -14,7 +14,7 @@ hf = pytest.importorskip("transformers")
 
 import vlx  # noqa: E402
 from tests.hf import picture  # noqa: E402
-from vlx.errors import InputError, ModelError  # noqa: E402
+from vlx.errors import InputError  # noqa: E402
 from vlx.methods import attention  # noqa: E402
 from vlx.methods.attention import ATTENTION_METHODS  # noqa: E402
 from vlx.protocol.targets import Query, Target, sentence_target, word_target  # noqa: E402
@@ -102,11 +102,7 @@ def attributed(task: Any, features: Any, targets: Sequence[Target]) -> Any:
     return attention.attribute(task, features.A, targets, ROWS, features.rest)
 
 
-UNDER_WAY = pytest.mark.xfail(raises=ModelError, strict=False, reason="the adapter of its crops is under way")
-PARAMETERS = [pytest.param(one, marks=UNDER_WAY if one in ("idefics3", "smolvlm") else ()) for one in ("llava", *CHATS)]
-
-
-@pytest.mark.parametrize("family", PARAMETERS)
+@pytest.mark.parametrize("family", ["llava", *CHATS])
 def test_maps_are_those_of_the_whole_graph_at_the_words_own_rows(chats: Chats, family: str) -> None:
     task = chats(family)
     features, targets = asked(task, answer="the greenish house is blue")
