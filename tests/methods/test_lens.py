@@ -96,17 +96,21 @@ def test_in_every_family_it_is_what_the_stock_model_gives(family: str, tiny_fold
 
 
 def test_what_stands_between_is_read_where_it_is_said(task: Any) -> None:
+    """All but the word's own token: what else says it is no context."""
     features, targets = targets_of(task)
-    target, one = targets[-1], task.read_out(features.A, targets[-1:])[0][0]
-    by_weights, _, ids = by_hand(task, target)
-    marks = [n for n, token in enumerate(ids) if token == task.model.config.image_token_id]
-    token = target.terms[0].token
-    place = len(ids) - 1 - ids[::-1].index(token)
-    behind = [n for n in range(marks[-1] + 1, place) if ids[n] != token]
-    assert len(behind) > 5
-    torch.testing.assert_close(one.relevance, by_weights[[n - 1 for n in behind], token], rtol=0, atol=1e-9)
-    context = by_weights[marks][:, [ids[n] for n in behind]].T.reshape(one.context.shape)
-    torch.testing.assert_close(one.context, context, rtol=0, atol=1e-9)
+    repeated = 0
+    for target, (one, *_) in zip(targets, task.read_out(features.A, targets), strict=True):
+        by_weights, _, ids = by_hand(task, target)
+        marks = [n for n, token in enumerate(ids) if token == task.model.config.image_token_id]
+        token, place = target.terms[0].token, target.terms[0].step - 1  # a mark stands between question and answer
+        assert ids[place] == token
+        between = range(marks[-1] + 1, place)
+        behind = [n for n in between if ids[n] != token]
+        repeated += len(between) - len(behind)
+        torch.testing.assert_close(one.relevance, by_weights[[n - 1 for n in behind], token], rtol=0, atol=1e-9)
+        context = by_weights[marks][:, [ids[n] for n in behind]].T.reshape(one.context.shape)
+        torch.testing.assert_close(one.context, context, rtol=0, atol=1e-9)
+    assert repeated, "the question holds some of the words, too"
 
 
 def test_each_row_of_a_batch_is_read_by_itself(task: Any) -> None:
