@@ -31,7 +31,8 @@ from vlx.protocol.targets import Query, Target, word_target
 from vlx.tasks.huggingface.loading import wrap
 
 WORDS, ROUNDS = 12, 5
-SIDES = {"speed": 16, "memory": (32, 45)}  # image tokens a side
+SIDE = 16  # image tokens, of what is timed
+SIDES = (32, 45)  # of what is measured in memory
 MOST = (1, 12, 24, 48)  # words of the memory's growth
 PATCH, UNITS, LAYERS, KNOWN = 8, 256, 6, 8000
 QUESTION = "what color is the house?"
@@ -144,7 +145,7 @@ def memory(side: int | None, words: int | None) -> None:
         return
     table = Table("image tokens", *(f"{words} words, MB" for words in MOST), "MB a word of the last")
     a_word: dict[float, float] = {}
-    for one in SIDES["memory"]:
+    for one in SIDES:
         found = [_elsewhere(one, words) for words in MOST]
         a_word[one * one] = (found[-1] - found[0]) / (MOST[-1] - MOST[0])
         table.add_row(f"{one * one:,}", *(f"{value:.0f}" for value in found), f"{a_word[one * one]:.2f}")

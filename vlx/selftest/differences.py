@@ -3,7 +3,7 @@
 Central differences along each word's own gradient, along A and towards another picture's A, and along random
 directions, in which a part of the gradient that is lost shows whatever its direction. Of logits, which do not saturate.
 A direction in which the score has a corner or rounding drowns the step is not counted. In half precision rounding drowns
-them all: then steps are those of a copy in float32 at the same A, and the gradient is the model's own.
+all: then steps are those of a copy in float32 at the same A, and the gradient is the model's own.
 """
 
 from collections.abc import Callable
@@ -54,8 +54,9 @@ class Slopes:
 def slopes(case: Subject, targets: tuple[Target, ...], directions: Tensor, moved: Subject | None = None) -> Slopes:
     """Slopes of targets at A [1, K, h, w] along ``directions`` [D, K, h, w], at most as long as A.
 
-    Steps are those of ``moved``, by default of the case itself. They are shortened so that no step should move a score far: two long steps may agree by chance. Of each slope by
-    steps the surest is taken: the longer ones bend, the shorter ones drown in rounding.
+    Steps are those of ``moved``, by default of the case itself. They are shortened so that no step should move a score
+    far: two long steps may agree by chance. Of each slope by steps the surest is taken: the longer ones bend, the
+    shorter ones drown in rounding.
     """
     _, gradient = engine.gradients(case.task, case.features.A, targets, case.features.rest)
     case = moved or case
