@@ -13,7 +13,7 @@ from torch import Tensor
 from vlx.methods import engine
 from vlx.pictures.edits import sideways
 from vlx.protocol.powers import meet, powers_of
-from vlx.protocol.targets import word_target
+from vlx.protocol.targets import Prediction, word_target
 from vlx.protocol.task import Features, predict
 from vlx.selftest.checks import SILENT, Subject
 from vlx.selftest.company import unlike
@@ -65,15 +65,20 @@ def _around(case: Subject) -> Row:
 
 
 def _sideways(case: Subject) -> float:
-    """How far the scores of a picture of another shape are from what is said of it, in nats."""
-    task, query = case.task, case.guests[0].query
+    """How much further the scores of a picture of another shape are from what is said of it than this one's, in nats."""
+    task, guest = case.task, case.guests[0]
     seen = task.features(task.place(task.prepare(sideways(case.picture))[None]))
-    words = predict(task, seen, [query])[0]
+    words = predict(task, seen, [guest.query])[0]
     targets = [word_target(words, number, 0, "logprob") for number in range(len(words.words))]
     if not targets:
         return 0.0
     scores = engine.ask(task, seen, targets).double().cpu()
-    return float((scores - torch.tensor([word.standing for word in words.words]).double()).abs().max())
+    return max(_apart(words, scores) - _apart(guest.prediction, guest.scores), 0.0)
+
+
+def _apart(said: Prediction, scores: Tensor) -> float:
+    """The largest difference of scores [N] from the log-probabilities of what was said, in nats."""
+    return float((scores - torch.tensor([word.standing for word in said.words]).double()).abs().max())
 
 
 def _said_otherwise(case: Subject, guest: Guest) -> float:

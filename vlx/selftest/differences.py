@@ -2,8 +2,8 @@
 
 Central differences along each word's own gradient, along A and towards another picture's A, and along random
 directions, in which a part of the gradient that is lost shows whatever its direction. Of logits, which do not saturate.
-A direction in which the score has a corner or rounding drowns the step is not counted. In half precision rounding drowns
-all: then steps are those of a copy in float32 at the same A, and the gradient is the model's own.
+A direction in which the score has a corner or rounding drowns the step is not counted. In half precision rounding
+drowns all: then steps are those of a copy in float32 at the same A, and the gradient is the model's own.
 """
 
 from collections.abc import Callable
