@@ -65,7 +65,7 @@ def _around(case: Subject) -> Row:
 
 
 def _sideways(case: Subject) -> float:
-    """How much further the scores of a picture of another shape are from what is said of it than this one's, in nats."""
+    """How much further scores of a picture of another shape are from what is said of it than this one's, in nats."""
     task, guest = case.task, case.guests[0]
     seen = task.features(task.place(task.prepare(sideways(case.picture))[None]))
     words = predict(task, seen, [guest.query])[0]
