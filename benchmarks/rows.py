@@ -31,8 +31,7 @@ from vlx.protocol.targets import Query, Target, word_target
 from vlx.tasks.huggingface.loading import wrap
 
 WORDS, ROUNDS = 12, 5
-SIDE = 16  # image tokens, of what is timed
-SIDES = (32, 45)  # of what is measured in memory
+SIDE, SIDES = 16, (32, 45)  # image tokens a side: of the speed, of the memory
 MOST = (1, 12, 24, 48)  # words of the memory's growth
 PATCH, UNITS, LAYERS, KNOWN = 8, 256, 6, 8000
 QUESTION = "what color is the house?"
@@ -112,7 +111,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True)
 def speed(rounds: int, as_json: bool) -> None:
     """Words and maps against generate."""
-    task = llava(16, WORDS)
+    task = llava(SIDE, WORDS)
     inputs, given = seen(task), task.given(picture(), Query(question=QUESTION))
     options = {"max_new_tokens": WORDS, "min_new_tokens": WORDS, "do_sample": False}
     ways: dict[str, Callable[[], object]] = {

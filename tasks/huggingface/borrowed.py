@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from types import MethodType
 from typing import Any
 
@@ -62,6 +62,12 @@ def _holds(method: MethodType) -> bool:
 
 
 def _is_config(value: Any) -> bool:
+    return isinstance(value, _config_class())
+
+
+@cache
+def _config_class() -> type[Any]:
     from transformers import PretrainedConfig
 
-    return isinstance(value, PretrainedConfig)
+    config: type[Any] = PretrainedConfig
+    return config

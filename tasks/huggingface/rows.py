@@ -86,23 +86,23 @@ def attended(model: nn.Module, texts: Sequence[Text]) -> Rows:
 def _logits(model: nn.Module, text: Text, kept: "_Kept", number: int) -> Tensor:
     """Logits [T, V] of the rows of a text, whose probabilities are kept under its number."""
     _register()
-    seeing: Any = borrowed(model)
-    one_by_one = bool(set(getattr(seeing.config.get_text_config(), "layer_types", None) or ()) - ATTENTION)
-    cache = _cache(seeing.config if one_by_one else None)
-    named = "cache" if "cache" in signature(seeing.forward).parameters else "past_key_values"  # its name before 5.24
+    mine: Any = borrowed(model)
+    one_by_one = bool(set(getattr(mine.config.get_text_config(), "layer_types", None) or ()) - ATTENTION)
+    cache = _cache(mine.config if one_by_one else None)
+    named = "cache" if "cache" in signature(mine.forward).parameters else "past_key_values"  # its name before 5.24
     options = {named: cache, "use_cache": True}
     with torch.no_grad():
-        seeing(**text.before(text.first if one_by_one else text.length), **options, logits_to_keep=1)
+        mine(**text.before(text.first if one_by_one else text.length), **options, logits_to_keep=1)
     if not one_by_one:  # the rows were there, too: a prefix that is read both ways has seen its last token
         cache.crop(text.first - text.length)
     _keep_past_states(cache)
-    alone: Any = borrowed(seeing)
-    for config in configs_of(alone):
+    caps = mine.config.get_text_config()._attn_implementation != "sdpa"  # which leaves caps of scores out, or refuses
+    for config in configs_of(mine):
         config._attn_implementation = IMPLEMENTATION
     rows, logits = text.inputs["input_ids"][:, text.first :], []
     for row, ids in enumerate(rows.split(1 if one_by_one else rows.shape[1], 1)):
-        with _keeping(_Run(kept, number, row, text.first + row + ids.shape[1])):
-            logits.append(alone(input_ids=ids, **options).logits[0])
+        with _keeping(_Run(kept, number, row, text.first + row + ids.shape[1], caps)):
+            logits.append(mine(input_ids=ids, **options).logits[0])
         if one_by_one:
             _cut(cache)
     return torch.cat(logits)
@@ -171,6 +171,7 @@ class _Run:
     text: int
     row: int
     stop: int  # the tokens that its last row has seen, itself included
+    caps: bool = True  # whether the model's own attention caps scores where it is told to
     layer: int = 0
 
     def through(self, probabilities: Tensor) -> Tensor:
@@ -226,6 +227,7 @@ def _isolated(
     for name in ("s_aux", "position_bias"):
         if others.get(name) is not None:
             raise ModelError(f"attention with {name} cannot be followed row by row; take method='hirescam'")
+    run = _run.get()
     (heads, rows, size), (groups, keys, _) = query.shape[1:], key.shape[1:]
     scaling = size**-0.5 if scaling is None else scaling
     exact = torch.promote_types(query.dtype, torch.float32)
@@ -241,9 +243,9 @@ def _isolated(
     scores = (grouped(query[0]) @ key[0].detach().mT).view(heads, rows, keys)
     diagonal = torch.diag_embed((query[0].detach() * itself(key)).sum(-1))
     scores = (scores + pad(diagonal, (keys - rows, 0))) * scaling
-    scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    scores = softcap * torch.tanh(scores / softcap) if softcap and run.caps else scores
     scores = scores if attention_mask is None else scores + attention_mask[0, :, :, :keys]
-    probabilities = _run.get().through(scores.softmax(-1, exact).to(query.dtype))
+    probabilities = run.through(scores.softmax(-1, exact).to(query.dtype))
     read = (grouped(probabilities) @ value[0].detach()).view(heads, rows, -1)
     own = probabilities.detach()[:, :, keys - rows :].diagonal(dim1=1, dim2=2)
     return (read + own[..., None] * itself(value)).transpose(0, 1)[None], None
