@@ -28,7 +28,7 @@ from vlx.tasks.huggingface.chat_pictures import Whole
 from vlx.tasks.huggingface.given_back import Handed, counts_of, explicit_positions, generating, tokens_of
 from vlx.tasks.huggingface.greedy import plainly, switched_off
 from vlx.tasks.huggingface.limits import Limit
-from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens
+from vlx.tasks.huggingface.prompting import Prompt, Prompting, Tokens, put
 from vlx.tasks.huggingface.row_reads import attend_by_rows
 from vlx.tasks.huggingface.rows import Text
 from vlx.tasks.huggingface.texts import check_length, exact, filled, packed, padded, unpacked
@@ -185,9 +185,8 @@ class ChatTask(TransformerTask):
 
         Past ``prompting``, which is tested by it.
         """
-        put = stock.prefixed if self.family.prefix else stock.asked
-        processor, question = self.prompting.processor, query.question or self.family.describe
-        return stock.taken(self.model, self.vision(), put(processor, image, question))
+        made = put(self.prompting.processor, self.family, image, query.question)
+        return stock.taken(self.model, self.vision(), made)
 
     def stock(self, image: Image.Image, query: Query) -> Said:
         """What transformers' own ``generate`` answers; see `vlx.protocol.stocked.Stocked`."""

@@ -50,11 +50,7 @@ class Prompting:
 
     def made(self, image: Image.Image, question: str | None = None, answer: str | None = None) -> dict[str, Tensor]:
         """All that the processor makes of a picture and a question, and of the answer behind it."""
-        if self.family.form:
-            text = self.family.describe if question is None else self.family.form.format(question)
-            return stock.worded(self.processor, image, text, answer)
-        put = stock.prefixed if self.family.prefix else stock.asked
-        return put(self.processor, image, question or self.family.describe, answer)
+        return put(self.processor, self.family, image, question, answer)
 
     def question(self, query: Query, size: Size) -> Prompt:
         """A query's question beside a picture of ``size`` (H, W). Raises InputError as `written` does."""
@@ -84,6 +80,17 @@ class Prompting:
         apart = self.family.apart
         known = (*NO_TOKEN, *apart, *apart.values())
         return (*sorted(name for name, value in made.items() if value.shape == shape and name not in known), *apart)
+
+
+def put(
+    processor: Any, family: ChatFamily, image: Image.Image, question: str | None, answer: str | None = None
+) -> dict[str, Tensor]:
+    """What a processor makes of a picture and a question in the family's prompt form, and of the answer behind it."""
+    if family.form:
+        text = family.describe if question is None else family.form.format(question)
+        return stock.worded(processor, image, text, answer)
+    ask = stock.prefixed if family.prefix else stock.asked
+    return ask(processor, image, question or family.describe, answer)
 
 
 def _blank(size: Size) -> Image.Image:
