@@ -125,21 +125,41 @@ def _against_replay(case: Subject) -> Row:
         return unproven(name, SILENT)
     targets = tuple(replace(target, kind="logit") for target in case.targets[:MOST])
     directions, groups = _directions(case, targets)
-    compared, limit, how = slopes(case, targets, directions), LIMIT, ""
+    compared = slopes(case, targets, directions)
     counted = _counted(compared, groups)
     if not counted and (precise := _in_float32(case)) is not None:
-        compared, limit = slopes(case, targets, directions, precise), max(LIMIT, case.limits[1])
-        counted, how = _counted(compared, groups), ", by steps of a copy in float32"
+        return _by_copy(case, precise, targets, directions, groups)
     if not counted:
         return unproven(
             name,
             "steps of A move the score by less than rounding, or in jumps; test the model once in float32 or float64",
         )
     value = max(counted)
-    if value <= limit:
-        meaning = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A{how}"
-        return Row(name, value, limit, True, meaning)
-    return Row(name, value, limit, False, _missing(compared))
+    if value <= LIMIT:
+        meaning = f"part of the score's slope that the gradient misses, along {len(directions)} directions of A"
+        return Row(name, value, LIMIT, True, meaning)
+    return Row(name, value, LIMIT, False, _missing(compared))
+
+
+def _by_copy(
+    case: Subject, precise: Subject, targets: tuple[Target, ...], directions: Tensor, groups: list[slice]
+) -> Row:
+    """The row of a model in half precision beside its copy in float32, whose own gradient must be that of its steps.
+
+    The model's own is tried along itself.
+    """
+    name, limit = "gradient = replay", max(LIMIT, case.limits[1])
+    exact = slopes(precise, targets, directions)
+    if any(gap > LIMIT for gap in _counted(exact, groups)):
+        return Row(name, max(_counted(exact, groups)), LIMIT, False, _missing(exact))
+    along = groups[0]  # the words' own gradients: across them slopes are as small as rounding
+    counted = _counted(slopes(case, targets, directions[along], precise), [along])
+    if not counted:
+        return unproven(name, "steps of A move the score of a copy in float32 in jumps; try a picture more")
+    if max(counted) > limit:
+        return unproven(name, f"rounding moves the gradient by {max(counted):.2g} of the slope; explain it in float32")
+    meaning = "part of the slope of a copy in float32 that the gradient in half precision misses"
+    return Row(name, max(counted), limit, True, meaning)
 
 
 def _counted(compared: Slopes, groups: list[slice]) -> list[float]:
