@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vlx.methods import engine
-from vlx.protocol.targets import Prediction, Target
+from vlx.protocol.targets import Prediction, Target, Word
 from vlx.protocol.task import Features
 from vlx.selftest.checks import SILENT, Subject, apart
 from vlx.selftest.guests import Guest
@@ -98,13 +98,23 @@ def _asked(guest: Guest, row: int) -> list[tuple[Target, float]]:
 
 
 def unlike(one: Prediction, other: Prediction) -> float:
-    """The largest difference in log p of the words that two predictions share, and of the first that they do not."""
+    """The largest difference in log p of the words that two predictions share, and of the first that they do not.
+
+    Of two words that begin with tokens which are equally likely either may be said.
+    """
     gap = 0.0
     for a, b in zip(one.words, other.words, strict=False):
-        gap = max(gap, abs(a.standing - b.standing))
         if a.label != b.label:
-            return gap
+            return max(gap, min(abs(a.standing - b.standing), _tie(a, b)))
+        gap = max(gap, abs(a.standing - b.standing))
     return gap if len(one.words) == len(other.words) else float("inf")
+
+
+def _tie(a: Word, b: Word) -> float:
+    """By how much the first token of a word is likelier than that of another in its place; infinite where unknown."""
+    likely = {other.token: other.logprob for other in a.alternatives}
+    first, second = (likely.get(word.terms[0].token) for word in (a, b))
+    return float("inf") if first is None or second is None or first == second else abs(first - second)
 
 
 CHECKS: dict[str, Callable[[Subject], Row]] = {
