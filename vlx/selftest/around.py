@@ -83,7 +83,7 @@ def _apart(said: Prediction, scores: Tensor) -> float:
 
 def _said_otherwise(case: Subject, guest: Guest) -> float:
     """How far what is said of a picture differs from what was said of it before others were seen."""
-    return unlike(guest.prediction, predict(case.task, guest.features, [guest.query])[0])
+    return unlike(case.task, guest, predict(case.task, guest.features, [guest.query])[0])
 
 
 def _besides(case: Subject) -> dict[str, str]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from vlx.methods import engine
-from vlx.protocol.targets import Prediction, Target, Word
-from vlx.protocol.task import Features
+from vlx.protocol.targets import Prediction, Target, Term, Word
+from vlx.protocol.task import Features, Task
 from vlx.selftest.checks import SILENT, Subject, apart
 from vlx.selftest.guests import Guest
 from vlx.selftest.result import Row, row, unproven
@@ -72,7 +72,7 @@ def _scores(case: Subject) -> Row:
         scores = engine.ask(case.task, seen, [target for target, _ in asked]).double().cpu()
         gaps.append(float((scores - torch.tensor([score for _, score in asked]).double()).abs().max()))
         said = case.task.predict(seen, [alone[n].query for n in batch])
-        gaps += [unlike(alone[n].prediction, one) for n, one in zip(batch, said, strict=True)]
+        gaps += [unlike(case.task, alone[n], one) for n, one in zip(batch, said, strict=True)]
     return row(
         name,
         max(gaps),
@@ -97,24 +97,32 @@ def _asked(guest: Guest, row: int) -> list[tuple[Target, float]]:
     return asked
 
 
-def unlike(one: Prediction, other: Prediction) -> float:
-    """The largest difference in log p of the words that two predictions share, and of the first that they do not.
+def unlike(task: Task, guest: Guest, other: Prediction) -> float:
+    """The largest difference in log p of the words that a guest's own prediction and another one of it share, in nats.
 
-    Of two words that begin with tokens which are equally likely either may be said.
+    Where they part, how much likelier the guest's own token is to it than the other one: two may be equally likely.
     """
-    gap = 0.0
-    for a, b in zip(one.words, other.words, strict=False):
+    gap, whole = 0.0, guest.prediction.whole
+    for a, b in zip(guest.prediction.words, other.words, strict=False):
         if a.label != b.label:
-            return max(gap, min(abs(a.standing - b.standing), _tie(a, b)))
+            parting = _parting(a, b) if whole else None
+            apart = abs(a.standing - b.standing) if parting is None else _passed_over(task, guest, other, *parting)
+            return max(gap, apart)
         gap = max(gap, abs(a.standing - b.standing))
-    return gap if len(one.words) == len(other.words) else float("inf")
+    return gap if len(guest.prediction.words) == len(other.words) else float("inf")
 
 
-def _tie(a: Word, b: Word) -> float:
-    """By how much the first token of a word is likelier than that of another in its place; infinite where unknown."""
-    likely = {other.token: other.logprob for other in a.alternatives}
-    first, second = (likely.get(word.terms[0].token) for word in (a, b))
-    return float("inf") if first is None or second is None or first == second else abs(first - second)
+def _parting(a: Word, b: Word) -> tuple[Term, Term] | None:
+    """The first two tokens of one step in which two words differ."""
+    pairs = zip(a.terms, b.terms, strict=False)
+    return next(((x, y) for x, y in pairs if x.token != y.token and x.step == y.step), None)
+
+
+def _passed_over(task: Task, guest: Guest, other: Prediction, mine: Term, theirs: Term) -> float:
+    texts = ((mine, guest.prediction.tokens), (theirs, other.tokens))
+    asked = [Target(0, "", (term,), "logprob", tokens) for term, tokens in texts]
+    ours, another = engine.ask(task, guest.features, asked).tolist()
+    return abs(float(ours - another))
 
 
 CHECKS: dict[str, Callable[[Subject], Row]] = {
