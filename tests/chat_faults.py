@@ -1,6 +1,7 @@
 """Faults of chat adapters, each planted as somebody who writes one would make it; tests say which row must notice."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -401,3 +402,58 @@ def newlines_are_cells(cells: Tensor, places: Tensor) -> Tensor:
         if not told[number].isfinite().all():
             told[number] = told[number - 1]
     return told
+
+
+def unshrunk(task: Any) -> None:
+    """Tiles' tokens are laid as if OneVision did not shrink them when they are many."""
+    right, config = task.pictures._packed, task.model.config
+
+    def larger(cells: Tensor, size: Any) -> Tensor:
+        count, known = len(right(cells, size)), config.vision_aspect_ratio
+        config.vision_aspect_ratio = "anyres_max_999"
+        try:
+            return right(cells, size)[:count]  # type: ignore[no-any-return]
+        finally:
+            config.vision_aspect_ratio = known
+
+    task.pictures._packed = larger
+
+
+def zero_crop(task: Any) -> None:
+    """The first crop is hidden by zeros, which the model takes for padding."""
+    inputs = task.pictures.inputs
+
+    def hidden(pictures: Tensor, names: Any) -> Any:
+        for made in inputs(pictures, names):
+            made["pixel_values"] = made["pixel_values"].clone()
+            made["pixel_values"][:, 0] = 0
+            yield made
+
+    task.pictures.inputs = hidden
+
+
+def places_of_latents(task: Any) -> None:
+    """Tokens are taken for cells row by row, though each of them looks at all of the picture."""
+    look = task._looked
+
+    def mixed(model: Any, pictures: Tensor) -> Any:
+        A, counts = look(model, pictures)
+        count = A[0, 0].numel()
+        weights = torch.randn(count, count, generator=torch.Generator().manual_seed(0)).to(A).softmax(1)
+        return (A.flatten(2) @ weights.T).reshape(A.shape), counts
+
+    task._looked = mixed
+
+
+def panning(processor: Any) -> Any:
+    """Gemma 3's processor, asked for pan & scan by whoever calls it: crops behind the whole picture."""
+    kind: Any = type(processor)
+    options = {"do_pan_and_scan": True, "pan_and_scan_min_crop_size": 8, "pan_and_scan_max_num_crops": 4}
+
+    class Panning(kind):  # type: ignore[misc]
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            return super().__call__(*given, **(options | named))
+
+    made = deepcopy(processor)
+    made.__class__ = Panning
+    return made

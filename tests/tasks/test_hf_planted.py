@@ -26,12 +26,14 @@ Sound = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def sound(tiny_folder: Callable[[str], Path]) -> Sound:
-    """A chat task of its own, to be spoilt at will, by family."""
+    """A chat task of its own, to be spoilt at will, by family; of "gemma3 panning" with pan & scan."""
     read = cache(lambda family: load(tiny_folder(family)))
 
     def made(family: str) -> Any:
-        task: Any = read(family)
-        return wrap(deepcopy(task.model), task.prompting.processor, name=family)
+        name, *how = family.split()
+        task: Any = read(name)
+        processor = task.prompting.processor
+        return wrap(deepcopy(task.model), faults.panning(processor) if how else processor, name=name)
 
     return made
 
@@ -91,6 +93,13 @@ SEEN = {
     "tile order": ("llava_next", faults.packed(faults.by_tile), (PROBE, CROPS)),
     "tile order between newlines": ("llava_next", faults.packed(faults.by_tile_between_newlines), (CROPS,)),
     "newlines forgotten": ("llava_next", faults.packed(faults.newlines_forgotten), (PROBE, CROPS)),
+    "latents taken for a grid": ("llava", faults.places_of_latents, (PROBE, WIDE)),
+    "whole crop first (Idefics3)": ("idefics3", faults.frames(faults.whole_first), (PROBE, CROPS)),
+    "whole crop first (SmolVLM)": ("smolvlm", faults.frames(faults.whole_first), (PROBE, CROPS)),
+    "whole crop first (Aya Vision)": ("aya_vision", faults.frames(faults.whole_first), (PROBE, CROPS)),
+    "pan & scan: whole crop last": ("gemma3 panning", faults.frames(faults.whole_last), (PROBE, CROPS)),
+    "not shrunk (OneVision)": ("llava_onevision", faults.unshrunk, (PROBE, CROPS)),
+    "zero crop": ("smolvlm", faults.zero_crop, ("answers",)),
     "newlines are cells": ("llava_next", faults.packed(faults.newlines_are_cells), (CROPS,)),
 }
 Case = tuple[str, faults.Plant, tuple[str, ...]]
@@ -115,3 +124,17 @@ def test_a_fault_of_the_text_is_noticed(sound: Sound, name: str) -> None:
 @pytest.mark.parametrize("name", SEEN)
 def test_a_fault_of_the_picture_is_noticed(sound: Sound, name: str, size: tuple[int, int]) -> None:
     check(sound, SEEN[name], size)
+
+
+def test_gemma_with_pan_and_scan_is_sound(sound: Sound) -> None:
+    found = outcome(sound("gemma3 panning"), LANDSCAPE)
+    assert found.verdict == "passed", str(found)
+    assert found[CROPS].value == 1, str(found)
+
+
+def test_an_adapter_of_a_chat_model_without_a_stock_call_is_not_proven(sound: Sound) -> None:
+    task = sound("llava")
+    task.stock = None
+    found = outcome(task, LANDSCAPE)
+    assert [row.name for row in found.open] == [STOCK], str(found)
+    assert "give the task `stock(image, query)`" in found[STOCK].remark
