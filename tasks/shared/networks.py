@@ -1,6 +1,7 @@
 """`Networks`: what a task made of networks owes to the Task protocol beside its split, written once."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from vlx.errors import ModelError
 from vlx.pictures.prepare import mean_colour
-from vlx.protocol.identity import Digest
+from vlx.protocol.identity import Digest, weights_of
 from vlx.protocol.task import Task
 from vlx.tasks.shared.devices import home_of
 
@@ -69,8 +70,7 @@ class Networks:
 
     def digest(self) -> str:
         """A hash of the weights before A; see `vlx.protocol.powers.Identified`."""
-        tensors = (one for network in self.vision() for one in network.state_dict().values())
-        return self._digest.of(self.version(), tensors)
+        return self._digest.of(self.version(), chain.from_iterable(map(weights_of, self.vision())))
 
     def refuse_training(self) -> None:
         """Raises ModelError where a network is in training mode, or was made under ``torch.inference_mode``."""

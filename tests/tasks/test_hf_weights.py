@@ -20,6 +20,7 @@ import vlx  # noqa: E402
 from tests.cli.test_cli import run  # noqa: E402
 from tests.hf import picture  # noqa: E402
 from vlx.errors import InputError, ModelError  # noqa: E402
+from vlx.protocol.identity import weights_digest, weights_of  # noqa: E402
 from vlx.tasks.huggingface import weights as opening  # noqa: E402
 from vlx.tasks.huggingface.limits import TOKENS, limited  # noqa: E402
 from vlx.tasks.huggingface.loading import load, wrap  # noqa: E402
@@ -170,6 +171,22 @@ def test_a_model_of_several_devices_is_explained_as_it_stands(tiny_folder: Folde
         for one, other in zip(why, wanted, strict=True):
             assert one.signed == pytest.approx(other.signed, abs=1e-6)
         assert task.digest()
+
+
+def test_weights_that_are_kept_away_have_the_same_digest() -> None:
+    """As accelerate keeps them: on the meta device, with a hook that knows where they are."""
+    network, away = (nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1)) for _ in range(2))
+    away.load_state_dict(network.state_dict())
+    layer: Any = away[1]
+    kept = SimpleNamespace(weights_map={name: weight.detach().clone() for name, weight in layer.named_parameters()})
+    layer._hf_hook = SimpleNamespace(hooks=(SimpleNamespace(), kept))
+    layer.to("meta")
+    assert weights_digest(weights_of(away)) == weights_digest(weights_of(network))
+    kept.weights_map["bias"] += 1
+    assert weights_digest(weights_of(away)) != weights_digest(weights_of(network))
+    del layer._hf_hook
+    with pytest.raises(ModelError, match=r"^the weights 'weight' are nowhere \(on the meta device\); load them"):
+        weights_digest(weights_of(away))
 
 
 # What cannot be

@@ -1,13 +1,15 @@
 """Which model it is: a hash of its weights, and what was measured once for it and kept while it lives."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import chain
 from typing import Any, TypeVar, cast
 from weakref import finalize
 
 import torch
 from torch import Tensor
+
+from vlx.errors import ModelError
 
 
 def weights_digest(tensors: Iterable[Tensor]) -> str:
@@ -20,10 +22,28 @@ def weights_digest(tensors: Iterable[Tensor]) -> str:
     return found.hexdigest()
 
 
+def weights_of(network: torch.nn.Module) -> Iterator[Tensor]:
+    """All weights and buffers of a network, in order; those that accelerate keeps away are read where it keeps them."""
+    for name, tensor in network.state_dict().items():
+        owner, _, own = name.rpartition(".")
+        yield _kept_away(network.get_submodule(owner), own) if tensor.is_meta else tensor
+
+
+def _kept_away(module: Any, name: str) -> Tensor:
+    hook = getattr(module, "_hf_hook", None)
+    maps = [getattr(one, "weights_map", None) for one in getattr(hook, "hooks", (hook,))]
+    kept = next((one for one in maps if one is not None), None)
+    if kept is None:
+        raise ModelError(
+            f"the weights {name!r} are nowhere (on the meta device); load them, or give the model a device"
+        )
+    return cast(Tensor, kept[name])
+
+
 def task_digest(task: object) -> str:
     """The `weights_digest` of all networks that a task holds; empty where it holds none."""
     networks = [part for part in vars(task).values() if isinstance(part, torch.nn.Module)]
-    tensors = chain.from_iterable(one.state_dict().values() for one in networks)
+    tensors = chain.from_iterable(map(weights_of, networks))
     return weights_digest(tensors) if networks else ""
 
 
