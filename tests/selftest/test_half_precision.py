@@ -1,7 +1,6 @@
 """Gradients in half precision: rounding drowns steps of A, so that a copy in float32 takes them."""
 
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import torch
 pytest.importorskip("transformers")
 
 from tests.hf import picture
-from vlx.protocol.targets import Alternative, Prediction, Term, Word
 from vlx.selftest import differences
-from vlx.selftest.company import unlike
 from vlx.selftest.result import Row
 from vlx.tasks.huggingface.loading import load, wrap
 
@@ -44,14 +41,3 @@ def test_a_part_that_is_detached_is_found(task: Any) -> None:
     given = norm.forward
     norm.forward = lambda hidden: given(hidden).detach()
     assert replayed(task).passed is False
-
-
-def test_of_two_words_that_are_equally_likely_either_may_be_said() -> None:
-    blue = Word("blue", (Term(0, 2),), -0.95, (Alternative("pink", 1, -0.94), Alternative("blue", 2, -0.95)))
-    pinkish = Word(
-        "pinkish", (Term(0, 1), Term(1, 3)), -2.46, (Alternative("pink", 1, -0.93), Alternative("blue", 2, -0.96))
-    )
-    red = replace(blue, label="red", terms=(Term(0, 9),), logprob=-3.0)
-    said = [Prediction(word.label, (word,), (1,)) for word in (pinkish, blue, red)]
-    assert unlike(said[0], said[1]) == pytest.approx(0.03)
-    assert unlike(said[1], said[2]) == pytest.approx(2.05)
