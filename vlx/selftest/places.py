@@ -91,7 +91,17 @@ def _every_crop(case: Subject, cells: int, seed: int) -> Row:
     if moved > STILL:
         fault = "tokens that are said to show no part of the picture change with it as others do: a crop was forgotten"
         return row(name, moved, STILL, "", fault)
+    if (fixed := _fixed(task.features(inputs).A, grid)) is not None:
+        y, x = grid.centres[fixed]
+        fault = f"token {fixed} is said to lie at ({y:.0f}, {x:.0f}) and is the same whatever is there: a line break"
+        return Row(name, None, None, False, fault)
     return _probe(case, name, TALL, cells, seed)
+
+
+def _fixed(A: Tensor, grid: Grid) -> int | None:
+    """A token with a place that is the very same in two pictures, [2, K, 1, T]; None where all change."""
+    same = (A[0] == A[1]).flatten(1).all(0).cpu().numpy()
+    return next(iter(np.flatnonzero(same & grid.placed).tolist()), None)
 
 
 def _lost(grid: Grid) -> float:
