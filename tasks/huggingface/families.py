@@ -53,7 +53,7 @@ FAMILIES: dict[Key, FamilyRow] = {
     **{(kind, row.architecture): CHATTING if row.tower is None else TOWERED for kind, row in CHAT.items()},
 }
 
-KNOWN = ("LLaVA", "Qwen-VL", "PaliGemma", "InternVL", "BLIP", "… (`vlx models`)")
+KNOWN = ("LLaVA", "Qwen-VL", "Gemma 3", "InternVL", "BLIP", "… (`vlx models`)")
 NOT_DONE = {"gemma3n": "Gemma 3n", "molmo2": "Molmo 2", "mllama": "Llama 3.2 Vision (Mllama)"}
 CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
