@@ -53,7 +53,7 @@ FAMILIES: dict[Key, FamilyRow] = {
     **{(kind, row.architecture): CHATTING if row.tower is None else TOWERED for kind, row in CHAT.items()},
 }
 
-KNOWN = ("LLaVA", "Qwen-VL", "Gemma 3", "InternVL", "BLIP", "… (`vlx models`)")
+KNOWN = ("LLaVA", "Qwen-VL", "Gemma 3", "BLIP", "… (`vlx models`)")
 NOT_DONE = {"gemma3n": "Gemma 3n", "molmo2": "Molmo 2", "mllama": "Llama 3.2 Vision (Mllama)"}
 CLASSIFIER = FamilyRow("vlx.tasks.classification.huggingface:adapter", ("classification",), ("AutoImageProcessor",))
 TASKS = ("captioning", "vqa")
@@ -143,7 +143,7 @@ def _unknown(config: Any, classes: Sequence[str], name: str) -> str:
     if not towers and not _looks(config):
         return f"{subject}, which has no vision part: there is no picture to explain it by. vlx knows {known}"
     refusal = f"{subject}, for which vlx has no adapter. It knows {known}. Update vlx or transformers."
-    hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; your own adapter could split it"
+    hint = f" Its vision tower looks to be {shortened(' or '.join(towers), 40)}; an adapter could split it"
     return refusal + hint * bool(towers)
 
 

@@ -492,7 +492,7 @@ def test_an_unknown_family_is_told_what_is_known_and_where_its_tower_is(tmp_path
     told = str(caught.value)
     assert told.startswith(f"{folder} is of type 'clip' (CLIPModel), for which vlx has no adapter")
     assert all(kind in told for kind in KNOWN)
-    assert "Its vision tower looks to be vision_model; your own adapter" in told
+    assert "Its vision tower looks to be vision_model; an adapter" in told
     assert len(told) < 300
 
 
