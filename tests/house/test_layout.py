@@ -38,7 +38,7 @@ ROWS = (
     "report",
     "folder",
     "cluster models own_models pipeline",
-    "comparing",
+    "auditing comparing",
     "",
     "cli __main__",
 )
