@@ -3,7 +3,7 @@
 import json
 import math
 
-from vlx.auditing.answered import CONCEPTS, Answered, Evidence, Region, answers_of, to_record
+from vlx.auditing.answered import CONCEPTS, Answered, OnConcept, Region, answers_of, to_record
 from vlx.evaluation.records import Columns, Record
 
 ANSWER = Answered(
@@ -19,7 +19,7 @@ ANSWER = Answered(
     instead="rocket",
     logprob=-0.25,
     lead=1.5,
-    evidence={CONCEPTS: {"desert": Evidence(1.25, 0.5, -0.5, 0.75, "scene")}},
+    evidence={CONCEPTS: {"desert": OnConcept(1.25, 0.5, -0.5, 0.75, "scene")}},
     total=2.0,
     absolute=3.0,
     own=0.25,
@@ -42,7 +42,7 @@ def test_every_field_comes_back() -> None:
 
 
 def test_what_is_not_known_stays_unknown() -> None:
-    evidence = {CONCEPTS: {"sky": Evidence(1.0, math.nan, math.nan, math.nan)}}
+    evidence = {CONCEPTS: {"sky": OnConcept(1.0, math.nan, math.nan, math.nan)}}
     found = back(Answered("b.jpg", 0, "dog", "", None, evidence=evidence))
     assert found.right is None
     assert math.isnan(found.lead) and math.isnan(found.own) and math.isnan(found.evidence[CONCEPTS]["sky"].share)

@@ -12,7 +12,7 @@ CONCEPTS, ALIKE, PLACES, UNITS = "concepts", "regions alike", "places", "unit na
 SOURCES = (CONCEPTS, ALIKE, PLACES, UNITS)
 
 
-class Evidence(NamedTuple):
+class OnConcept(NamedTuple):
     """What the maps of an answer have on a concept's pixels.
 
     ``signed``: the sum of the signed map over them, in the target's unit. ``share``: that of its absolute values, of
@@ -41,7 +41,7 @@ class Answered:
     ``logprob`` of what was said; ``lead``: log p of it less that of ``instead``, in nats: the alternative that its
     contrast map is of, which is the truth where the answer is wrong and known, else the likeliest other.
 
-    ``evidence``: source → concept → `Evidence`; only what is in the picture. Sources: "concepts" of the data's masks;
+    ``evidence``: source → concept → `OnConcept`; only what is in the picture. Sources: "concepts" of the data's masks;
     "regions alike", kinds of cells of A that look alike to the model, whatever it says of them; "places", the nine
     parts of the picture; "unit names" of a table. ``total`` is Σ S of the whole map, ``absolute`` Σ |S|.
 
@@ -63,7 +63,7 @@ class Answered:
     instead: str = ""
     logprob: float = NAN
     lead: float = NAN
-    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, OnConcept]] = field(default_factory=dict)
     total: float = NAN
     absolute: float = NAN
     own: float = NAN
@@ -148,8 +148,8 @@ _DEFAULTS: Mapping[str, Any] = {
 
 def _evidence(
     signed: float | None, share: float | None, contrast: float | None, area: float | None, category: str
-) -> Evidence:
-    return Evidence(_number(signed), _number(share), _number(contrast), _number(area), category)
+) -> OnConcept:
+    return OnConcept(_number(signed), _number(share), _number(contrast), _number(area), category)
 
 
 def _region(box: Sequence[float], signed: float | None, share: float | None, alike: str) -> Region:
