@@ -1,7 +1,7 @@
 """Drawn scenes: the words of their captions, their questions, and the pixels of every concept."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,8 @@ from vlx.errors import InputError
 from vlx.language import shortened
 from vlx.protocol.targets import Query
 from vlx.scenes.bias import BIASED
-from vlx.scenes.compose import named
+from vlx.scenes.compose import drawn, named
+from vlx.scenes.makes import Make
 from vlx.scenes.painter import Mask, paint_names, union
 from vlx.scenes.scene import Scene, category_of
 from vlx.scenes.world import KINDS, PAINTS
@@ -27,20 +28,34 @@ FORM = "scenes:COUNT[:FIRST]"
 class SceneData:
     """``count`` scenes from seed ``first`` on; with ``named`` only those whose caption names so many things.
 
-    A kind of things is asked for as a class, too, and where a scene has none of it, among its ``absent``.
-    The place is a concept of the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of
-    the parts' fixed paints included: a unit that detects brown should not have to be called a trunk.
+    A kind of things is asked for as a class, too, and where a scene has none of it, among its ``absent``. The scenes
+    are of the ``makes`` by turns, and no kinds are asked for but those that these may have. The place is a concept of
+    the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of the parts' fixed paints
+    included: a unit that detects brown should not have to be called a trunk.
+
+    >>> data = SceneData(200, makes=[Make("car", "desert"), Make("rocket", "night")])
+    >>> data.classes, data[0].texts, data[3].texts
+    (('car', 'rocket'), ('a white car in a desert',), ('a red rocket at night',))
     """
 
     licence = "MIT"
-    classes = tuple(KINDS)
     closed = "drawn scenes"  # all that can be said of them is known: who lacks a word is not judged by them
 
-    def __init__(self, count: int, first: int = FIRST, size: int = 128, named: int | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        first: int = FIRST,
+        size: int = 128,
+        named: int | None = None,
+        *,
+        makes: Make | Sequence[Make] = (),
+    ) -> None:
         if count < 1:
             raise InputError(f"scenes:{count}; explain, measure or dissect at least one scene")
         self.count, self.first, self.size, self.named = count, first, size, named
-        self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "")
+        self.makes = (makes,) if isinstance(makes, Make) else tuple(makes)
+        self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "") + (":made" if self.makes else "")
+        self.classes = _classes_of(self.makes)
         self.concepts = _concepts()
 
     def __len__(self) -> int:
@@ -50,9 +65,9 @@ class SceneData:
         if not 0 <= number < self.count:
             raise IndexError(f"there is no picture {number} among {self.count}")
         seed = self._seeds[number]
-        drawn = _Drawn(seed, self.size, self.concepts)
+        scene = _Drawn(seed, self._make(number), self)
         return Example(
-            str(seed), drawn.image, texts=drawn.texts, asks=drawn.asks, regions=drawn.regions, absent=drawn.absent
+            str(seed), scene.image, texts=scene.texts, asks=scene.asks, regions=scene.regions, absent=scene.absent
         )
 
     def digest(self) -> str:
@@ -60,6 +75,8 @@ class SceneData:
         hashed = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
         if self.named is not None:
             hashed.update(f"{self.named} named".encode())
+        if self.makes:
+            hashed.update(repr(self.makes).encode())
         for number in {0, self.count - 1}:
             scene = self[number]
             hashed.update(scene.image.tobytes() + scene.labels.tobytes())
@@ -76,9 +93,12 @@ class SceneData:
         seeds: list[int] = []
         seed = self.first
         while len(seeds) < self.count:
-            seeds += [seed] if len(named(seed)) == self.named else []
+            seeds += [seed] if len(named(seed, self._make(len(seeds)))) == self.named else []
             seed += 1
         return seeds
+
+    def _make(self, number: int) -> Make:
+        return self.makes[number % len(self.makes)] if self.makes else Make()
 
 
 def open_scenes(rest: str, captioned: str = "") -> SceneData:
@@ -98,12 +118,12 @@ def open_scenes(rest: str, captioned: str = "") -> SceneData:
 class _Drawn:
     """A scene that is drawn when something of it is first asked for."""
 
-    def __init__(self, seed: int, size: int, concepts: tuple[Concept, ...]) -> None:
-        self._seed, self._size, self._concepts = seed, size, concepts
+    def __init__(self, seed: int, make: Make, data: SceneData) -> None:
+        self._seed, self._make, self._data = seed, make, data
 
     @cached_property
     def _scene(self) -> Scene:
-        return scenes.draw(self._seed, size=self._size)
+        return drawn(self._seed, self._data.size, self._make)
 
     def image(self) -> Image.Image:
         return self._scene.image
@@ -115,10 +135,10 @@ class _Drawn:
         return (*_words(self._scene), *_questions(self._scene), *_classes(self._scene))
 
     def absent(self) -> tuple[Ask, ...]:
-        return (*_absent(self._scene),)
+        return (*_absent(self._scene, self._data.classes),)
 
     def regions(self, _: Image.Image) -> Regions:
-        return _regions(self._scene, self._concepts)
+        return _regions(self._scene, self._data.concepts)
 
 
 def _regions(scene: Scene, concepts: tuple[Concept, ...]) -> Regions:
@@ -148,15 +168,21 @@ def _classes(scene: Scene) -> Iterator[Ask]:
         yield Ask(label=kind, group=kind, truth=Truth(scene.masks[kind], boxes=boxes))
 
 
-def _absent(scene: Scene) -> Iterator[Ask]:
-    """The kinds of which nothing is in a scene, as classes, and then in the place of each word for a thing."""
-    lacking = [kind for kind in KINDS if kind not in _kinds(scene)]
+def _absent(scene: Scene, kinds: Iterable[str]) -> Iterator[Ask]:
+    """Those ``kinds`` of which nothing is in a scene, as classes, and then in the place of each word for a thing."""
+    lacking = [kind for kind in kinds if kind not in _kinds(scene)]
     yield from (Ask(label=kind, group=kind, truth=Truth(absent=True)) for kind in lacking)
     words = [word.word for word in scene.words]
     for position, word in enumerate(scene.words):
         for kind in lacking if word.category == "object" else ():
             query = Query(caption=" ".join([*words[:position], kind, *words[position + 1 :]]))
             yield Ask(query, position, group="object", truth=Truth(absent=True))
+
+
+def _classes_of(makes: Iterable[Make]) -> tuple[str, ...]:
+    """The kinds that scenes of some makes may have, in the order of the world; all where any make leaves them open."""
+    wanted = [make.kinds or tuple(KINDS) for make in makes]
+    return tuple(kind for kind in KINDS if not wanted or any(kind in kinds for kinds in wanted))
 
 
 def _kinds(scene: Scene) -> list[str]:

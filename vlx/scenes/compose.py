@@ -1,5 +1,7 @@
 """Composing a scene: what stands where, so that the caption's choice of words is never a matter of taste."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 
 from vlx.errors import InputError
 from vlx.scenes import backgrounds
+from vlx.scenes.makes import SHARES, Allowed, Make, Names
 from vlx.scenes.painter import Mask, Pose, area, paint_object
 from vlx.scenes.questions import NAMEABLE
 from vlx.scenes.scene import Scene
@@ -26,21 +29,50 @@ CLEAR_ORDER = 0.12  # the two named objects are at least this far apart, left to
 COUNTS = (0.2, 0.4, 0.25, 0.15)  # share of scenes with 1, 2, 3, 4 objects
 
 
-def draw(seed: int, size: int = 128) -> Scene:
+def draw(
+    seed: int,
+    size: int = 128,
+    *,
+    kinds: Names | None = None,
+    place: str | None = None,
+    colors: Allowed | None = None,
+    textures: Allowed | None = None,
+) -> Scene:
     """Draw scene number ``seed`` at ``size`` × ``size`` pixels; the same seed is the same scene at every size.
 
-    Raises InputError for a negative seed or a size below 64 pixels.
+    ``kinds``, ``place``, ``colors`` and ``textures`` are what is wanted of it, see `vlx.scenes.Make`. With the same
+    kinds, a seed in another place, in other colours or with other textures has the same things where they were.
+
+    Raises InputError for a negative seed, a size below 64 pixels, and for what there is not.
+
+    >>> draw(7, kinds="car", place="desert", colors="red", textures="plain").caption
+    'a red car in a desert'
     """
+    return drawn(seed, size, Make(kinds, place, colors, textures))
+
+
+def drawn(seed: int, size: int, make: Make) -> Scene:
+    """The scene that `draw` draws, of a make."""
     if seed < 0 or size < SMALLEST:
         raise InputError(f"draw(seed={seed}, size={size}): the seed is 0 or more, the size at least {SMALLEST} pixels")
-    place, poses, named = _compose(seed)
+    place, poses, named = _compose(seed, make.kinds)
+    place = make.place or place
+    poses = tuple(_dressed(pose, make, seed, n) for n, pose in enumerate(poses))
     picture, objects = _render(place, poses, seed, size)
     return Scene(seed, Image.fromarray(picture), place, objects, named)
 
 
-def named(seed: int) -> tuple[int, ...]:
+def named(seed: int, make: Make | None = None) -> tuple[int, ...]:
     """Numbers of the objects that the caption of scene number ``seed`` names; nothing is painted."""
-    return _compose(seed)[2]
+    return _compose(seed, None if make is None else make.kinds)[2]
+
+
+def _dressed(pose: Pose, make: Make, seed: int, number: int) -> Pose:
+    if make.colors is None and make.textures is None:
+        return pose
+    lot = np.random.default_rng((seed, 5, number))
+    color, accent, texture = make.dress(lot, pose.kind, pose.color, pose.accent, pose.texture)
+    return replace(pose, color=color, accent=accent, texture=texture)
 
 
 @cache
@@ -49,7 +81,7 @@ def _area(kind: str) -> float:
 
 
 @lru_cache(maxsize=COMPOSED)
-def _compose(seed: int) -> tuple[str, tuple[Pose, ...], tuple[int, ...]]:
+def _compose(seed: int, kinds: tuple[str, ...] | None) -> tuple[str, tuple[Pose, ...], tuple[int, ...]]:
     """Try arrangements until one leaves no doubt about what is named, and in which order.
 
     Decided on silhouettes of one size, so that a scene is named alike at every size.
@@ -57,15 +89,13 @@ def _compose(seed: int) -> tuple[str, tuple[Pose, ...], tuple[int, ...]]:
     rng = np.random.default_rng((seed, 1))
     place = str(rng.choice(list(SCENES)))
     while True:
-        count = int(rng.choice(4, p=COUNTS)) + 1
-        poses = _arrange(rng, count)
+        poses = _arrange(rng, kinds or rng.choice(list(KINDS), int(rng.choice(4, p=COUNTS)) + 1))
         named = _named(_silhouettes(poses))
         if named is not None:
             return place, poses, named
 
 
-def _arrange(rng: np.random.Generator, count: int) -> tuple[Pose, ...]:
-    kinds = rng.choice(list(KINDS), count)
+def _arrange(rng: np.random.Generator, kinds: Sequence[str] | NDArray[np.str_]) -> tuple[Pose, ...]:
     poses = [_pose(rng, str(kind), MAIN_AREA if n < 2 else EXTRA_AREA) for n, kind in enumerate(kinds)]
     return tuple(sorted(poses, key=lambda pose: (not KINDS[pose.kind].flies, pose.y)))
 
@@ -77,7 +107,7 @@ def _pose(rng: np.random.Generator, kind: str, share: tuple[float, float]) -> Po
     x = rng.uniform(1.0 * scale, 1 - 1.0 * scale)
     y = rng.uniform(max(low, 1.05 * scale), min(high, 1 - 1.05 * scale))
     lean = KINDS[kind].lean
-    texture = str(rng.choice(TEXTURES, p=(0.34, 0.22, 0.22, 0.22)))
+    texture = str(rng.choice(TEXTURES, p=list(SHARES.values())))
     return Pose(kind, str(color), str(accent), texture, float(x), float(y), scale, float(rng.uniform(-lean, lean)))
 
 
