@@ -98,7 +98,8 @@ def test_margins_become_shares_with_their_interval_and_baselines() -> None:
     assert rows["trust"].value == pytest.approx(-0.125), "the margin and the share need not agree"
     assert named.value == pytest.approx(2.5 / 4)
     assert 0 <= named.low < 0.5 < named.value < named.high <= 1
-    assert (named.centre, named.random) == (0.5, pytest.approx(1.5 / 4))
+    assert named.centre == 0.5
+    assert named.random == pytest.approx(1.5 / 4)
     assert named.ahead is not None
     assert named.ahead[0] == pytest.approx(0.125)
     assert named.unmeasured == 1
