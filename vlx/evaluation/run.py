@@ -49,7 +49,7 @@ class EvaluationRun(TypedDict, total=False):
     ``workers`` processes measure. ``ablate`` adds Grad-CAM as its paper tried it and left it (section 8.7), and at each
     layer that keeps a change of size, by pointing and localization where no metrics are asked for. ``classes`` says
     what the data's classes are called by the model where it is not by their names: {"dog": ["beagle", 207]}, or the
-    path of such a JSON file.
+    path of such a JSON file. ``command`` is what repeats the run, where it is no ``vlx evaluate``.
     """
 
     first: int
@@ -59,6 +59,7 @@ class EvaluationRun(TypedDict, total=False):
     spelled: str
     ablate: bool
     workers: int
+    command: str
     classes: Table | str | Path | None
 
 
@@ -94,25 +95,48 @@ def evaluate(
     """
     ablate = running.get("ablate", False)
     metrics = ABLATED_BY if ablate and metrics is DEFAULT else metrics
+    chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
+    head, ran = records_of(task, data, chosen, methods, targets, n=n, out=out, resume=resume, running=running)
+    return _result(head, chosen, ran)
+
+
+def records_of(
+    task: Task,
+    data: int | str | Path | Data | None,
+    metrics: Sequence[Metric],
+    methods: Sequence[str | Method] | None = None,
+    targets: Sequence[str] | None = None,
+    *,
+    n: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    running: EvaluationRun | None = None,
+) -> tuple[RunHead, Ran]:
+    """The head of a run of some metrics, and what they measure; see `evaluate` for what is given.
+
+    >>> head, ran = records_of(task, "scenes:20", [energy])
+    """
+    running = running or {}
     if isinstance(task, str | Path):
         raise InputError(f"{shortened(repr(task), 60)} is no task; load one: vlx.load(NAME)")
-    chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
     drawn = data is None or isinstance(data, int)
     count = data if isinstance(data, int) else SCENES if drawn and n is None else n
-    opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in chosen))
+    opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in metrics))
     kinds = tuple(map(_kind, _listed("targets", targets or ())))
-    compared = [*(methods or ("gradcam",)), *_ablated(task)] if ablate else methods
-    setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, _table(running.get("classes")))
-    for metric in chosen:
+    compared = [*(methods or ("gradcam",)), *_ablated(task)] if running.get("ablate") else methods
+    classes = running.get("classes")
+    table = told_classes(Path(classes)) if isinstance(classes, str | Path) else classes
+    setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, table)
+    for metric in metrics:
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
-    command = _command(task, opened, chosen, methods, targets, count, running, drawn=drawn)
-    head = _head(setting, chosen, count, command, digests=out is not None)
+    command = running.get("command") or _command(task, opened, metrics, methods, targets, count, running, drawn=drawn)
+    head = _head(setting, metrics, count, command, digests=out is not None)
     progress, workers = running.get("progress", iter), _workers(running.get("workers", 1))
     if out is None:
-        return _result(head, chosen, measured(setting, chosen, count, progress=progress, workers=workers))
+        return head, measured(setting, metrics, count, progress=progress, workers=workers)
     with RunFile(out, head, resume=resume) as file:
-        return _result(head, chosen, measured(setting, chosen, count, file=file, progress=progress, workers=workers))
+        return head, measured(setting, metrics, count, file=file, progress=progress, workers=workers)
 
 
 def read_run(folder: str | Path, metrics: Sequence[Metric] = ()) -> Result:
@@ -201,10 +225,6 @@ def _left_out(setting: Setting) -> dict[str, list[str]]:
         lacked = ClassAsks(task, data, setting.classes).lacked
         left |= {LACKED: [*lacked]} if lacked else {}
     return left
-
-
-def _table(given: Table | str | Path | None) -> Table | None:
-    return told_classes(Path(given)) if isinstance(given, str | Path) else given
 
 
 def _weights(task: Task) -> str:

@@ -1,0 +1,216 @@
+"""From a batch of pictures to the answers of an audit: what the model says, and what the maps of it have where."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from vlx.auditing import contrasts, maxima, trials
+from vlx.auditing.answered import ALIKE, CONCEPTS, NAME, NAN, PLACES, UNITS, Answered, OnConcept, to_record
+from vlx.auditing.contrasts import Contrast
+from vlx.auditing.judging import Judgement, judge_of
+from vlx.auditing.named_units import UnitGroups
+from vlx.auditing.parts import Alike, Part, evidence_on, masks_of, on_cells, places, told_regions
+from vlx.data.example import Data, Mask
+from vlx.errors import InputError
+from vlx.evaluation.cases import Case, answers
+from vlx.evaluation.footprint import Footprint
+from vlx.evaluation.metric import Measurer, Metric, default_kind
+from vlx.evaluation.records import Record, Values
+from vlx.evaluation.shown import Setting, ShownBatch
+from vlx.methods import several
+from vlx.methods.method import Site
+from vlx.neuron_names.table import NeuronNames
+from vlx.pictures.placement import Grid, Placement
+from vlx.protocol.targets import Target
+from vlx.protocol.task import Task
+
+TRIED = 200  # pictures on which it is tried what answers owe to them, and whether the maps hold
+Sums = Mapping[str, tuple[float, float]]
+
+
+def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
+    """What an audit measures, as a metric of `vlx.evaluation`: a record an answer (`vlx.auditing.answered`).
+
+    ``names``: a table of the units of the layer that is explained, whose names carry evidence, too. Every ``tried``-th
+    picture is shown to the model with references in its place, and the maps of it are checked.
+    """
+    return Metric(
+        NAME,
+        "what carries right and wrong answers?",
+        begin=partial(_begin, names, tried),
+        check=_check,
+        own_words=True,
+        anywhere=True,
+        told=f"--names {names.about.get('source', 'TABLE')}" if names is not None else "",
+    )
+
+
+def _begin(names: NeuronNames | None, tried: int, setting: Setting) -> Measurer:
+    return _Audit(setting, names, tried)
+
+
+def _check(task: Task, data: Data) -> None:
+    """Raises InputError where the data ask no questions of a task that answers such."""
+    if answers(task) and not any(ask.query.question for n in range(min(len(data), 50)) for ask in data[n].asks):
+        raise InputError(f"{task.name} answers questions, and {data.name[:60]} asks none; give data with questions")
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """The signed maps of N answers and of their contrasts on the cells of a grid; None where there is no contrast."""
+
+    grid: Grid
+    said: Values
+    contrast: Sequence[Values | None]
+
+
+@dataclass(eq=False)
+class _Shown:
+    """A batch with what is said of it, judged, each beside its alternative."""
+
+    batch: ShownBatch
+    cases: Sequence[Case]
+    judged: Sequence[Judgement]
+    contrasts: Sequence[Contrast | None]
+    footprints: dict[tuple[int, int], Footprint] = field(default_factory=dict)
+
+
+class _Audit:
+    """All that is said of a batch of pictures, with its evidence."""
+
+    def __init__(self, setting: Setting, names: NeuronNames | None, tried: int) -> None:
+        (self.method,), (self.kind, *_) = setting.methods, default_kind(setting)
+        self.setting, self.names, self.tried = setting, names, tried
+        self.judge, self.told = judge_of(setting), told_regions(setting.data)
+
+    @cached_property
+    def alike(self) -> Alike:
+        return Alike.learnt(self.setting.task, self.setting.data)
+
+    @cached_property
+    def units(self) -> UnitGroups | None:
+        return None if self.names is None else UnitGroups(self.names)
+
+    def __call__(self, shown: ShownBatch) -> Iterator[Record]:
+        places, cases = _said(shown)
+        if not cases:
+            return
+        alone = {row: shown.features.rows([row]) for row in {case.row for case in cases}}
+        judged = [self.judge(case, shown.examples[case.row], alone[case.row]) for case in cases]
+        instead = contrasts.of_cases(shown.task, shown.features, cases, judged)
+        batch = _Shown(shown, cases, judged, instead)
+        targets = [case.target(self.kind) for case in cases]
+        against = [one.target for one in instead if one is not None]
+        site, moved = Site.of(shown.task, shown.features, [*targets, *against], shown.inputs, shown.filling)
+        maps = self._maps(batch, site, moved)
+        units = [] if self.units is None else self.units.evidence(shown.task, site, moved, len(cases), instead)
+        owed, checks = self._trials(batch, maps)
+        for number, place in enumerate(places):
+            answer = self._answer(batch, maps, number, place)
+            seen, looked = owed.get(number, (NAN, NAN))
+            evidence = {**answer.evidence, **({UNITS: units[number]} if units else {})}
+            told = replace(answer, evidence=evidence, seen=seen, looked=looked, check=checks.get(number, ""))
+            yield to_record(told, self.method.name, self.kind)
+
+    def _maps(self, batch: _Shown, site: Site, targets: Sequence[Target]) -> _Maps:
+        made = several.maps_of(batch.batch.task, site, targets, [self.method])[self.method.name].double().cpu().numpy()
+        rest = iter(made[len(batch.cases) :])
+        return _Maps(
+            self.method.grid(site).plain,
+            made[: len(batch.cases)],
+            [None if one is None else next(rest) for one in batch.contrasts],
+        )
+
+    def _trials(self, batch: _Shown, maps: _Maps) -> tuple[dict[int, tuple[float, float]], dict[int, str]]:
+        """What the answers about the pictures that are tried owe to them, and the verdicts on their maps."""
+        rows = {row for row, number in enumerate(batch.batch.numbers) if number % self.tried == 0}
+        which = [number for number, case in enumerate(batch.cases) if case.row in rows]
+        return (
+            trials.owed(batch.batch, batch.cases, which),
+            trials.checks(batch.batch, batch.cases, which, maps.said, maps.grid),
+        )
+
+    def _answer(self, batch: _Shown, maps: _Maps, number: int, place: int) -> Answered:
+        case, judged, contrast = batch.cases[number], batch.judged[number], batch.contrasts[number]
+        footprint, placed = self._footprint(batch, maps.grid, case.row)
+        parts = self._parts(batch, maps.grid, case.row, footprint)
+        signed, against = maps.said[number], maps.contrast[number]
+        word, positive = case.prediction.words[case.position], np.maximum(signed, 0)
+        return Answered(
+            batch.batch.examples[case.row].key,
+            place,
+            judged.said,
+            judged.true,
+            judged.right,
+            group=judged.group,
+            question=case.ask.query.question or "",
+            text=case.prediction.text,
+            position=case.position,
+            instead=contrast.label if contrast else "",
+            logprob=word.logprob,
+            lead=contrast.lead if contrast else NAN,
+            evidence={source: _evidence(of_source, signed, against) for source, of_source in parts.items()},
+            total=float(signed.sum()),
+            absolute=float(np.abs(signed).sum()),
+            own=_own(positive, judged.mask, footprint),
+            empty=not bool(positive.any()),
+            regions=maxima.regions(positive, signed, placed, parts.get(ALIKE, {})),
+        )
+
+    def _footprint(self, batch: _Shown, grid: Grid, row: int) -> tuple[Footprint, Placement]:
+        image = batch.batch.examples[row].image
+        placed = Placement(grid, self.setting.frame((image.height, image.width)))
+        key = (image.height, image.width)
+        if key not in batch.footprints:
+            batch.footprints[key] = Footprint.of(placed)
+        return batch.footprints[key], placed
+
+    def _parts(self, batch: _Shown, grid: Grid, row: int, footprint: Footprint) -> Mapping[str, Mapping[str, Part]]:
+        """What the picture in a row has, by source; made once for all that is said of it."""
+        return batch.batch.once(("parts", row), partial(self._made_parts, batch, grid, row, footprint))
+
+    def _made_parts(
+        self, batch: _Shown, grid: Grid, row: int, footprint: Footprint
+    ) -> Mapping[str, Mapping[str, Part]]:
+        if self.told:
+            return {CONCEPTS: on_cells(masks_of(batch.batch.examples[row]), footprint)}
+        parts = {PLACES: places(grid.shape)}
+        if grid.shape == tuple(batch.batch.features.cells.shape[2:]):  # a map of pixels has no cells of A
+            parts[ALIKE] = self.alike.parts(batch.batch.features, row)
+        return parts
+
+
+def _said(shown: ShownBatch) -> tuple[list[int], list[Case]]:
+    """What is said of the pictures, with each one's number among that of its picture; without reasoning.
+
+    Raises InputError for a task that gives numbers.
+    """
+    kept = [
+        (place, case)
+        for place, case in zip(shown.spoken.places, shown.spoken.cases, strict=True)
+        if not case.prediction.words[case.position].reasoning
+    ]
+    if any(case.prediction.words[case.position].outputs == "value" for _, case in kept):
+        raise InputError(
+            f"{shown.task.name} gives a number, which is neither right nor wrong; audit what says words or classes"
+        )
+    return [place for place, _ in kept], [case for _, case in kept]
+
+
+def _evidence(parts: Mapping[str, Part], signed: Values, against: Values | None) -> dict[str, OnConcept]:
+    sums = evidence_on(parts, signed)
+    other: Sums = {} if against is None else evidence_on(parts, against)
+    return {
+        name: OnConcept(*sums[name], other[name][0] if other else NAN, part.area, part.category)
+        for name, part in parts.items()
+    }
+
+
+def _own(positive: Values, mask: Mask | None, footprint: Footprint) -> float:
+    """The share of a map on the pixels of what was said; NaN where they are not known, 0 of an empty map."""
+    if mask is None:
+        return NAN
+    total = float((positive * footprint.total).sum())
+    return float((positive * footprint.on(mask)).sum()) / total if total > 0 else 0.0

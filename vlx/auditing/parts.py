@@ -1,0 +1,170 @@
+"""What the cells of a picture show: the data's concepts, kinds of cells that look alike to the model, nine places.
+
+Which cells a concept has is told without asking what the model says of the picture: evidence that happens to lie
+somewhere does not make a part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlx.data.example import Data, Example, Mask, example_of
+from vlx.errors import ImageError
+from vlx.evaluation.footprint import Footprint
+from vlx.evaluation.records import Values
+from vlx.protocol.task import Features, Task
+
+LOOKED_AT = 20  # pictures that are asked whether the data tell any regions
+LEARNT = 64  # pictures whose cells the kinds are learnt from
+KINDS = 12  # of cells that look alike
+CELLS = 4096  # at most, from which they are learnt
+ROWS, COLUMNS = ("top", "", "bottom"), ("left", "", "right")
+ELSEWHERE = "nothing outlined"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a concept has of a map's cells: ``weights`` [h, w] from 0 to 1, how far each cell lies on it."""
+
+    category: str
+    weights: Values
+
+    @property
+    def area(self) -> float:
+        """The share of the cells."""
+        return float(self.weights.mean())
+
+
+def told_regions(data: Data) -> bool:
+    """Whether data tell what is where in their pictures, as far as the first of them show."""
+    return any(masks_of(example_of(data, number)) for number in range(min(len(data), LOOKED_AT)))
+
+
+def masks_of(example: Example) -> dict[str, tuple[str, Mask]]:
+    """Concept → its category and pixels, bool [H, W]: the example's regions, else what its asks are about.
+
+    What only the picture as a whole carries has no place. Pixels of nothing that is outlined are a concept, too.
+    """
+    regions = example.regions
+    numbered = dict(enumerate(getattr(regions, "concepts", ()), 1))
+    whole = {numbered[number].name for number in getattr(regions, "whole", ()) if number in numbered}
+    masks = {
+        concept.name: (concept.category, np.asarray(mask, bool))
+        for concept, mask in regions.items()
+        if concept.name not in whole
+    }
+    if not masks:
+        masks = {
+            ask.label or ask.group: ("object", np.asarray(ask.mask, bool))
+            for ask in example.asks
+            if ask.query.caption is None and ask.query.question is None and ask.mask is not None
+        }
+    masks = {name: (category, mask) for name, (category, mask) in masks.items() if mask.any()}
+    if not masks:
+        return {}
+    rest = ~np.logical_or.reduce([mask for _, mask in masks.values()])
+    return {**masks, ELSEWHERE: ("elsewhere", rest)} if rest.any() else masks
+
+
+def on_cells(masks: Mapping[str, tuple[str, Mask]], footprint: Footprint) -> dict[str, Part]:
+    """Each mask's part of the cells; masks that the model does not see have none."""
+    total = footprint.total
+    painted = np.where(total > 0, total, 1.0)
+    parts = {
+        name: Part(category, np.clip(footprint.on(mask) / painted, 0, 1)) for name, (category, mask) in masks.items()
+    }
+    return {name: part for name, part in parts.items() if part.weights.any()}
+
+
+def places(shape: tuple[int, int]) -> dict[str, Part]:
+    """The nine places of a picture: "top left", …, "middle", …; each cell is in the one that its centre is in.
+
+    >>> list(places((3, 3)))[:2]
+    ['top left', 'top']
+    """
+    thirds = [np.minimum((np.arange(length) + 0.5) / length * 3, 2).astype(int) for length in shape]
+    parts = {}
+    for row, vertical in enumerate(ROWS):
+        for column, horizontal in enumerate(COLUMNS):
+            name = " ".join(word for word in (vertical, horizontal) if word) or "middle"
+            weights = np.outer(thirds[0] == row, thirds[1] == column).astype(np.float64)
+            parts[name] = Part("place", weights)
+    return {name: part for name, part in parts.items() if part.weights.any()}
+
+
+class Alike:
+    """Kinds of cells of A that look alike: centres of their features, each of length 1 (spherical k-means).
+
+    Learnt from the first pictures of the data that can be read, evenly spaced, by a fixed seed: the same at every run.
+    """
+
+    def __init__(self, centres: NDArray[Any]) -> None:
+        self.centres = centres
+
+    @classmethod
+    def learnt(cls, task: Task, data: Data) -> "Alike":
+        """The kinds of cells of the pictures of some data, the commonest first."""
+        from scipy.cluster.vq import kmeans2, vq
+
+        cells = _directions(torch.cat([_flat(one) for one in _seen(task, data)]))
+        rng = np.random.default_rng(0)
+        some = cells[np.sort(rng.permutation(len(cells))[:CELLS])]
+        count = min(KINDS, len(np.unique(some.round(6), axis=0)))
+        centres, _ = kmeans2(some, count, iter=30, minit="++", rng=rng)
+        numbers, _ = vq(some, centres)
+        order = np.argsort(-np.bincount(numbers, minlength=count), kind="stable")
+        return cls(centres[order])
+
+    def parts(self, features: Features, row: int) -> dict[str, Part]:
+        """The kinds that a picture has, each with its cells on the grid of `Features.cells`."""
+        from scipy.cluster.vq import vq
+
+        cells = features.cells[row]
+        numbers, _ = vq(_directions(_flat(cells)), self.centres)
+        placed = numbers.reshape(tuple(cells.shape[1:]))
+        return {name_of(n): Part("alike", (placed == n).astype(np.float64)) for n in np.unique(numbers).tolist()}
+
+
+def name_of(number: int) -> str:
+    """What a kind of cells is called, from 1."""
+    return f"look {number + 1}"
+
+
+def _seen(task: Task, data: Data) -> list[Tensor]:
+    step = max(len(data) // LEARNT, 1)
+    seen: list[Tensor] = []
+    for number in range(0, len(data), step):
+        if len(seen) == LEARNT:
+            break
+        try:
+            inputs = task.prepare(example_of(data, number).image)
+        except ImageError:
+            continue
+        seen.append(task.features(task.place(inputs[None])).cells[0])
+    return seen
+
+
+def _flat(cells: Tensor) -> Tensor:
+    return cells.detach().flatten(1).T.double().cpu()
+
+
+def _directions(cells: Tensor) -> NDArray[Any]:
+    flat: NDArray[Any] = cells.numpy()
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))
+
+
+def evidence_on(parts: Mapping[str, Part], signed: Values) -> dict[str, tuple[float, float]]:
+    """Of each part the signed sum of a map's cells, and its share of their absolute values."""
+    absolute = float(np.abs(signed).sum())
+    return {
+        name: (
+            float((signed * part.weights).sum()),
+            float((np.abs(signed) * part.weights).sum()) / absolute if absolute > 0 else float("nan"),
+        )
+        for name, part in parts.items()
+    }
