@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypedDict, TypeVar, Unpack, cast
 
@@ -124,18 +125,16 @@ def records_of(
     opened = _opened(data, count, running.get("first", HELD_OUT), pairs=any(one.pairs for one in metrics))
     kinds = tuple(map(_kind, _listed("targets", targets or ())))
     compared = [*(methods or ("gradcam",)), *_ablated(task)] if running.get("ablate") else methods
-    classes = running.get("classes")
-    table = told_classes(Path(classes)) if isinstance(classes, str | Path) else classes
-    setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, table)
+    told = running.get("classes")
+    classes = told_classes(Path(told)) if isinstance(told, str | Path) else told
+    setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, classes)
     for metric in metrics:
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
     command = running.get("command") or _command(task, opened, metrics, methods, targets, count, running, drawn=drawn)
     head = _head(setting, metrics, count, command, digests=out is not None)
     progress, workers = running.get("progress", iter), _workers(running.get("workers", 1))
-    if out is None:
-        return head, measured(setting, metrics, count, progress=progress, workers=workers)
-    with RunFile(out, head, resume=resume) as file:
+    with RunFile(out, head, resume=resume) if out is not None else nullcontext() as file:
         return head, measured(setting, metrics, count, file=file, progress=progress, workers=workers)
 
 
@@ -148,8 +147,8 @@ def read_run(folder: str | Path, metrics: Sequence[Metric] = ()) -> Result:
         0.988
     """
     head, batches = read(folder)
-    own = {metric.name: metric for metric in metrics}
-    known = {name: metric for name in head.metrics if (metric := own.get(name) or named(name))}
+    given = {metric.name: metric for metric in metrics}
+    known = {name: metric for name in head.metrics if (metric := given.get(name) or named(name))}
     if lacking := [name for name in head.metrics if name not in known]:
         raise InputError(f"{folder}: measured by {lacking[0]!r}, which is no metric here; give it as metrics=[…]")
     ran = Ran({name: Columns() for name in head.metrics})
@@ -393,9 +392,9 @@ def _method(task: Task, given: str | Method) -> Method:
 
 
 def _opened(data: int | str | Path | Data | None, count: int | None, first: int, *, pairs: bool) -> Data:
+    drawn = data is None or isinstance(data, int)
     if count is not None and count < 1:
-        what = "scene" if data is None or isinstance(data, int) else "photograph"
-        raise InputError(f"n={count}; measure at least one {what}")
+        raise InputError(f"n={count}; measure at least one {'scene' if drawn else 'photograph'}")
     if data is None or isinstance(data, int):
         return SceneData(SCENES if count is None else count, first, named=2 if pairs else None)
     return open_data(data)
