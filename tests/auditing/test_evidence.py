@@ -22,7 +22,7 @@ SCENES = "scenes:3:10000021"
 
 
 def audited(task: Task, data: str, **options: object) -> list[Answered]:
-    _, ran = records_of(task, data, [audit_metric(**options)], ["default"])  # type: ignore[arg-type]
+    _, ran = records_of(task, data, [audit_metric(**options)], (["default"], None))  # type: ignore[arg-type]
     return list(answers_of(ran.columns["audit"]))
 
 
@@ -131,8 +131,11 @@ def test_unit_names_have_the_gradient_times_a(tmp_path: Path) -> None:
         this, other = (["red", "blue"].index(name) for name in (answer.said, answer.instead))
         for score, which in ((logits.log_softmax(0)[this], 0), (logits[this] - logits[other], 2)):
             (gradient,) = torch.autograd.grad(score, A, retain_graph=True)
-            added = (gradient * A).sum((0, 2, 3))
-            assert answer.evidence[UNITS]["sky"][which] == pytest.approx(float(added[:2].sum()), rel=1e-4)
+            added, on = (gradient * A).sum((0, 2, 3)), (A > 0).any(3).any(2)[0]
+            units = {name: of for name, of in (("sky", [0, 1]), ("sea", [2])) if on[of].any()}
+            assert set(answer.evidence[UNITS]) == set(units) != set()
+            for name, of in units.items():
+                assert answer.evidence[UNITS][name][which] == pytest.approx(float(added[of].sum()), rel=1e-4)
 
 
 def test_numbers_are_no_answers(tmp_path: Path, regressor: Task) -> None:

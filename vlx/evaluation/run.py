@@ -97,7 +97,7 @@ def evaluate(
     ablate = running.get("ablate", False)
     metrics = ABLATED_BY if ablate and metrics is DEFAULT else metrics
     chosen = [*_metrics(metrics), *([FALL] if running.get("occlusion") else [])]
-    head, ran = records_of(task, data, chosen, methods, targets, n=n, out=out, resume=resume, running=running)
+    head, ran = records_of(task, data, chosen, (methods, targets), n=n, out=out, resume=resume, running=running)
     return _result(head, chosen, ran)
 
 
@@ -105,19 +105,18 @@ def records_of(
     task: Task,
     data: int | str | Path | Data | None,
     metrics: Sequence[Metric],
-    methods: Sequence[str | Method] | None = None,
-    targets: Sequence[str] | None = None,
+    by: tuple[Sequence[str | Method] | None, Sequence[str] | None] = (None, None),
     *,
     n: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     running: EvaluationRun | None = None,
 ) -> tuple[RunHead, Ran]:
-    """The head of a run of some metrics, and what they measure; see `evaluate` for what is given.
+    """The head of a run of some metrics, and what they measure ``by`` methods and targets; see `evaluate` for the rest.
 
     >>> head, ran = records_of(task, "scenes:20", [energy])
     """
-    running = running or {}
+    (methods, targets), running = by, running or {}
     if isinstance(task, str | Path):
         raise InputError(f"{shortened(repr(task), 60)} is no task; load one: vlx.load(NAME)")
     drawn = data is None or isinstance(data, int)
