@@ -118,13 +118,15 @@ def test_folders_of_pictures_are_judged_by_class(tmp_path: Path, classifier: Tas
 
 def test_unit_names_have_the_gradient_times_a(tmp_path: Path) -> None:
     """By autograd on the net itself: the gradient of log p at A times A, of the units of a name."""
-    listed = [UnitName(unit, name, "scene", 0.5) for unit, name in enumerate(("sky", "sky", "sea", ""))]
+    listed = [UnitName(unit, name, "scene", 0.5, 0.5) for unit, name in enumerate(("sky", "sky", "sea", ""))]
     names = NeuronNames(tuple((one,) for one in listed), {"layer": "1"})
     data, net = f"classes:{pictures(tmp_path)}", _net(2)
     opened = open_data(data)
     examples = [opened[number] for number in range(len(opened))]
     task = Classifier(net, "1", ["red", "blue"], _prepare, outputs="softmax")
-    for answer in audited(task, data, names=names):
+    answers = audited(task, data, names=names)
+    assert any(answer.evidence[UNITS] for answer in answers)
+    for answer in answers:
         example = next(one for one in examples if one.key == answer.key)
         A = net[:2](_prepare(example.image)[None]).detach().requires_grad_()
         logits = net[2](A)[0]
@@ -133,7 +135,7 @@ def test_unit_names_have_the_gradient_times_a(tmp_path: Path) -> None:
             (gradient,) = torch.autograd.grad(score, A, retain_graph=True)
             added, on = (gradient * A).sum((0, 2, 3)), (A > 0).any(3).any(2)[0]
             units = {name: of for name, of in (("sky", [0, 1]), ("sea", [2])) if on[of].any()}
-            assert set(answer.evidence[UNITS]) == set(units) != set()
+            assert set(answer.evidence[UNITS]) == set(units)
             for name, of in units.items():
                 assert answer.evidence[UNITS][name][which] == pytest.approx(float(added[of].sum()), rel=1e-4)
 

@@ -14,7 +14,7 @@ from vlx.protocol.task import Features, Task
 
 
 @dataclass(frozen=True)
-class Contrast:
+class InsteadOf:
     """An answer beside its alternative: the alternative's ``label``, the ``target`` that asks for the difference.
 
     ``lead``: log p of the answer less that of the alternative, in nats.
@@ -27,12 +27,12 @@ class Contrast:
 
 def of_cases(
     task: Task, features: Features, cases: Sequence[Case], judged: Sequence[Judgement]
-) -> list[Contrast | None]:
+) -> list[InsteadOf | None]:
     """The contrast of each case; None where nothing else is known that could have been said.
 
     ``features`` are those of all pictures, to whose rows cases belong.
     """
-    made: list[Contrast | None] = [None] * len(cases)
+    made: list[InsteadOf | None] = [None] * len(cases)
     asked: dict[int, list[tuple[int, Query]]] = {}
     for number, (case, one) in enumerate(zip(cases, judged, strict=True)):
         if _of_text(task, case.prediction):
@@ -59,13 +59,13 @@ def _instead(case: Case, judged: Judgement) -> str | None:
     return None if other is None or other.label == word.label else other.label
 
 
-def _of_word(case: Case) -> Contrast | None:
+def _of_word(case: Case) -> InsteadOf | None:
     """A word of a text beside the likeliest other word in its place: of the first of its tokens."""
     word = case.prediction.words[case.position]
     other, target = runner_up(word), word_target(case.prediction, case.position, case.row, "margin")
     if other is None or not any(term.weight < 0 for term in target.terms):
         return None
-    return Contrast(other.label.lower().strip(" .,;:!?"), target, word.logprob - other.logprob)
+    return InsteadOf(other.label.lower().strip(" .,;:!?"), target, word.logprob - other.logprob)
 
 
 def _contrasted(
@@ -102,10 +102,10 @@ def _alone(task: Task, features: Features, row: int, number: int, query: Query) 
         return []
 
 
-def _of_answer(prediction: Prediction, case: Case) -> Contrast | None:
+def _of_answer(prediction: Prediction, case: Case) -> InsteadOf | None:
     word = prediction.words[0]
     if not word.is_contrast:
         return None
     lead = word.sides[0].logprob - word.sides[1].logprob if len(word.sides) == 2 else NAN
     label = word.sides[1].label if len(word.sides) == 2 else ""
-    return Contrast(label, word_target(prediction, 0, case.row, "margin"), lead)
+    return InsteadOf(label, word_target(prediction, 0, case.row, "margin"), lead)

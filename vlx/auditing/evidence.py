@@ -8,10 +8,10 @@ import numpy as np
 
 from vlx.auditing import contrasts, maxima, trials
 from vlx.auditing.answered import ALIKE, CONCEPTS, NAME, NAN, PLACES, UNITS, Answered, OnConcept, to_record
-from vlx.auditing.contrasts import Contrast
+from vlx.auditing.contrasts import InsteadOf
 from vlx.auditing.judging import Judgement, judge_of
 from vlx.auditing.named_units import UnitGroups
-from vlx.auditing.parts import Alike, Part, evidence_on, masks_of, on_cells, places, told_regions
+from vlx.auditing.parts import Alike, OnCells, evidence_on, masks_of, on_cells, places, told_regions
 from vlx.data.example import Data, Mask
 from vlx.errors import InputError
 from vlx.evaluation.cases import Case, answers
@@ -73,7 +73,7 @@ class _Shown:
     batch: ShownBatch
     cases: Sequence[Case]
     judged: Sequence[Judgement]
-    contrasts: Sequence[Contrast | None]
+    contrasts: Sequence[InsteadOf | None]
     footprints: dict[tuple[int, int], Footprint] = field(default_factory=dict)
 
 
@@ -167,13 +167,13 @@ class _Audit:
             batch.footprints[key] = Footprint.of(placed)
         return batch.footprints[key], placed
 
-    def _parts(self, batch: _Shown, grid: Grid, row: int, footprint: Footprint) -> Mapping[str, Mapping[str, Part]]:
+    def _parts(self, batch: _Shown, grid: Grid, row: int, footprint: Footprint) -> Mapping[str, Mapping[str, OnCells]]:
         """What the picture in a row has, by source; made once for all that is said of it."""
         return batch.batch.once(("parts", row), partial(self._made_parts, batch, grid, row, footprint))
 
     def _made_parts(
         self, batch: _Shown, grid: Grid, row: int, footprint: Footprint
-    ) -> Mapping[str, Mapping[str, Part]]:
+    ) -> Mapping[str, Mapping[str, OnCells]]:
         if self.told:
             return {CONCEPTS: on_cells(masks_of(batch.batch.examples[row]), footprint)}
         parts = {PLACES: places(grid.shape)}
@@ -199,7 +199,7 @@ def _said(shown: ShownBatch) -> tuple[list[int], list[Case]]:
     return [place for place, _ in kept], [case for _, case in kept]
 
 
-def _evidence(parts: Mapping[str, Part], signed: Values, against: Values | None) -> dict[str, OnConcept]:
+def _evidence(parts: Mapping[str, OnCells], signed: Values, against: Values | None) -> dict[str, OnConcept]:
     sums = evidence_on(parts, signed)
     other: Sums = {} if against is None else evidence_on(parts, against)
     return {

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlx.auditing.answered import Region
-from vlx.auditing.parts import Part
+from vlx.auditing.parts import OnCells
 from vlx.data.example import Box
 from vlx.evaluation.records import Values
 from vlx.pictures.placement import Axis, Placement, axes
@@ -14,7 +14,7 @@ HALF = 0.5  # of the highest cell
 MOST = 3
 
 
-def regions(positive: Values, signed: Values, placement: Placement, alike: Mapping[str, Part]) -> tuple[Region, ...]:
+def regions(positive: Values, signed: Values, placement: Placement, alike: Mapping[str, OnCells]) -> tuple[Region, ...]:
     """The connected maxima of a map max(S, 0) [h, w], at most three, those that have most of it first.
 
     Cells that touch, also over corners, hang together. ``alike`` are the kinds of cells that look alike, by name.
@@ -50,6 +50,6 @@ def _side(axis: Axis, first: int, stop: int) -> tuple[float, float]:
     return low, high - low
 
 
-def _kind(cells: Values, alike: Mapping[str, Part]) -> str:
+def _kind(cells: Values, alike: Mapping[str, OnCells]) -> str:
     on = {name: float(part.weights[cells.astype(bool)].sum()) for name, part in alike.items()}
     return max(on, key=lambda name: on[name]) if on else ""

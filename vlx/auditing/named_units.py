@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vlx.auditing.answered import NAN, OnConcept
-from vlx.auditing.contrasts import Contrast
+from vlx.auditing.contrasts import InsteadOf
 from vlx.errors import InputError
 from vlx.methods import engine
 from vlx.methods.method import Site
@@ -24,7 +24,7 @@ class UnitGroups:
         self.table = names
 
     def evidence(
-        self, task: Task, site: Site, targets: Sequence[Target], count: int, contrasts: Sequence[Contrast | None]
+        self, task: Task, site: Site, targets: Sequence[Target], count: int, contrasts: Sequence[InsteadOf | None]
     ) -> list[dict[str, OnConcept]]:
         """What each name has of the first ``count`` targets, whose contrasts are the others in order.
 

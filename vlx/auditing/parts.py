@@ -28,7 +28,7 @@ ELSEWHERE = "nothing outlined"
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class OnCells:
     """What a concept has of a map's cells: ``weights`` [h, w] from 0 to 1, how far each cell lies on it."""
 
     category: str
@@ -71,17 +71,17 @@ def masks_of(example: Example) -> dict[str, tuple[str, Mask]]:
     return {**masks, ELSEWHERE: ("elsewhere", rest)} if rest.any() else masks
 
 
-def on_cells(masks: Mapping[str, tuple[str, Mask]], footprint: Footprint) -> dict[str, Part]:
+def on_cells(masks: Mapping[str, tuple[str, Mask]], footprint: Footprint) -> dict[str, OnCells]:
     """Each mask's part of the cells; masks that the model does not see have none."""
     total = footprint.total
     painted = np.where(total > 0, total, 1.0)
     parts = {
-        name: Part(category, np.clip(footprint.on(mask) / painted, 0, 1)) for name, (category, mask) in masks.items()
+        name: OnCells(category, np.clip(footprint.on(mask) / painted, 0, 1)) for name, (category, mask) in masks.items()
     }
     return {name: part for name, part in parts.items() if part.weights.any()}
 
 
-def places(shape: tuple[int, int]) -> dict[str, Part]:
+def places(shape: tuple[int, int]) -> dict[str, OnCells]:
     """The nine places of a picture: "top left", …, "middle", …; each cell is in the one that its centre is in.
 
     >>> list(places((3, 3)))[:2]
@@ -93,7 +93,7 @@ def places(shape: tuple[int, int]) -> dict[str, Part]:
         for column, horizontal in enumerate(COLUMNS):
             name = " ".join(word for word in (vertical, horizontal) if word) or "middle"
             weights = np.outer(thirds[0] == row, thirds[1] == column).astype(np.float64)
-            parts[name] = Part("place", weights)
+            parts[name] = OnCells("place", weights)
     return {name: part for name, part in parts.items() if part.weights.any()}
 
 
@@ -120,14 +120,14 @@ class Alike:
         order = np.argsort(-np.bincount(numbers, minlength=count), kind="stable")
         return cls(centres[order])
 
-    def parts(self, features: Features, row: int) -> dict[str, Part]:
+    def parts(self, features: Features, row: int) -> dict[str, OnCells]:
         """The kinds that a picture has, each with its cells on the grid of `Features.cells`."""
         from scipy.cluster.vq import vq
 
         cells = features.cells[row]
         numbers, _ = vq(_directions(_flat(cells)), self.centres)
         placed = numbers.reshape(tuple(cells.shape[1:]))
-        return {name_of(n): Part("alike", (placed == n).astype(np.float64)) for n in np.unique(numbers).tolist()}
+        return {name_of(n): OnCells("alike", (placed == n).astype(np.float64)) for n in np.unique(numbers).tolist()}
 
 
 def name_of(number: int) -> str:
@@ -158,7 +158,7 @@ def _directions(cells: Tensor) -> NDArray[Any]:
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))
 
 
-def evidence_on(parts: Mapping[str, Part], signed: Values) -> dict[str, tuple[float, float]]:
+def evidence_on(parts: Mapping[str, OnCells], signed: Values) -> dict[str, tuple[float, float]]:
     """Of each part the signed sum of a map's cells, and its share of their absolute values."""
     absolute = float(np.abs(signed).sum())
     return {
