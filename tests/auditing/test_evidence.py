@@ -133,7 +133,7 @@ def test_unit_names_have_the_gradient_times_a(tmp_path: Path) -> None:
         this, other = (["red", "blue"].index(name) for name in (answer.said, answer.instead))
         for score, which in ((logits.log_softmax(0)[this], 0), (logits[this] - logits[other], 2)):
             (gradient,) = torch.autograd.grad(score, A, retain_graph=True)
-            added, on = (gradient * A).sum((0, 2, 3)), (A > 0).any(3).any(2)[0]
+            added, on = (gradient * A).sum((0, 2, 3)).detach(), (A > 0).any(3).any(2)[0]
             units = {name: of for name, of in (("sky", [0, 1]), ("sea", [2])) if on[of].any()}
             assert set(answer.evidence[UNITS]) == set(units)
             for name, of in units.items():
