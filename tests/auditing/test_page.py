@@ -16,12 +16,12 @@ from rich.console import Console
 from benchmarks.browser import Browser
 from tests.audits import FEW, LEAN, audited, spoiled, wrong
 from vlx.auditing import Audit, Finding, page, telling, terminal
-from vlx.auditing.drawn import Drawings, DrawnMap, DrawnMistake
+from vlx.auditing.drawn import Drawings, DrawnMistake, MapOfMistake
 from vlx.auditing.result import Crop, Listed
 from vlx.report import pictures
 
 DOT = pictures.address(np.full((2, 3, 3), 90, np.uint8))
-SAID, RATHER = DrawnMap(DOT, "what speaks for it", "confirmed"), DrawnMap(DOT, "“rocket” rather than “car”")
+SAID, RATHER = MapOfMistake(DOT, "what speaks for it", "confirmed"), MapOfMistake(DOT, "“rocket” rather than “car”")
 DRAWN = DrawnMistake(DOT, (SAID, RATHER))
 NAMES = "\u202e<b>{{7*7}}</b>\"'> مرحبا 🚀&amp;"
 

@@ -28,7 +28,7 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class DrawnMap:
+class MapOfMistake:
     """One map of a mistake on its picture: an ``address``, what it is ``called``, what its ``check`` said."""
 
     address: str
@@ -41,7 +41,7 @@ class DrawnMistake:
     """A mistake's picture and maps as data: addresses; ``why_not`` says which could not be made, and why."""
 
     picture: str = ""
-    maps: tuple[DrawnMap, ...] = ()
+    maps: tuple[MapOfMistake, ...] = ()
     why_not: tuple[str, ...] = ()
 
 
@@ -95,14 +95,14 @@ def _mistake(task: Task, one: Mistake, example: Example | None) -> DrawnMistake:
         told = f"asked again it says “{shortened(said.text)}”: no map of what it said before"
         return DrawnMistake(pictures.address(drawn.plain), (), (told,))
     heat = pictures.address(drawn.under(word.signed, wording.ending(word)))
-    maps = [DrawnMap(heat, f"what speaks for “{one.said}”", one.check)]
+    maps = [MapOfMistake(heat, f"what speaks for “{one.said}”", one.check)]
     contrast = _contrast(task, one, word, example)
     if isinstance(contrast, str):
         return DrawnMistake(pictures.address(drawn.plain), tuple(maps), (contrast,) if contrast else ())
     return DrawnMistake(pictures.address(drawn.plain), (*maps, contrast))
 
 
-def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example) -> DrawnMap | str:
+def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example) -> MapOfMistake | str:
     """The map of what was said rather than the true answer; in words why there is none, "" where none is meant."""
     if not one.instead:
         return ""
@@ -118,7 +118,7 @@ def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example)
     top = wording.ending(word, both=both)
     painted = drawn.under_signed(word.signed, top) if both else drawn.under(word.signed, top)
     check = "" if word.check is None else word.check.verdict
-    return DrawnMap(pictures.address(painted), f"“{one.said}” rather than “{one.instead}”", check)
+    return MapOfMistake(pictures.address(painted), f"“{one.said}” rather than “{one.instead}”", check)
 
 
 def _asked(task: Task, one: Mistake) -> dict[str, Any]:
