@@ -13,6 +13,18 @@ from vlx.files import whole
 from vlx.protocol.task import Task
 
 PAGE, FINDINGS, ALL = "index.html", "findings.json", "audit.json"
+SHARED = (
+    "audit",
+    "model",
+    "data",
+    "n",
+    "right",
+    "judged",
+    "looked_at",
+    "alpha",
+    "strength",
+    "command",
+)  # by both files
 
 
 def write(audit: Audit, task: Task, data: Data, folder: str | Path, progress: Progress = iter) -> Path:
@@ -26,12 +38,13 @@ def write(audit: Audit, task: Task, data: Data, folder: str | Path, progress: Pr
     """
     place = Path(folder)
     told = audit.to_json()
-    shared = ("audit", "model", "data", "n", "looked_at", "alpha", "strength", "command")
+    findings = {name: told[name] for name in (*SHARED, "findings")}
     whole.write_text(place / ALL, _json(told))
-    whole.write_text(place / FINDINGS, _json({**{name: told[name] for name in shared}, "findings": told["findings"]}))
+    whole.write_text(place / FINDINGS, _json(findings))
     made = drawings(audit, task, data, progress)
     with in_own_words(f"{place / PAGE} cannot be written", OutputError):
-        whole.write_text(place / PAGE, page.page(audit, made))
+        text = page.page(audit, made)
+        whole.write_text(place / PAGE, text)
     return place / PAGE
 
 
