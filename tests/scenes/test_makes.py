@@ -142,6 +142,18 @@ def test_data_of_makes_ask_for_their_kinds_alone() -> None:
     assert SceneData(2, makes=Make(place="snow")).classes == tuple(KINDS)
 
 
+def test_data_are_asked_for_the_classes_that_are_wanted() -> None:
+    data = SceneData(4, 0, 64, makes=[Make(["tree", "car"]), Make(["tree", "rocket"])], classes=("rocket", "car"))
+    assert data.classes == ("rocket", "car")
+    assert [[ask.label for ask in data[n].asks if ask.label] for n in range(2)] == [["car"], ["rocket"]]
+    assert [[ask.label for ask in data[n].absent if ask.label] for n in range(2)] == [["rocket"], ["car"]]
+    assert "tree" in {concept.name for concept in data[0].regions}
+    assert len({data.digest(), SceneData(4, 0, 64, makes=data.makes).digest(), SceneData(4, 0, 64).digest()}) == 3
+    assert SceneData(4, 0, 64, classes=["car"]).digest() != SceneData(4, 0, 64).digest()
+    with pytest.raises(InputError, match=r"classes: there is no 'cra' \(close: car\)"):
+        SceneData(4, classes=["cra"])
+
+
 def test_data_of_another_make_have_another_digest() -> None:
     """The makes between the first and the last scene are told, too."""
     ends = [Make("car"), *[Make("car")] * 2, Make("car")]

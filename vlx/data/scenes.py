@@ -15,7 +15,7 @@ from vlx.language import shortened
 from vlx.protocol.targets import Query
 from vlx.scenes.bias import BIASED
 from vlx.scenes.compose import drawn, named
-from vlx.scenes.makes import Make
+from vlx.scenes.makes import Make, names_of
 from vlx.scenes.painter import Mask, paint_names, union
 from vlx.scenes.scene import Scene, category_of
 from vlx.scenes.world import KINDS, PAINTS
@@ -29,9 +29,9 @@ class SceneData:
     """``count`` scenes from seed ``first`` on; with ``named`` only those whose caption names so many things.
 
     A kind of things is asked for as a class, too, and where a scene has none of it, among its ``absent``. The scenes
-    are of the ``makes`` by turns, and no kinds are asked for but those that these may have. The place is a concept of
-    the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of the parts' fixed paints
-    included: a unit that detects brown should not have to be called a trunk.
+    are of the ``makes`` by turns. ``classes`` are the kinds that are asked for, by default all that a scene may have.
+    The place is a concept of the pixels outside all objects. Colours are the eleven basic terms, as in Broden, those of
+    the parts' fixed paints included: a unit that detects brown should not have to be called a trunk.
 
     >>> data = SceneData(200, makes=[Make("car", "desert"), Make("rocket", "night")])
     >>> data.classes, data[0].texts, data[3].texts
@@ -49,13 +49,14 @@ class SceneData:
         named: int | None = None,
         *,
         makes: Make | Sequence[Make] = (),
+        classes: Sequence[str] = (),
     ) -> None:
         if count < 1:
             raise InputError(f"scenes:{count}; explain, measure or dissect at least one scene")
         self.count, self.first, self.size, self.named = count, first, size, named
         self.makes = (makes,) if isinstance(makes, Make) else tuple(makes)
         self.name = f"scenes:{count}" + (f":{first}" if first != FIRST else "") + (":made" if self.makes else "")
-        self.classes = _classes_of(self.makes)
+        self.classes = names_of("classes", classes, KINDS) if classes else _classes_of(self.makes)
         self.concepts = _concepts()
 
     def __len__(self) -> int:
@@ -75,8 +76,8 @@ class SceneData:
         hashed = hashlib.sha256(f"{self.first} {self.count} {self.size} {self.concepts}".encode())
         if self.named is not None:
             hashed.update(f"{self.named} named".encode())
-        if self.makes:
-            hashed.update(repr(self.makes).encode())
+        if self.makes or self.classes != tuple(KINDS):
+            hashed.update(f"{self.makes} {self.classes}".encode())
         for number in {0, self.count - 1}:
             scene = self[number]
             hashed.update(scene.image.tobytes() + scene.labels.tobytes())
@@ -132,7 +133,7 @@ class _Drawn:
         return (self._scene.caption,)
 
     def asks(self) -> tuple[Ask, ...]:
-        return (*_words(self._scene), *_questions(self._scene), *_classes(self._scene))
+        return (*_words(self._scene), *_questions(self._scene), *_classes(self._scene, self._data.classes))
 
     def absent(self) -> tuple[Ask, ...]:
         return (*_absent(self._scene, self._data.classes),)
@@ -161,9 +162,9 @@ def _words(scene: Scene) -> Iterator[Ask]:
             yield Ask(query, position, group=word.category, truth=Truth(word.mask, boxes=boxes))
 
 
-def _classes(scene: Scene) -> Iterator[Ask]:
-    """The kinds of things in a scene, each with all of its things."""
-    for kind in _kinds(scene):
+def _classes(scene: Scene, kinds: Iterable[str]) -> Iterator[Ask]:
+    """Those ``kinds`` that are in a scene, each with all of its things."""
+    for kind in (kind for kind in kinds if kind in _kinds(scene)):
         boxes = [thing.box for thing in scene.objects if thing.kind == kind]
         yield Ask(label=kind, group=kind, truth=Truth(scene.masks[kind], boxes=boxes))
 

@@ -40,7 +40,7 @@ class Make:
         colors: Allowed | None = None,
         textures: Allowed | None = None,
     ) -> None:
-        self.kinds = None if kinds is None else _names("kinds", kinds, KINDS)
+        self.kinds = None if kinds is None else names_of("kinds", kinds, KINDS)
         if self.kinds is not None and len(self.kinds) > MOST:
             raise InputError(f"kinds: {len(self.kinds)} things; a scene holds {MOST} at most")
         if place is not None and (not isinstance(place, str) or place not in SCENES):
@@ -72,20 +72,22 @@ def _plain(value: object) -> object:
 
 
 def _allowed(what: str, given: Allowed | None, known: Iterable[str]) -> Bound | None:
-    """What things may have, by kind. Raises InputError as `_names`."""
+    """What things may have, by kind. Raises InputError as `names_of`."""
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        return {None: tuple(dict.fromkeys(_names(what, given, known)))}
+        return {None: tuple(dict.fromkeys(names_of(what, given, known)))}
     if not given:
         raise InputError(f"{what}={{}}: name what the things of a kind may have, as {{'car': 'red'}}, or leave it out")
     return {
-        _names(f"{what}, by kind", str(kind), KINDS)[0]: tuple(dict.fromkeys(_names(f"{what} of {kind}", names, known)))
+        names_of(f"{what}, by kind", str(kind), KINDS)[0]: tuple(
+            dict.fromkeys(names_of(f"{what} of {kind}", names, known))
+        )
         for kind, names in given.items()
     }
 
 
-def _names(what: str, given: Names, known: Iterable[str]) -> tuple[str, ...]:
+def names_of(what: str, given: Names, known: Iterable[str]) -> tuple[str, ...]:
     """One name or several. Raises InputError for one that there is not, and for none."""
     known = tuple(known)
     names = (given,) if isinstance(given, str) else given
