@@ -1,0 +1,193 @@
+"""From the answers of a run to findings: what was looked at is tested together, and what holds is said in a sentence.
+
+All tests of an audit are corrected together by Holm's rule: in an audit of a model that leans on nothing the chance
+that anything is found is at most `ALPHA`. What is certain and too small to matter is told and not found.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from vlx.auditing import sentences
+from vlx.auditing.answered import ALIKE, CONCEPTS, UNITS, Answered
+from vlx.auditing.answers import Answers
+from vlx.auditing.leaning import Lean, carries, leans
+from vlx.auditing.result import FEWEST, Finding, HidingTrial, Kind, Level
+from vlx.auditing.signs import Sign, signs
+from vlx.auditing.statistics import NAN, Which, holm
+from vlx.evaluation.intervals import mean_of
+
+ALPHA = 0.05  # the chance that anything is found where nothing is
+MATERIAL = 0.1  # of the pictures with a concept are wrong on its account: less is told, not found
+NAMED = 10  # answers with too few pictures that are told one by one
+
+
+@dataclass(frozen=True)
+class Found:
+    """All findings of a run, what was ``looked_at`` (how many tests), and how far the model leans.
+
+    ``strength`` ranks models: the largest lower end of the 95 % interval of `Lean.often`, 0 where none is above it; NaN
+    where nothing could be judged.
+    """
+
+    findings: tuple[Finding, ...]
+    looked_at: int
+    strength: float
+    concepts_are: str = ""
+
+
+def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer") -> Found:
+    """The findings of a run's answers: leans, then signs, then what is told and not judged.
+
+    ``unit`` is that of signed sums, ``noun`` what was said of a picture: "class", "answer", "word".
+
+    >>> findings_of(answers, "logits", "class").findings[0].concept
+    'desert'
+    """
+    columns, told = Answers(answers), _Telling(unit, noun)
+    only = list(_one_answer(columns, told))
+    leaning = [] if only else [lean for source in _judged(columns) for lean in leans(columns, source)]
+    asked = list(signs(columns, words=noun == "word"))
+    adjusted = holm(np.array([*(lean.p for lean in leaning), *(sign.p for sign in asked)], np.float64)).tolist()
+    leant = [_lean(columns, told, one, p) for one, p in zip(leaning, adjusted, strict=False) if p <= ALPHA]
+    signed = zip(asked, adjusted[len(leaning) :], strict=True)
+    every = [
+        *(*only, *sorted(leant, key=lambda one: -one.effect)),
+        *(_sign(columns, told, one, p) for one, p in signed if p <= ALPHA),
+        *_never_said(columns, told),
+        *([] if only else _too_few(columns, told)),
+    ]
+    every.sort(key=lambda one: one.level == "note")
+    return Found(tuple(every), sum(p == p for p in adjusted), _strength(leaning, columns), *columns.sources[:1])
+
+
+class _Telling(NamedTuple):
+    unit: str
+    noun: str
+
+
+def after_trial(finding: Finding, trial: HidingTrial) -> Finding:
+    """A finding with what hiding its concept did; one that this did not prove is told, not found.
+
+    It holds where more wrong answers change than with as many random cells hidden, at 5 % (binomial, one-sided).
+    """
+    from scipy.stats import binomtest
+
+    if not trial.tried:
+        return finding
+    by_chance = min(max(trial.random / trial.tried, 0.0), 1.0)
+    held = binomtest(trial.changed, trial.tried, by_chance, "greater").pvalue <= ALPHA
+    level = finding.level if held else "note"
+    return replace(
+        finding, trial=trial, level=level, sentence=finding.sentence + sentences.tried(trial, held=bool(held))
+    )
+
+
+def _judged(answers: Answers) -> tuple[str, ...]:
+    """The sources whose concepts are judged: the data's; without these what looks alike, and names of units."""
+    return (CONCEPTS,) if CONCEPTS in answers.sources else tuple(s for s in (UNITS, ALIKE) if s in answers.sources)
+
+
+def _lean(answers: Answers, told: _Telling, lean: Lean, adjusted: float) -> Finding:
+    has, (low, high) = carries(answers, lean), lean.excess.interval
+    label, material = answers.labels[lean.answer], lean.often.effect >= MATERIAL
+    return Finding(
+        "leans",
+        sentences.lean(label, lean, has, *told) + ("" if material else sentences.SMALL),
+        "finding" if material else "note",
+        answer=label,
+        concept=lean.carried.concept,
+        category=lean.carried.category,
+        effect=lean.excess.effect,
+        low=low,
+        high=high,
+        unit="nats",
+        n=has.pictures,
+        compared=sentences.compared(lean, has),
+        p=lean.p,
+        adjusted=adjusted,
+    )
+
+
+def _sign(answers: Answers, told: _Telling, sign: Sign, adjusted: float) -> Finding:
+    label = answers.labels[sign.answer]
+    return Finding(
+        sign.kind,
+        sentences.sign(label, sign, told.noun),
+        answer=label,
+        effect=sign.share,
+        low=sign.low,
+        high=sign.high,
+        unit="share",
+        n=sign.n,
+        compared=sentences.sign_compared(sign),
+        p=sign.p,
+        adjusted=adjusted,
+    )
+
+
+def _one_answer(answers: Answers, told: _Telling) -> Iterator[Finding]:
+    """That the same is said of every picture though other things are true of some: then nothing is compared."""
+    spoken = list(answers.spoken())
+    if len(spoken) == 1 and (answers.wrong & (answers.true != spoken[0])).any():
+        label, n = answers.labels[spoken[0]], answers.pictures
+        sentence = sentences.one_answer(label, n, told.noun)
+        yield _fact("one answer", sentence, label, 1.0, n, "nothing: there is no other")
+
+
+def _never_said(answers: Answers, told: _Telling) -> Iterator[Finding]:
+    """What is true of pictures and was never said."""
+    said = set(answers.spoken())
+    counts = {label: answers.pictures_of(answers.true == label) for label in set(answers.true.tolist()) - said - {-1}}
+    for label, n in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:NAMED]:
+        sentence = sentences.never_said(answers.labels[label], n, told.noun)
+        yield _fact("never said", sentence, answers.labels[label], 0.0, n, "what is true of these pictures")
+
+
+def _fact(kind: Kind, sentence: str, label: str, effect: float, n: int, compared: str) -> Finding:
+    """What needs no test; of fewer than `FEWEST` pictures it is told."""
+    level: Level = "finding" if n >= FEWEST else "note"
+    return Finding(kind, sentence, level, label, effect=effect, unit="share", n=n, compared=compared)
+
+
+def _too_few(answers: Answers, told: _Telling) -> Iterator[Finding]:
+    """Answers that are wrong on too few pictures to be judged, those with most first."""
+    errs = {label: answers.wrong & (answers.said == label) for label in answers.spoken()}
+    counts = {label: answers.pictures_of(which) for label, which in errs.items()}
+    few = sorted((label for label, count in counts.items() if 0 < count < FEWEST), key=lambda label: -counts[label])
+    for label in few[:NAMED]:
+        yield _few(answers, label, errs[label], told)
+    if rest := few[NAMED:]:
+        yield Finding("told", sentences.others_too_few(len(rest), told.noun), "note")
+
+
+def _few(answers: Answers, label: int, errs: Which, told: _Telling) -> Finding:
+    """What carries most where an answer is wrong, on too few pictures."""
+    carried = answers.carried(answers.sources[0]) if answers.sources else {}
+    means = {
+        name: mean_of(one.spread(one.signed, len(answers))[errs])
+        for name, one in carried.items()
+        if name != answers.labels[label]
+    }
+    concept = max(means, key=lambda name: np.nan_to_num(means[name], nan=-np.inf), default="")
+    n, mean = answers.pictures_of(errs), means.get(concept, NAN)
+    return Finding(
+        "told",
+        sentences.too_few(answers.labels[label], n, concept, mean, told.unit),
+        "note",
+        answer=answers.labels[label],
+        concept=concept,
+        category=carried[concept].category if concept else "",
+        effect=mean,
+        unit=told.unit,
+        n=n,
+    )
+
+
+def _strength(leaning: Sequence[Lean], answers: Answers) -> float:
+    """See `Found`."""
+    if not (answers.right | answers.wrong).any():
+        return NAN
+    return max((max(lean.often.interval[0], 0.0) for lean in leaning if lean.excess.effect > 0), default=0.0)

@@ -1,0 +1,114 @@
+"""Findings in sentences: an effect, its interval, and what was compared."""
+
+import math
+
+from vlx.auditing.leaning import Carries, Lean
+from vlx.auditing.result import FEWEST, HidingTrial
+from vlx.auditing.signs import Sign
+from vlx.language import shortened
+from vlx.report.sentences import part
+from vlx.report.wording import PLURALS, difference
+
+SMALL = "; certain, but too little to matter"
+SIGNS = {
+    "unowed": "the picture hardly moves “{}”",
+    "map checks": "the map of “{}” does not hold in its check",
+    "hallucination": "“{}” is not in the picture",
+    "outside": "the map of “{}” has less on what it names than its area gives by chance",
+}
+
+
+def lean(label: str, one: Lean, has: Carries, unit: str, noun: str) -> str:
+    """What an answer leans on where it errs.
+
+    >>> lean("rocket", one, has, "logits", "class")
+    'for “rocket”, night carries +1.90 logits where the class is wrong, +0.20 where it is right; said of 38 % of other
+    pictures with night, of 4 % without; speaks for it by +2.70 nats more than others of its kind (+2.10 to +3.30; 212
+    pictures)'
+    """
+    right = f", {difference(has.where_right)} where it is right" if has.right else ""
+    carries = f"{_named(one)} carries {difference(has.where_wrong)}{_unit(unit)} where the {noun} is wrong{right}"
+    rates = f"{part(one.often.first)} of other pictures with {_named(one)}, of {part(one.often.second)} without"
+    low, high = map(difference, one.excess.interval)
+    more = " more than others of its kind" if one.beside_others else ""
+    speaks = f"speaks for it by {difference(one.excess.effect)} nats{more}"
+    return f"for {quoted(label)}, {carries}; said of {rates}; {speaks} ({low} to {high}; {pictures(has.pictures)})"
+
+
+def compared(one: Lean, has: Carries) -> str:
+    """What the tests of a lean compared."""
+    sides = f"other pictures with {_named(one)} and without, at least {one.often.pictures} each"
+    others = "others of its kind where these are there" if one.beside_others else "none"
+    return (
+        f"{sides}, whatever is said of them; its evidence with that of {others}; "
+        f"{has.wrong} wrong and {has.right} right ones"
+    )
+
+
+def tried(trial: HidingTrial, *, held: bool) -> str:
+    """What hiding the concept did, as the end of a sentence."""
+    random = f"{trial.random:.1f}".removesuffix(".0")
+    told = f"; hidden, {trial.changed} of {trial.tried} wrong ones change, {random} with random cells hidden"
+    return told if held else f"{told}: not proven"
+
+
+def sign(label: str, one: Sign, noun: str) -> str:
+    """How often an answer has a sign.
+
+    >>> sign("beach", one, "answer")
+    'the picture hardly moves “beach”: 97 % of its answers (91 % to 99 %; 120 pictures), 20 % of others'
+    """
+    told = SIGNS[one.kind].format(_short(label))
+    span = f"{part(one.low)} to {part(one.high)}; {pictures(one.n)}"
+    if one.kind == "outside":
+        return f"{told}: {part(one.share)} of the map less ({span})"
+    others = "" if math.isnan(one.others) else f", {part(one.others)} of other {PLURALS.get(noun, noun)}"
+    return f"{told}: {part(one.share)} of times ({span}){others}"
+
+
+def sign_compared(one: Sign) -> str:
+    """What the test of a sign compared."""
+    return "its share of the picture" if one.kind == "outside" else "half of its pictures"
+
+
+def one_answer(label: str, n: int, noun: str) -> str:
+    """That nothing else is ever said."""
+    return f"{quoted(label)} is the only {noun} that is ever said, of all {pictures(n)}: nothing can be compared"
+
+
+def never_said(label: str, n: int, noun: str) -> str:
+    """That a truth is never said."""
+    return f"{quoted(label)} is never said; it is the true {noun} of {pictures(n)}"
+
+
+def too_few(label: str, n: int, concept: str, mean: float, unit: str) -> str:
+    """What is told of an answer that is wrong on too few pictures."""
+    most = f"; {_short(concept)} carries most there, {difference(mean)}{_unit(unit)}" if concept else ""
+    return f"{quoted(label)} is wrong on {pictures(n)}, fewer than {FEWEST}: told, not judged{most}"
+
+
+def others_too_few(count: int, noun: str) -> str:
+    """The same of all the rest."""
+    return f"{count} more {PLURALS.get(noun, noun)} are wrong on fewer than {FEWEST} pictures each: not judged"
+
+
+def quoted(label: str) -> str:
+    """What was said, in quotation marks."""
+    return f"“{_short(label)}”"
+
+
+def pictures(n: int) -> str:
+    """A number of pictures."""
+    return f"{n:,} picture{'s' * (n != 1)}"
+
+
+def _named(one: Lean) -> str:
+    return _short(one.carried.concept)
+
+
+def _short(name: str) -> str:
+    return shortened(name, 60)
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""
