@@ -11,7 +11,7 @@ from tests.auditing.worlds import PLACES, bystander, world
 from vlx.auditing import findings, leaning
 from vlx.auditing.answered import ALIKE, CONCEPTS, Answered, OnConcept
 from vlx.auditing.answered import PLACES as NINE
-from vlx.auditing.answers import Answers
+from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.findings import after_trial, findings_of
 from vlx.auditing.result import Finding, HidingTrial
 from vlx.auditing.statistics import more_often
@@ -175,7 +175,7 @@ def test_nineteen_are_few_and_twenty_are_not() -> None:
     wrong = [one for one in answers if one.said == "car" and not one.right]
     rest = [one for one in answers if one not in wrong]
     assert not any(answer == "car" for answer, _ in leant([*wrong[:19], *rest]))
-    assert any(lean.answer == 0 for lean in leaning.leans(Answers([*wrong[:20], *rest]), CONCEPTS))
+    assert any(lean.answer == 0 for lean in leaning.leans(AnswerColumns([*wrong[:20], *rest]), CONCEPTS))
 
 
 def test_a_model_that_says_one_thing_only_is_told_first_and_nothing_compared() -> None:

@@ -14,7 +14,7 @@ SHOWN = (CONCEPTS, UNITS, ALIKE, PLACES)  # the first that there is stands in ta
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
+class ConceptColumns:
     """What answers have on one concept: their numbers ``rows`` [n], and of each what `OnConcept` says."""
 
     concept: str
@@ -32,12 +32,12 @@ class Carried:
         return all_of_them
 
 
-class Answers:
+class AnswerColumns:
     """N answers: `said`, `true` and `group` as numbers of `labels` and `groups`, `picture`, and what was measured.
 
     ``true`` is -1 where it is not known. `right` and `wrong` are both false where nobody knows.
 
-    >>> Answers([Answered("a.jpg", 0, "car", "rocket", False)]).wrong
+    >>> AnswerColumns([Answered("a.jpg", 0, "car", "rocket", False)]).wrong
     array([ True])
     """
 
@@ -76,18 +76,18 @@ class Answers:
         known = {source for one in self.all for source, concepts in one.evidence.items() if concepts}
         return tuple(source for source in SHOWN if source in known)
 
-    def carried(self, source: str) -> Mapping[str, Carried]:
+    def carried(self, source: str) -> Mapping[str, ConceptColumns]:
         """Concept → what answers have on it, of one source."""
         if source not in self._carried:
             self._carried[source] = _carried(self.all, source)
         return self._carried[source]
 
     @cached_property
-    def _carried(self) -> dict[str, Mapping[str, Carried]]:
+    def _carried(self) -> dict[str, Mapping[str, ConceptColumns]]:
         return {}
 
 
-def _carried(answers: Sequence[Answered], source: str) -> Mapping[str, Carried]:
+def _carried(answers: Sequence[Answered], source: str) -> Mapping[str, ConceptColumns]:
     rows: dict[str, list[int]] = {}
     measured: dict[str, list[tuple[float, ...]]] = {}
     categories: dict[str, str] = {}
@@ -97,7 +97,7 @@ def _carried(answers: Sequence[Answered], source: str) -> Mapping[str, Carried]:
             measured.setdefault(name, []).append((one.signed, one.share, one.contrast, one.area))
             categories.setdefault(name, one.category)
     return {
-        name: Carried(name, categories[name], _numbers(rows[name]), *np.array(measured[name], np.float64).T)
+        name: ConceptColumns(name, categories[name], _numbers(rows[name]), *np.array(measured[name], np.float64).T)
         for name in rows
     }
 

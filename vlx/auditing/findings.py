@@ -12,7 +12,7 @@ import numpy as np
 
 from vlx.auditing import sentences
 from vlx.auditing.answered import ALIKE, CONCEPTS, UNITS, Answered
-from vlx.auditing.answers import Answers
+from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.leaning import Lean, carries, leans
 from vlx.auditing.result import FEWEST, Finding, HidingTrial, Kind, Level
 from vlx.auditing.signs import Sign, signs
@@ -25,7 +25,7 @@ NAMED = 10  # answers with too few pictures that are told one by one
 
 
 @dataclass(frozen=True)
-class Found:
+class Findings:
     """All findings of a run, what was ``looked_at`` (how many tests), and how far the model leans.
 
     ``strength`` ranks models: the largest lower end of the 95 % interval of `Lean.often`, 0 where none is above it; NaN
@@ -38,7 +38,7 @@ class Found:
     concepts_are: str = ""
 
 
-def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer") -> Found:
+def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer") -> Findings:
     """The findings of a run's answers: leans, then signs, then what is told and not judged.
 
     ``unit`` is that of signed sums, ``noun`` what was said of a picture: "class", "answer", "word".
@@ -46,7 +46,7 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
     >>> findings_of(answers, "logits", "class").findings[0].concept
     'desert'
     """
-    columns, told = Answers(answers), _Telling(unit, noun)
+    columns, told = AnswerColumns(answers), _Telling(unit, noun)
     only = list(_one_answer(columns, told))
     leaning = [] if only else [lean for source in _judged(columns) for lean in leans(columns, source)]
     asked = list(signs(columns, words=noun == "word"))
@@ -60,7 +60,7 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
         *([] if only else _too_few(columns, told)),
     ]
     every.sort(key=lambda one: one.level == "note")
-    return Found(tuple(every), sum(p == p for p in adjusted), _strength(leaning, columns), *columns.sources[:1])
+    return Findings(tuple(every), sum(p == p for p in adjusted), _strength(leaning, columns), *columns.sources[:1])
 
 
 class _Telling(NamedTuple):
@@ -85,12 +85,12 @@ def after_trial(finding: Finding, trial: HidingTrial) -> Finding:
     )
 
 
-def _judged(answers: Answers) -> tuple[str, ...]:
+def _judged(answers: AnswerColumns) -> tuple[str, ...]:
     """The sources whose concepts are judged: the data's; without these what looks alike, and names of units."""
     return (CONCEPTS,) if CONCEPTS in answers.sources else tuple(s for s in (UNITS, ALIKE) if s in answers.sources)
 
 
-def _lean(answers: Answers, told: _Telling, lean: Lean, adjusted: float) -> Finding:
+def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -> Finding:
     has, (low, high) = carries(answers, lean), lean.excess.interval
     label, material = answers.labels[lean.answer], lean.often.effect >= MATERIAL
     return Finding(
@@ -111,7 +111,7 @@ def _lean(answers: Answers, told: _Telling, lean: Lean, adjusted: float) -> Find
     )
 
 
-def _sign(answers: Answers, told: _Telling, sign: Sign, adjusted: float) -> Finding:
+def _sign(answers: AnswerColumns, told: _Telling, sign: Sign, adjusted: float) -> Finding:
     label = answers.labels[sign.answer]
     return Finding(
         sign.kind,
@@ -128,7 +128,7 @@ def _sign(answers: Answers, told: _Telling, sign: Sign, adjusted: float) -> Find
     )
 
 
-def _one_answer(answers: Answers, told: _Telling) -> Iterator[Finding]:
+def _one_answer(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
     """That the same is said of every picture though other things are true of some: then nothing is compared."""
     spoken = list(answers.spoken())
     if len(spoken) == 1 and (answers.wrong & (answers.true != spoken[0])).any():
@@ -137,7 +137,7 @@ def _one_answer(answers: Answers, told: _Telling) -> Iterator[Finding]:
         yield _fact("one answer", sentence, label, 1.0, n, "nothing: there is no other")
 
 
-def _never_said(answers: Answers, told: _Telling) -> Iterator[Finding]:
+def _never_said(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
     """What is true of pictures and was never said."""
     said = set(answers.spoken())
     counts = {label: answers.pictures_of(answers.true == label) for label in set(answers.true.tolist()) - said - {-1}}
@@ -152,8 +152,8 @@ def _fact(kind: Kind, sentence: str, label: str, effect: float, n: int, compared
     return Finding(kind, sentence, level, label, effect=effect, unit="share", n=n, compared=compared)
 
 
-def _too_few(answers: Answers, told: _Telling) -> Iterator[Finding]:
-    """Answers that are wrong on too few pictures to be judged, those with most first."""
+def _too_few(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
+    """AnswerColumns that are wrong on too few pictures to be judged, those with most first."""
     errs = {label: answers.wrong & (answers.said == label) for label in answers.spoken()}
     counts = {label: answers.pictures_of(which) for label, which in errs.items()}
     few = sorted((label for label, count in counts.items() if 0 < count < FEWEST), key=lambda label: -counts[label])
@@ -163,7 +163,7 @@ def _too_few(answers: Answers, told: _Telling) -> Iterator[Finding]:
         yield Finding("told", sentences.others_too_few(len(rest), told.noun), "note")
 
 
-def _few(answers: Answers, label: int, errs: Which, told: _Telling) -> Finding:
+def _few(answers: AnswerColumns, label: int, errs: Which, told: _Telling) -> Finding:
     """What carries most where an answer is wrong, on too few pictures."""
     carried = answers.carried(answers.sources[0]) if answers.sources else {}
     means = {
@@ -186,8 +186,8 @@ def _few(answers: Answers, label: int, errs: Which, told: _Telling) -> Finding:
     )
 
 
-def _strength(leaning: Sequence[Lean], answers: Answers) -> float:
-    """See `Found`."""
+def _strength(leaning: Sequence[Lean], answers: AnswerColumns) -> float:
+    """See `Findings`."""
     if not (answers.right | answers.wrong).any():
         return NAN
     return max((max(lean.often.interval[0], 0.0) for lean in leaning if lean.excess.effect > 0), default=0.0)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlx.auditing.answers import Answers, Carried
+from vlx.auditing.answers import AnswerColumns, ConceptColumns
 from vlx.auditing.result import FEWEST
 from vlx.auditing.statistics import (
     NAN,
@@ -28,7 +28,7 @@ from vlx.evaluation.intervals import mean_of
 
 @dataclass(frozen=True, eq=False)
 class Lean:
-    """One pair of an answer (number of `Answers.labels`) and a concept, with all that was tried of it.
+    """One pair of an answer (number of `AnswerColumns.labels`) and a concept, with all that was tried of it.
 
     ``often``: how often it is said of pictures that show something else, with the concept and without it. ``excess``:
     the concept's contrast evidence for it, in nats, beside that of others of its category (``beside_others``), or 0.
@@ -37,7 +37,7 @@ class Lean:
     """
 
     answer: int
-    carried: Carried
+    carried: ConceptColumns
     often: Tested
     excess: Tested
     speaks: Tested
@@ -59,7 +59,7 @@ class Carries(NamedTuple):
     pictures: int
 
 
-def leans(answers: Answers, source: str) -> Iterator[Lean]:
+def leans(answers: AnswerColumns, source: str) -> Iterator[Lean]:
     """Every pair that can be judged: each side of what is compared has at least `FEWEST` pictures."""
     concepts = answers.carried(source)
     for answer in answers.spoken():
@@ -68,7 +68,7 @@ def leans(answers: Answers, source: str) -> Iterator[Lean]:
             yield from _of_answer(answers, answer, errs, concepts)
 
 
-def carries(answers: Answers, lean: Lean) -> Carries:
+def carries(answers: AnswerColumns, lean: Lean) -> Carries:
     """What its concept carries of an answer where that is wrong and where it is right."""
     signed, said = lean.carried.spread(lean.carried.signed, len(answers)), answers.said == lean.answer
     sides = [outcome & said for outcome in (answers.wrong, answers.right)]
@@ -77,7 +77,9 @@ def carries(answers: Answers, lean: Lean) -> Carries:
     return Carries(means[0], means[1], wrong, right, answers.pictures_of(sides[0] | sides[1]))
 
 
-def _of_answer(answers: Answers, answer: int, errs: Which, concepts: Mapping[str, Carried]) -> Iterator[Lean]:
+def _of_answer(
+    answers: AnswerColumns, answer: int, errs: Which, concepts: Mapping[str, ConceptColumns]
+) -> Iterator[Lean]:
     rows, strata = _elsewhere(answers, answer, errs)
     pictures, said = answers.picture[rows], answers.said[rows] == answer
     signs = _signs(answers, answer)
@@ -108,7 +110,7 @@ def _of_answer(answers: Answers, answer: int, errs: Which, concepts: Mapping[str
             )
 
 
-def _elsewhere(answers: Answers, answer: int, errs: Which) -> tuple[Numbers, Numbers]:
+def _elsewhere(answers: AnswerColumns, answer: int, errs: Which) -> tuple[Numbers, Numbers]:
     """The answers about pictures that truly show something else, and what they are alike in: their group and truth.
 
     Only truths that it is ever said of. Where the truth of some of its errors is not known, truths are not told apart.
@@ -121,7 +123,7 @@ def _elsewhere(answers: Answers, answer: int, errs: Which) -> tuple[Numbers, Num
     return rows, strata[rows]
 
 
-def _signs(answers: Answers, answer: int) -> Values:
+def _signs(answers: AnswerColumns, answer: int) -> Values:
     """What turns the contrast of each answer into one for this answer: 1, −1, or NaN where it is of two others."""
     return np.where(answers.said == answer, 1.0, np.where(answers.instead == answer, -1.0, NAN))
 
@@ -134,7 +136,11 @@ def _first_rows(pictures: Numbers, strata: Numbers, said: Which) -> Numbers:
 
 
 def _by_category(
-    answers: Answers, answer: int, rows: Numbers, concepts: Mapping[str, Carried], known: Mapping[str, Values]
+    answers: AnswerColumns,
+    answer: int,
+    rows: Numbers,
+    concepts: Mapping[str, ConceptColumns],
+    known: Mapping[str, Values],
 ) -> dict[str, tuple[Values, Values]]:
     """The sum and number of contrasts on concepts of each category, without what is said and what is true."""
     true = np.array([*answers.labels, ""], object)[answers.true[rows]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlx.auditing.answered import CONCEPTS
-from vlx.auditing.answers import Answers
+from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.result import FEWEST, Kind, Listed, Occurrence
 from vlx.auditing.statistics import NAN, Values, Which, above_nothing, more_than_half
 from vlx.evaluation.intervals import mean_of, over_pictures
@@ -22,7 +22,7 @@ LISTED = 200
 
 @dataclass(frozen=True, eq=False)
 class Sign:
-    """How often one ``kind`` of sign is on what was ``said`` (a number of `Answers.labels`), beside other answers.
+    """How often one ``kind`` of sign is on what was ``said`` (a number of `AnswerColumns.labels`), beside other answers.
 
     ``share`` of ``n`` pictures' answers have it, with its interval over pictures; ``others`` is the share elsewhere.
     ``p`` is that of a share of half or less; of "outside" of no less evidence on the thing than its area gives.
@@ -38,33 +38,33 @@ class Sign:
     p: float
 
 
-def unowed(answers: Answers) -> Values:
+def unowed(answers: AnswerColumns) -> Values:
     """1 where the picture hardly moves an answer (`LITTLE` nats), 0 where it does, NaN where it was not tried."""
     looked, seen = answers.measured("looked"), answers.measured("seen")
     moved = np.where(np.isnan(looked), np.abs(seen), looked)
     return np.where(np.isnan(moved), NAN, moved < LITTLE)
 
 
-def failed(answers: Answers) -> Values:
+def failed(answers: AnswerColumns) -> Values:
     """1 where the check of a map does not hold, 0 where it does, NaN where it was not or could not be tried."""
     verdicts = {"confirmed": 0.0, "weak": 0.0, "not confirmed": 1.0}
     return np.array([verdicts.get(one.check, NAN) for one in answers.all], np.float64)
 
 
-def outside(answers: Answers) -> Values:
+def outside(answers: AnswerColumns) -> Values:
     """1 where more than half of a map lies outside what was said, 0 where not, NaN where its pixels are not known."""
     inside = answers.measured("own")
     return np.where(np.isnan(inside), NAN, inside < OUTSIDE)
 
 
-def absent(answers: Answers) -> Values:
+def absent(answers: AnswerColumns) -> Values:
     """1 where a word is not in the picture, by the data or, where they do not tell, by its p; 0 where it is."""
     likely = answers.measured("logprob")
     guessed = np.where(np.isnan(likely), NAN, likely < np.log(UNSURE))
     return np.where(answers.right, 0.0, np.where(answers.wrong, 1.0, guessed))
 
 
-def signs(answers: Answers, *, words: bool) -> Iterator[Sign]:
+def signs(answers: AnswerColumns, *, words: bool) -> Iterator[Sign]:
     """Each sign of each answer that has enough pictures; ``words``: the answers are words of captions.
 
     Maps that rest outside what was said are a sign only where it has less of them than its area would give by chance.
@@ -84,7 +84,7 @@ def signs(answers: Answers, *, words: bool) -> Iterator[Sign]:
                 yield _sign(answers, kind, answer, values, known, n)
 
 
-def _sign(answers: Answers, kind: Kind, answer: int, values: Values, known: Which, n: int) -> Sign:
+def _sign(answers: AnswerColumns, kind: Kind, answer: int, values: Values, known: Which, n: int) -> Sign:
     which = known & (answers.said == answer)
     hits, pictures = values[which], answers.picture[which]
     p = above_nothing(hits, pictures).p if kind == "outside" else more_than_half(hits > 0, pictures)
@@ -92,7 +92,7 @@ def _sign(answers: Answers, kind: Kind, answer: int, values: Values, known: Whic
     return Sign(kind, answer, mean_of(hits), *over_pictures(hits, pictures), others, n, p)
 
 
-def _by_area(answers: Answers) -> Values:
+def _by_area(answers: AnswerColumns) -> Values:
     """The share of the cells that what was said covers, less its share of the map; NaN where either is not known."""
     less = answers.measured("own")
     for number, answer in enumerate(answers.all):
@@ -104,7 +104,7 @@ def _by_area(answers: Answers) -> Values:
 # The lists
 
 
-def listed(answers: Answers, *, words: bool) -> dict[str, Listed]:
+def listed(answers: AnswerColumns, *, words: bool) -> dict[str, Listed]:
     """What is "outside", "hallucinated" and "unowed", the worst first; ``words``: the answers are words of captions."""
     inside, likely, seen, looked = (answers.measured(name) for name in ("own", "logprob", "seen", "looked"))
     lists = {
@@ -125,8 +125,8 @@ _ABSENT = f"words that are wrong by the data; where these do not tell, words wit
 _UNTRIED = "what is owed to the picture was not tried"
 
 
-def _list(answers: Answers, hits: Values, told: Values, order: Values, how: str, why: str) -> Listed:
-    """Answers with ``hits`` 1, by ``order`` from the smallest; NaN of ``hits`` was not looked at."""
+def _list(answers: AnswerColumns, hits: Values, told: Values, order: Values, how: str, why: str) -> Listed:
+    """AnswerColumns with ``hits`` 1, by ``order`` from the smallest; NaN of ``hits`` was not looked at."""
     looked_at = int((~np.isnan(hits)).sum())
     if not looked_at:
         return Listed(why=why)
