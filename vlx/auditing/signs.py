@@ -22,7 +22,7 @@ LISTED = 200
 
 @dataclass(frozen=True, eq=False)
 class Sign:
-    """How often one ``kind`` of sign is on what was ``said`` (a number of `AnswerColumns.labels`), beside other answers.
+    """How often one ``kind`` of sign is on an ``answer`` (a number of `AnswerColumns.labels`), beside other answers.
 
     ``share`` of ``n`` pictures' answers have it, with its interval over pictures; ``others`` is the share elsewhere.
     ``p`` is that of a share of half or less; of "outside" of no less evidence on the thing than its area gives.
