@@ -1,17 +1,17 @@
 """From a batch of pictures to the answers of an audit: what the model says, and what the maps of it have where."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from vlx.auditing import contrasts, maxima, trials
-from vlx.auditing.answered import ALIKE, CONCEPTS, NAME, NAN, PLACES, UNITS, Answered, OnConcept, to_record
+from vlx.auditing.answered import ALIKE, NAME, NAN, UNITS, Answered, OnConcept, to_record
 from vlx.auditing.contrasts import InsteadOf
 from vlx.auditing.judging import Judgement, judge_of
 from vlx.auditing.named_units import UnitGroups
-from vlx.auditing.parts import Alike, OnCells, evidence_on, masks_of, on_cells, places, told_regions
+from vlx.auditing.parts import OnCells, Shows, evidence_on
 from vlx.data.example import Data, Mask
 from vlx.errors import InputError
 from vlx.evaluation.cases import Case, answers
@@ -22,7 +22,7 @@ from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.methods import several
 from vlx.methods.method import Site
 from vlx.neuron_names.table import NeuronNames
-from vlx.pictures.placement import Grid, Placement
+from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
@@ -74,7 +74,6 @@ class _Shown:
     cases: Sequence[Case]
     judged: Sequence[Judgement]
     contrasts: Sequence[InsteadOf | None]
-    footprints: dict[tuple[int, int], Footprint] = field(default_factory=dict)
 
 
 class _Audit:
@@ -83,11 +82,7 @@ class _Audit:
     def __init__(self, setting: Setting, names: NeuronNames | None, tried: int) -> None:
         (self.method,), (self.kind, *_) = setting.methods, default_kind(setting)
         self.setting, self.names, self.tried = setting, names, tried
-        self.judge, self.told = judge_of(setting), told_regions(setting.data)
-
-    @cached_property
-    def alike(self) -> Alike:
-        return Alike.learnt(self.setting.task, self.setting.data)
+        self.judge, self.shows = judge_of(setting), Shows(setting)
 
     @cached_property
     def units(self) -> UnitGroups | None:
@@ -134,12 +129,13 @@ class _Audit:
 
     def _answer(self, batch: _Shown, maps: _Maps, number: int, place: int) -> Answered:
         case, judged, contrast = batch.cases[number], batch.judged[number], batch.contrasts[number]
-        footprint, placed = self._footprint(batch, maps.grid, case.row)
-        parts = self._parts(batch, maps.grid, case.row, footprint)
+        example, features = batch.batch.examples[case.row], batch.batch.features
+        footprint, placed = self.shows.placed(maps.grid, example)
+        parts = batch.batch.once(("parts", case.row), lambda: self.shows.parts(features, case.row, example, maps.grid))
         signed, against = maps.said[number], maps.contrast[number]
         word, positive = case.prediction.words[case.position], np.maximum(signed, 0)
         return Answered(
-            batch.batch.examples[case.row].key,
+            example.key,
             place,
             judged.said,
             judged.true,
@@ -158,28 +154,6 @@ class _Audit:
             empty=not bool(positive.any()),
             regions=maxima.regions(positive, signed, placed, parts.get(ALIKE, {})),
         )
-
-    def _footprint(self, batch: _Shown, grid: Grid, row: int) -> tuple[Footprint, Placement]:
-        image = batch.batch.examples[row].image
-        placed = Placement(grid, self.setting.frame((image.height, image.width)))
-        key = (image.height, image.width)
-        if key not in batch.footprints:
-            batch.footprints[key] = Footprint.of(placed)
-        return batch.footprints[key], placed
-
-    def _parts(self, batch: _Shown, grid: Grid, row: int, footprint: Footprint) -> Mapping[str, Mapping[str, OnCells]]:
-        """What the picture in a row has, by source; made once for all that is said of it."""
-        return batch.batch.once(("parts", row), partial(self._made_parts, batch, grid, row, footprint))
-
-    def _made_parts(
-        self, batch: _Shown, grid: Grid, row: int, footprint: Footprint
-    ) -> Mapping[str, Mapping[str, OnCells]]:
-        if self.told:
-            return {CONCEPTS: on_cells(masks_of(batch.batch.examples[row]), footprint)}
-        parts = {PLACES: places(grid.shape)}
-        if grid.shape == tuple(batch.batch.features.cells.shape[2:]):  # a map of pixels has no cells of A
-            parts[ALIKE] = self.alike.parts(batch.batch.features, row)
-        return parts
 
 
 def _said(shown: ShownBatch) -> tuple[list[int], list[Case]]:

@@ -47,6 +47,10 @@ class UnitGroups:
             for n in range(count)
         ]
 
+    def of(self, name: str) -> list[int]:
+        """The units that a name stands for, whatever the category."""
+        return [unit for (of, _), units in self._groups().items() if of == name for unit in units]
+
     def _added(self, task: Task, site: Site, targets: Sequence[Target]) -> Tensor:
         """Σ over cells of gradient times A, float64 [N, K]."""
         A, parts = site.features.A, []

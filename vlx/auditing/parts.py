@@ -6,6 +6,7 @@ somewhere does not make a part.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES
 from vlx.data.example import Data, Example, Mask, example_of
 from vlx.errors import ImageError
 from vlx.evaluation.footprint import Footprint
 from vlx.evaluation.records import Values
+from vlx.evaluation.shown import Setting
+from vlx.pictures.placement import Grid, Placement
 from vlx.protocol.task import Features, Task
 
 LOOKED_AT = 20  # pictures that are asked whether the data tell any regions
@@ -38,6 +42,39 @@ class OnCells:
     def area(self) -> float:
         """The share of the cells."""
         return float(self.weights.mean())
+
+
+class Shows:
+    """What the cells of the pictures of a setting show, by source (see `vlx.auditing.answered`)."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.told = setting, told_regions(setting.data)
+        self._footprints: dict[tuple[Placement, int, int], Footprint] = {}
+
+    @cached_property
+    def alike(self) -> "Alike":
+        """The kinds of cells that look alike, where the data tell no regions."""
+        return Alike.learnt(self.setting.task, self.setting.data)
+
+    def placed(self, grid: Grid, example: Example) -> tuple[Footprint, Placement]:
+        """Where the cells of a grid lie on a picture, and what each paints there."""
+        size = (example.image.height, example.image.width)
+        placement = Placement(grid, self.setting.frame(size))
+        key = (placement, *size)
+        if key not in self._footprints:
+            self._footprints.clear()
+            self._footprints[key] = Footprint.of(placement)
+        return self._footprints[key], placement
+
+    def parts(self, features: Features, row: int, example: Example, grid: Grid) -> dict[str, dict[str, OnCells]]:
+        """Source → concept → its part of the cells of a grid, of the picture in a row of the features.
+
+        A map whose cells are not those of A, as one of pixels, has no kinds of cells.
+        """
+        if self.told:
+            return {CONCEPTS: on_cells(masks_of(example), self.placed(grid, example)[0])}
+        cells = {ALIKE: self.alike.parts(features, row)} if grid.shape == tuple(features.cells.shape[2:]) else {}
+        return {PLACES: places(grid.shape), **cells}
 
 
 def told_regions(data: Data) -> bool:
