@@ -17,7 +17,7 @@ from benchmarks.browser import Browser
 from tests.audits import FEW, LEAN, audited, spoiled, wrong
 from vlx.auditing import Audit, Finding, page, telling, terminal
 from vlx.auditing.drawn import Drawings, DrawnMistake, MapOfMistake
-from vlx.auditing.result import Crop, Listed
+from vlx.auditing.result import Crop, Listed, Occurrence
 from vlx.report import pictures
 
 DOT = pictures.address(np.full((2, 3, 3), 90, np.uint8))
@@ -177,3 +177,14 @@ def test_a_row_opens_by_the_keyboard(browser: Browser, tmp_path: Path) -> None:
         )
     assert browser.value("document.querySelector('.answer').open")
     assert browser.value("document.querySelector('.answer td').getBoundingClientRect().height") > 0
+
+
+def test_each_list_has_its_figure() -> None:
+    one = Listed((Occurrence("a.png", "kite", 0.25), Occurrence("b.png", "boat", math.nan)), 130, 900, "how it is")
+    text = told(audited(outside=one, hallucinated=one, unowed=one))
+    names = ("rest outside their own mask", "that the picture does not carry", "owe nothing to the picture")
+    places = [text.index(name) for name in names]
+    figures = [text[at:].partition("kite ")[2].split("b.png")[0].split() for at in places]
+    rest = ["a.png", "boat", "–"]
+    assert figures == [["25", "%", *rest], ["25.0", "%", *rest], ["+0.25", *rest]]
+    assert text.count("130 of 900 How it is. The first 2") == 3

@@ -142,10 +142,14 @@ def _reason(failure: Failure) -> str:
 
 
 def _word(why: Explanation, one: Mistake) -> WordExplanation | None:
-    """The word that was said; None where something else is said now."""
-    if why.task == "captioning" and one.position < len(why.words):
-        return why.words[one.position]
-    return next((word for word in why.words if word.label.casefold() == one.said.casefold()), None)
+    """The word that was said, in its place or elsewhere; None where something else is said now."""
+    here = [*why.words[one.position : one.position + 1], *why.words]
+    return next((word for word in here if _plain(word.label) == _plain(one.said)), None)
+
+
+def _plain(label: str) -> str:
+    """A label as answers are compared: without case and signs around it."""
+    return label.casefold().strip(" .,;:!?") or label
 
 
 def _small(example: Example | None, side: int, box: Box | None = None) -> str:

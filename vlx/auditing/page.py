@@ -1,6 +1,7 @@
 """An audit as one self-contained page: findings first, then tables, the worst mistakes, lists, and how it was made."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -124,15 +125,10 @@ def page(audit: Audit, drawn: Drawings) -> str:
         untold=max(len(audit.answers) - ANSWERS, 0),
         mistakes=_mistakes(audit, drawn),
         pictures_left=left,
-        lists=[
-            view
-            for name, one in _lists(audit)
-            if (view := (name, one, one.occurrences[:LISTED])) and (one.how or one.why)
-        ],
+        lists=_lists(audit),
         thumbs=drawn.thumbs,
         plain=telling.plain,
         weighed=telling.weighed,
-        value=_value,
         capital=wording.sentence,
         many=telling.noun(audit, 2),
         fewest=FEWEST,
@@ -198,20 +194,32 @@ def _tally(one: AnswerTally) -> TallyView:
     return TallyView(one, [*one.concepts[:CONCEPTS]], max(len(one.concepts) - CONCEPTS, 0))
 
 
-def _lists(audit: Audit) -> list[tuple[str, Listed]]:
+@dataclass(frozen=True)
+class ListView:
+    """One list of the page: what its figures are, and its first rows, each an occurrence with its figure."""
+
+    name: str
+    listed: Listed
+    figure: str
+    rows: list[tuple[Occurrence, str]]
+
+
+def _lists(audit: Audit) -> list[ListView]:
     many = telling.noun(audit, 2).capitalize()
+    kinds = [
+        (f"{many} that rest outside their own mask", audit.outside, "outside", sentences.part),
+        (f"{many} that the picture does not carry", audit.hallucinated, "p", numbers.percent),
+        (f"{many} that owe nothing to the picture", audit.unowed, "nats owed", wording.difference),
+    ]
     return [
-        (f"{many} that rest outside their own mask", audit.outside),
-        (f"{many} that the picture does not carry", audit.hallucinated),
-        (f"{many} that owe nothing to the picture", audit.unowed),
+        ListView(name, one, figure, [(each, _figure(each, written)) for each in one.occurrences[:LISTED]])
+        for name, one, figure, written in kinds
+        if one.how or one.why
     ]
 
 
-def _value(listed: Listed, one: Occurrence, outside: Listed) -> str:
-    """An occurrence's figure: a share outside its mask, else nats."""
-    if math.isnan(one.value):
-        return "–"
-    return sentences.part(one.value) if listed is outside else wording.difference(one.value)
+def _figure(one: Occurrence, written: Callable[[float], str]) -> str:
+    return "–" if math.isnan(one.value) else written(one.value)
 
 
 def _of(count: int, of: int) -> str:

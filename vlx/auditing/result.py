@@ -161,8 +161,8 @@ class Mistake:
 class Occurrence:
     """One answer on one picture that is listed: it rests outside its mask, is not there at all, or owes nothing.
 
-    ``value`` is why it is listed: the share of its evidence outside its own mask (0 to 1), or the nats that it owes to
-    the picture. ``text`` is the caption, or the question.
+    ``value`` is why it is listed: the share of its map outside its own mask (0 to 1), its p (0 to 1), or the nats that
+    it owes to the picture. ``text`` is the caption, or the question.
     """
 
     key: str
