@@ -38,7 +38,7 @@ ROWS = (
     "report",
     "folder",
     "cluster models own_models pipeline",
-    "auditing comparing",
+    "auditing comparing studies",
     "",
     "cli __main__",
 )

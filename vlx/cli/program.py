@@ -17,6 +17,7 @@ from vlx.cli.names import names
 from vlx.cli.options import console, progress
 from vlx.cli.running import INTERRUPTED, refuse_file, writable
 from vlx.cli.streams import spoken
+from vlx.cli.study import study
 from vlx.errors import VlxError, in_own_words
 
 CLICK = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
@@ -85,6 +86,7 @@ main.add_command(dissect)
 main.add_command(evaluate)
 main.add_command(models)
 main.add_command(names)
+main.add_command(study)
 
 
 @main.command(short_help="A first look, on pictures that come along.")

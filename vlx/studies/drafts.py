@@ -1,0 +1,116 @@
+"""A study while it is made: questions, pictures by names that say nothing, and the key to them."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlx.methods.method import Method
+from vlx.studies import allotment
+from vlx.studies.allotment import CHECK_WORDS, Check, Condition
+from vlx.studies.stimuli import Drawn, Pixels
+from vlx.studies.study_files import KEY, SCHEMA_VERSION, STUDY, Record
+
+TITLES = {
+    "which": "Which of the two?",
+    "reasonable": "Which is more reasonable?",
+    "where": "Where would you look?",
+}
+INTRODUCTIONS = {
+    "which": "A computer was asked about one of two things. What mattered to it is in colour, or drawn as lines on "
+    "grey. Say which of the two it was asked about.",
+    "reasonable": "Two computers gave the same right answer. Beside the picture is what mattered to each. Say whose "
+    "reasons are more reasonable.",
+    "where": "Now there is only the picture. Put the point where you would look: click there, or move it with the "
+    "arrow keys.",
+}
+
+
+@dataclass(eq=False)
+class Draft:
+    """Questions by part, the pictures that they show, and whose these are, until page and key are written."""
+
+    methods: tuple[Method, ...]
+    rng: np.random.Generator
+    questions: dict[str, list[Record]] = field(default_factory=dict)
+    images: dict[str, Pixels] = field(default_factory=dict)
+    stimuli: dict[str, Record] = field(default_factory=dict)
+    truths: dict[str, Record] = field(default_factory=dict)
+    blank: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many questions each part has."""
+        return {part: len(questions) for part, questions in self.questions.items()}
+
+    @property
+    def count(self) -> int:
+        """How many questions there are."""
+        return sum(self.counts.values())
+
+    @property
+    def every(self) -> tuple[Condition, ...]:
+        """The conditions of a question, as many as there are groups of participants."""
+        return allotment.conditions(len(self.methods))
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks of attention, the same whenever they are asked for."""
+        return allotment.checks(self.count, np.random.default_rng(self.count))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the maps."""
+        return (f"{self.blank} of {len(self.stimuli)} maps are empty: people can only guess",) if self.blank else ()
+
+    def show(self, pixels: Pixels) -> str:
+        """Keep a picture; returns the name that the page has for it."""
+        name = ""
+        while not name or name in self.images:
+            name = f"{int(self.rng.integers(2**32)):08x}"
+        self.images[name] = pixels
+        return name
+
+    def show_map(self, one: Drawn, **whose: Any) -> str:
+        """Keep a map and, for the key, whose it is."""
+        name = self.show(one.pixels)
+        self.stimuli[name] = whose
+        self.blank += not (one.values > 0).any()
+        return name
+
+    def ask(self, part: str, question: Record, truth: Record) -> None:
+        """Add a question as the page has it, and what the key knows of it."""
+        asked = self.questions.setdefault(part, [])
+        name = f"{part}-{len(asked) + 1}"
+        asked.append({"id": name, **question})
+        self.truths[name] = {"part": part, **truth}
+
+    def records(self, images: dict[str, str], consent: list[str]) -> tuple[Record, Record]:
+        """The contents of page and key."""
+        parts = [
+            {
+                "name": part,
+                "title": TITLES[part],
+                "introduction": INTRODUCTIONS[part],
+                "questions": self.questions[part],
+            }
+            for part in allotment.PARTS
+            if part in self.questions
+        ]
+        checks = [{"id": one.name, "prompt": one.prompt, "options": list(CHECK_WORDS)} for one in self.checks]
+        page = {"format": STUDY, "schema_version": SCHEMA_VERSION, "groups": len(self.every), "parts": parts}
+        page |= {"checks": checks, "images": images, "consent": consent}
+        key = {"format": KEY, "schema_version": SCHEMA_VERSION, "questions": self.truths, "stimuli": self.stimuli}
+        return page, key | {"checks": {one.name: one.expected for one in self.checks}}
+
+
+def packed_ranks(ranks: NDArray[np.uint8]) -> Record:
+    """A map of ranks [h, w] as the key has it."""
+    return {"shape": list(ranks.shape), "ranks": base64.b64encode(ranks.tobytes()).decode("ascii")}
+
+
+def unpacked_ranks(record: Record) -> NDArray[np.uint8]:
+    """The map of ranks that `packed_ranks` was given."""
+    return np.frombuffer(base64.b64decode(record["ranks"]), np.uint8).reshape(record["shape"])
