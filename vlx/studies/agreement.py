@@ -23,7 +23,7 @@ def fleiss_kappa(counts: ArrayLike) -> float:
     >>> fleiss_kappa([[3, 0], [0, 3]])
     1.0
     """
-    table = np.asarray(counts, np.float64).reshape(len(np.asarray(counts)), -1)
+    table = np.asarray(counts, np.float64)
     seen = table.sum(1)
     table, seen = table[seen >= 2], seen[seen >= 2]
     if not len(table):

@@ -89,7 +89,7 @@ def model_for(question: int) -> int:
 
 
 @dataclass(frozen=True)
-class Check:
+class AttentionCheck:
     """A check of attention: the word that has to be chosen, and the number of it among the ``CHECK_WORDS``."""
 
     name: str
@@ -101,10 +101,10 @@ class Check:
         return f"This asks whether you read along. Please choose “{CHECK_WORDS[self.expected]}”."
 
 
-def checks(questions: int, rng: np.random.Generator) -> list[Check]:
+def checks(questions: int, rng: np.random.Generator) -> list[AttentionCheck]:
     """The checks among so many questions."""
     count = max(FEWEST_CHECKS, questions // CHECK_EVERY)
-    return [Check(f"check-{number + 1}", int(rng.integers(len(CHECK_WORDS)))) for number in range(count)]
+    return [AttentionCheck(f"check-{number + 1}", int(rng.integers(len(CHECK_WORDS)))) for number in range(count)]
 
 
 def attentive(passed: int, asked: int) -> bool:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from vlx.methods.method import Method
 from vlx.studies import allotment
-from vlx.studies.allotment import CHECK_WORDS, Check, Condition
-from vlx.studies.stimuli import Drawn, Pixels
+from vlx.studies.allotment import CHECK_WORDS, AttentionCheck, Condition
+from vlx.studies.stimuli import Pixels, ShownMap
 from vlx.studies.study_files import KEY, SCHEMA_VERSION, STUDY, Record
 
 TITLES = {
@@ -56,7 +56,7 @@ class Draft:
         return allotment.conditions(len(self.methods))
 
     @property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[AttentionCheck]:
         """The checks of attention, the same whenever they are asked for."""
         return allotment.checks(self.count, np.random.default_rng(self.count))
 
@@ -73,7 +73,7 @@ class Draft:
         self.images[name] = pixels
         return name
 
-    def show_map(self, one: Drawn, **whose: Any) -> str:
+    def show_map(self, one: ShownMap, **whose: Any) -> str:
         """Keep a map and, for the key, whose it is."""
         name = self.show(one.pixels)
         self.stimuli[name] = whose

@@ -37,7 +37,7 @@ LOCALIZED = "guided-gradcam"
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class ShownMap:
     """One map: ``pixels`` as people see it, uint8 [H, W, 3], and its ``values`` there, [H, W], 0 where none speak."""
 
     pixels: Pixels
@@ -56,7 +56,7 @@ def bare(view: View, side: int = SIDE) -> Pixels:
     return _resized(view.shown.examples[0].image, size_of(view, side))
 
 
-def drawn(view: View, cases: Sequence[Case], methods: Sequence[Method], side: int = SIDE) -> dict[str, list[Drawn]]:
+def drawn(view: View, cases: Sequence[Case], methods: Sequence[Method], side: int = SIDE) -> dict[str, list[ShownMap]]:
     """The maps of some cases of a picture by each method, as people see them."""
     shown = view.shown
     kind, size = shown.task.defaults.target, size_of(view, side)
@@ -65,7 +65,7 @@ def drawn(view: View, cases: Sequence[Case], methods: Sequence[Method], side: in
     )
     heated = [method for method in methods if method.name not in RULES]
     signed = several.maps_of(shown.task, site, targets, heated) if heated else {}
-    maps: dict[str, list[Drawn]] = {}
+    maps: dict[str, list[ShownMap]] = {}
     for method in methods:
         if method.name in RULES:
             maps[method.name] = [_coloured(view, _channels(view, site, one, method), size) for one in targets]
@@ -85,14 +85,14 @@ def ranks(values: Values) -> NDArray[np.uint8]:
     return np.asarray(np.rint(255 * (places - 0.5) / places.size), np.uint8)
 
 
-def _heated(small: Pixels, values: Values, placement: Placement) -> Drawn:
+def _heated(small: Pixels, values: Values, placement: Placement) -> ShownMap:
     size = (small.shape[0], small.shape[1])
     painted = colour.painted(values, placement, size)
     under = colour.hatched(colour.muted(small), visible_at(placement, size))
-    return Drawn(colour.overlay(under, painted, float(painted.max(initial=0.0))), painted)
+    return ShownMap(colour.overlay(under, painted, float(painted.max(initial=0.0))), painted)
 
 
-def _coloured(view: View, values: Values, size: tuple[int, int]) -> Drawn:
+def _coloured(view: View, values: Values, size: tuple[int, int]) -> ShownMap:
     """A map of three channels as the paper shows it: mid-grey is 0."""
     frame = view.shown.placement(0).frame
     placement = Placement(Grid.of_pixels((values.shape[1], values.shape[2])), frame)
@@ -100,7 +100,7 @@ def _coloured(view: View, values: Values, size: tuple[int, int]) -> Drawn:
     painted = np.stack([colour.painted(channel, placement, size) for channel in three])
     top = float(np.quantile(np.abs(painted), STRONGEST)) or float(np.abs(painted).max()) or 1.0
     pixels = colour.hatched(in_colours(painted, top), visible_at(placement, size))
-    return Drawn(pixels, np.abs(painted).sum(0))
+    return ShownMap(pixels, np.abs(painted).sum(0))
 
 
 def _channels(view: View, site: Site, target: Target, method: Method) -> Values:

@@ -1,0 +1,275 @@
+"""The page in a real browser: the whole study by keyboard alone, its download scored; reloads; phones and the dark."""
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import browser as chromium
+from benchmarks import page as measured
+from benchmarks.browser import Browser
+from tests.studies import planted
+from vlx import studies
+from vlx.studies import study_files
+from vlx.studies.study_files import StudyFiles
+
+pytestmark = pytest.mark.skipif(chromium.found() is None, reason="Chromium is not installed: no page is opened")
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+TEXTS = {"Enter": "\r", " ": " "}
+SHIFT = 8
+FOCUS = "(document.activeElement.id || document.activeElement.name || document.activeElement.className)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    made = studies.make(planted.Squares(60), planted.models(), "gradcam,guided-gradcam", n=9, out=folder / "study.html")
+    return made.page
+
+
+@pytest.fixture
+def opened(browser: Browser, page: Path) -> Browser:
+    """The page as a participant gets it, nothing kept from before."""
+    browser.screen(1280, 900)
+    browser.open(page)
+    browser.value("localStorage.clear()")
+    browser.open(page)
+    return browser
+
+
+def press(browser: Browser, key: str, times: int = 1, shift: bool = False) -> None:
+    told: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": SHIFT * shift}
+    for _ in range(times):
+        browser.call("Input.dispatchKeyEvent", type="keyDown", **told, **({"text": TEXTS[key]} if key in TEXTS else {}))
+        browser.call("Input.dispatchKeyEvent", type="keyUp", **told)
+
+
+def tab_to(browser: Browser, name: str) -> None:
+    for _ in range(12):
+        if browser.value(FOCUS) == name:
+            return
+        press(browser, "Tab")
+    raise AssertionError(f"{name} cannot be reached with Tab; the focus is on {browser.value(FOCUS)}")
+
+
+def begin(browser: Browser) -> None:
+    tab_to(browser, "agreed")
+    press(browser, " ")
+    press(browser, "Tab")
+    press(browser, "Enter")
+
+
+def asked(browser: Browser, page: Path) -> tuple[str, list[str], list[str]]:
+    """What is asked now, as the key calls it; what is shown; and the choices in the order of the screen."""
+    study = study_files.read(page)
+    sources = browser.value("[...document.querySelectorAll('#stage img')].map(i => i.src)")
+    names = {address: name for name, address in study.page["images"].items()}
+    shown = [names[one] for one in sources]
+    prompt = browser.value("document.getElementById('prompt').textContent")
+    labels = browser.value("[...document.querySelectorAll('#choices input[type=radio]')].map(i => i.value)")
+    for name, question in study.questions.items():
+        pictures = [question["picture"]] if "picture" in question else []
+        if question["prompt"] == prompt and [*pictures, *next(iter(question.get("shown", [[]])))] == shown:
+            return name, shown[len(pictures) :], labels
+        if any([*pictures, *one] == shown and shown for one in question.get("shown", [])):
+            return name, shown[len(pictures) :], labels
+    raise AssertionError(f"nothing in the study asks {prompt!r} about {shown}")
+
+
+def answer(browser: Browser, page: Path, rater: planted.Rater) -> None:
+    """Answer what is asked by keyboard alone."""
+    study = study_files.read(page)
+    name, shown, labels = asked(browser, page)
+    assert browser.value(FOCUS) == "prompt"  # where a screen reader goes on
+    said = study.key["checks"][name] if name in study.key["checks"] else rater(study, name, shown)
+    if isinstance(said, list):
+        tab_to(browser, "field")
+        for way, place in zip((("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown")), said, strict=True):
+            steps = round((place - 0.5) / 0.02)
+            press(browser, way[steps > 0], abs(steps) // 5, shift=True)
+            press(browser, way[steps > 0], abs(steps) % 5)
+        press(browser, "Tab", 3)
+    else:
+        tab_to(browser, "answer")
+        press(browser, " ")
+        press(browser, "ArrowDown", labels.index(str(said)))
+    press(browser, "Enter")
+
+
+def finish(browser: Browser, page: Path, rater: planted.Rater, most: int = 99) -> int:
+    """Answer up to so many questions; how many there were."""
+    for number in range(most):
+        if browser.value("document.getElementById('asking').hidden"):
+            return number
+        answer(browser, page, rater)
+    return most
+
+
+def downloaded(browser: Browser, folder: Path) -> Path:
+    """The file that a participant downloads, by keyboard."""
+    folder.mkdir()
+    browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    tab_to(browser, "download")
+    press(browser, "Enter")
+    for _ in range(200):
+        if paths := list(folder.glob("*.json")):
+            return paths[0]
+        time.sleep(0.05)
+    raise AssertionError("nothing was downloaded")
+
+
+def test_a_study_by_keyboard_alone_is_scored(opened: Browser, page: Path, tmp_path: Path) -> None:
+    begin(opened)
+    assert finish(opened, page, planted.by_energy) == 11
+    path = downloaded(opened, tmp_path / "answers")
+    assert path.name == f"answers-{json.loads(path.read_text('utf-8'))['participant']}.json"
+    scores = studies.score(page, path)
+    assert not scores.refused
+    assert not scores.left_out
+    shown = {one.method for one in scores.figures if one.part == "which"}
+    assert all(scores.value("which", method) >= 0.9 for method in shown)
+    assert scores.value("where", "gradcam", model="A") > 0.9
+    assert json.loads(opened.value("document.getElementById('text').value")) == json.loads(path.read_text("utf-8"))
+
+
+def test_a_reload_goes_on_where_it_was_and_answers_can_be_deleted(opened: Browser, page: Path) -> None:
+    begin(opened)
+    finish(opened, page, partial(planted.by_lot, np.random.default_rng(0)), most=4)
+    before = opened.value(
+        "[document.getElementById('progress').textContent, document.querySelector('#stage img')?.src]"
+    )
+    opened.open(page)
+    after = opened.value("[document.getElementById('progress').textContent, document.querySelector('#stage img')?.src]")
+    assert before == after
+    assert before[0].startswith("Question 5 of 11")
+    opened.value("document.getElementById('stop').click()")
+    assert opened.value("document.getElementById('gone').hidden") is False
+    opened.open(page)
+    assert opened.value("document.getElementById('consent').hidden") is False
+
+
+def test_where_nothing_is_kept_it_is_said_and_the_study_works(opened: Browser, page: Path, tmp_path: Path) -> None:
+    script = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('none'); }})"
+    opened.call("Page.enable")
+    added = opened.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+    try:
+        opened.open(page)
+        assert "finish in one sitting" in opened.value("document.getElementById('consent').innerText")
+        begin(opened)
+        finish(opened, page, planted.by_energy)
+        assert not studies.score(page, downloaded(opened, tmp_path / "answers")).refused
+    finally:
+        opened.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+        opened.call("Page.disable")
+
+
+def test_nothing_begins_without_consent_and_no_question_is_passed_over(opened: Browser) -> None:
+    tab_to(opened, "agreed")
+    press(opened, "Enter")
+    assert "Tick the box first" in opened.value("document.getElementById('consent-told').textContent")
+    assert opened.value("document.getElementById('asking').hidden") is True
+    begin(opened)
+    opened.value("document.querySelector('#form button').click()")
+    assert "Choose an answer first" in opened.value("document.getElementById('told').textContent")
+    assert opened.value("document.getElementById('progress').textContent").startswith("Question 1 of")
+
+
+def test_the_group_may_be_told_and_participants_differ(opened: Browser, page: Path) -> None:
+    groups, names = [], set()
+    for number in (*range(4), 7):
+        opened.value("localStorage.clear()")
+        opened.open(page, f"#{number}")
+        begin(opened)
+        held = json.loads(opened.value("Object.values(localStorage)[0]"))
+        groups.append(held["group"])
+        names.add((held["participant"], tuple(one for one, _ in held["order"])))
+    assert groups == [0, 1, 2, 3, 3]
+    assert len(names) == 5
+
+
+def each_part(browser: Browser, page: Path, look: Callable[[str], None]) -> None:
+    """Look at the first page, at a question of every part, and at the last page."""
+    look("consent")
+    begin(browser)
+    met: set[str] = set()
+    while browser.value("document.getElementById('done').hidden"):
+        name = asked(browser, page)[0].split("-")[0]
+        if name not in met:
+            look(name)
+        met.add(name)
+        answer(browser, page, planted.by_energy)
+    look("done")
+    assert met == {"which", "reasonable", "where", "check"}
+
+
+def test_it_fits_a_phone_and_can_be_read_in_light_and_dark(opened: Browser, page: Path) -> None:
+    def look(name: str) -> None:
+        for scheme in ("light", "dark"):
+            opened.screen(390, 844, scheme)
+            wide = opened.value("document.documentElement.scrollWidth > innerWidth")
+            assert not wide, (name, "wide")
+            assert opened.value(f"{measured.SCRIPT} leastContrast()")[0][0] >= 4.5, (name, scheme)
+            assert opened.value(f"{measured.SCRIPT} sameLandmarks()") == [], name
+        unnamed = opened.value(
+            "[...document.querySelectorAll('input, button, textarea, img')].filter(e => e.checkVisibility() && "
+            "!(e.alt || e.textContent.trim() || e.labels?.length)).map(e => e.outerHTML)"
+        )
+        assert unnamed == [], name
+
+    each_part(opened, page, look)
+
+
+def test_alternative_texts_say_nothing_of_the_answer(opened: Browser, page: Path) -> None:
+    def look(name: str) -> None:
+        alts = " ".join(opened.value("[...document.querySelectorAll('img')].map(i => i.alt + ' ' + i.title)"))
+        assert not {*planted.COLOURS, "gradcam", "guided", "sharp", "blurred"} & {*alts.lower().split()}, name
+
+    each_part(opened, page, look)
+
+
+def test_a_click_sets_the_point_where_it_is(opened: Browser, page: Path) -> None:
+    begin(opened)
+
+    def is_where() -> bool:
+        return bool(opened.value("!!document.querySelector('.field')"))
+
+    while not is_where():
+        answer(opened, page, planted.by_energy)
+    box = opened.value(
+        "(() => { const b = document.querySelector('.field img').getBoundingClientRect(); "
+        "return [b.left, b.top, b.width, b.height]; })()"
+    )
+    place = {"x": box[0] + 0.25 * box[2], "y": box[1] + 0.75 * box[3], "button": "left", "clickCount": 1}
+    for kind in ("mousePressed", "mouseReleased"):
+        opened.call("Input.dispatchMouseEvent", type=kind, **place)
+    opened.value("document.querySelector('#form button').click()")
+    x, y = json.loads(opened.value("Object.values(localStorage)[0]"))["answers"][-1]["answer"]
+    assert (x, y) == pytest.approx((0.25, 0.75), abs=0.01)
+
+
+def test_texts_of_the_data_stay_texts(browser: Browser, tmp_path: Path) -> None:
+    nasty = "</script><img src=x onerror=\"document.title='run'\"><b>"
+    study = StudyFiles(*_records())
+    study.page["parts"][0]["questions"][0]["options"] = [nasty, "cat"]
+    study.page["consent"] = [nasty]
+    study_files.write(tmp_path / "s.html", study.page, study.key)
+    browser.open(tmp_path / "s.html")
+    assert nasty in browser.value("document.getElementById('own').textContent")
+    begin(browser)
+    assert nasty in browser.value("document.getElementById('choices').textContent")
+    assert browser.value("document.title") != "run"
+    assert browser.value("document.querySelectorAll('b').length") == 0
+
+
+def _records() -> tuple[dict[str, Any], dict[str, Any]]:
+    image = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+    question = {"id": "which-1", "prompt": "Which?", "options": ["dog", "cat"], "shown": [["aa"], ["aa"]]}
+    part = {"name": "which", "title": "T", "introduction": "I", "questions": [question]}
+    page = {"format": "vlx study", "schema_version": 1, "groups": 2, "parts": [part], "checks": []}
+    key = {"format": "vlx study key", "schema_version": 1, "questions": {}, "stimuli": {}, "checks": {}}
+    return page | {"images": {"aa": image}, "consent": []}, key
