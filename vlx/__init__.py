@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vlx import evaluation, neuron_names, scenes, tasks
+    from vlx.auditing import audit
     from vlx.comparing import compare
     from vlx.errors import Failure, VlxError
     from vlx.explanation.records import Explanation, WordExplanation
@@ -28,6 +29,7 @@ __all__ = [
     "VlxError",
     "WordExplanation",
     "__version__",
+    "audit",
     "compare",
     "evaluation",
     "explain",
@@ -46,6 +48,7 @@ _HOMES = {
     "Failure": "vlx.errors",
     "VlxError": "vlx.errors",
     "WordExplanation": "vlx.explanation",
+    "audit": "vlx.auditing",
     "compare": "vlx.comparing",
     "explain": "vlx.pipeline.explain",
     "explain_many": "vlx.pipeline.explain",

@@ -2,5 +2,6 @@
 
 from vlx.auditing.answered import Answered, OnConcept, Region
 from vlx.auditing.result import AnswerTally, Audit, Finding, Mistake
+from vlx.auditing.run import audit
 
-__all__ = ["AnswerTally", "Answered", "Audit", "Finding", "Mistake", "OnConcept", "Region"]
+__all__ = ["AnswerTally", "Answered", "Audit", "Finding", "Mistake", "OnConcept", "Region", "audit"]
