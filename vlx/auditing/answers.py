@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES, UNITS, Answered
-from vlx.auditing.statistics import Numbers, Values, Which
+from vlx.auditing.statistics import Numbers, Values, Which, count
 
 NAN = float("nan")
 SHOWN = (CONCEPTS, UNITS, ALIKE, PLACES)  # the first that there is stands in tables
@@ -25,9 +25,9 @@ class ConceptColumns:
     contrast: Values
     area: Values
 
-    def spread(self, values: Values, count: int, absent: float = 0.0) -> Values:
-        """Values of its rows [n] among those of all answers [count], ``absent`` where the concept is not there."""
-        all_of_them = np.full(count, absent)
+    def spread(self, values: Values, answers: int, absent: float = 0.0) -> Values:
+        """Values of its rows [n] among those of all ``answers``, ``absent`` where the concept is not there."""
+        all_of_them = np.full(answers, absent)
         all_of_them[self.rows] = values
         return all_of_them
 
@@ -60,7 +60,13 @@ class AnswerColumns:
 
     def measured(self, name: str) -> Values:
         """A number that every answer has, float64 [N]: "lead", "own", "seen", "looked", "logprob"."""
-        return np.array([getattr(one, name) for one in self.all], np.float64)
+        if name not in self._measured:
+            self._measured[name] = np.array([getattr(one, name) for one in self.all], np.float64)
+        return self._measured[name]
+
+    @cached_property
+    def _measured(self) -> dict[str, Values]:
+        return {}
 
     def spoken(self) -> Iterator[int]:
         """The labels that were said, in the order in which they came first."""
@@ -68,7 +74,7 @@ class AnswerColumns:
 
     def pictures_of(self, which: Which) -> int:
         """How many pictures some answers are of."""
-        return len(np.unique(self.picture[which]))
+        return count(self.picture[which])
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from vlx.auditing.statistics import (
     Which,
     above,
     above_nothing,
+    count,
     more_often,
 )
 from vlx.evaluation.intervals import mean_of
@@ -91,7 +92,7 @@ def _of_answer(
     first = _first_rows(pictures, strata, said)
     for name, carried in concepts.items():
         there = carried.spread(np.ones(len(carried.rows)), len(answers))[rows] > 0
-        with_it, without = (len(np.unique(pictures[which])) for which in (there, ~there))
+        with_it, without = (count(pictures[which]) for which in (there, ~there))
         if name == answers.labels[answer] or min(with_it, without) < FEWEST:
             continue
         p_often = more_often(there[first], said[first], strata[first], pictures[first])
@@ -120,7 +121,7 @@ def _elsewhere(answers: AnswerColumns, answer: int, errs: Which) -> tuple[Number
     told = bool((answers.true[errs] >= 0).all())
     strata = answers.group * (len(answers.labels) + 1) + (answers.true + 1 if told else 0)
     rows = np.flatnonzero(open_ & np.isin(strata, strata[errs]))
-    return rows, strata[rows]
+    return rows, np.unique(strata[rows], return_inverse=True)[1]
 
 
 def _signs(answers: AnswerColumns, answer: int) -> Values:

@@ -1,7 +1,8 @@
 """Tests of an audit: one-sided, within strata, over pictures, and corrected for how many there are.
 
-None chooses what it compares by how an answer came out. A wrong answer is one whose evidence happened to be high, so
-that of any model with noise there is more evidence where it errs than where it does not.
+None chooses what it compares by how an answer came out. A wrong answer is one whose evidence happened to be high: of
+any model with noise there is more evidence where it errs than where it does not. Pictures and strata go by numbers
+from 0.
 """
 
 from typing import NamedTuple
@@ -71,8 +72,7 @@ def more_often(there: Which, said: Which, strata: Numbers, pictures: Numbers) ->
     >>> more_often(rows < 4, rows < 4, np.zeros(8, int), rows)  # 1 of the 70 ways in which it can fall
     0.014285714285714285
     """
-    number, row = np.unique(strata, return_inverse=True)
-    cells = [np.bincount(row, which, len(number)) for which in (np.ones(len(row)), there, said, there & said)]
+    cells = [np.bincount(strata, which) for which in (np.ones(len(strata)), there, said, there & said)]
     counts, having, saying, both = (cell.astype(int) for cell in cells)
     mixed = (having > 0) & (having < counts) & (saying > 0) & (saying < counts)
     if not mixed.any():
@@ -82,7 +82,7 @@ def more_often(there: Which, said: Which, strata: Numbers, pictures: Numbers) ->
         least, pmf = _hypergeometric(*margins)
         lowest, chances = lowest + least, np.convolve(chances, pmf)
     exact = min(float(chances[int(both[mixed].sum()) - lowest :].sum()), 1.0)
-    return exact if len(np.unique(pictures)) == len(pictures) else max(exact, _by_picture(there, said, row, pictures))
+    return exact if count(pictures) == len(pictures) else max(exact, _by_picture(there, said, strata, pictures))
 
 
 def _hypergeometric(total: int, having: int, saying: int) -> tuple[int, Values]:
@@ -93,13 +93,13 @@ def _hypergeometric(total: int, having: int, saying: int) -> tuple[int, Values]:
     return least, np.asarray(hypergeom.pmf(np.arange(least, most + 1), total, having, saying))
 
 
-def _by_picture(there: Which, said: Which, row: Numbers, pictures: Numbers) -> float:
+def _by_picture(there: Which, said: Which, strata: Numbers, pictures: Numbers) -> float:
     """The p of a score test whose variance is taken over pictures."""
     from scipy.stats import norm
 
-    size = np.bincount(row)
-    centred = [which - (np.bincount(row, which) / size)[row] for which in (there, said)]
-    scores = np.bincount(_places(pictures), centred[0] * centred[1])
+    size = np.maximum(np.bincount(strata), 1)
+    centred = [which - (np.bincount(strata, which) / size)[strata] for which in (there, said)]
+    scores = np.bincount(pictures, centred[0] * centred[1])
     spread = float(np.sqrt((scores**2).sum()))
     return float(norm.sf(scores.sum() / spread)) if spread > 0 else 1.0
 
@@ -113,21 +113,20 @@ def above(values: Values, others: Values, strata: Numbers, pictures: Numbers) ->
     >>> above(np.array([2.0, 3.0, 4.0]), np.array([0.0, 1.0, 1.0]), np.zeros(3, int), np.arange(3)).effect
     2.333…
     """
-    _, row = np.unique(strata, return_inverse=True)
     known = [~np.isnan(side) for side in (values, others)]
-    sides = [np.nan_to_num(side) for side in (values, others)]
-    counts = [np.bincount(row, which) for which in known]
+    sides = [np.where(which, side, 0.0) for which, side in zip(known, (values, others), strict=True)]
+    counts = [np.bincount(strata, which) for which in known]
     weight = counts[0] * counts[1] / np.maximum(counts[0] + counts[1], 1)
     if not weight.sum():
         return Tested()
     weight /= weight.sum()
-    means = [np.bincount(row, side) / np.maximum(count, 1) for side, count in zip(sides, counts, strict=True)]
+    means = [np.bincount(strata, side) / np.maximum(rows, 1) for side, rows in zip(sides, counts, strict=True)]
     influence = [
-        np.where(which, (weight / np.maximum(count, 1))[row] * (side - mean[row]), 0.0)
-        for which, count, side, mean in zip(known, counts, sides, means, strict=True)
+        np.where(which, (weight / np.maximum(rows, 1))[strata] * (side - mean[strata]), 0.0)
+        for which, rows, side, mean in zip(known, counts, sides, means, strict=True)
     ]
-    compared = (weight > 0)[row]
-    fewer = min(len(np.unique(pictures[which & compared])) for which in known)
+    compared = (weight > 0)[strata]
+    fewer = min(count(pictures[which & compared]) for which in known)
     first, second = (float((weight * mean).sum()) for mean in means)
     return _tested(first, second, influence[0] - influence[1], fewer, pictures)
 
@@ -142,8 +141,8 @@ def above_nothing(values: Values, pictures: Numbers) -> Tested:
     if not known.any():
         return Tested()
     mean = float(values[known].mean())
-    influence = np.where(known, (np.nan_to_num(values) - mean) / known.sum(), 0.0)
-    return _tested(mean, 0.0, influence, len(np.unique(pictures[known])), pictures)
+    influence = np.where(known, (values - mean) / known.sum(), 0.0)
+    return _tested(mean, 0.0, influence, count(pictures[known]), pictures)
 
 
 def _tested(first: float, second: float, influence: Values, fewer: int, pictures: Numbers) -> Tested:
@@ -152,7 +151,7 @@ def _tested(first: float, second: float, influence: Values, fewer: int, pictures
 
     if fewer < 2:
         return Tested(first, second, pictures=fewer)
-    squares = float((np.bincount(_places(pictures), influence) ** 2).sum())
+    squares = float((np.bincount(pictures, influence) ** 2).sum())
     error, effect = (squares * fewer / (fewer - 1)) ** 0.5, first - second
     if error <= 1e-9 * abs(effect):  # the same on every picture
         return Tested(first, second, 0.0, float(effect <= 0), fewer)
@@ -169,12 +168,12 @@ def more_than_half(hits: Which, pictures: Numbers) -> float:
     """
     from scipy.stats import binomtest
 
-    place = _places(pictures)
-    shares = np.bincount(place, hits) / np.maximum(np.bincount(place), 1)
+    answers = np.bincount(pictures)
+    shares = np.bincount(pictures, hits)[answers > 0] / answers[answers > 0]
     shares = shares[shares != 0.5]
     return float(binomtest(int((shares > 0.5).sum()), len(shares), 0.5, "greater").pvalue) if len(shares) else NAN
 
 
-def _places(pictures: Numbers) -> Numbers:
-    """The pictures numbered from 0 without gaps."""
-    return np.unique(pictures, return_inverse=True)[1]
+def count(pictures: Numbers) -> int:
+    """How many pictures there are among those of some rows."""
+    return int(np.count_nonzero(np.bincount(pictures)))
