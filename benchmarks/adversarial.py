@@ -1,12 +1,16 @@
 """Two photographs side by side become an airliner to the model: ``python -m benchmarks.adversarial``.
 
-The dequantised ImageNet MobileNetV2. Each picture shows two things of different classes, each cut square around its
-boxes; both are asked for, each with its half as its place, before and after every picture is changed by at most 8/255
-of the range (PGD, 60 steps) until p(airliner) ≥ .9999. "energy" is the share of the heat on the own half, "pointing"
-whether the map's peak lies there. Grad-CAM's paper (section 6.1) shows pictures and no figures.
+The dequantised ImageNet MobileNetV2, and EfficientNet-Lite0. Each picture shows two things of different classes, each
+cut square around its boxes; both are asked for, each with its half as its place, before and after every picture is
+changed by at most 8/255 of the range (PGD, 60 steps) until p(airliner) ≥ .9999. "energy" is the share of the heat on
+the asked half, "pointing" whether the map's peak lies there: .5 by chance. How many pictures came so far, and the least
+p, stands below the table. Grad-CAM's paper (section 6.2) shows pictures and no figures; ``--picture`` draws one, too
+(`benchmarks.adversarial_picture`). The same by ``vlx evaluate``, resumable:
+
+    vlx evaluate benchmarks/adversarial.py:mobilenet benchmarks.adversarial:halves --metrics adversarial
+        --towards airliner --methods gradcam,guided --targets logit --out RUN --resume
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +22,10 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks import photos
+from benchmarks import paper_models, photos
 from vlx.data import CocoData
 from vlx.data.example import Ask, Box, Example, Truth
+from vlx.errors import InputError
 from vlx.evaluation import evaluate
 from vlx.evaluation.metrics.adversarial import adversarial
 from vlx.tasks.classification import Classifier
@@ -34,8 +39,8 @@ class SideBySide:
 
     name, licence = "photographs side by side", CocoData.licence
 
-    def __init__(self, things: photos.Things, pairs: int) -> None:
-        self.pairs = list(paired(things, pairs))
+    def __init__(self, things: photos.Things) -> None:
+        self.pairs = list(paired(things))
         self.made = things
 
     def __len__(self) -> int:
@@ -56,7 +61,7 @@ class SideBySide:
         return self.made.digest()
 
 
-def paired(things: photos.Things, pairs: int) -> Iterator[Sequence[tuple[Example, Ask]]]:
+def paired(things: photos.Things) -> Iterator[Sequence[tuple[Example, Ask]]]:
     """The first thing of each photograph with that of the next one of another class."""
     waiting: tuple[Example, Ask] | None = None
     for number in range(len(things)):
@@ -68,9 +73,7 @@ def paired(things: photos.Things, pairs: int) -> Iterator[Sequence[tuple[Example
             waiting = waiting or (example, ask)
             continue
         yield waiting, (example, ask)
-        waiting, pairs = None, pairs - 1
-        if not pairs:
-            return
+        waiting = None
 
 
 def square(image: Image.Image, ask: Ask) -> Image.Image:
@@ -103,20 +106,49 @@ def around(boxes: Sequence[Box]) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
-@click.command()
-@click.option("--real", type=click.Path(path_type=Path), default=Path("../shared/real"), show_default=True)
-@click.option("--pairs", type=click.IntRange(1), default=6, show_default=True, help="How many pictures.")
-@click.option("--methods", default="gradcam,layercam", show_default=True)
-def main(real: Path, pairs: int, methods: str) -> None:
-    """Print what maps do when every picture becomes an airliner to the model."""
-    module = photos.network(real)
-    instances = real / "photos" / "instances.json"
+def halves() -> SideBySide:
+    """The photographs beside MobileNetV2, two by two; raises InputError where VLX_REAL is not their folder."""
+    instances = paper_models.REAL / "photos" / "instances.json"
     if not instances.is_file():
-        sys.exit(f"{instances}: no such file; give the folder of real things with --real")
-    task = Classifier(module.load(), photos.LAYER, module.LABELS, wide(module.prepare), name="MobileNetV2")
-    data = SideBySide(photos.Things(task, CocoData(instances), module.LABELS), pairs)
-    result = evaluate(task, data, metrics=[adversarial(LABEL)], methods=methods.split(","), targets=["logit"])
-    Console(width=130).print(result.table())
+        raise InputError(f"{instances} is missing; name the folder that holds photos/ by VLX_REAL=DIR")
+    one = paper_models.mobilenet()
+    return SideBySide(photos.Things(one, CocoData(instances), one.labels.names or ()))
+
+
+def mobilenet() -> Classifier:
+    """MobileNetV2 of two halves: 14 × 7 cells."""
+    return both_halves(paper_models.mobilenet())
+
+
+def efficientnet() -> Classifier:
+    """EfficientNet-Lite0 of two halves: 14 × 7 cells."""
+    return both_halves(paper_models.efficientnet())
+
+
+def both_halves(one: Classifier) -> Classifier:
+    """A classifier of squares as one of two squares side by side; its head means over the cells of both."""
+    return Classifier(one.model, one.layer, one.labels.names, wide(one.prepare), name=one.name)
+
+
+MODELS = {"MobileNetV2": mobilenet, "EfficientNet-Lite0": efficientnet}
+
+
+@click.command()
+@click.option("--n", type=click.IntRange(1), help="How many pictures of two halves; default: all.")
+@click.option("--methods", default="gradcam,hirescam,guided", show_default=True)
+@click.option("--picture", type=click.Path(path_type=Path), help="Where to draw one picture of halves, by both models.")
+def main(n: int | None, methods: str, picture: Path | None) -> None:
+    """Print what maps do when every picture becomes an airliner to the model; photographs are in $VLX_REAL."""
+    data = halves()
+    for make in MODELS.values():
+        result = evaluate(
+            make(), data, metrics=[adversarial(LABEL)], methods=methods.split(","), targets=["logit"], n=n
+        )
+        Console(width=130).print(result.table())
+    if picture is not None:
+        from benchmarks.adversarial_picture import drawn
+
+        drawn({name: make() for name, make in MODELS.items()}, data[0]).save(picture, quality=85)
 
 
 if __name__ == "__main__":

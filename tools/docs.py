@@ -53,6 +53,7 @@ FORMULAS = {
     "deconvolution": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [G > 0]", "section 2"),
     "guided": ("M = Σ_channels \\|∂y/∂x\\|, ReLUs pass G ∘ [x > 0] ∘ [G > 0]", "section 3.4"),
     "guided-gradcam": ("M = up(max(S, 0)) × Σ_channels \\|∂y/∂x\\|, S by `gradcam`, ∂y/∂x by `guided`", "section 3.2"),
+    "deconvolution-gradcam": ("as `guided-gradcam`, ∂y/∂x by `deconvolution`", "section 5.1"),
     "integrated-gradients": ("M = Σ_channels (x − x₀) ∘ ∫ ∂y/∂x along the way from x₀ to x, 32 steps", "eq. 1"),
     "smoothgrad": ("M = Σ_channels \\|mean of ∂y/∂x\\| over 16 copies with noise of σ = .15 of x’s range", "eq. 2"),
     "gradcam-norelu": ("\\|S\\|, S by `gradcam`", "section 8.7"),
@@ -101,6 +102,7 @@ LIMITS = {
     "Without ReLUs it is the gradient, and a note says so.",
     "guided-gradcam": "An illustration, not evidence, as `guided`. `guided=True` keeps its signed channels beside any "
     "other map.",
+    "deconvolution-gradcam": "An illustration, not evidence, as `deconvolution`. Known by name and in no list.",
     "integrated-gradients": "Sums to y less y of the blank picture x₀, which has the picture's median colour: what has "
     "that colour gets nothing. 32 runs a target. Needs `pip install 'vlx[captum]'`.",
     "smoothgrad": "16 runs a target; the noise is drawn by a seed of the picture. Needs `pip install 'vlx[captum]'`.",
@@ -124,7 +126,15 @@ FAMILIES = (
     ("Readouts", ("lens", "lens-context")),
     (
         "Gradients in pixels",
-        ("gradient", "deconvolution", "guided", "guided-gradcam", "integrated-gradients", "smoothgrad"),
+        (
+            "gradient",
+            "deconvolution",
+            "guided",
+            "guided-gradcam",
+            "deconvolution-gradcam",
+            "integrated-gradients",
+            "smoothgrad",
+        ),
     ),
     ("Ablations of Grad-CAM", ABLATIONS),
 )

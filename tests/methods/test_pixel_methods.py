@@ -117,12 +117,13 @@ def test_the_gradient_of_a_word_is_that_of_the_whole_model(kind: str) -> None:
         assert far(found[n], wanted.abs().sum(0)) < 1e-10
 
 
-def test_guided_gradcam_is_the_guided_map_where_gradcam_is_above_0() -> None:
+@pytest.mark.parametrize("rule", ["guided", "deconvolution"])
+def test_guided_gradcam_is_the_guided_map_where_gradcam_is_above_0(rule: str) -> None:
     site, targets, task = site_of(captioner("attention", torch.float64), picture(), picture(3))
-    guided, found = (maps_of(name, task, site, targets) for name in ("guided", "guided-gradcam"))
+    ruled, found = (maps_of(name, task, site, targets) for name in (rule, f"{rule}-gradcam"))
     signed = registry.choose("gradcam").attributed(task, site, targets).signed
     assert signed.shape == (len(targets), 4, 4)
-    assert far(found, guided * up(signed, site.features.grid)) < 1e-6
+    assert far(found, ruled * up(signed, site.features.grid)) < 1e-6
     assert found.any()
     assert (found >= 0).all()
 

@@ -75,16 +75,19 @@ def test_anybodys_own_weighting_is_compared_with_the_others() -> None:
     assert {row.method for row in vlx.recommend(task, [squares(0, 1), squares(1)]).rows} == {*METHODS, "abscam"}
 
 
-ILLUSTRATIONS = {"deconvolution", "guided", "guided-gradcam"}
+ILLUSTRATIONS = {"deconvolution", "guided", "guided-gradcam", "deconvolution-gradcam"}
+UNLISTED = [*VARIANTS, registry.choose("deconvolution-gradcam")]
 READOUTS = {"lens", "lens-context"}
 
 
 def test_the_command_lines_table_is_the_registrys() -> None:
     assert tuple(method.name for method in VARIANTS) == names.ABLATIONS
+    assert tuple(method.name for method in UNLISTED) == names.UNLISTED
+    assert not any(method.listed for method in UNLISTED)
     assert registry.NAMES == names.METHODS == tuple(method.name for method in registry.methods())
 
 
-@pytest.mark.parametrize("method", [*registry.methods(), *VARIANTS], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [*registry.methods(), *UNLISTED], ids=lambda method: method.name)
 def test_every_method_says_what_it_is(method: Method) -> None:
     assert method.paper
     assert method.summary

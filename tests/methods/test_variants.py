@@ -118,6 +118,8 @@ def test_no_list_has_them() -> None:
         ("GradCAM-NoReLU-shifted", "gradcam-norelu-shifted"),
         ("gradcam deconv", "gradcam-deconvolution"),
         ("Guided Grad-CAM", "guided-gradcam"),
+        ("Deconvolution Grad-CAM", "deconvolution-gradcam"),
+        ("deconv-grad-cam", "deconvolution-gradcam"),
         ("Grad-CAM guided", "gradcam-guided"),
     ],
 )

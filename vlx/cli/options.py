@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlx.methods.names import ABLATIONS, AT, METHODS, method_name
+from vlx.methods.names import AT, METHODS, UNLISTED, method_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ class Spelled(click.Choice[str]):
         """The choice that is meant; fails with close matches and the list."""
         plain, at, layer = method_name(value).partition(AT)
         plain = {method_name(choice): choice for choice in self.choices}.get(plain, plain)
-        known = plain in self.choices or (self.noun == "method" and plain in ABLATIONS)
+        known = plain in self.choices or (self.noun == "method" and plain in UNLISTED)
         if known and bool(at) == bool(layer) and (not at or self.noun == "method"):
             return plain + at + layer
         from vlx.language import close_matches, shortened

@@ -23,7 +23,10 @@ from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Features, Task
 
-WEIGHING = ("guided-gradcam",)  # whose maps are of pixels, and rest on what a layer's cells weigh all the same
+WEIGHING = (
+    "guided-gradcam",
+    "deconvolution-gradcam",
+)  # whose maps are of pixels, and rest on what a layer's cells weigh all the same
 SAME = 0.75  # of each other's cells a side: two layers of one resolution
 
 _seen: WeakKeyDictionary[Features, dict[str, Features]] = WeakKeyDictionary()  # by layer, of features at A

@@ -30,6 +30,7 @@ ABLATIONS = (  # of Grad-CAM, in its paper: known by name, and in no list
     "gradcam-guided",
     "gradcam-deconvolution",
 )
+UNLISTED = (*ABLATIONS, "deconvolution-gradcam")  # known by name, and in no list
 SAME = {
     "gradcampp": "gradcam++",
     "gradientattention": "gradattention",
@@ -50,10 +51,11 @@ SAME = {
     "ig": "integrated-gradients",
     "integratedgradient": "integrated-gradients",
     "gradcamdeconv": "gradcam-deconvolution",
+    "deconvgradcam": "deconvolution-gradcam",
 }
 AT = "@"  # between a method and the layer that it is at
 _LEFT_OUT = dict.fromkeys(map(ord, "-_ ")) | {ord("×"): "x"}
-_PLAIN = {name.translate(_LEFT_OUT): name for name in (*METHODS, *ABLATIONS)}
+_PLAIN = {name.translate(_LEFT_OUT): name for name in (*METHODS, *UNLISTED)}
 
 
 def method_name(given: str) -> str:

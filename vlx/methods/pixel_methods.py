@@ -6,7 +6,7 @@ passes A by (class tokens, skip connections) is left as it was.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -158,4 +158,15 @@ GUIDED_GRADCAM = _method(
     "guided",
     localized=True,
 )
-PIXEL_METHODS = (GRADIENT, DECONVOLUTION, GUIDED, GUIDED_GRADCAM)
+DECONVOLUTION_GRADCAM = replace(
+    _method(
+        "deconvolution-gradcam",
+        "1610.02391",
+        "deconvolution where Grad-CAM is above 0: what the paper's human studies showed beside Guided Grad-CAM",
+        "Pixels that, by deconvolution within the Grad-CAM map,",
+        "deconvolution",
+        localized=True,
+    ),
+    listed=False,
+)
+PIXEL_METHODS = (GRADIENT, DECONVOLUTION, GUIDED, GUIDED_GRADCAM, DECONVOLUTION_GRADCAM)
