@@ -20,7 +20,9 @@ from vlx.auditing.statistics import NAN, Which, holm
 from vlx.evaluation.intervals import mean_of
 
 ALPHA = 0.05  # the chance that anything is found where nothing is
-MATERIAL = 0.1  # of the pictures with a concept are wrong on its account: less is told, not found
+MATERIAL = 0.75  # of an answer's errors where a concept is lead by less than its excess: fewer are told, not found
+# Chosen on 20 biased and 20 balanced models of examples/bias.py (seeds 100 to 119, 800 pictures): 1.00 of every lean of
+# the first on a place, .18 to .62 of those of the second, on the handles of umbrellas that they take for cars.
 NAMED = 10  # answers with too few pictures that are told one by one
 
 
@@ -92,7 +94,7 @@ def _judged(answers: AnswerColumns) -> tuple[str, ...]:
 
 def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -> Finding:
     has, (low, high) = carries(answers, lean), lean.excess.interval
-    label, material = answers.labels[lean.answer], lean.often.effect >= MATERIAL
+    label, material = answers.labels[lean.answer], not lean.undone < MATERIAL
     return Finding(
         "leans",
         sentences.lean(label, lean, has, *told) + ("" if material else sentences.SMALL),

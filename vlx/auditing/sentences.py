@@ -9,7 +9,7 @@ from vlx.language import shortened
 from vlx.report.sentences import part
 from vlx.report.wording import PLURALS, difference
 
-SMALL = "; certain, but too little to matter"
+SMALL = "; certain, but it makes few of these errors"
 SIGNS = {
     "unowed": "the picture hardly moves “{}”",
     "map checks": "the map of “{}” does not hold in its check",
@@ -39,9 +39,10 @@ def compared(one: Lean, has: Carries) -> str:
     """What the tests of a lean compared."""
     sides = f"other pictures with {_named(one)} and without, at least {one.often.pictures} each"
     others = "others of its kind where these are there" if one.beside_others else "none"
+    fall = f"{part(one.undone)} of the wrong ones with it lead by less than that"
     return (
         f"{sides}, whatever is said of them; its evidence with that of {others}; "
-        f"{has.wrong} wrong and {has.right} right ones"
+        f"{has.wrong} wrong and {has.right} right ones, {fall}"
     )
 
 
