@@ -204,6 +204,22 @@ def test_all_right_all_wrong_and_unknown(right: bool | None) -> None:
     assert math.isnan(found.strength) == (right is None)
 
 
+def test_where_nobody_knows_what_is_right_it_is_told_what_carries_most() -> None:
+    answers = [replace(one, right=None, true="") for one in world(0, 300, lean=3.0)]
+    first, second = findings_of(answers, "logits", "class").findings
+    assert {first.answer, second.answer} == {"car", "rocket"} and first.level == second.level == "note"
+    assert first.n >= second.n and "nobody knows which are right" in first.sentence
+    best = max(
+        (*PLACES, "tree", "dog", "lamp", "car", "rocket"),
+        key=lambda name: sum(
+            one.evidence[CONCEPTS][name].signed
+            for one in answers
+            if one.said == first.answer != name and name in one.evidence[CONCEPTS]
+        ),
+    )
+    assert first.concept == best and f"{best} carries most, +" in first.sentence
+
+
 def test_one_picture_and_none() -> None:
     assert findings_of([]).findings == ()
     assert all(one.level == "note" for one in findings_of(world(0, 1)).findings)

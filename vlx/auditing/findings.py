@@ -15,9 +15,11 @@ from vlx.auditing.answered import ALIKE, CONCEPTS, UNITS, Answered
 from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.leaning import Lean, carries, leans
 from vlx.auditing.result import FEWEST, Finding, HidingTrial, Kind, Level
+from vlx.auditing.sentences import Weight
 from vlx.auditing.signs import Sign, signs
 from vlx.auditing.statistics import NAN, Which, holm
 from vlx.evaluation.intervals import mean_of
+from vlx.language import FUNCTION_WORDS
 
 ALPHA = 0.05  # the chance that anything is found where nothing is
 MATERIAL = 0.75  # of an answer's errors where a concept is lead by less than its excess: fewer are told, not found
@@ -60,6 +62,7 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
         *(_sign(columns, told, one, p) for one, p in signed if p <= ALPHA),
         *_never_said(columns, told),
         *([] if only else _too_few(columns, told)),
+        *([] if (columns.right | columns.wrong).any() else _of_unknown_truth(columns, told)),
     ]
     every.sort(key=lambda one: one.level == "note")
     return Findings(tuple(every), sum(p == p for p in adjusted), _strength(leaning, columns), *columns.sources[:1])
@@ -155,33 +158,49 @@ def _fact(kind: Kind, sentence: str, label: str, effect: float, n: int, compared
 
 
 def _too_few(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
-    """AnswerColumns that are wrong on too few pictures to be judged, those with most first."""
+    """Answers that are wrong on too few pictures to be judged, those with most first."""
     errs = {label: answers.wrong & (answers.said == label) for label in answers.spoken()}
     counts = {label: answers.pictures_of(which) for label, which in errs.items()}
     few = sorted((label for label, count in counts.items() if 0 < count < FEWEST), key=lambda label: -counts[label])
     for label in few[:NAMED]:
-        yield _few(answers, label, errs[label], told)
+        n = answers.pictures_of(errs[label])
+        most = _most(answers, errs[label], answers.labels[label])
+        yield _note(sentences.too_few(answers.labels[label], n, most, told.unit), answers.labels[label], most, n, told)
     if rest := few[NAMED:]:
         yield Finding("told", sentences.others_too_few(len(rest), told.noun), "note")
 
 
-def _few(answers: AnswerColumns, label: int, errs: Which, told: _Telling) -> Finding:
-    """What carries most where an answer is wrong, on too few pictures."""
+def _of_unknown_truth(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
+    """What carries most of the answers that are given most often, where nobody knows which are right."""
+    counts = {label: answers.pictures_of(answers.said == label) for label in answers.spoken()}
+    words = {label for label in counts if told.noun == "word" and answers.labels[label] in FUNCTION_WORDS}
+    for label in sorted(counts.keys() - words, key=lambda label: (-counts[label], label))[:NAMED]:
+        if most := _most(answers, answers.said == label, answers.labels[label]):
+            sentence = sentences.of_unknown_truth(answers.labels[label], counts[label], most, told.unit)
+            yield _note(sentence, answers.labels[label], most, counts[label], told)
+
+
+def _most(answers: AnswerColumns, which: Which, label: str) -> Weight | None:
+    """What carries most of some answers, the signed mean over all of them, besides what they say."""
     carried = answers.carried(answers.sources[0]) if answers.sources else {}
-    means = {
-        name: mean_of(one.spread(one.signed, len(answers))[errs])
-        for name, one in carried.items()
-        if name != answers.labels[label]
-    }
-    concept = max(means, key=lambda name: np.nan_to_num(means[name], nan=-np.inf), default="")
-    n, mean = answers.pictures_of(errs), means.get(concept, NAN)
+    means = [
+        Weight(one.concept, one.category, mean_of(one.spread(one.signed, len(answers))[which]))
+        for one in carried.values()
+        if one.concept != label
+    ]
+    return max((one for one in means if one.signed > 0), key=lambda one: one.signed, default=None)
+
+
+def _note(sentence: str, label: str, most: Weight | None, n: int, told: _Telling) -> Finding:
+    """What is told of an answer and of what carries it most."""
+    concept, category, mean = most or ("", "", NAN)
     return Finding(
         "told",
-        sentences.too_few(answers.labels[label], n, concept, mean, told.unit),
+        sentence,
         "note",
-        answer=answers.labels[label],
+        answer=label,
         concept=concept,
-        category=carried[concept].category if concept else "",
+        category=category,
         effect=mean,
         unit=told.unit,
         n=n,

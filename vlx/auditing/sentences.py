@@ -1,6 +1,7 @@
 """Findings in sentences: an effect, its interval, and what was compared."""
 
 import math
+from typing import NamedTuple
 
 from vlx.auditing.leaning import Carries, Lean
 from vlx.auditing.result import FEWEST, HidingTrial
@@ -82,10 +83,24 @@ def never_said(label: str, n: int, noun: str) -> str:
     return f"{quoted(label)} is never said; it is the true {noun} of {pictures(n)}"
 
 
-def too_few(label: str, n: int, concept: str, mean: float, unit: str) -> str:
+class Weight(NamedTuple):
+    """What a concept of a category carries on the mean, in the target's unit."""
+
+    concept: str
+    category: str
+    signed: float
+
+
+def too_few(label: str, n: int, most: Weight | None, unit: str) -> str:
     """What is told of an answer that is wrong on too few pictures."""
-    most = f"; {_short(concept)} carries most there, {difference(mean)}{_unit(unit)}" if concept else ""
-    return f"{quoted(label)} is wrong on {pictures(n)}, fewer than {FEWEST}: told, not judged{most}"
+    told = f"; {_short(most.concept)} carries most there, {difference(most.signed)}{_unit(unit)}" if most else ""
+    return f"{quoted(label)} is wrong on {pictures(n)}, fewer than {FEWEST}: told, not judged{told}"
+
+
+def of_unknown_truth(label: str, n: int, most: Weight, unit: str) -> str:
+    """What is told of an answer where nobody knows which are right."""
+    carries = f"{_short(most.concept)} carries most, {difference(most.signed)}{_unit(unit)}"
+    return f"for {quoted(label)}, {carries}; {pictures(n)}, of which nobody knows which are right: told, not judged"
 
 
 def others_too_few(count: int, noun: str) -> str:

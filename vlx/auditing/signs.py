@@ -126,7 +126,7 @@ _UNTRIED = "what is owed to the picture was not tried"
 
 
 def _list(answers: AnswerColumns, hits: Values, told: Values, order: Values, how: str, why: str) -> Listed:
-    """AnswerColumns with ``hits`` 1, by ``order`` from the smallest; NaN of ``hits`` was not looked at."""
+    """Answers with ``hits`` 1, by ``order`` from the smallest; NaN of ``hits`` was not looked at."""
     looked_at = int((~np.isnan(hits)).sum())
     if not looked_at:
         return Listed(why=why)
