@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from torch import Tensor
 
 import vlx
 from tests.fakes import captioner
@@ -16,7 +18,8 @@ from vlx import studies
 from vlx.cli.program import main
 from vlx.errors import InputError, OutputError
 from vlx.studies import making, study_files
-from vlx.studies.stimuli import ranks
+from vlx.studies.stimuli import ranks, reached
+from vlx.tasks.classification import Classifier
 
 
 def made(folder: Path, *, count: int = 60, methods: str = "gradcam,guided-gradcam", n: int = 12, **more: Any) -> Path:
@@ -132,9 +135,31 @@ def test_models_that_answer_are_asked_about_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(4, 5), (1, 1), (9, 3)])
 def test_a_point_that_is_put_anywhere_reaches_a_half(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
+    seen = np.ones(shape, bool)
+    seen[:, 3:] = False
     for values in (rng.random(shape), np.zeros(shape), np.round(rng.random(shape))):
-        assert ranks(values).mean() / 255 == pytest.approx(0.5, abs=0.003)
-    assert ranks(np.array([[0.0, 3.0, 1.0, 2.0]])).argmax() == 1
+        ranked = ranks(values, seen)
+        places = [((x + 0.5) / shape[1], (y + 0.5) / shape[0]) for y in range(shape[0]) for x in range(shape[1])]
+        everywhere = np.array([reached(ranked, place) for place in places]).reshape(shape)
+        assert np.array_equal(np.isnan(everywhere), ~seen)
+        assert np.nanmean(everywhere) == pytest.approx(0.5, abs=0.003)
+        if len(np.unique(values)) > 2:
+            assert np.nanargmax(everywhere) == np.where(seen, values, -1).argmax()
+
+
+def cropped(image: Image.Image) -> Tensor:
+    """The left half alone."""
+    return planted.prepare(image.crop((0, 0, planted.SIZE // 2, planted.SIZE)))
+
+
+def test_what_a_model_does_not_see_is_not_asked_about(tmp_path: Path) -> None:
+    tasks = [Classifier(planted.Eye(blur).eval(), "features", [*planted.COLOURS], cropped) for blur in (1, 5)]
+    made_study = studies.make(planted.Squares(40), tasks, "gradcam", n=12, out=tmp_path / "s.html")
+    assert made_study.questions == {"reasonable": 4, "where": 2}  # of two squares one is seen
+    study = study_files.read(made_study.page)
+    for name, known in study.key["questions"].items():
+        seen = planted.truth(study, name)[known["said"]][:, : planted.SIZE // 2]
+        assert seen.any()
 
 
 def test_a_full_page_has_smaller_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +194,9 @@ def test_pictures_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         ({"models": ["scenes/captioner"]}, r"compares two models, 1 given \(scenes/captioner\)"),
         ({"models": []}, "compares two models, 0 given"),
         ({"models": "scenes/captioner"}, "compares two models, 1 given"),
-        ({"models": planted.models()[:1] * 2}, "are one model"),
+        ({"models": planted.models()[:1] * 2}, "sharp is named twice"),
+        ({"models": ["scenes/vqa", "scenes/vqa"]}, "scenes/vqa is named twice"),
+        ({"models": [planted.models()[0], planted.models()[0]], "n": 4}, "all maps of sharp and sharp are equal"),
         ({"methods": "gradcm"}, "no method 'gradcm'; close: gradcam"),
         ({"methods": "gradcam,Grad-CAM"}, "gradcam is named twice"),
         ({"methods": []}, "without methods shows nothing"),

@@ -1,12 +1,14 @@
 """A study while it is made: questions, pictures by names that say nothing, and the key to them."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlx.evaluation import baselines
 from vlx.methods.method import Method
 from vlx.studies import allotment
 from vlx.studies.allotment import CHECK_WORDS, AttentionCheck, Condition
@@ -30,7 +32,10 @@ INTRODUCTIONS = {
 
 @dataclass(eq=False)
 class Draft:
-    """Questions by part, the pictures that they show, and whose these are, until page and key are written."""
+    """Questions by part, the pictures that they show, and whose these are, until page and key are written.
+
+    ``blank`` maps are empty, and of ``compared`` pairs of both models' maps so many are ``alike``.
+    """
 
     methods: tuple[Method, ...]
     rng: np.random.Generator
@@ -39,6 +44,8 @@ class Draft:
     stimuli: dict[str, Record] = field(default_factory=dict)
     truths: dict[str, Record] = field(default_factory=dict)
     blank: int = 0
+    compared: int = 0
+    alike: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,6 +86,13 @@ class Draft:
         self.stimuli[name] = whose
         self.blank += not (one.values > 0).any()
         return name
+
+    def compare(self, one: Mapping[str, list[ShownMap]], other: Mapping[str, list[ShownMap]]) -> None:
+        """Count the maps of one thing by both models, and how many are equal; baselines know no model."""
+        for method in self.methods:
+            if baselines.baseline(method.name) is None:
+                self.compared += 1
+                self.alike += np.array_equal(one[method.name][0].values, other[method.name][0].values)
 
     def ask(self, part: str, question: Record, truth: Record) -> None:
         """Add a question as the page has it, and what the key knows of it."""

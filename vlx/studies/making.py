@@ -109,6 +109,10 @@ def make(
     looked, unread = _filled(draft, reader, wanted, rng, making.get("progress", iter))
     if not draft.count:
         raise InputError(_nothing(opened, tasks, asked, looked))
+    if draft.compared and draft.alike == draft.compared:
+        raise InputError(
+            f"--models: all maps of {names[0]} and {names[1]} are equal: one model twice? Name two models that differ"
+        )
     images, notes = _packed(draft.images, draft.count)
     page, key = draft.records(images, _paragraphs(making.get("consent", "")))
     key |= {
@@ -150,15 +154,18 @@ def _tasks(given: Sequence[str | Task]) -> tuple[tuple[Task, Task], list[str]]:
             f"--models: a study compares two models, {len(named)} given"
             f"{f' ({shortened(str(named[0]), 60)})' if len(named) == 1 else ''}; name A and B"
         )
+    if named[0] is named[1] or (isinstance(named[0], str | Path) and named[0] == named[1]):
+        raise InputError(f"--models: {shortened(_called(named[0]), 80)} is named twice; name two models that differ")
     first, second = (load(one) if isinstance(one, str | Path) else one for one in named)
     if first.kind != second.kind:
         raise InputError(
             f"{first.name} does {first.kind} and {second.name} {second.kind}: a study compares two that do the same"
         )
-    digests = [task_digest(task) for task in (first, second)]
-    if first is second or (digests[0] and digests[0] == digests[1] and first.name == second.name):
-        raise InputError(f"--models: {first.name} and {second.name} are one model; name two that differ")
-    return (first, second), [str(one) if isinstance(one, str | Path) else one.name for one in named]
+    return (first, second), [_called(one) for one in named]
+
+
+def _called(model: str | Path | Task) -> str:
+    return str(model) if isinstance(model, str | Path) else model.name
 
 
 def _methods(given: Sequence[str | Method] | str) -> tuple[Method, ...]:

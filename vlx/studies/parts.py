@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from vlx.studies.allotment import condition_for, model_for
 from vlx.studies.drafts import Draft, packed_ranks
 from vlx.studies.questions import MODELS, SharedPicture, said, sought
-from vlx.studies.stimuli import RANKS, bare, drawn, ranks
+from vlx.studies.stimuli import RANKS, bare, drawn, ranks, seen_at, size_of
 
 
 def which(draft: Draft, shared: SharedPicture) -> None:
@@ -36,6 +38,7 @@ def reasonable(draft: Draft, shared: SharedPicture) -> None:
     assert ask is not None
     number = draft.counts.get("reasonable", 0)
     maps = [drawn(view, [case], draft.methods) for view, case in zip(shared.views, shared.cases(ask), strict=True)]
+    draft.compare(*maps)
     names = {
         (method.name, model): draft.show_map(maps[model][method.name][0], model=model, method=method.name)
         for method in draft.methods
@@ -58,10 +61,13 @@ def where(draft: Draft, shared: SharedPicture) -> None:
     """Where would a person look? The picture alone; the key keeps what share of each map a point exceeds."""
     ask = shared.place
     assert ask is not None
-    maps = {}
+    seen = np.logical_and(*(seen_at(view, size_of(view, RANKS)) for view in shared.views))
+    maps, models = {}, []
     for letter, view, case in zip(MODELS, shared.views, shared.cases(ask), strict=True):
         made = drawn(view, [case], draft.methods, RANKS)
-        maps[letter] = {name: packed_ranks(ranks(one[0].values)) for name, one in made.items()}
+        models.append(made)
+        maps[letter] = {name: packed_ranks(ranks(one[0].values, seen)) for name, one in made.items()}
+    draft.compare(*models)
     picture = draft.show(bare(shared.views[0]))
     question = {"prompt": sought(ask), "picture": picture, "shown": [[] for _ in draft.every]}
     draft.ask("where", question, {"picture": shared.example.key, "said": said(ask), "maps": maps})

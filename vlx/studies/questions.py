@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 
 from vlx.data.example import Ask, Data, Example, Mask, example_of
-from vlx.evaluation.cases import Case, Reading, answers, cases_of, closed, tells, tells_place
+from vlx.evaluation.cases import Case, Reading, answers, cases_of, closed, tells
 from vlx.evaluation.class_asks import Table
 from vlx.evaluation.metrics.localization import rank_of
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.methods.method import Method
+from vlx.pictures.placement import visible_at
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Task
 
@@ -41,6 +43,14 @@ class SharedPicture:
     grouped: bool = False
     rival: Ask | None = None
 
+    @cached_property
+    def seen(self) -> Mask:
+        """The pixels that both models saw, bool [H, W]: what was cropped away is on no map."""
+        image = self.example.image
+        size = (image.height, image.width)
+        a, b = (visible_at(view.shown.placement(0), size) for view in self.views)
+        return a & b
+
     def cases(self, ask: Ask) -> tuple[Case, Case]:
         """What each model is asked."""
         return self.views[0].cases[id(ask)], self.views[1].cases[id(ask)]
@@ -49,7 +59,7 @@ class SharedPicture:
     def pair(self) -> tuple[Ask, Ask] | None:
         """The two things of which a map is to be told apart, in order of their names; None where there are none.
 
-        Of several pairs the one whose smaller thing is largest, each counted without what both have.
+        Of several pairs the one whose smaller thing is largest, without what both have and what a model did not see.
         """
         asks = [*self.asks, *([] if self.rival is None else [self.rival])]
         pairs = [(self._apart(*pair), pair) for pair in combinations(asks, 2)]
@@ -68,8 +78,13 @@ class SharedPicture:
     @property
     def place(self) -> Ask | None:
         """What a person is asked to look for: something whose place is known, if there is any."""
-        ranked = sorted(self.asks, key=lambda ask: (self.grouped and ask.group != NAMED_THINGS, not is_placed(ask)))
+        ranked = sorted(self.asks, key=lambda ask: (self.grouped and ask.group != NAMED_THINGS, not self._seen_of(ask)))
         return next(iter(ranked), None)
+
+    def _seen_of(self, ask: Ask) -> bool:
+        """Whether the data tell where it is, and the models saw of it."""
+        mask = self.cases(ask)[0].mask
+        return bool(mask.size and (mask & self.seen).any())
 
     def _apart(self, one: Ask, other: Ask) -> float:
         """The share of the picture that the smaller of two things has for itself; 0 where they are no pair."""
@@ -78,7 +93,7 @@ class SharedPicture:
         masks = [self.cases(ask)[0].mask for ask in (one, other)]
         if not all(mask.size for mask in masks):  # a class of the picture as a whole
             return LEAST if all(ask.label is not None for ask in (one, other)) else 0.0
-        return float(min(np.count_nonzero(alone) for alone in exclusive(*masks)) / masks[0].size)
+        return float(min(np.count_nonzero(alone & self.seen) for alone in exclusive(*masks)) / masks[0].size)
 
 
 def _are_alike(one: Ask, other: Ask) -> bool:
@@ -99,19 +114,14 @@ def is_right(case: Case) -> bool:
     return rank_of(case.prediction.words[case.position]) == 1
 
 
-def is_placed(ask: Ask) -> bool:
-    """Whether the data tell where it is."""
-    return tells_place(ask.truth, "mask")
-
-
 def said(ask: Ask) -> str:
-    """How an ask is called before people: the class, the word, the question with its answer.
+    """How an ask is called before people: the class by its first name, the word, the question with its answer.
 
-    >>> said(Ask(Query(caption="a red car"), 2))
-    'car'
+    >>> said(Ask(Query(caption="a red car"), 2)), said(Ask(label="tench, Tinca tinca"))
+    ('car', 'tench')
     """
     if ask.label is not None:
-        return ask.label
+        return ask.label.split(",")[0].strip() or ask.label
     if ask.query.question is not None:
         return f"{ask.query.question} – {ask.query.answer}"
     return (ask.query.caption or "").split()[ask.position]

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlx.errors import InputError, in_own_words
-from vlx.evaluation.intervals import wilson
+from vlx.evaluation.intervals import mean_of, wilson
 from vlx.language import shortened
 from vlx.studies import study_files
 from vlx.studies.agreement import NAN, Ratings, TwoWays, fleiss_kappa, interval
 from vlx.studies.answers import TRUST, AnswerSheet, collected
 from vlx.studies.drafts import unpacked_ranks
 from vlx.studies.questions import MODELS
+from vlx.studies.stimuli import reached
 from vlx.studies.study_files import StudyFiles
 
 if TYPE_CHECKING:
@@ -199,15 +200,15 @@ def _where(study: StudyFiles, sheets: tuple[AnswerSheet, ...]) -> Iterator[Study
     ways = TwoWays(len(sheets), len(names))
     for letter in MODELS:
         for method in study.key["methods"]:
-            maps = [unpacked_ranks(study.key["questions"][name]["maps"][letter][method]) / 255 for name in names]
+            maps = [unpacked_ranks(study.key["questions"][name]["maps"][letter][method]) for name in names]
             rows = [
-                (person, picture, "", 0, _reached(maps[picture], points[person, picture]))
+                (person, picture, "", 0, reached(maps[picture], points[person, picture]))
                 for person in range(len(sheets))
                 for picture in range(len(names))
             ]
             ratings = _ratings(rows)
             others = [
-                _reached(maps[picture], points[person, other])
+                reached(maps[picture], points[person, other])
                 for person in range(len(sheets))
                 for picture, other in itertools.permutations(range(len(names)), 2)
             ]
@@ -216,20 +217,13 @@ def _where(study: StudyFiles, sheets: tuple[AnswerSheet, ...]) -> Iterator[Study
             yield StudyFigure(
                 *("where", "place", method, ratings.mean, low, high, CHANCE["place"], len(rows), len(names)),
                 model=letter,
-                others=float(np.mean(others)) if others else NAN,
+                others=mean_of(others),
             )
     means = {method: Ratings((a.values + b.values) / 2, a.people, a.pictures) for method, (a, b) in pooled.items()}
     yield from _compared("where", {method: (ways.means(one), one) for method, one in means.items()})
 
 
 SCORED = {"which": _which, "reasonable": _reasonable, "where": _where}
-
-
-def _reached(ranks: NDArray[np.float64], point: NDArray[np.float64]) -> float:
-    """Which share of a map's pixels a point exceeds, (x, y) from the left and from the top, 0 to 1."""
-    height, width = ranks.shape
-    column, row = (min(int(place * size), size - 1) for place, size in zip(point, (width, height), strict=True))
-    return float(ranks[row, column])
 
 
 def _ratings(rows: list[Any]) -> Ratings:

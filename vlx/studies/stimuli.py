@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import rankdata
 
+from vlx.data.example import Mask
 from vlx.evaluation.cases import Case
 from vlx.methods import several
 from vlx.methods.cams import gradcam
@@ -76,13 +77,33 @@ def drawn(view: View, cases: Sequence[Case], methods: Sequence[Method], side: in
     return maps
 
 
-def ranks(values: Values) -> NDArray[np.uint8]:
-    """For each pixel of a map which share of its pixels it exceeds, in 255ths: those like it count half.
+def ranks(values: Values, seen: Mask) -> NDArray[np.uint8]:
+    """For each pixel of a map which share of the pixels that were ``seen`` it exceeds, in 254ths above 1; 0 elsewhere.
 
-    The mean of such a map is a half, whatever the map: so much a point reaches that was put anywhere.
+    Those like it count half. The mean of such a map is a half, whatever the map: so much a point reaches that was put
+    anywhere; see `reached`.
     """
-    places = rankdata(values, "average").reshape(values.shape)
-    return np.asarray(np.rint(255 * (places - 0.5) / places.size), np.uint8)
+    places = rankdata(values[seen], "average") if seen.any() else np.zeros(0)
+    ranked = np.zeros(values.shape, np.uint8)
+    ranked[seen] = np.rint(1 + 254 * (places - 0.5) / max(len(places), 1))
+    return ranked
+
+
+def reached(ranked: NDArray[np.uint8], point: Sequence[float]) -> float:
+    """Which share of a map's pixels a point exceeds, (x, y) from the left and the top, 0 to 1; NaN where it has none.
+
+    >>> reached(np.array([[0, 1], [255, 128]]), (0.2, 0.9))
+    1.0
+    """
+    height, width = ranked.shape
+    column, row = (min(int(place * size), size - 1) for place, size in zip(point, (width, height), strict=True))
+    rank = int(ranked[row, column])
+    return (rank - 1) / 254 if rank else float("nan")
+
+
+def seen_at(view: View, size: tuple[int, int]) -> Mask:
+    """Which pixels of the picture, drawn at a size (H, W), a model saw."""
+    return visible_at(view.shown.placement(0), size)
 
 
 def _heated(small: Pixels, values: Values, placement: Placement) -> ShownMap:
