@@ -66,15 +66,18 @@ def test_a_mistake_carries_the_first_source_that_there_is() -> None:
     assert [(each.concept, each.category) for each in one.carried] == [("sky", "scene")]
 
 
-def test_maps_are_those_that_explain_makes() -> None:
+@pytest.mark.parametrize("method", ["hirescam", "of another process"])
+def test_maps_are_those_that_explain_makes(method: str) -> None:
     task, data = vlx.load("scenes/vqa"), open_data(SCENES)
     asked = next(ask.query.question for ask in data[1].asks if ask.query.question)
     why = vlx.explain(task, data[1].image, question=asked, seen=False, check=False)
     other = next(label for label, _ in why.words[0].alternatives if label != why.text)
     one = wrong(key=data[1].key, said=why.text, true=other, instead=other, question=asked)
-    made = drawn.drawings(audited(mistakes=(one,)), task, data).mistakes[0]
+    made = drawn.drawings(audited(mistakes=(one,), method=method), task, data).mistakes[0]
     assert made.why_not == ()
-    contrast = vlx.explain(task, data[1].image, question=asked, answer=why.text, instead_of=other, seen=False)
+    way: dict[str, Any] = {"method": method} if method == "hirescam" else {}
+    why = vlx.explain(task, data[1].image, question=asked, seen=False, check=False, **way)
+    contrast = vlx.explain(task, data[1].image, question=asked, answer=why.text, instead_of=other, seen=False, **way)
     small = [pictures.Drawn.of(each, drawn.SIDE) for each in (why, contrast)]
     tops = [wording.ending(each.words[0]) for each in (why, contrast)]
     wanted = (small[0].under(why.words[0].signed, tops[0]), small[1].under_signed(contrast.words[0].signed, tops[1]))

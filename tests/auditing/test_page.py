@@ -61,7 +61,7 @@ def test_the_page_tells_its_parts_in_order() -> None:
     text = told(audited())
     parts = [
         "For “rocket”, night carries",
-        "Told, not judged",
+        "1 more told, not judged",
         "Each class",
         "40 of 160 20 % +0.20 50 of 52 60 % +1.90",
         "The worst mistakes",
@@ -177,6 +177,20 @@ def test_a_row_opens_by_the_keyboard(browser: Browser, tmp_path: Path) -> None:
         )
     assert browser.value("document.querySelector('.answer').open")
     assert browser.value("document.querySelector('.answer td').getBoundingClientRect().height") > 0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("a (b; c) d; e; f", ("a (b; c) d", "e; f")),
+        ("a", ("a", "")),
+        ("a (b; c", ("a (b; c", "")),
+        ("a :-) b; c", ("a :-) b; c", "")),
+        ("", ("", "")),
+    ],
+)
+def test_a_sentence_is_cut_outside_of_parentheses(sentence: str, parts: tuple[str, str]) -> None:
+    assert telling.clauses(sentence) == parts
 
 
 def test_each_list_has_its_figure() -> None:

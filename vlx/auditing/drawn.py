@@ -13,6 +13,7 @@ from vlx.data.example import Box, Data, Example, example_of
 from vlx.errors import Failure, VlxError
 from vlx.explanation.records import Explanation, WordExplanation
 from vlx.language import shortened
+from vlx.methods import registry
 from vlx.pipeline.explain import explain
 from vlx.protocol.targets import usual
 from vlx.protocol.task import Task
@@ -64,7 +65,7 @@ def drawings(audit: Audit, task: Task, data: Data, progress: Progress = iter) ->
     listed = dict.fromkeys(one.key for each in lists for one in each.occurrences[:THUMBS])
     examples = _examples(data, {*(one.key for one in audit.mistakes), *(crop.key for crop in crops), *listed})
     return Drawings(
-        mistakes=tuple(_mistake(task, one, examples.get(one.key)) for one in progress(audit.mistakes)),
+        mistakes=tuple(_mistake(task, one, examples.get(one.key), audit.method) for one in progress(audit.mistakes)),
         crops={crop: pixels for crop in crops if (pixels := _small(examples.get(crop.key), CROP, crop.box))},
         thumbs={key: pixels for key in listed if (pixels := _small(examples.get(key), THUMB))},
     )
@@ -83,10 +84,10 @@ def _examples(data: Data, keys: Collection[str]) -> dict[str, Example]:
     return examples
 
 
-def _mistake(task: Task, one: Mistake, example: Example | None) -> DrawnMistake:
+def _mistake(task: Task, one: Mistake, example: Example | None, method: str) -> DrawnMistake:
     if example is None:
         return DrawnMistake(why_not=("the data no longer have this picture",))
-    said = _explained(task, example, _asked(task, one), check=False)
+    said = _explained(task, example, _asked(task, one, method), check=False)
     if isinstance(said, Failure):
         return DrawnMistake(_small(example, SIDE), (), (f"its map cannot be made: {_reason(said)}",))
     word = _word(said, one)
@@ -96,21 +97,23 @@ def _mistake(task: Task, one: Mistake, example: Example | None) -> DrawnMistake:
         return DrawnMistake(pictures.address(drawn.plain), (), (told,))
     heat = pictures.address(drawn.under(word.signed, wording.ending(word)))
     maps = [MapOfMistake(heat, f"what speaks for “{one.said}”", one.check)]
-    contrast = _contrast(task, one, word, example)
+    contrast = _contrast(task, one, word, example, method)
     if isinstance(contrast, str):
         return DrawnMistake(pictures.address(drawn.plain), tuple(maps), (contrast,) if contrast else ())
     return DrawnMistake(pictures.address(drawn.plain), (*maps, contrast))
 
 
-def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example) -> MapOfMistake | str:
+def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example, method: str) -> MapOfMistake | str:
     """The map of what was said rather than the true answer; in words why there is none, "" where none is meant."""
     if not one.instead:
         return ""
     if usual(task.kind, "whole"):
-        asked = {"caption": one.text, "instead_of": {one.position: one.instead}}
+        other: Any = {one.position: one.instead}
+        asked = {name: value for name, value in _asked(task, one, method).items() if name != "words"}
     else:
-        asked = {**_asked(task, one), "answer": said.label, "instead_of": one.instead}
-    why = _explained(task, example, asked, check=True)
+        other = one.instead
+        asked = {**_asked(task, one, method), "answer": said.label}
+    why = _explained(task, example, {**asked, "instead_of": other}, check=True)
     if isinstance(why, Failure):
         return f"no map of “{shortened(one.said)}” rather than “{shortened(one.instead)}”: {_reason(why)}"
     word, drawn = why.words[0], pictures.Drawn.of(why, SIDE)
@@ -121,11 +124,15 @@ def _contrast(task: Task, one: Mistake, said: WordExplanation, example: Example)
     return MapOfMistake(pictures.address(painted), f"“{one.said}” rather than “{one.instead}”", check)
 
 
-def _asked(task: Task, one: Mistake) -> dict[str, Any]:
-    """What the task is asked, so that it says the same again; a caption is said for it."""
+def _asked(task: Task, one: Mistake, method: str) -> dict[str, Any]:
+    """What the task is asked, so that it says the same again, a caption being said for it; by the audit's method.
+
+    The method of an audit that was made elsewhere may be unknown here: the task's own stands in for it.
+    """
+    known = {"method": method} if registry.named(method) is not None else {}
     if usual(task.kind, "whole"):
-        return {"caption": one.text, "words": [one.position]}
-    return {"question": one.question} if one.question else {}
+        return {**known, "caption": one.text, "words": [one.position]}
+    return {**known, "question": one.question} if one.question else known
 
 
 def _explained(task: Task, example: Example, asked: Mapping[str, Any], *, check: bool) -> Explanation | Failure:

@@ -38,11 +38,11 @@ class FindingView:
     @property
     def further(self) -> str:
         """The other clauses."""
-        return _kept(wording.sentence(self._parts[2]))
+        return _kept(wording.sentence(self._parts[1]))
 
     @property
-    def _parts(self) -> tuple[str, str, str]:
-        return telling.plain(self.finding.sentence).partition("; ")
+    def _parts(self) -> tuple[str, str]:
+        return telling.clauses(telling.plain(self.finding.sentence))
 
     @property
     def kind(self) -> str:
@@ -116,7 +116,7 @@ def page(audit: Audit, drawn: Drawings) -> str:
         audit=audit,
         findings=findings[:FINDINGS],
         unshown=max(len(findings) - FINDINGS, 0),
-        told=[_finding(one, audit, drawn) for one in telling.told(audit)[:FINDINGS]],
+        told=[_kept(wording.sentence(telling.plain(one.sentence))) for one in telling.told(audit)[:FINDINGS]],
         headline=telling.headline(audit),
         standing=telling.standing(audit),
         tested=telling.tested(audit),

@@ -35,6 +35,19 @@ def plain(told: str) -> str:
     return STEERING.sub("", text.clean(told))
 
 
+def clauses(sentence: str) -> tuple[str, str]:
+    """A sentence before and after its first semicolon that stands in no parentheses.
+
+    >>> clauses("night carries most (+2 nats; 40 pictures); hidden, 9 of 12 change; and so on")
+    ('night carries most (+2 nats; 40 pictures)', 'hidden, 9 of 12 change; and so on')
+    """
+    for at in re.finditer("; ", sentence):
+        before = sentence[: at.start()]
+        if before.count("(") == before.count(")"):
+            return before, sentence[at.end() :]
+    return sentence, ""
+
+
 def noun(audit: Audit, count: int) -> str:
     """What is said of a picture, one or several: "class", "classes"."""
     return audit.answer_is if count == 1 else wording.PLURALS.get(audit.answer_is, f"{audit.answer_is}s")

@@ -12,6 +12,7 @@ from vlx.report import sentences, wording
 
 ROWS = 12  # answers of the table
 FINDINGS = 20
+TOLD = 3
 LEAST = 0.05  # of the evidence: a concept that carries less does not stand in the table
 
 
@@ -22,13 +23,16 @@ def shown(audit: Audit) -> Iterator[Text | Table | str]:
     found = telling.found(audit)
     for number, one in enumerate(found[:FINDINGS], 1):
         yield Text(f"\n{number}. {wording.sentence(telling.plain(one.sentence))}")
-        told = [f"{name} {figure}" for name, figure in telling.figures(one) if name != "pictures"]
-        yield Text(f"   {' · '.join(told)}", style="dim")
+        figures = [f"{name} {figure}" for name, figure in telling.figures(one) if name != "pictures"]
+        yield Text(f"   {' · '.join(figures)}", style="dim")
     if len(found) > FINDINGS:
         yield Text(f"\nand {len(found) - FINDINGS} more, in findings.json")
     yield Text(f"\n{telling.tested(audit)}", style="dim")
-    for one in telling.told(audit)[:FINDINGS]:
-        yield Text(f"Told, not judged: {telling.plain(one.sentence)}", style="dim")
+    told = telling.told(audit)
+    for one in told[:TOLD]:
+        yield Text(f"Not judged: {telling.plain(one.sentence)}", style="dim")
+    if len(told) > TOLD:
+        yield Text(f"and {len(told) - TOLD} more that are told, not judged", style="dim")
     if audit.answers:
         yield table(audit)
     for note in audit.notes:

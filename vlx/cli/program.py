@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vlx import __version__
+from vlx.cli.audit import audit
 from vlx.cli.compare import compare
 from vlx.cli.dissect import dissect
 from vlx.cli.evaluate import evaluate
@@ -79,6 +80,7 @@ def main(ctx: click.Context) -> None:
 
 
 main.add_command(answer)
+main.add_command(audit)
 main.add_command(caption)
 main.add_command(classify)
 main.add_command(compare)
