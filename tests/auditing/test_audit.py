@@ -10,6 +10,7 @@ from PIL import Image
 import vlx
 from tests.auditing.marked import COLOURS, Marked, misled
 from vlx.errors import InputError
+from vlx.scenes.export import export
 
 MARKS = tuple(int(n) for n in np.flatnonzero(np.random.default_rng(5).random(120) < 0.5))
 
@@ -81,3 +82,9 @@ def test_pictures_of_which_nothing_is_known_are_not_judged(tmp_path: Path) -> No
 def test_no_pictures_are_no_audit(n: int) -> None:
     with pytest.raises(InputError, match="at least one"):
         vlx.audit(misled(), Marked(4, ()), n=n)
+
+
+def test_a_folder_that_says_what_it_is_is_read_as_that(tmp_path: Path) -> None:
+    export(3, tmp_path / "drawn", first=10_000_000, size=64)
+    audit = vlx.audit(vlx.load("scenes/captioner"), tmp_path / "drawn", n=1)
+    assert not audit.data.startswith("classes:") and audit.concepts_are == "concepts"

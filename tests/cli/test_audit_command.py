@@ -103,9 +103,9 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_command_ends_with_1(place
     (tmp_path / "some" / "red" / "\u202e[bold]<b>.png").write_bytes(b"no picture")
     result = run("audit", f"{place}/mine.py:model", tmp_path / "some", "--out", tmp_path / "run")
     assert result.exit_code == 1
-    assert "red/[bold]<b>.png cannot be read." in " ".join(result.stdout.split())
+    assert "1 left out, cannot be read: [bold]<b>.png." in " ".join(result.stdout.split())
     page = (tmp_path / "run" / "index.html").read_text("utf-8")
-    assert "[bold]&lt;b&gt;.png cannot be read." in page and "\u202e" not in page
+    assert "cannot be read: [bold]&lt;b&gt;.png." in page and "\u202e" not in page
 
 
 def test_what_cannot_be_audited_is_refused_in_words(place: Path, tmp_path: Path) -> None:

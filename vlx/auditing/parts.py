@@ -78,8 +78,15 @@ class Shows:
 
 
 def told_regions(data: Data) -> bool:
-    """Whether data tell what is where in their pictures, as far as the first of them show."""
-    return any(masks_of(example_of(data, number)) for number in range(min(len(data), LOOKED_AT)))
+    """Whether data tell what is where in their pictures, as far as the first of them that can be read show."""
+    return any(_tells_regions(example_of(data, number)) for number in range(min(len(data), LOOKED_AT)))
+
+
+def _tells_regions(example: Example) -> bool:
+    try:
+        return bool(masks_of(example))
+    except ImageError:
+        return False
 
 
 def masks_of(example: Example) -> dict[str, tuple[str, Mask]]:

@@ -21,6 +21,7 @@ from vlx.data import open_data
 from vlx.data.captioned import UNREADABLE, omissions
 from vlx.data.example import Data
 from vlx.data.files import ENDINGS
+from vlx.data.opening import of_path
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.batches import Ran
 from vlx.evaluation.cases import answers, tells
@@ -115,8 +116,8 @@ def audit(
 
 
 def _opened(data: str | Path | Data) -> Data:
-    """The pictures; a folder of folders of pictures is one of classes."""
-    if isinstance(data, str | Path) and (folder := Path(data)).is_dir():
+    """The pictures; a folder that nothing else is known of, of folders of pictures, is one of classes."""
+    if isinstance(data, str | Path) and (folder := Path(data)).is_dir() and of_path(folder) is None:
         if any(_is_picture(path) for path in folder.glob("*/*")):
             return open_data(f"classes:{folder}")
         if any(_is_picture(path) for path in folder.iterdir()):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES, UNITS
-from vlx.auditing.result import Audit, ConceptEvidence, Finding, Mistake, Weighed
+from vlx.auditing.result import FEWEST, Audit, ConceptEvidence, Finding, Mistake, Weighed
 from vlx.evaluation.intervals import wilson
 from vlx.report import numbers, sentences, text, wording
 
@@ -95,7 +95,8 @@ def standing(audit: Audit) -> str:
 def tested(audit: Audit) -> str:
     """How many pairs were looked at, and how often something is found where nothing is."""
     if not audit.looked_at:
-        return "Nothing could be tested: see what was left out."
+        few = f"no {audit.answer_is} has {FEWEST} pictures to compare"
+        return f"Nothing could be tested: {few}, or nobody knows which are right."
     tests = f"{audit.looked_at:,} test{'s' * (audit.looked_at != 1)}"
     return (
         f"{tests} corrected together: on a model that leans on nothing, anything at all is found in at most "

@@ -37,10 +37,6 @@ def shown(audit: Audit) -> Iterator[Text | Table | str]:
         yield table(audit)
     for note in audit.notes:
         yield Text(wording.sentence(telling.plain(note)), style="dim")
-    for key in audit.unread[:FINDINGS]:
-        yield Text(f"{telling.plain(key)} cannot be read.", style="dim")
-    if len(audit.unread) > FINDINGS:
-        yield Text(f"and {len(audit.unread) - FINDINGS} more cannot be read, see audit.json.", style="dim")
 
 
 def table(audit: Audit) -> Table:
