@@ -16,10 +16,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.paper_page import Outcome, page
-from benchmarks.paper_runs import COCO, REAL, SECTIONS, Run, Section
+from benchmarks.paper_page import Outcome, kept, page
+from benchmarks.paper_runs import COCO, REAL, Run, Section
+from benchmarks.paper_sections import SECTIONS
 from vlx.errors import InputError
 from vlx.evaluation import read_run
+from vlx.evaluation.batches import Ran
+from vlx.evaluation.records import Columns
+from vlx.evaluation.run_file import read
 from vlx.files.whole import write_text
 
 DONE = "done.json"  # beside a run that is whole: the command and its CPU seconds
@@ -56,9 +60,17 @@ def outcome(run: Run, places: dict[str, str], most: int | None, out: Path, *, st
     if known is None:
         return replace(told, why="not yet")
     try:
-        return replace(told, result=read_run(folder), seconds=known)
+        return replace(told, result=read_run(folder), seconds=known, columns=_columns(folder))
     except InputError as error:
         return replace(told, why=str(error))
+
+
+def _columns(folder: Path) -> dict[str, Columns]:
+    """The records of a run, by metric."""
+    ran = Ran({})
+    for batch in read(folder)[1]:
+        ran.add(batch)
+    return ran.columns
 
 
 def _done(folder: Path, command: str) -> float | None:
@@ -109,9 +121,13 @@ def outcomes(
 @click.option("--page", "target", type=click.Path(path_type=Path), default=PAGE, show_default=True)
 def main(out: Path, only: str, most: int | None, real: str, coco: str, target: Path) -> None:
     """Redo the tables of Grad-CAM's paper and write them as a page."""
-    made = dict(outcomes({REAL: real, COCO: coco}, most, out, chosen(only)))
+    before = target.read_text(encoding="utf-8") if target.is_file() else ""
+    made = {
+        name: replace(one, kept=kept(before, one.command))
+        for name, one in outcomes({REAL: real, COCO: coco}, most, out, chosen(only))
+    }
     write_text(target, page(SECTIONS, made))
-    click.echo(f"{target}: {sum(one.result is not None for one in made.values())} of {len(made)} tables")
+    click.echo(f"{target}: {sum(bool(one.result or one.kept) for one in made.values())} of {len(made)} tables")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from benchmarks.paper_changes import ToldTable, changes_table
+from benchmarks.paper_places import places
 from benchmarks.paper_runs import Published, Run, Section
 from vlx.evaluation import Figure, Result
+from vlx.evaluation.records import Columns
 from vlx.evaluation.result import MACRO
 
 EVERY = ("all", "all objects", MACRO)  # the groups that stand for all of them, the first of a measure's own
@@ -21,9 +24,10 @@ was published stands below each: of other models, other data, often another meas
 level.** To redo the paper's own, bring its data and weights to the command at the end of a section.
 
 This page is made by `python -m benchmarks.paper --real DIR --coco DIR`: a run for each command, which goes on where it
-was stopped; together they took {minutes} minutes of one CPU core. In the commands `$VLX_REAL` is the folder of
-`mobilenet_v2/` and `photos/` (70 photographs of COCO with outlines), `$COCO` one of other photographs of COCO with
-outlines and captions. What is not there is skipped, and said so.
+was stopped, in one to two minutes of one CPU core each. `--only` takes some of them; a table whose run is not at hand
+stays as the same command made it. In the commands `$VLX_REAL` is the folder of `mobilenet_v2/` and `photos/` (70
+photographs of COCO with outlines), `$COCO` one of other photographs of COCO with outlines and captions. What is not
+there is skipped, and said so.
 
 ± is half of the 95 % interval over pictures drawn again. **Bold** is what beats both the bump in the middle and random
 by a difference, on the very same asks, whose interval leaves out 0. Targets are logits. ° marks an illustration, which
@@ -33,51 +37,85 @@ is no evidence (1810.03292).
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: its ``command``, its result, or ``why`` there is none; the CPU ``seconds`` that it took."""
+    """What came of a run: its ``command``, its result, or ``why`` there is none; the CPU ``seconds`` that it took.
+
+    ``columns`` are its records by metric, ``kept`` is what the page already tells of the same command.
+    """
 
     command: str
     result: Result | None = None
     why: str = ""
     seconds: float = 0.0
+    columns: Mapping[str, Columns] = field(default_factory=dict)
+    kept: str = ""
+
+
+MISSING = Outcome("", why="not asked for")
 
 
 def page(sections: Sequence[Section], outcomes: Mapping[str, Outcome]) -> str:
     """The whole page, of the outcomes of runs by name; a run without one is told as not run."""
-    minutes = math.ceil(sum(one.seconds for one in outcomes.values()) / 60)
-    lines = [INTRODUCTION.format(minutes=minutes)]
+    told = {run.name: told_of(run, outcomes.get(run.name, MISSING)) for section in sections for run in section.runs}
+    headlines = {section.name: _headline(section, told) for section in sections}
+    lines = [INTRODUCTION, *places(sections, headlines)]
     for section in sections:
-        lines += [*_section(section, outcomes)]
+        lines += [*_section(section, outcomes, told)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(section: Section, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+def kept(text: str, command: str) -> str:
+    """What a page already tells of a command: the table below it and the line below that; "" where there is none."""
+    _, _, below = text.partition(f"```sh\n{command}\n```\n\n")
+    parts = below.split("\n\n", 2)
+    return f"{parts[0]}\n\n{parts[1]}\n" if below.startswith("| ") and len(parts) > 1 else ""
+
+
+def told_of(run: Run, outcome: Outcome) -> str:
+    """A run's table and the line below it, as measured or as kept; "" where it has neither."""
+    if outcome.result is None or not outcome.result.rows:
+        return outcome.kept
+    below = _told(outcome.result, run, outcome.seconds)
+    return "\n".join([*table(outcome.result, run.group, run.told), "", below, ""])
+
+
+def _headline(section: Section, told: Mapping[str, str]) -> str:
+    """The first figure of a section's first table, random's beside it, and the first published one."""
+    first = next((ToldTable(told[one.name]) for one in section.runs if told[one.name]), None)
+    published = [f"published: {one.figure} ({one.what})" for one in section.published[:1]]
+    if first is None:
+        return "; ".join(published)
+    method, column = next(iter(first.rows)), first.columns[0]
+    random = first.rows.get("random", {}).get(column, "–")
+    here = f"{column} {first.rows[method][column]} by {method} on {first.model}"
+    return "; ".join([here + (f", {random} by random" if random != "–" else ""), *published])
+
+
+def _section(section: Section, outcomes: Mapping[str, Outcome], told: Mapping[str, str]) -> Iterator[str]:
     yield f"## {section.title}\n\n{section.asked}\n"
     for run in section.runs:
-        yield from _run(run, outcomes.get(run.name, Outcome("", why="not asked for")))
+        yield from _run(run, outcomes.get(run.name, MISSING), told[run.name])
     if section.published:
         yield from _published(section.published)
+    yield from changes_table(section, told, {name: one.columns for name, one in outcomes.items()})
     if section.remark:
         yield f"{section.remark}\n"
     yield f"On the paper's own kind of data: bring {section.data}.\n\n```sh\n{section.bring}\n```\n"
 
 
-def _run(run: Run, outcome: Outcome) -> Iterator[str]:
-    result = outcome.result
+def _run(run: Run, outcome: Outcome, told: str) -> Iterator[str]:
     if outcome.command:
         yield f"```sh\n{outcome.command}\n```\n"
-    if result is None or not result.rows:
-        yield f"*`{run.name}` not run: {_plain(outcome.why or 'it measured nothing')}.*\n"
-        return
-    yield "\n".join(table(result, run.group, run.told)) + "\n"
-    yield f"{_told(result, run)}\n"
+    yield told or f"*`{run.name}` not run: {_plain(outcome.why or 'it measured nothing')}.*\n"
 
 
-def _told(result: Result, run: Run) -> str:
-    """How many pictures and asks the table is of, and of which groups."""
+def _told(result: Result, run: Run, seconds: float) -> str:
+    """How many pictures and asks the table is of, and of which groups; what it took, and what must be known of it."""
     asks = max(row.count for row in result.rows)
     groups = dict.fromkeys(column.group for column in columns_of(result, run.group, run.told))
     of = "" if run.group == "*" else f"; {', '.join(groups)}"
-    return f"{_plain(result.model)}, {result.n} {result.of}, {asks} asks{of}."
+    notes = [f" {_plain(note)}." for note in result.notes if note.startswith(run.noted)] if run.noted else []
+    told = f"{_plain(result.model)}, {result.n} {result.of}, {asks} asks{of}; {seconds:.0f} CPU seconds."
+    return told + "".join(notes)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,7 @@
-"""What `benchmarks.paper` runs: for each section of Grad-CAM's paper the commands, and what was published there.
-
-Published figures are those that ../shared/facts/gradcam.md has from the paper's text (P), from a published note on its
-tables (N), from a reproduction (K), or from a table that is named; what nobody verified is not printed.
-"""
+"""What a section of `benchmarks.paper` is: the commands that are run for it, and what was published there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 REAL, COCO = "real", "coco"  # folders that the user gives
 PAPER, NOTE, QUOTED, AGAIN = "paper", "note on its tables", "quoted by a reproduction", "the reproduction’s own"
@@ -18,7 +14,8 @@ class Run:
     """One ``vlx evaluate``: its ``name`` is that of its folder, ``needs`` the folders that must be there.
 
     ``group`` is which of the model's words or questions are told, where several are, by default all of them together;
-    "*" is each of them. ``told`` are the figures that are columns, by default all.
+    "*" is each of them. ``told`` are the figures that are columns, by default all; ``noted`` are the beginnings of the
+    notes that stand below.
     ``methods`` and ``targets`` may be none: then they are the command's own.
     """
 
@@ -33,6 +30,7 @@ class Run:
     options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
 
     def words(self, places: Mapping[str, str], most: int | None) -> list[str]:
         """The command, word by word, with the user's folders in their places, of ``most`` pictures or fewer."""
@@ -55,7 +53,8 @@ class Published:
 class Section:
     """A section of the paper: its ``name`` for --only, what it asks, our runs, what was published, ``remark``s.
 
-    ``bring`` is the command on the paper's own kind of data, and ``data`` what a user must have for it.
+    ``bring`` is the command on the paper's own kind of data, and ``data`` what a user must have for it. ``changes`` are
+    what the paper's variants of its first method changed there, by name, in points: they are told beside ours.
     """
 
     name: str
@@ -66,9 +65,10 @@ class Section:
     bring: str
     data: str
     remark: str = ""
+    changes: Mapping[str, float] = field(default_factory=dict)
 
 
-def _photos(
+def photos(
     name: str, metrics: Sequence[str], methods: str, n: int = 70, *, model: str = MOBILENET, options: Sequence[str] = ()
 ) -> Run:
     """A classifier on the photographs beside MobileNetV2."""
@@ -77,289 +77,50 @@ def _photos(
         model,
         "coco:{real}/photos/instances.json",
         tuple(metrics),
-        _names(methods),
+        listed(methods),
         n,
         options=(*CLASSES, *options),
         needs=(REAL,),
     )
 
 
-def _scenes(
-    name: str, metrics: Sequence[str], methods: str, n: int, *, task: str = "captioner", group: str = ""
-) -> Run:
+def scenes(name: str, metrics: Sequence[str], methods: str, n: int, *, task: str = "captioner", group: str = "") -> Run:
     """A model of drawn scenes; of a captioner the words for things are told."""
     group = group or ("object" if task.startswith("captioner") else "")
-    return Run(f"{name}-scenes-{task}", f"scenes/{task}", "", tuple(metrics), _names(methods), n, group)
+    return Run(f"{name}-scenes-{task}", f"scenes/{task}", "", tuple(metrics), listed(methods), n, group)
 
 
-def _photographs(name: str, metrics: Sequence[str], methods: str, n: int, options: Sequence[str] = ()) -> Run:
+def photographs(name: str, metrics: Sequence[str], methods: str, n: int, options: Sequence[str] = ()) -> Run:
     """The captioner of photographs on COCO's outlines and captions."""
-    told = tuple(metrics), _names(methods), n
+    told = tuple(metrics), listed(methods), n
     return Run(f"{name}-photos-captioner", "photos/captioner", "coco:{coco}", *told, options=(*options,), needs=(COCO,))
 
 
-def _each(run: Run, *told: str) -> Run:
+def outlined(name: str, metrics: Sequence[str], methods: str, n: int, model: str, options: Sequence[str] = ()) -> Run:
+    """A classifier on other photographs of COCO, with outlines."""
+    called = f"{name}-coco-{model.rpartition(':')[2]}"
+    wishes = tuple(metrics), listed(methods), n
+    return Run(called, model, "coco:{coco}", *wishes, options=(*CLASSES, *options), needs=(REAL, COCO))
+
+
+def halves(name: str, methods: str, n: int, model: str) -> Run:
+    """A classifier on two photographs side by side, each with its half as its place, attacked."""
+    model = model.replace("paper_models", "adversarial")
+    wishes = ("adversarial",), listed(methods), n
+    data, options = "benchmarks.adversarial:halves", ("--towards", "airliner")
+    return Run(f"{name}-halves-{model.rpartition(':')[2]}", model, data, *wishes, options=options, needs=(REAL,))
+
+
+def noted(run: Run, *beginnings: str) -> Run:
+    """The same run, with the notes that begin so below its table."""
+    return replace(run, noted=beginnings)
+
+
+def each(run: Run, *told: str) -> Run:
     """The same run, each of its groups told by itself, of these figures."""
     return replace(run, group="*", told=told)
 
 
-def _names(methods: str) -> tuple[str, ...]:
+def listed(methods: str) -> tuple[str, ...]:
+    """Names with spaces between them, one by one."""
     return tuple(methods.split())
-
-
-CHANGES = ("against blanked, Δ logit", "against blanked, changed", "heat map blanked, Δ logit")
-RANDOMIZED, STEPS = ("randomization",), ("randomization", "randomization, passes")
-SANITY = "gradcam hirescam xgradcam layercam gradient guided edges"
-SANE = {"captioner": 6, "captioner-pooled": 6, "vqa": 4}  # scenes
-PLACES = "gradcam hirescam gradcam++ layercam c-mwp gradient"
-SECTIONS = (
-    Section(
-        "counterfactual",
-        "3.3 Counterfactual explanations",
-        "Does an answer rise when the tenth of the picture is blanked that speaks against it? Beside it the same of "
-        "the heat map; *random* is a disc of as many pixels anywhere. Of the answer given, and of its runner-up.",
-        (
-            _each(_scenes("counterfactual", ["counterfactual"], "gradcam hirescam", 8, task="vqa"), *CHANGES),
-            _each(
-                Run(
-                    *("counterfactual-mobilenet", MOBILENET, "pictures:{real}/photos/images", ("counterfactual",)),
-                    *(("gradcam", "hirescam"), 40),
-                    needs=(REAL,),
-                ),
-                *CHANGES,
-            ),
-        ),
-        (),
-        "vlx evaluate torchvision:vgg16 pictures:DIR --metrics counterfactual --methods gradcam --targets logit",
-        "any pictures",
-        "The paper shows one picture and no figures.",
-    ),
-    Section(
-        "localization",
-        "4.1 Weakly-supervised localization",
-        "Does the box around the largest segment of a map, above 15 % of its maximum, fit a box of the class "
-        "(intersection over union from .5 on)? `maxbox` takes the best of twenty thresholds instead of 15 %.",
-        (
-            _photos("localization", ["localization", "maxbox"], PLACES),
-            _photos("localization", ["localization", "maxbox"], "gradcam layercam", model=EFFICIENTNET),
-            _scenes("localization", ["localization", "maxbox"], "hirescam layercam gradcam ablationcam", 100),
-        ),
-        (
-            Published("VGG-16, Grad-CAM: error with the first / among the first five classes", "56.51 / 46.41 %", NOTE),
-            Published("VGG-16, Grad-CAM, again", "55.82 / 44.82 %", AGAIN),
-            Published("AlexNet, Grad-CAM", "68.3 / 56.6 %", QUOTED),
-            Published("AlexNet, Grad-CAM, again", "68.04 / 56.18 %", AGAIN),
-            Published("GoogLeNet, Grad-CAM", "60.09 / 49.34 %", QUOTED),
-            Published("GoogLeNet, Grad-CAM, again", "56.89 / 45.44 %", AGAIN),
-        ),
-        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics localization,maxbox --methods gradcam,c-mwp,gradient "
-        "--targets logit",
-        "ILSVRC-15's validation pictures and boxes",
-        "The paper tells errors, these are shares that fit: 1 − `localization top1`. A bump in the middle fits nearly "
-        "as many boxes of the photographs: those that any map fits are of large things.",
-    ),
-    Section(
-        "seeds",
-        "4.2 Seeds for segmentation",
-        "How far do the cells from a fifth of the maximum on cover the thing (intersection over union), and how good "
-        "is the order of the pixels (average precision)?",
-        (
-            _photos("seeds", ["seeds"], PLACES),
-            _scenes("seeds", ["seeds"], "hirescam layercam gradcam ablationcam", 100),
-        ),
-        (
-            Published("VOC12, a network (SEC) trained on seeds of Grad-CAM: intersection over union", "49.6"),
-            Published("the same on seeds of CAM", "44.6"),
-        ),
-        "vlx evaluate torchvision:vgg16 voc:DIR:2012:val --metrics seeds --methods gradcam,c-mwp --targets logit",
-        "PASCAL VOC 2012",
-        "The paper's figures are of a network that was trained on the seeds, not of the seeds themselves: not "
-        "comparable in level.",
-    ),
-    Section(
-        "pointing",
-        "4.3 The pointing game, with and without rejection",
-        "Does the highest point of a map lie on the thing? And, with rejection, is the map of something that is not "
-        "there so low that it can be told (threshold from the first half of the pictures, figures of the second)?",
-        (
-            _photos("pointing", ["pointing", "energy"], f"{PLACES} guided"),
-            _photos("pointing", ["pointing", "energy"], "gradcam layercam", model=EFFICIENTNET),
-            _scenes("pointing", ["pointing", "energy"], "hirescam layercam gradcam ablationcam", 100),
-            _photos("rejection", ["pointing-rejection"], "gradcam c-mwp"),
-            _scenes("rejection", ["pointing-rejection"], "hirescam gradcam", 20),
-        ),
-        (
-            Published("with rejection, GoogLeNet fine-tuned on COCO, Grad-CAM: right", "70.58 %"),
-            Published("the same, c-MWP", "60.30 %"),
-            Published("VOC07, VGG-16, 15 px tolerance: Grad-CAM / c-MWP / centre", "86.6 / 79.9 / 69.6 %", "TorchRay"),
-            Published("COCO14, VGG-16, 15 px tolerance: Grad-CAM / c-MWP / centre", "54.2 / 49.7 / 27.8 %", "TorchRay"),
-        ),
-        "vlx evaluate torchvision:vgg16 voc:DIR:2007:test --metrics pointing,pointing-rejection --methods "
-        "gradcam,c-mwp --targets logit",
-        "PASCAL VOC 2007 or COCO, and a classifier that was fine-tuned on its classes",
-        "Without tolerance here; on the photographs all things of the shared classes count, however small, and classes "
-        "count alike. The threshold with which the paper rejected is not told.",
-    ),
-    Section(
-        "discrimination",
-        "5.1 Class discrimination",
-        "Of pictures with two things: does the map lie more on the one that was asked for? A stand-in for the people "
-        "who were shown maps and said which class was meant; chance is .5.",
-        (
-            _photos(
-                "discrimination",
-                ["discrimination"],
-                "gradcam hirescam c-mwp gradient deconvolution guided gradcam-deconvolution guided-gradcam",
-            ),
-            _scenes("discrimination", ["discrimination"], "gradcam hirescam layercam guided guided-gradcam", 60),
-        ),
-        (
-            Published("43 people, 90 pairs: deconvolution", "53.33 %"),
-            Published("guided backpropagation", "44.44 %"),
-            Published("Grad-CAM with deconvolution", "60.37 %"),
-            Published("Guided Grad-CAM", "61.23 %"),
-        ),
-        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics discrimination --methods "
-        "deconvolution,guided,guided-gradcam,gradcam --targets logit",
-        "PASCAL VOC 2007",
-        "No people took part here: where a map lies is not what people make of it.",
-    ),
-    Section(
-        "trust",
-        "5.2 Which of two models to trust",
-        "Where both models are right: how much more of the better one's map lies on the thing?",
-        (_photos("trust", ["trust"], "gradcam guided guided-gradcam", options=("--against", EFFICIENTNET)),),
-        (
-            Published("people, −2 to +2, VGG-16 over AlexNet: guided backpropagation", "+1.00"),
-            Published("Guided Grad-CAM", "+1.27"),
-        ),
-        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics trust --against torchvision:alexnet --methods "
-        "gradcam,guided-gradcam --targets logit",
-        "PASCAL VOC 2007",
-        "A margin in shares of the map, no opinion of people: not comparable in level. The two models "
-        "here see the pictures differently, one a square of them, the other all: even maps that know nothing differ.",
-    ),
-    Section(
-        "adversarial",
-        "6.1 Adversarial noise",
-        "The picture is changed, by at most 8/255 a channel, until the model sees what is not there; where do the maps "
-        "of what is there lie then?",
-        (_photos("adversarial", ["adversarial"], "gradcam hirescam", 12),),
-        (Published("VGG-16: an absent class at p > .9999, maps of the true classes", "“still fit”, no figure"),),
-        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics adversarial --methods gradcam --targets logit --n 100",
-        "ILSVRC-15's validation pictures and boxes",
-    ),
-    Section(
-        "occlusion",
-        "6.2 Faithfulness: the rank correlation with occlusion",
-        "Do maps rank places as the falls of the score do when each of them is hidden?",
-        (
-            _photos("occlusion", ["occlusion"], "gradcam hirescam c-mwp guided guided-gradcam", 24),
-            _scenes("occlusion", ["occlusion"], "gradcam hirescam layercam", 16),
-        ),
-        (
-            Published("VOC07 val, 2,510 pictures: Grad-CAM", ".254"),
-            Published("Guided Grad-CAM", ".261"),
-            Published("c-MWP", ".220"),
-            Published("CAM", ".208"),
-            Published("guided backpropagation", ".168"),
-        ),
-        "vlx evaluate torchvision:vgg16 voc:DIR:2007:val --metrics occlusion --methods "
-        "gradcam,guided,c-mwp,guided-gradcam --targets logit",
-        "PASCAL VOC 2007",
-        "Size and stride of what is hidden are not told in the paper, and matter.",
-    ),
-    Section(
-        "captioning",
-        "8.1 Image captioning",
-        "Do the maps of a caption's words lie on what they name: is the highest point inside, and how much denser is "
-        "the map inside the box than outside (1 if the same everywhere)?",
-        (
-            _photographs("captioning", ["pointing", "in-out"], "default hirescam gradcam layercam", 191),
-            _scenes("captioning", ["in-out"], "hirescam gradcam layercam guided guided-gradcam", 60),
-            _photos("in-out", ["in-out"], "gradcam hirescam layercam guided guided-gradcam"),
-        ),
-        (
-            Published("830 words mapped to COCO's 80 classes, 1,000 pictures: pointing", "30.0 %"),
-            Published("DenseCap, five phrases a picture, inside / outside: Grad-CAM", "3.27 ± 0.18"),
-            Published("guided backpropagation", "2.32 ± 0.08"),
-            Published("Guided Grad-CAM", "6.38 ± 0.99"),
-        ),
-        "vlx evaluate mine.py:captioner regions:region_descriptions.json,DIR --metrics in-out --methods "
-        "gradcam,guided,guided-gradcam",
-        "COCO (`coco:DIR`, words) or Visual Genome (`regions:…`, phrases), and a captioner of your own",
-        "The paper gives no baseline for the 30.0 %. What its ± means is not told. Phrases of DenseCap are not words "
-        "of captions: not comparable in level.",
-    ),
-    Section(
-        "vqa",
-        "8.2 Visual question answering",
-        "Do the maps of an answer rank places as hiding them does, and as people looked (`hat`)?",
-        (
-            _scenes("vqa", ["occlusion"], "gradcam hirescam layercam guided", 8, task="vqa"),
-            _scenes("vqa-pointing", ["pointing", "energy"], "gradcam hirescam layercam", 60, task="vqa"),
-        ),
-        (
-            Published("occlusion, Grad-CAM", "0.60 ± 0.038"),
-            Published("occlusion, guided backpropagation", "0.42 ± 0.038"),
-            Published("human attention, 1,374 pairs, Grad-CAM (random 0)", "0.136"),
-        ),
-        "vlx evaluate mine.py:vqa vqa2:questions.json,annotations.json,DIR,hat=HATDIR --metrics hat,occlusion "
-        "--methods gradcam,guided",
-        "VQA v1, the maps of VQA-HAT, and a VQA model of your own",
-        "No human maps lie here, so `hat` is not measured on this page.",
-    ),
-    Section(
-        "ablations",
-        "8.7 and appendix: ablations of Grad-CAM",
-        "What do the ReLU at the end, the mean, the gradients' sign and the layer do?",
-        (
-            _photos("ablations", [], "", options=("--ablate",)),
-            Run("ablations-scenes", "scenes/captioner", "", (), (), 60, "object", options=("--ablate",)),
-        ),
-        (
-            Published("top-1 localization error, 10 crops: Grad-CAM", "59.65 %", NOTE),
-            Published("no ReLU at the end", "74.98 %", NOTE),
-            Published("absolute gradients", "58.19 %", NOTE),
-            Published("maximum instead of mean", "59.96 %", NOTE),
-            Published("guided ReLU", "59.14 %", NOTE),
-            Published("deconvolution's ReLU", "83.95 %", NOTE),
-        ),
-        "vlx evaluate torchvision:vgg16 imagenet:DIR --ablate --targets logit",
-        "ILSVRC-15's validation pictures and boxes",
-        "Errors of ten crops there, shares that fit of one view here: not comparable in level.",
-    ),
-    Section(
-        "sanity",
-        "Sanity checks (1810.03292)",
-        "How alike is a map (rank correlation) once blocks of the model, from the head down, have permuted weights? A "
-        "method passes where the upper end of the interval is at most .5 at the first step; `edges` know no model.",
-        (
-            *(_each(_scenes("sanity", RANDOMIZED, SANITY, n, task=task), *STEPS) for task, n in SANE.items()),
-            _each(_photos("sanity", RANDOMIZED, SANITY.replace("hirescam xgradcam ", ""), 6), *STEPS),
-        ),
-        (
-            Published(
-                "Grad-CAM reacts to the weights; guided backpropagation and Guided Grad-CAM not to upper layers",
-                *("–", "1810.03292"),
-            ),
-        ),
-        "vlx evaluate torchvision:inception_v3 imagenet:DIR --metrics randomization --methods "
-        "gradcam,guided,guided-gradcam --targets logit --n 50",
-        "any pictures",
-    ),
-    Section(
-        "deletion",
-        "Beyond the paper: deletion, insertion, ROAD",
-        "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
-        (
-            _scenes("deletion", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 4),
-            _photos("deletion", ["deletion", "insertion", "road"], "gradcam layercam", 4),
-        ),
-        (),
-        "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics deletion,insertion,road --methods gradcam --targets "
-        "logit --n 500",
-        "any pictures",
-        "Smooth maps are favoured by these measures, whatever the model does (2304.13836).",
-    ),
-)
