@@ -11,6 +11,7 @@ from vlx.evaluation.records import Columns
 
 FIRST, CHANGED = "gradcam", "localization"  # what variants are compared with, and by
 NONE = "–"
+Recorded = Mapping[str, Columns]  # by metric
 
 
 class ToldTable:
@@ -45,9 +46,7 @@ class ToldTable:
         return float("nan") if cell in ("", NONE) else float(cell.replace("−", "-"))
 
 
-def changes_table(
-    section: Section, told: Mapping[str, str], records: Mapping[str, Mapping[str, Columns]]
-) -> Iterator[str]:
+def changes_table(section: Section, told: Mapping[str, str], records: Mapping[str, Recorded]) -> Iterator[str]:
     """What each variant changes against the first method, in points: in the paper, and in the runs of a section.
 
     With an interval where a run's ``records`` are at hand, by metric, else as the tables ``told`` of it differ.
@@ -55,7 +54,8 @@ def changes_table(
     tables = {run: table for run in section.runs if CHANGED in (table := ToldTable(told[run.name] or "||")).columns}
     if not section.changes or not tables:
         return
-    yield f"| change of the share that fits, in points | paper, top-1 | {' | '.join(one.model for one in tables.values())} |"
+    models = " | ".join(table.model for table in tables.values())
+    yield f"| change of the share that fits, in points | paper, top-1 | {models} |"
     yield f"| --- |{' ---: |' * (1 + len(tables))}"
     for name, there in section.changes.items():
         cells = [points(there)]
