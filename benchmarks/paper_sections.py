@@ -216,8 +216,10 @@ SECTIONS = (
         (Published("VGG-16: an absent class at p > .9999, maps of the true classes", "“still fit”, no figure"),),
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics adversarial --methods gradcam --targets logit --n 100",
         "ILSVRC-15's validation pictures and boxes",
-        "![One picture of two halves before and after, by both models](attack.jpg)\n\nMade by `python -m "
-        "benchmarks.adversarial --picture docs/attack.jpg`, which prints the tables of the halves, too.",
+        "![An orange and a zebra before and after both became an airliner, by two models](attack.jpg)\n\nThe first "
+        "pair, by `python -m benchmarks.adversarial --picture docs/attack.jpg`, which prints the tables of the halves, "
+        "too. MobileNetV2’s map of the orange does not stay: it goes over to the zebra. Guided backpropagation draws "
+        "the zebra whichever of the two is asked for.",
     ),
     Section(
         "captioning",
