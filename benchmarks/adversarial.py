@@ -11,6 +11,8 @@ p, stands below the table. Grad-CAM's paper (section 6.2) shows pictures and no 
         --towards airliner --methods gradcam,guided --targets logit --out RUN --resume
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +110,7 @@ def around(boxes: Sequence[Box]) -> tuple[float, float, float, float]:
 
 def halves() -> SideBySide:
     """The photographs beside MobileNetV2, two by two; raises InputError where VLX_REAL is not their folder."""
-    instances = paper_models.REAL / "photos" / "instances.json"
+    instances = paper_models.real() / "photos" / "instances.json"
     if not instances.is_file():
         raise InputError(f"{instances} is missing; name the folder that holds photos/ by VLX_REAL=DIR")
     one = paper_models.mobilenet()
@@ -134,15 +136,21 @@ MODELS = {"MobileNetV2": mobilenet, "EfficientNet-Lite0": efficientnet}
 
 
 @click.command()
-@click.option("--n", type=click.IntRange(1), help="How many pictures of two halves; default: all.")
+@click.option("--real", type=click.Path(path_type=Path), help="Folder of mobilenet_v2/ and photos/; default: VLX_REAL.")
+@click.option("--pairs", type=click.IntRange(1), help="How many pictures of two halves; default: all, 19 here.")
 @click.option("--methods", default="gradcam,hirescam,guided", show_default=True)
 @click.option("--picture", type=click.Path(path_type=Path), help="Where to draw one picture of halves, by both models.")
-def main(n: int | None, methods: str, picture: Path | None) -> None:
-    """Print what maps do when every picture becomes an airliner to the model; photographs are in $VLX_REAL."""
-    data = halves()
+def main(real: Path | None, pairs: int | None, methods: str, picture: Path | None) -> None:
+    """Print what maps do when every picture becomes an airliner to the model."""
+    if real is not None:
+        os.environ["VLX_REAL"] = str(real)
+    try:
+        data = halves()
+    except InputError as error:
+        sys.exit(str(error))
     for make in MODELS.values():
         result = evaluate(
-            make(), data, metrics=[adversarial(LABEL)], methods=methods.split(","), targets=["logit"], n=n
+            make(), data, metrics=[adversarial(LABEL)], methods=methods.split(","), targets=["logit"], n=pairs
         )
         Console(width=130).print(result.table())
     if picture is not None:

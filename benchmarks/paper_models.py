@@ -24,7 +24,10 @@ from vlx.tasks.classification import Classifier
 from vlx.tasks.photos.features import prepared
 from vlx.tasks.photos.train import published
 
-REAL = Path(os.environ.get("VLX_REAL", "../shared/real"))
+
+def real() -> Path:
+    """The folder of mobilenet_v2/ and photos/."""
+    return Path(os.environ.get("VLX_REAL", "../shared/real"))
 
 
 def mobilenet() -> Classifier:
@@ -76,7 +79,7 @@ def damaged(network: nn.Module, share: float) -> nn.Module:
 
 
 def _module() -> ModuleType:
-    path = REAL / "mobilenet_v2" / "model.py"
+    path = real() / "mobilenet_v2" / "model.py"
     spec = spec_from_file_location("real_mobilenet", path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is missing; name the folder that holds mobilenet_v2/ by VLX_REAL=DIR")

@@ -136,8 +136,8 @@ SECTIONS = (
         (
             photos("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}"),
             photos("discrimination", ["discrimination"], QUICK, model=EFFICIENTNET),
-            scenes("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}", 30),
-            scenes("discrimination", ["discrimination"], QUICK, 30, task="captioner-pooled"),
+            scenes("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}", 20),
+            scenes("discrimination", ["discrimination"], QUICK, 20, task="captioner-pooled"),
         ),
         (
             Published("43 people, 90 pairs: deconvolution", "53.33 %"),
@@ -158,12 +158,12 @@ SECTIONS = (
         "each table: the first is the better one. The classifiers all see the whole picture, squashed; *damaged* is "
         "the same model with a little noise on its weights. With people: `vlx study`.",
         (
-            noted(outlined("trust", ["trust"], QUICK, 120, EFFICIENTNET, ("--against", WHOLE)), NAMED),
-            noted(outlined("trust", ["trust"], QUICK, 120, WHOLE, ("--against", DAMAGED)), NAMED),
-            noted(replace(scenes("trust", ["trust"], QUICK, 40), options=("--against", DULLED)), NAMED),
+            noted(outlined("trust", ["trust"], QUICK, 100, EFFICIENTNET, ("--against", WHOLE)), NAMED),
+            noted(outlined("trust", ["trust"], QUICK, 100, WHOLE, ("--against", DAMAGED)), NAMED),
+            noted(replace(scenes("trust", ["trust"], QUICK, 30), options=("--against", DULLED)), NAMED),
             noted(
                 replace(
-                    scenes("trust-pooled", ["trust"], QUICK, 40),
+                    scenes("trust-pooled", ["trust"], QUICK, 30),
                     options=("--against", "scenes/captioner-pooled"),
                 ),
                 NAMED,
@@ -208,10 +208,10 @@ SECTIONS = (
         "those of guided backpropagation and of random? First of photographs, a class by lot for each; then of two "
         "photographs side by side, as in the paper’s figure 7, every one to an airliner: .5 by chance.",
         (
-            noted(photos("adversarial", ["adversarial"], ATTACKED, 24), "adversarial"),
-            noted(photos("adversarial", ["adversarial"], ATTACKED, 24, model=EFFICIENTNET), "adversarial"),
-            noted(halves("adversarial", ATTACKED, 12, MOBILENET), "adversarial"),
-            noted(halves("adversarial", ATTACKED, 12, EFFICIENTNET), "adversarial"),
+            noted(photos("adversarial", ["adversarial"], ATTACKED, 12), "adversarial"),
+            noted(photos("adversarial", ["adversarial"], ATTACKED, 12, model=EFFICIENTNET), "adversarial"),
+            noted(halves("adversarial", ATTACKED, 8, MOBILENET), "adversarial"),
+            noted(halves("adversarial", ATTACKED, 8, EFFICIENTNET), "adversarial"),
         ),
         (Published("VGG-16: an absent class at p > .9999, maps of the true classes", "“still fit”, no figure"),),
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics adversarial --methods gradcam --targets logit --n 100",
@@ -269,8 +269,8 @@ SECTIONS = (
             photos("ablations", [], "", options=("--ablate",)),
             photos("ablations", [], "", model=EFFICIENTNET, options=("--ablate",)),
             Run("ablations-scenes", "scenes/captioner", "", (), (), 60, "object", options=("--ablate",)),
-            Run("ablations-scenes-pooled", "scenes/captioner-pooled", "", (), (), 60, "object", options=("--ablate",)),
-            photographs("ablations", [], "", 24, ("--ablate",)),
+            Run("ablations-scenes-pooled", "scenes/captioner-pooled", "", (), (), 30, "object", options=("--ablate",)),
+            photographs("ablations", [], "", 12, ("--ablate",)),
         ),
         (
             Published("top-1 localization error, 10 crops: Grad-CAM", "59.65 %", NOTE),
@@ -324,9 +324,9 @@ SECTIONS = (
         "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
         (
             scenes("deletion", ["deletion", "insertion"], "hirescam layercam gradcam", 20),
-            scenes("road", ["road"], "hirescam layercam gradcam", 8),
-            photos("deletion", ["deletion", "insertion"], "gradcam layercam", 24),
-            photos("road", ["road"], "gradcam layercam", 24),
+            scenes("road", ["road"], "hirescam layercam gradcam", 6),
+            photos("deletion", ["deletion", "insertion"], "gradcam layercam", 20),
+            photos("road", ["road"], "gradcam layercam", 12),
         ),
         (),
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics deletion,insertion,road --methods gradcam --targets "
