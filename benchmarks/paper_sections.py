@@ -36,6 +36,7 @@ AVERAGED = "smoothgrad integrated-gradients"
 QUICK = f"{OF_CELLS} {OF_PIXELS}"
 WHOLE, DAMAGED = f"{MOBILENET}_whole", f"{MOBILENET}_damaged"
 DULLED = "benchmarks/paper_models.py:captioner_damaged"
+SOME = "gradient deconvolution guided gradcam-deconvolution"
 ATTACKED = "gradcam hirescam guided"
 NAMED = "trust, named"
 SECTIONS = (
@@ -134,6 +135,8 @@ SECTIONS = (
         "`scorecam`, which takes 1,280 runs a map. The paper’s “Deconvolution Grad-CAM” is `deconvolution-gradcam`. "
         "With people: `vlx study` ([the study](how-to/study.md)).",
         (
+            photos("discrimination-some", ["discrimination"], f"gradcam hirescam c-mwp {SOME} guided-gradcam"),
+            scenes("discrimination-some", ["discrimination"], "gradcam hirescam layercam guided guided-gradcam", 60),
             photos("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}"),
             photos("discrimination", ["discrimination"], QUICK, model=EFFICIENTNET),
             scenes("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}", 20),
@@ -158,6 +161,7 @@ SECTIONS = (
         "each table: the first is the better one. The classifiers all see the whole picture, squashed; *damaged* is "
         "the same model with a little noise on its weights. With people: `vlx study`.",
         (
+            photos("trust", ["trust"], "gradcam guided guided-gradcam", options=("--against", EFFICIENTNET)),
             noted(outlined("trust", ["trust"], QUICK, 100, EFFICIENTNET, ("--against", WHOLE)), NAMED),
             noted(outlined("trust", ["trust"], QUICK, 100, WHOLE, ("--against", DAMAGED)), NAMED),
             noted(replace(scenes("trust", ["trust"], QUICK, 30), options=("--against", DULLED)), NAMED),
@@ -208,6 +212,7 @@ SECTIONS = (
         "those of guided backpropagation and of random? First of photographs, a class by lot for each; then of two "
         "photographs side by side, as in the paper’s figure 7, every one to an airliner: .5 by chance.",
         (
+            photos("adversarial-some", ["adversarial"], "gradcam hirescam", 12),
             noted(photos("adversarial", ["adversarial"], ATTACKED, 12), "adversarial"),
             noted(photos("adversarial", ["adversarial"], ATTACKED, 12, model=EFFICIENTNET), "adversarial"),
             noted(halves("adversarial", ATTACKED, 8, MOBILENET), "adversarial"),
@@ -323,6 +328,8 @@ SECTIONS = (
         "Beyond the paper: deletion, insertion, ROAD",
         "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
         (
+            scenes("deletion-some", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 4),
+            photos("deletion-some", ["deletion", "insertion", "road"], "gradcam layercam", 4),
             scenes("deletion", ["deletion", "insertion"], "hirescam layercam gradcam", 20),
             scenes("road", ["road"], "hirescam layercam gradcam", 6),
             photos("deletion", ["deletion", "insertion"], "gradcam layercam", 20),
