@@ -28,6 +28,7 @@ from vlx import scenes
 from vlx.data import SceneData
 from vlx.evaluation.footprint import Footprint
 from vlx.evaluation.intervals import over_pictures, wilson
+from vlx.evaluation.metrics.looking import roc_area
 from vlx.tasks.classification import Classifier
 
 KINDS, PLACES = ("car", "rocket"), ("desert", "night")  # each kind, and the place that it mostly has in the biased set
@@ -192,11 +193,6 @@ def told(name: str, seen: Sequence[Seen]) -> Iterator[str]:
     yield f"    the share of the heat on the car or rocket: {mean(column(seen, 'heat'))}"
 
 
-def apart(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
-    """How often one of the first is above one of the second, 0.5 by chance: the area under the ROC curve."""
-    return float((higher[:, None] > lower).mean() + (higher[:, None] == lower).mean() / 2)
-
-
 def main(count: int = 600) -> None:
     """Train both models, show them the same pictures, and tell what they look at."""
     began = time.process_time()
@@ -205,8 +201,10 @@ def main(count: int = 600) -> None:
     for name, some in seen.items():
         print(*told(name, some), sep="\n")
     evidence, heat = ([column(seen[name], what) for name in seen] for what in ("background", "heat"))
-    print(f"one picture tells the biased model by the background's evidence in {apart(*evidence):.0%} of pairs,")
-    print(f"by how little heat lies on the thing in {apart(*heat[::-1]):.0%} (chance: 50%)")
+    print(
+        f"a picture of either model: the background's evidence tells which in {roc_area(*evidence[::-1]):.0%} of pairs,"
+    )
+    print(f"the little heat on the thing in {roc_area(*heat):.0%} (50% by chance)")
     print(f"{time.process_time() - began:.0f} CPU seconds")
 
 
