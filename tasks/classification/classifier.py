@@ -19,6 +19,7 @@ from vlx.protocol.targets import Prediction, Query, Reads, Target
 from vlx.protocol.task import Defaults, Features
 from vlx.tasks.classification.calling import Call
 from vlx.tasks.classification.labels import Labels
+from vlx.tasks.classification.layers import RANKS
 from vlx.tasks.classification.split import Split
 from vlx.tasks.shared import wrapped
 from vlx.tasks.shared.answers import answered
@@ -58,6 +59,7 @@ class Classifier(Networks):
     inside = "layer"
     head_is_vision = True
     besides: Mapping[str, str] = {"others": "the tokens that are no cells"}
+    ranks: tuple[int, ...] = RANKS  # dimensions that the layer's map may have
     revision: str | None = None  # of a model that was loaded from a hub
 
     def __init__(
@@ -89,8 +91,8 @@ class Classifier(Networks):
         self.defaults = defaults or Defaults(gradients="rows")
         self.outputs = Outputs(outputs, leaf, self.name)
         self._call = call
-        self._split = Split(self.model, layer, self._example, call, occurrence, self.outputs.columns)
-        self._tracer = Tracer(Given(grid, prefix))
+        self._split = self._cut(layer, occurrence)
+        self._tracer = self._laying(Given(grid, prefix))
         self._siblings: dict[str, Classifier] = {}
         self._read = False  # whether scores were seen to depend on the cells, where there are other tokens
 
@@ -112,8 +114,8 @@ class Classifier(Networks):
             return self
         if layer not in self._siblings:
             sibling = copy(self)
-            sibling._split = Split(self.model, layer, self._example, self._call, None, self.outputs.columns)
-            sibling._tracer, sibling._read, sibling._siblings = Tracer(), False, {}
+            sibling._split = self._cut(layer)
+            sibling._tracer, sibling._read, sibling._siblings = self._laying(Given()), False, {}
             self._siblings[layer] = sibling
         return self._siblings[layer]
 
@@ -183,6 +185,14 @@ class Classifier(Networks):
         pictures = self.place(self.prepare(image)[None])
         with torch.inference_mode(False), torch.no_grad():
             return Said.read(self.outputs, self._split.plain(pictures))
+
+    def _cut(self, layer: str, occurrence: int | None = None) -> Split:
+        """The model cut at a layer."""
+        return Split(self.model, layer, self._example, self._call, occurrence, self.outputs.columns, self.ranks)
+
+    def _laying(self, given: Given) -> Tracer:
+        """What lays the layer's output out as A [B, K, h, w] and finds its cells' places."""
+        return Tracer(given)
 
     def _laid(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Laid:
         """What the layer gives, as a feature map. Raises ModelError with the layers to choose from."""

@@ -13,6 +13,7 @@ from vlx.pictures import spatial_dims
 
 LONGEST = 300  # characters of an error message
 BANDS = 4
+RANKS = (3, 4)  # dimensions of a picture's map: tokens, or rows and columns
 EXTRA = 5  # tokens around the cells of a layer that is offered
 
 _running: ContextVar[object] = ContextVar("vlx_layers_run", default=None)
@@ -60,9 +61,9 @@ def layers(
     return {name: shape for name, shape in found.items() if calls[name] == 1}
 
 
-def may_be_map(value: Any) -> bool:
-    """Whether it has a batch, units and places: three or four dimensions."""
-    return isinstance(value, Tensor) and value.ndim in (3, 4) and value.is_floating_point()
+def may_be_map(value: Any, ranks: tuple[int, ...] = RANKS) -> bool:
+    """Whether it has a batch, units and places: so many dimensions, three or four of a picture's map."""
+    return isinstance(value, Tensor) and value.ndim in ranks and value.is_floating_point()
 
 
 def listed(text: str, names: list[str]) -> str:

@@ -19,7 +19,7 @@ from vlx.errors import ModelError
 from vlx.language import close_matches, shortened
 from vlx.protocol.outputs import Outputs
 from vlx.tasks.classification.calling import Call, Calling
-from vlx.tasks.classification.layers import layers, listed, may_be_map
+from vlx.tasks.classification.layers import RANKS, layers, listed, may_be_map
 from vlx.tasks.shared.wrapped import refuse_script, unquantised
 
 CANCELLED = 1e-3  # a lone score under this may be what is left of larger numbers
@@ -44,6 +44,7 @@ class _Run:
     only: bool = False  # what comes after the layer does not matter
     leaves: tuple[int, ...] = ()  # which of what the layer gives is the map; by default the first that may be one
     batch: int = 0  # the map's dimension of pictures
+    ranks: tuple[int, ...] = RANKS
     maps: list[tuple[int, Tensor]] = field(default_factory=list)  # all that may be one
 
 
@@ -55,7 +56,7 @@ class Split:
     Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, C, H, W]; it is used only to
     find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
     ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first. ``columns``
-    finds the scores [B, C] in what the model returns for B pictures.
+    finds the scores [B, C] in what the model returns for B pictures. ``ranks``: how many dimensions a map may have.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Split:
         call: Call | None = None,
         occurrence: int | None = None,
         columns: Columns | None = None,
+        ranks: tuple[int, ...] = RANKS,
     ) -> None:
-        self.model, self.layer, self._example = model, layer, example
+        self.model, self.layer, self._example, self._ranks = model, layer, example, ranks
         self._columns = columns or Outputs().columns
         self._call = Calling(model, call)
         if occurrence is not None and (type(occurrence) is not int or occurrence < 0):
@@ -124,7 +126,8 @@ class Split:
     def _other(self, inputs: Tensor, A: Tensor, leaves: tuple[int, ...]) -> Tensor:
         """The model's scores where the ``leaves`` of the layer's output, A each, have noise on them."""
         noise = torch.randn(A.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(A)
-        run = _Run(A + noise * (A.std() if A.std() > 0 else 1), occurrence=self.occurrence or 0, leaves=leaves)
+        run = self._run(put=A + noise * (A.std() if A.std() > 0 else 1))
+        run.leaves = leaves
         with self._hooked(run):
             return self._columns(self._call(inputs.clone()), len(inputs))
 
@@ -206,7 +209,9 @@ class Split:
         return self._columns(output, A.shape[self.batch])
 
     def _run(self, **options: Any) -> _Run:
-        return _Run(occurrence=self.occurrence or 0, leaves=self._leaves, batch=self.batch, **options)
+        return _Run(
+            occurrence=self.occurrence or 0, leaves=self._leaves, batch=self.batch, ranks=self._ranks, **options
+        )
 
     @contextmanager
     def _hooked(self, run: _Run) -> Iterator[None]:
@@ -271,7 +276,7 @@ def _visit(run: _Run, output: Any) -> Any:
     leaves, structure = tree_flatten(output)
     for leaf in leaves:
         unquantised(leaf, "the layer")
-    run.maps = [(n, leaf) for n, leaf in enumerate(leaves) if may_be_map(leaf)]
+    run.maps = [(n, leaf) for n, leaf in enumerate(leaves) if may_be_map(leaf, run.ranks)]
     if not run.maps:
         run.given = [str(list(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
         return None

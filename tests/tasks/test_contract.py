@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import vlx
+from tests import beyond
 from tests.answerers import ANSWERS, WORDS
 from tests.fakes import picture, prepare, tiny_bundle
 from tests.protocol.test_state import unchanged
@@ -37,7 +38,7 @@ from vlx.tasks.vqa import CnnLstmVqa
 
 PICTURES = (picture(1), picture(2))
 QUESTIONS = ("what color is the house?", "is there a boat?")
-OTHERS = ("folder", "tokens", "torchvision", "image classifier", "outsider")
+OTHERS = ("folder", "tokens", "torchvision", "image classifier", "outsider", "policy", "video", "signal", "text")
 NAMES = (*EMBEDDED, *OTHERS, *tiny.FAMILIES)
 WAYS: tuple[GradientWay, ...] = ("rows", "batched", "loop")
 FEW = 3  # words of each picture whose gradients are compared
@@ -156,6 +157,8 @@ def cases(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
             return torchvision.load("squeezenet1_1", weights=None)
         if name == "image classifier":
             return image_classifier()
+        if name in ("policy", "video", "signal", "text"):
+            return beyond.task_of(name)
         return Outsider() if name == "outsider" else vlx.load(name)
 
     return case

@@ -28,6 +28,7 @@ from vlx.pipeline.batch import attempt, explained
 from vlx.pipeline.options import SINGLE, Options, OptionsDict, Turns, each, shown
 from vlx.probes import references
 from vlx.protocol.identity import Kept, Latest
+from vlx.protocol.powers import Regional, powers_of
 from vlx.protocol.targets import Prediction, Query, joined
 from vlx.protocol.task import Features, Task, predict
 
@@ -60,6 +61,7 @@ def explain(task: Task, image: Any, **options: Unpack[OptionsDict]) -> Explanati
     Grad-CAM (paper, section 3.2). ``names``: a table of neuron names, a file of one, or "shipped" for the one that came
     with an embedded model; then every word has its ``because``, each reason tried by experiment unless ``check=False``
     (units are switched ``off`` to "zero" or to their "mean"); ``by="alpha"`` picks units as the paper does (section 7);
+    ``where`` is the region of a dense output that is explained, bool [H, W] on the picture (`vlx.tasks.beyond.Dense`);
     ``words`` says which words have maps, and reasons where names are given: "content", "all", or a list of labels and
     positions. By default all words of a text have maps, of one of more than 30 words content words alone, outside of
     what the model reasons before it answers; content words have reasons. What a word owes to the picture is told of
@@ -158,11 +160,31 @@ def _forgetting(explanations: Iterator[Explanation | Failure]) -> Iterator[Expla
 
 def _explained(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[Explanation | Failure]:
     """Explanations of the pictures, each with its own options, in order; a failure in the place of a broken one."""
+    regional = powers_of(task).regional
+    if regional is not None:
+        yield from _by_region(regional, source)
+        return
     latest = Latest()
     for opened in _ahead(task, source, batch_size):
         for readable, group in groupby(opened, key=lambda one: not isinstance(one, Failure)):
             members = list(group)
             yield from _in_turn(task, cast(Any, members), latest) if readable else cast("list[Failure]", members)
+
+
+def _by_region(regional: Regional, source: Iterator[tuple[Any, Options]]) -> Iterator[Explanation | Failure]:
+    """As `_explained` of a dense output: each picture by itself, for a region of its own."""
+
+    def bound(name: str, image: Any, options: Options) -> tuple[Task, Opened]:
+        picture = open_image(image)
+        task = regional.within(picture.image, options.where, options.answers or options.query.answer)
+        return task, (name, _Last().of(task, picture), options)
+
+    for one in _drawn(source):
+        ready = one if isinstance(one, Failure) else attempt(one[0], partial(bound, *one))
+        if isinstance(ready, Failure):
+            yield ready
+        else:
+            yield from _in_turn(ready[0], [ready[1]], Latest())
 
 
 def _ahead(task: Task, source: Iterator[tuple[Any, Options]], batch_size: int) -> Iterator[list[Opened | Failure]]:

@@ -22,6 +22,7 @@ from vlx.probes.contrast import Contrast
 from vlx.probes.names_wish import NamesWish
 from vlx.probes.references import References
 from vlx.protocol.outputs import settled
+from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import TARGET_KINDS, Prediction, Query, TargetKind
 from vlx.protocol.task import Task
 
@@ -64,6 +65,7 @@ class OptionsDict(TypedDict, total=False):
     by: str
     off: str
     words: str | Sequence[str | int] | None
+    where: Any
 
 
 DEFAULTS: dict[str, Any] = {
@@ -87,6 +89,7 @@ DEFAULTS: dict[str, Any] = {
     "by": "contribution",
     "off": "zero",
     "words": None,
+    "where": None,
 }
 
 
@@ -103,6 +106,7 @@ class Options:
     `vlx.probes.mapped_words`). ``naming``: the names that reasons are made from; None for
     no reasons. ``answers``: several things asked of one picture, each explained; else empty. ``contrast``: the word of
     a text that is compared with another one. ``told``: whether ``kind`` was asked for, and is not the adapter's own.
+    ``where``: the region of a dense output that is explained, as it was given; see `vlx.protocol.powers.Regional`.
     ``auto``: the method is yet to be chosen by what the pictures at hand tell; ``chosen`` says how it was.
 
     >>> Options.of(task, {"method": "hirescam"}).method.name
@@ -127,6 +131,7 @@ class Options:
     told: bool = False
     auto: bool = False
     chosen: str = ""
+    where: Any = None
 
     @property
     def queries(self) -> list[Query]:
@@ -148,6 +153,11 @@ class Options:
         _refuse_unknown(given, known)
         option = {**DEFAULTS, **given}
         asking = Asking.of(task, option)
+        if option["where"] is not None and powers_of(task).regional is None:
+            raise InputError(
+                "where= is a region of a dense output, and this model's is none: leave it out, or wrap a model that "
+                "gives [B, C, H, W] by vlx.tasks.beyond.Dense(model, layer)"
+            )
         options = cls(
             query=asking.query,
             answers=asking.answers,
@@ -167,6 +177,7 @@ class Options:
             told=option["target"] is not None,
             auto=option["method"] == AUTO and not task.defaults.measured,
             chosen=MEASURED if option["method"] == AUTO and task.defaults.measured else "",
+            where=option["where"],
         )
         if not options.method.on_cells and (options.occlusion or options.guided):
             raise InputError(

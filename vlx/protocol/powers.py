@@ -197,6 +197,21 @@ class NotesPictures(Protocol):
         ...
 
 
+class Regional(Protocol):
+    """Optional: a task whose output is dense, and is explained for a region: ``where=`` of `vlx.explain`.
+
+    >>> vlx.explain(task, "street.jpg", answer="car", where=mask)
+    """
+
+    def within(self, image: Any, where: Any = None, answer: Any = None) -> Task:
+        """The same model, what it says read off a region of this picture alone; that task is not `Regional`.
+
+        ``where``: bool [H, W] on the picture as the user has it; None for the pixels that the model gives to what
+        ``answer`` names. Raises InputError for a mask that is empty or of another size, and where no pixel is given.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Powers:
     """What one ``task`` offers beside `Task`: under each name the task itself where it has the power, else None.
@@ -220,6 +235,7 @@ class Powers:
     layered: Layered | None = None
     beneath: Beneath | None = None
     reads_out: ReadsOut | None = None
+    regional: Regional | None = None
 
     @property
     def vocabulary(self) -> Sequence[str] | None:
@@ -281,6 +297,7 @@ MEMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "layered": (Layered.layers, Layered.at),
     "beneath": (Beneath.risen,),
     "reads_out": (ReadsOut.read_out,),
+    "regional": (Regional.within,),
 }
 
 

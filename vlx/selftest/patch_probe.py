@@ -27,7 +27,7 @@ SHIFTED = 16  # cells whose patches are also painted half a cell beside them
 BETTER = 1.3  # how much more shifted patches must change the cells than those in their place
 CONCENTRATED = 0.75  # of the change in one cell; above, every cell sees a place of its own
 ENOUGH = 0.75  # hits, where cells see parts of the same
-FLAT = 0.2  # of the change in one cell; below, chance picks the largest one among neighbours
+FLAT = 0.2  # of the change in one cell; below, chance picks the largest one among neighbours (of a row, its root)
 NEAR = 0.9  # of the patches must then be within one cell
 GRAIN = 8  # pixels of a picture of noise that are alike, each way
 HALVES = tuple((y, x) for y in (-0.5, 0.0, 0.5) for x in (-0.5, 0.0, 0.5) if (y, x) != (0, 0))
@@ -58,6 +58,7 @@ class PatchProbe:
     peak: float
     shift: Pair | None = None
     sizes: int = 1
+    flat: float = FLAT
 
     @property
     def judged(self) -> tuple[float, float]:
@@ -68,7 +69,7 @@ class PatchProbe:
         """
         if self.hits == 1 or self.peak >= CONCENTRATED:
             return self.hits, 1.0
-        return (self.near, NEAR) if self.peak < FLAT and self.shift is None else (self.hits, ENOUGH)
+        return (self.near, NEAR) if self.peak < self.flat and self.shift is None else (self.hits, ENOUGH)
 
     @property
     def passed(self) -> bool:
@@ -110,13 +111,15 @@ def _probed(easel: "_Easel", spots: "Spots", cells: int, seed: int) -> PatchProb
         return None
     rng = np.random.default_rng(seed)
     chosen = counted[np.sort(rng.permutation(len(counted))[:cells])]
-    result = _probe(spots.shares(easel.summed(spots, chosen), chosen))
-    if result.passed and result.peak >= FLAT:
+    flat = FLAT if min(spots.grid.shape) > 1 else FLAT**0.5
+    result = replace(_probe(spots.shares(easel.summed(spots, chosen), chosen)), flat=flat)
+    if result.passed and result.peak >= flat:
         return result
     sample = chosen[np.sort(rng.permutation(len(chosen))[:SHIFTED])]
     in_place = {
         shift: float(spots.shares(easel.changes(spots, sample, shift), sample)["own"].mean())
         for shift in ((0.0, 0.0), *HALVES)
+        if not any(move and side == 1 for move, side in zip(shift, spots.grid.shape, strict=True))
     }
     best = max(in_place, key=lambda shift: in_place[shift])
     return replace(result, shift=best if in_place[best] > BETTER * in_place[0.0, 0.0] else None)
