@@ -69,14 +69,14 @@ def trained(steps: int = 120) -> Marker:
     return net
 
 
-def measured(task: Dense, count: int = 16, **options: object) -> dict[str, float]:
+def measured(task: Dense, count: int = 16, method: str = "layercam") -> dict[str, float]:
     """The share of maps of squares on the square and on the disc, where all of the square is asked about."""
     rng, shares = np.random.default_rng(2), []
     for _ in range(count):
         picture, classes = draw(rng)
         why = vlx.explain(
-            task, picture, answer="square", where=classes == 2, target="logit", seen=False, check=False, **options
-        )  # type: ignore[arg-type]
+            task, picture, answer="square", where=classes == 2, target="logit", seen=False, check=False, method=method
+        )
         square, disc = (inside(why[0].heatmap, classes == kind) for kind in (2, 1))
         shares.append((*square, disc[0], inside(centre(classes.shape), classes == 2)[0]))
     names = ("on the square", "by chance", "on the disc", "at the centre")

@@ -52,13 +52,13 @@ def trained(steps: int = 160) -> nn.Module:
     )  # fmt: skip
 
 
-def measured(policy: Policy, count: int = 24, **options: object) -> dict[str, float]:
+def measured(policy: Policy, count: int = 24, method: str = "layercam") -> dict[str, float]:
     """The mean share of the maps on ball and paddle (within two pixels), and what of the picture that is."""
     rng, shares = np.random.default_rng(2), []
     for _ in range(count):
         frames, _, truth = play(rng)
         now = policy.seeing(frames)
-        heat = vlx.explain(now, now.picture, target="logit", seen=False, check=False, **options)[0].heatmap  # type: ignore[arg-type]
+        heat = vlx.explain(now, now.picture, target="logit", seen=False, check=False, method=method)[0].heatmap
         shares.append((*inside(heat, wider(truth)), inside(centre(truth.shape), wider(truth))[0]))
     return dict(zip(("on ball and paddle", "by chance", "at the centre"), np.mean(shares, 0).tolist(), strict=True))
 

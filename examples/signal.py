@@ -97,7 +97,7 @@ def text_net(steps: int = 200) -> nn.Module:
     return fit(Reader(), texts, steps, rate=1e-2)
 
 
-def measured(task: Signal | Words, count: int = 24, **options: object) -> dict[str, float]:
+def measured(task: Signal | Words, count: int = 24, method: str = "layercam") -> dict[str, float]:
     """The share of maps on the beat or the words that carry the opinion, a position more or less; and chance."""
     rng, shares = np.random.default_rng(2), list[tuple[float, float]]()
     while len(shares) < count:
@@ -108,7 +108,7 @@ def measured(task: Signal | Words, count: int = 24, **options: object) -> dict[s
             words, kind, truth = write(rng)
             answer, picture = OPINIONS[kind], task.picture(numbers(words))
         if truth.any():
-            why = vlx.explain(task, picture, answer=answer, target="logit", seen=False, check=False, **options)  # type: ignore[arg-type]
+            why = vlx.explain(task, picture, answer=answer, target="logit", seen=False, check=False, method=method)
             around = truth | np.roll(truth, 1) | np.roll(truth, -1)
             shares.append(inside(np.maximum(along.positions(why[0], len(truth)), 0), around))
     on, chance = np.mean(shares, 0)

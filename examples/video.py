@@ -64,7 +64,7 @@ def trained(steps: int = 110) -> nn.Module:
     )  # fmt: skip
 
 
-def measured(task: Video, count: int = 12, **options: object) -> dict[str, float]:
+def measured(task: Video, count: int = 12, method: str = "layercam") -> dict[str, float]:
     """Of clips in which something moves: the share of the map in its frames, and on it in them (within two pixels)."""
     rng, shares = np.random.default_rng(2), list[tuple[float, ...]]()
     while len(shares) < count:
@@ -72,8 +72,8 @@ def measured(task: Video, count: int = 12, **options: object) -> dict[str, float
         if way == 2:
             continue
         why = vlx.explain(
-            task, task.picture(clip), answer=WAYS[way], target="logit", seen=False, check=False, **options
-        )  # type: ignore[arg-type]
+            task, task.picture(clip), answer=WAYS[way], target="logit", seen=False, check=False, method=method
+        )
         maps = frame_maps(why[0], FRAMES)
         moving = np.broadcast_to(truth.any((1, 2), keepdims=True), truth.shape)
         around = truth
