@@ -23,7 +23,7 @@ def fit(net: nn.Module, batch: Batch, steps: int, size: int = 64, rate: float = 
         inputs, classes = batch(rng, size)
         loss = nn.functional.cross_entropy(net(inputs), classes)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
     return net.eval()

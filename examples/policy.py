@@ -66,7 +66,8 @@ def measured(policy: Policy, count: int = 24, method: str = "layercam") -> dict[
 def wider(truth: NDArray[np.bool_], by: int = 2) -> NDArray[np.bool_]:
     """The truth and the pixels around it: a cell sees a little more than the pixel it stands for."""
     moved = [np.roll(truth, (y, x), (0, 1)) for y in range(-by, by + 1) for x in range(-by, by + 1)]
-    return np.any(moved, 0)
+    around: NDArray[np.bool_] = np.any(moved, 0)
+    return around
 
 
 def main() -> None:
