@@ -69,10 +69,29 @@ def test_a_stronger_lean_has_more_strength() -> None:
     assert strengths == sorted(strengths) and strengths[-1] > strengths[0] + 0.2
 
 
+def alike(answers: Sequence[Answered], seed: int = 0) -> list[Answered]:
+    """The same without masks: a few cells of every place are in every picture, many of that in which it was taken."""
+    rng = np.random.default_rng(seed)
+
+    def evidence(one: Answered) -> dict[str, OnConcept]:
+        there = one.evidence[CONCEPTS]
+        few = {name: OnConcept(0.0, 0.01, 0.0, float(rng.uniform(0.01, 0.1)), "alike") for name in PLACES}
+        return few | {name: there[name]._replace(area=0.5, category="alike") for name in PLACES if name in there}
+
+    return [replace(one, evidence={ALIKE: evidence(one)}) for one in answers]
+
+
 def test_what_looks_alike_is_judged_where_the_data_have_no_masks() -> None:
-    answers = [replace(one, evidence={ALIKE: one.evidence[CONCEPTS]}) for one in world(0, 600, lean=3.0)]
+    answers = alike(world(0, 600, lean=3.0))
     assert ("car", "desert") in leant(answers)
-    assert findings_of(answers).concepts_are == ALIKE
+    found = findings_of(answers)
+    assert found.concepts_are == ALIKE and "other pictures with much of " in found.findings[0].sentence
+    assert share_of_runs(lambda seed: alike(world(seed, 300), seed)) <= findings.ALPHA
+
+
+def test_what_has_no_name_and_makes_few_errors_is_told() -> None:
+    found = [one for one in findings_of(alike(world(0, 6000, lean=0.6))).findings if one.kind == "leans"]
+    assert found and {one.level for one in found} == {"note"}
 
 
 def test_the_nine_places_are_told_and_not_judged() -> None:

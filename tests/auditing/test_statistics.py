@@ -1,12 +1,12 @@
 """The tests of an audit beside slow, obvious ones: permutations, scipy's for two samples, the rule of Holm by hand."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from vlx.auditing.statistics import above, above_nothing, holm, more_often, more_than_half
+from vlx.auditing.statistics import above, above_nothing, holm, more_often, more_than_half, parting
 
 RNG = np.random.default_rng(0)
 
@@ -131,3 +131,13 @@ def test_more_than_half_counts_pictures() -> None:
     assert more_than_half(hits, np.arange(33)) == pytest.approx(stats.binomtest(30, 33, alternative="greater").pvalue)
     assert more_than_half(hits, np.r_[np.zeros(30, int), np.arange(1, 4)]) > 0.9
     assert np.isnan(more_than_half(np.array([True, False]), np.zeros(2, int)))
+
+
+def test_parting_is_the_best_of_all_cuts() -> None:
+    for seed in range(5):
+        values = np.random.default_rng(seed).integers(0, 12, 30) / 10
+        known = sorted(set(values.tolist()))
+        cuts = [(low + high) / 2 for low, high in pairwise(known)]
+        within = [sum(side.var() * len(side) for side in (values[values > c], values[values <= c])) for c in cuts]
+        assert parting(values) == pytest.approx(cuts[int(np.argmin(within))])
+    assert parting(np.array([0.3, 0.3])) == 0.3 and parting(np.zeros(0)) == 0.0

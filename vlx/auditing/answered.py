@@ -9,6 +9,7 @@ from vlx.evaluation.records import Columns, Record
 NAME = "audit"
 NAN = float("nan")
 CONCEPTS, ALIKE, PLACES, UNITS = "concepts", "regions alike", "places", "unit names"
+KIND_OF_CELLS = "alike"  # the category of all "regions alike"
 SOURCES = (CONCEPTS, ALIKE, PLACES, UNITS)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlx.auditing import sentences
-from vlx.auditing.answered import ALIKE, CONCEPTS, UNITS, Answered
+from vlx.auditing.answered import ALIKE, CONCEPTS, KIND_OF_CELLS, UNITS, Answered
 from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.leaning import Lean, carries, leans
 from vlx.auditing.result import FEWEST, Finding, HidingTrial, Kind, Level
@@ -25,6 +25,8 @@ ALPHA = 0.05  # the chance that anything is found where nothing is
 MATERIAL = 0.75  # of an answer's errors where a concept is lead by less than its excess: fewer are told, not found
 # Chosen on 20 biased and 20 balanced models of examples/bias.py (seeds 100 to 119, 800 pictures): 1.00 of every lean of
 # the first on a place, .18 to .62 of those of the second, on the handles of umbrellas that they take for cars.
+NAMELESS = 0.1  # of the pictures with much of what looks alike are wrong on its account: fewer are told, not found
+# Chosen on seeds 100 to 109 without masks: .49 and more of the largest lean of biased models, .06 and less of balanced.
 NAMED = 10  # answers with too few pictures that are told one by one
 
 
@@ -97,7 +99,7 @@ def _judged(answers: AnswerColumns) -> tuple[str, ...]:
 
 def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -> Finding:
     has, (low, high) = carries(answers, lean), lean.excess.interval
-    label, material = answers.labels[lean.answer], not lean.undone < MATERIAL
+    label, material = answers.labels[lean.answer], _matters(lean)
     return Finding(
         "leans",
         sentences.lean(label, lean, has, *told) + ("" if material else sentences.SMALL),
@@ -114,6 +116,12 @@ def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -
         p=lean.p,
         adjusted=adjusted,
     )
+
+
+def _matters(lean: Lean) -> bool:
+    """Whether most errors are its work; of what has no name, which may be the thing itself, whether they are many."""
+    nameless = lean.carried.category == KIND_OF_CELLS
+    return not lean.undone < MATERIAL and not (nameless and lean.often.interval[0] < NAMELESS)
 
 
 def _sign(answers: AnswerColumns, told: _Telling, sign: Sign, adjusted: float) -> Finding:

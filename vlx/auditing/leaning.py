@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vlx.auditing.answered import ALIKE
 from vlx.auditing.answers import AnswerColumns, ConceptColumns
 from vlx.auditing.result import FEWEST
 from vlx.auditing.statistics import (
@@ -23,6 +24,7 @@ from vlx.auditing.statistics import (
     above_nothing,
     count,
     more_often,
+    parting,
 )
 from vlx.evaluation.intervals import mean_of
 
@@ -63,10 +65,25 @@ class Carries(NamedTuple):
 def leans(answers: AnswerColumns, source: str) -> Iterator[Lean]:
     """Every pair that can be judged: each side of what is compared has at least `FEWEST` pictures."""
     concepts = answers.carried(source)
+    if source == ALIKE:
+        concepts = {name: _where_much(answers, carried) for name, carried in concepts.items()}
     for answer in answers.spoken():
         errs = answers.wrong & (answers.said == answer)
         if answers.pictures_of(errs) >= FEWEST:
             yield from _of_answer(answers, answer, errs, concepts)
+
+
+def _where_much(answers: AnswerColumns, carried: ConceptColumns) -> ConceptColumns:
+    """What a kind of cells carries in pictures that have much of it: a few cells of nearly every kind are everywhere.
+
+    Much is more than the area that parts the pictures best, whatever is said of them.
+    """
+    areas = np.zeros(answers.pictures)
+    areas[answers.picture[carried.rows]] = carried.area
+    much = carried.area > parting(areas)
+    rows, signed, share = carried.rows[much], carried.signed[much], carried.share[much]
+    names = carried.concept, carried.category
+    return ConceptColumns(*names, rows, signed, share, carried.contrast[much], carried.area[much])
 
 
 def carries(answers: AnswerColumns, lean: Lean) -> Carries:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES
+from vlx.auditing.answered import ALIKE, CONCEPTS, KIND_OF_CELLS, PLACES
 from vlx.data.example import Data, Example, Mask, example_of
 from vlx.errors import ImageError
 from vlx.evaluation.footprint import Footprint
@@ -171,7 +171,9 @@ class Alike:
         cells = features.cells[row]
         numbers, _ = vq(_directions(_flat(cells)), self.centres)
         placed = numbers.reshape(tuple(cells.shape[1:]))
-        return {name_of(n): OnCells("alike", (placed == n).astype(np.float64)) for n in np.unique(numbers).tolist()}
+        return {
+            name_of(n): OnCells(KIND_OF_CELLS, (placed == n).astype(np.float64)) for n in np.unique(numbers).tolist()
+        }
 
 
 def name_of(number: int) -> str:

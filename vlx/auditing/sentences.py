@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from vlx.auditing.answered import KIND_OF_CELLS
 from vlx.auditing.leaning import Carries, Lean
 from vlx.auditing.result import FEWEST, HidingTrial
 from vlx.auditing.signs import Sign
@@ -29,7 +30,7 @@ def lean(label: str, one: Lean, has: Carries, unit: str, noun: str) -> str:
     """
     right = f", {difference(has.where_right)} where it is right" if has.right else ""
     carries = f"{_named(one)} carries {difference(has.where_wrong)}{_unit(unit)} where the {noun} is wrong{right}"
-    rates = f"{part(one.often.first)} of other pictures with {_named(one)}, of {part(one.often.second)} without"
+    rates = f"{part(one.often.first)} of other pictures with {_much(one)}, of {part(one.often.second)} without"
     low, high = map(difference, one.excess.interval)
     more = " more than others of its kind" if one.beside_others else ""
     speaks = f"speaks for it by {difference(one.excess.effect)} nats{more}"
@@ -38,7 +39,7 @@ def lean(label: str, one: Lean, has: Carries, unit: str, noun: str) -> str:
 
 def compared(one: Lean, has: Carries) -> str:
     """What the tests of a lean compared."""
-    sides = f"other pictures with {_named(one)} and without, at least {one.often.pictures} each"
+    sides = f"other pictures with {_much(one)} and without, at least {one.often.pictures} each"
     others = "others of its kind where these are there" if one.beside_others else "none"
     fall = f"{part(one.undone)} of the wrong ones with it lead by less than that"
     return (
@@ -120,6 +121,10 @@ def pictures(n: int) -> str:
 
 def _named(one: Lean) -> str:
     return _short(one.carried.concept)
+
+
+def _much(one: Lean) -> str:
+    return f"much of {_named(one)}" if one.carried.category == KIND_OF_CELLS else _named(one)
 
 
 def _short(name: str) -> str:

@@ -158,6 +158,24 @@ def _tested(first: float, second: float, influence: Values, fewer: int, pictures
     return Tested(first, second, error, float(t.sf(effect / error, fewer - 1)) if error else 1.0, fewer)
 
 
+def parting(values: Values) -> float:
+    """The number that parts some values into two lots that are most alike in themselves (Otsu 1979).
+
+    Halfway between two of them; the smallest of them where all are the same, or none.
+
+    >>> parting(np.array([0.1, 0.9, 0.2, 0.8]))
+    0.5
+    """
+    ordered = np.sort(values)
+    steps = np.flatnonzero(np.diff(ordered) > 0) + 1
+    if not len(steps):
+        return float(ordered[0]) if len(ordered) else 0.0
+    sums = ordered.cumsum()[steps - 1]
+    apart = (ordered.sum() - sums) / (len(ordered) - steps) - sums / steps
+    first = int(steps[np.argmax(steps * (len(ordered) - steps) * apart**2)])
+    return float(ordered[first - 1] + ordered[first]) / 2
+
+
 def more_than_half(hits: Which, pictures: Numbers) -> float:
     """The exact p of a share of ``hits`` of half or less: small where it is larger; NaN of none.
 
