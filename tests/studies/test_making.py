@@ -105,6 +105,32 @@ def test_pictures_of_one_class_are_asked_with_the_likeliest_other(tmp_path: Path
             assert known["picture"].split("/")[0] in known["options"]
             assert study.questions[name]["options"] == sorted(known["options"])
             assert len(set(known["options"])) == 2
+            assert known["rival"]
+
+
+class Mixed(planted.Squares):
+    """Every third picture has two squares, the others have one."""
+
+    def __getitem__(self, number: int) -> Any:
+        return planted.Squares(1, alone=number % 3 > 0)[number]
+
+
+def test_pictures_of_one_class_are_asked_about_where_those_of_two_are_too_few(tmp_path: Path) -> None:
+    enough = studies.make(Mixed(60), planted.models(), "gradcam", n=8, parts="which", out=tmp_path / "a.html")
+    assert "which need not be there" not in str(enough)
+    few = studies.make(Mixed(12), planted.models(), "gradcam", n=9, parts="which", out=tmp_path / "b.html")
+    assert "5 of 9 questions of “which” are about pictures of one class" in str(few)
+    key = study_files.read(few.page).key
+    assert sum(one["rival"] for one in key["questions"].values()) == 5
+
+
+def test_classes_that_a_model_does_not_know_are_named(tmp_path: Path) -> None:
+    for number in range(2):
+        folder = tmp_path / "photos" / f"wombat{number}"
+        folder.mkdir(parents=True)
+        planted.drawn(number)[0].save(folder / "a.png")
+    with pytest.raises(InputError, match=r"sharp does not know wombat\d: tell with --classes FILE"):
+        made(tmp_path, data=str(tmp_path / "photos"))
 
 
 def test_fewer_pictures_than_questions_are_told(tmp_path: Path) -> None:
@@ -229,7 +255,7 @@ def test_two_kinds_of_models_are_no_pair(tmp_path: Path) -> None:
 def test_data_that_ask_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     planted.drawn(0)[0].save(tmp_path / "plain" / "a.png")
-    with pytest.raises(InputError, match="nothing to ask about sharp and blurred; of 1 pictures none"):
+    with pytest.raises(InputError, match="nothing to ask; of 1 pictures none"):
         made(tmp_path, data=f"pictures:{tmp_path / 'plain'}")
     assert not list(tmp_path.glob("study*"))
 

@@ -70,7 +70,9 @@ class Draft:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the maps."""
-        return (f"{self.blank} of {len(self.stimuli)} maps are empty: people can only guess",) if self.blank else ()
+        rivals = rivals_told(self.truths)
+        empty = f"{self.blank} of {len(self.stimuli)} maps are empty: people can only guess"
+        return (*([rivals] if rivals else []), *([empty] if self.blank else []))
 
     def show(self, pixels: Pixels) -> str:
         """Keep a picture; returns the name that the page has for it."""
@@ -118,6 +120,14 @@ class Draft:
         page |= {"checks": checks, "images": images, "consent": consent}
         key = {"format": KEY, "schema_version": SCHEMA_VERSION, "questions": self.truths, "stimuli": self.stimuli}
         return page, key | {"checks": {one.name: one.expected for one in self.checks}}
+
+
+def rivals_told(truths: Mapping[str, Record]) -> str:
+    """How many questions are about pictures of one class alone; "" where none is."""
+    asked = [one for one in truths.values() if one["part"] == "which"]
+    rivals = sum(one["rival"] for one in asked)
+    told = f"{rivals} of {len(asked)} questions of “which” are about pictures of one class, beside model A's likeliest"
+    return f"{told} other, which need not be there" if rivals else ""
 
 
 def packed_ranks(ranks: NDArray[np.uint8]) -> Record:

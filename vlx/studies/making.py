@@ -35,6 +35,7 @@ LARGEST = 4_700_000  # bytes of the pictures in a page of up to `FULL` questions
 FULL = 90
 SIZES = ((256, 82), (256, 66), (224, 58), (192, 50), (160, 44), (128, 36), (96, 30))  # of pictures: side, quality
 MOST_LOOKED = 50  # pictures that are looked at for each question
+ALONE = 4  # pictures for each question, of which none shows two things: then none is waited for
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -108,7 +109,7 @@ def make(
     draft = Draft(chosen, rng)
     looked, unread = _filled(draft, reader, wanted, rng, making.get("progress", iter))
     if not draft.count:
-        raise InputError(_nothing(opened, tasks, asked, looked))
+        raise InputError(_nothing(reader, names, asked, looked))
     if draft.compared and draft.alike == draft.compared:
         raise InputError(
             f"--models: all maps of {names[0]} and {names[1]} are equal: one model twice? Name two models that differ"
@@ -201,12 +202,17 @@ def _refuse_unsuited(method: Method, tasks: Sequence[Task]) -> None:
 def _filled(
     draft: Draft, reader: Reader, wanted: dict[str, int], rng: np.random.Generator, progress: Progress
 ) -> tuple[int, list[str]]:
-    """Draw pictures by lot until every part has its questions; how many were looked at, and which cannot be read."""
-    looked, unread = 0, list[str]()
-    most = MOST_LOOKED * sum(wanted.values())
-    lots = [int(one) for one in rng.permutation(len(reader.data))[:most]]
+    """Draw pictures by lot until every part has its questions; how many were looked at, and which cannot be read.
+
+    A picture of one class alone comes to "which" where there are too few of two.
+    """
+    looked, unread, spare = 0, list[str](), list[int]()
+    total = sum(wanted.values())
+    lots = [int(one) for one in rng.permutation(len(reader.data))[: MOST_LOOKED * total]]
     for number in progress(lots):
-        if all(draft.counts.get(part, 0) >= count for part, count in wanted.items()):
+        lacking = _short(draft, wanted)
+        alone = set(lacking) == {"which"} and not draft.counts.get("which") and looked >= ALONE * total
+        if not lacking or (alone and len(spare) >= lacking["which"]):
             break
         looked += 1
         try:
@@ -214,12 +220,21 @@ def _filled(
         except ImageError as error:
             unread.append(shortened(str(error), 80))
             continue
-        suits = [part for part in wanted if _suits(part, shared)]
+        suits = [part for part in wanted if _suits(part, shared) and not (part == "which" and shared.rival)]
         part = allotment.next_part(wanted, {name: draft.counts.get(name, 0) for name in wanted}, suits)
         if part is not None:
             ASKED[part](draft, shared)
+        elif shared.pair is not None:
+            spare.append(number)
+    for number in spare[: _short(draft, wanted).get("which", 0)]:
+        ASKED["which"](draft, reader.picture(number))
     told = [f"{len(unread)} pictures cannot be read, as {unread[0]}"] if unread else []
     return looked, told
+
+
+def _short(draft: Draft, wanted: dict[str, int]) -> dict[str, int]:
+    """How many questions each part lacks that lacks any."""
+    return {part: n - draft.counts.get(part, 0) for part, n in wanted.items() if draft.counts.get(part, 0) < n}
 
 
 def _suits(part: str, shared: SharedPicture) -> bool:
@@ -229,9 +244,8 @@ def _suits(part: str, shared: SharedPicture) -> bool:
 def _lacking(wanted: dict[str, int], draft: Draft, looked: int) -> list[str]:
     """What of the questions that were asked for there is not, and why."""
     return [
-        f"{draft.counts.get(part, 0)} of {count} questions of “{part}”: of {looked} pictures no more {LACKS[part]}"
-        for part, count in wanted.items()
-        if draft.counts.get(part, 0) < count
+        f"{wanted[part] - short} of {wanted[part]} questions of “{part}”: of {looked} pictures no more {LACKS[part]}"
+        for part, short in _short(draft, wanted).items()
     ]
 
 
@@ -242,13 +256,13 @@ LACKS = {
 }
 
 
-def _nothing(data: Data, tasks: Sequence[Task], asked: Sequence[str], looked: int) -> str:
+def _nothing(reader: Reader, names: Sequence[str], asked: Sequence[str], looked: int) -> str:
     lacks = " or ".join(LACKS[part] for part in asked)
-    names = " and ".join(shortened(task.name, 40) for task in tasks)
-    return (
-        f"{shortened(data.name, 60)}: nothing to ask about {names}; of {looked} pictures none {lacks}. Give "
-        "classes:DIR or coco:DIR of classes that both know"
-    )
+    told = f"{shortened(reader.data.name, 60)}: nothing to ask; of {looked} pictures none {lacks}"
+    for name, unknown in zip(names, reader.unknown, strict=True):
+        if unknown:
+            return f"{told}. {shortened(name, 30)} does not know {shortened(unknown[0], 30)}: tell with --classes FILE"
+    return f"{told}. Give classes:DIR or coco:DIR"
 
 
 def _table(given: Table | str | Path | None) -> Table | None:

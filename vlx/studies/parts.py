@@ -29,7 +29,8 @@ def which(draft: Draft, shared: SharedPicture) -> None:
         shown.append([names[draft.methods[condition.method].name, condition.side]])
     options = [said(ask) for ask in shared.pair]
     question = {"prompt": "Of which of the two is this?", "options": options, "shown": shown}
-    draft.ask("which", question, {"picture": shared.example.key, "options": options, "model": model})
+    truth = {"picture": shared.example.key, "options": options, "model": model, "rival": shared.rival is not None}
+    draft.ask("which", question, truth)
 
 
 def reasonable(draft: Draft, shared: SharedPicture) -> None:

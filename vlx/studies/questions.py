@@ -149,6 +149,13 @@ class Reader:
         self._readings = [Reading(task, data, classes) for task in tasks]
         self._classifying = not (tells(tasks[0]) or answers(tasks[0]))
         self.right, self.asked = [0] * len(MODELS), 0
+        self._counted: set[int] = set()
+
+    @property
+    def unknown(self) -> tuple[list[str], list[str]]:
+        """What each model was to be asked for and does not know, the commonest first."""
+        a, b = (list(reading.omitted.unknown) for reading in self._readings)
+        return a, b
 
     def picture(self, number: int) -> SharedPicture:
         """Picture ``number`` as both models see it; raises ImageError where it cannot be read."""
@@ -157,7 +164,9 @@ class Reader:
         grouped = bool(closed(self.data)) and not self._classifying
         asks = tuple(ask for ask in example.asks if not ask.whole and id(ask) in a.cases and id(ask) in b.cases)
         shared = SharedPicture(example, (a, b), asks, grouped)
-        self._count(shared)
+        if number not in self._counted:
+            self._count(shared)
+        self._counted.add(number)
         return self._rivalled(shared, number) if self._classifying and len(set(map(said, asks))) == 1 else shared
 
     def _count(self, shared: SharedPicture) -> None:

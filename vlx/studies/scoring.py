@@ -16,7 +16,7 @@ from vlx.language import shortened
 from vlx.studies import study_files
 from vlx.studies.agreement import NAN, Ratings, TwoWays, fleiss_kappa, interval
 from vlx.studies.answers import TRUST, AnswerSheet, collected
-from vlx.studies.drafts import unpacked_ranks
+from vlx.studies.drafts import rivals_told, unpacked_ranks
 from vlx.studies.questions import MODELS
 from vlx.studies.stimuli import reached
 from vlx.studies.study_files import StudyFiles
@@ -292,6 +292,8 @@ def _notes(
     parts = {one.part for one in figures}
     if "which" in parts:
         yield "which: accuracy, .5 by chance; people who saw Guided Grad-CAM had .612 (paper, section 5.1)"
+        if told := rivals_told(key["questions"]):
+            yield told
     if "reasonable" in parts:
         rights = ", ".join(f"{a} was right in {right:.3f}" for a, right in zip(MODELS, key["right"], strict=True))
         yield "reasonable: trust from −2 to 2, above 0 where A is more reasonable"
