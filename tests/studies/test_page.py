@@ -22,6 +22,17 @@ pytestmark = pytest.mark.skipif(chromium.found() is None, reason="Chromium is no
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 TEXTS = {"Enter": "\r", " ": " "}
 SHIFT = 8
+SCALE = {
+    2: "Left, much more",
+    1: "Left, somewhat more",
+    0: "Both the same",
+    -1: "Right, somewhat more",
+    -2: "Right, much more",
+}
+VALUES = (
+    "Object.fromEntries([...document.querySelectorAll('#choices label')].map("
+    "label => [label.textContent, label.querySelector('input').value]))"
+)
 FOCUS = "(document.activeElement.id || document.activeElement.name || document.activeElement.className)"
 
 
@@ -71,7 +82,7 @@ def asked(browser: Browser, page: Path) -> tuple[str, list[str], list[str]]:
     names = {address: name for name, address in study.page["images"].items()}
     shown = [names[one] for one in sources]
     prompt = browser.value("document.getElementById('prompt').textContent")
-    labels = browser.value("[...document.querySelectorAll('#choices input[type=radio]')].map(i => i.value)")
+    labels = browser.value("[...document.querySelectorAll('#choices label span')].map(i => i.textContent)")
     for name, question in study.questions.items():
         pictures = [question["picture"]] if "picture" in question else []
         if question["prompt"] == prompt and [*pictures, *next(iter(question.get("shown", [[]])))] == shown:
@@ -97,7 +108,10 @@ def answer(browser: Browser, page: Path, rater: planted.Rater) -> None:
     else:
         tab_to(browser, "answer")
         press(browser, " ")
-        press(browser, "ArrowDown", labels.index(str(said)))
+        options = study.questions[name].get("options")
+        told = browser.value(VALUES)
+        assert told == {text: str(value) for value, text in (enumerate(options) if options else SCALE.items())}
+        press(browser, "ArrowDown", labels.index(options[said] if options else SCALE[said]))
     press(browser, "Enter")
 
 
@@ -134,6 +148,7 @@ def test_a_study_by_keyboard_alone_is_scored(opened: Browser, page: Path, tmp_pa
     shown = {one.method for one in scores.figures if one.part == "which"}
     assert all(scores.value("which", method) >= 0.9 for method in shown)
     assert scores.value("where", "gradcam", model="A") > 0.9
+    assert scores.value("reasonable", "gradcam") == 2
     assert json.loads(opened.value("document.getElementById('text').value")) == json.loads(path.read_text("utf-8"))
 
 
