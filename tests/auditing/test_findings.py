@@ -205,6 +205,19 @@ def test_a_model_that_says_one_thing_only_is_told_first_and_nothing_compared() -
     assert not any(one.kind == "leans" for one in found)
 
 
+def test_one_answer_to_all_questions_of_a_kind_is_found() -> None:
+    answers = [replace(one, group="place" if n % 2 else "thing") for n, one in enumerate(world(0, 400))]
+    answers = [replace(one, said="car", right=one.true == "car") if one.group == "place" else one for one in answers]
+    (one,) = (f for f in findings_of(answers).findings if f.kind == "one answer")
+    assert one.level == "finding" and one.n == 200 and "of the kind “place” that is ever said" in one.sentence
+
+
+def test_answers_that_owe_nothing_have_strength() -> None:
+    blind = [replace(one, looked=0.01 if one.said == "car" else 0.9) for one in world(0, 200)]
+    assert findings_of(blind).strength == 0.5 and findings_of(world(0, 200)).strength < 0.1
+    assert [one.answer for one in findings_of(blind).findings if one.kind == "unowed"] == ["car"]
+
+
 def test_a_truth_that_is_never_said_is_found() -> None:
     answers = [
         one if one.said != "d" else replace(one, said="a", right=one.true == "a") for one in world(0, 400, classes=MANY)

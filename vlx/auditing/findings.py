@@ -34,8 +34,8 @@ NAMED = 10  # answers with too few pictures that are told one by one
 class Findings:
     """All findings of a run, what was ``looked_at`` (how many tests), and how far the model leans.
 
-    ``strength`` ranks models: the largest lower end of the 95 % interval of `Lean.often`, 0 where none is above it; NaN
-    where nothing could be judged.
+    ``strength`` ranks models: the largest lower end of the 95 % interval of `Lean.often`, or how far that of the share
+    of answers which owe nothing to the picture lies above a half; 0 where none does, NaN where nothing could be judged.
     """
 
     findings: tuple[Finding, ...]
@@ -62,12 +62,15 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
     every = [
         *(*only, *sorted(leant, key=lambda one: -one.effect)),
         *(_sign(columns, told, one, p) for one, p in signed if p <= ALPHA),
+        *([] if only else _one_of_a_kind(columns, told)),
         *_never_said(columns, told),
         *([] if only else _too_few(columns, told)),
         *([] if (columns.right | columns.wrong).any() else _of_unknown_truth(columns, told)),
     ]
     every.sort(key=lambda one: one.level == "note")
-    return Findings(tuple(every), sum(p == p for p in adjusted), _strength(leaning, columns), *columns.sources[:1])
+    return Findings(
+        tuple(every), sum(p == p for p in adjusted), _strength(columns, leaning, asked), *columns.sources[:1]
+    )
 
 
 class _Telling(NamedTuple):
@@ -150,6 +153,17 @@ def _one_answer(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
         yield _fact("one answer", sentence, label, 1.0, n, "nothing: there is no other")
 
 
+def _one_of_a_kind(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
+    """The same of the questions, or words, of one kind."""
+    for group, kind in enumerate(answers.groups):
+        which = answers.group == group
+        (label, *others), wrong = np.unique(answers.said[which]).tolist(), answers.wrong & which
+        if kind and not others and (wrong & (answers.true != label)).any():
+            n = answers.pictures_of(which)
+            sentence = sentences.one_of_a_kind(answers.labels[label], kind, n, told.noun)
+            yield _fact("one answer", sentence, answers.labels[label], 1.0, n, "nothing: there is no other")
+
+
 def _never_said(answers: AnswerColumns, told: _Telling) -> Iterator[Finding]:
     """What is true of pictures and was never said."""
     said = set(answers.spoken())
@@ -215,8 +229,10 @@ def _note(sentence: str, label: str, most: Weight | None, n: int, told: _Telling
     )
 
 
-def _strength(leaning: Sequence[Lean], answers: AnswerColumns) -> float:
+def _strength(answers: AnswerColumns, leaning: Sequence[Lean], asked: Sequence[Sign]) -> float:
     """See `Findings`."""
     if not (answers.right | answers.wrong).any():
         return NAN
-    return max((max(lean.often.interval[0], 0.0) for lean in leaning if lean.excess.effect > 0), default=0.0)
+    leant = [lean.often.interval[0] for lean in leaning if lean.excess.effect > 0]
+    blind = [sign.low - 0.5 for sign in asked if sign.kind == "unowed"]
+    return max([0.0, *leant, *blind])

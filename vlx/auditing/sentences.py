@@ -79,6 +79,11 @@ def one_answer(label: str, n: int, noun: str) -> str:
     return f"{quoted(label)} is the only {noun} that is ever said, of all {pictures(n)}: nothing can be compared"
 
 
+def one_of_a_kind(label: str, kind: str, n: int, noun: str) -> str:
+    """That nothing else is ever said of one kind."""
+    return f"{quoted(label)} is the only {noun} of the kind “{_short(kind)}” that is ever said, of {pictures(n)}"
+
+
 def never_said(label: str, n: int, noun: str) -> str:
     """That a truth is never said."""
     return f"{quoted(label)} is never said; it is the true {noun} of {pictures(n)}"
