@@ -84,7 +84,7 @@ def _headline(section: Section, told: Mapping[str, str]) -> str:
     published = [f"published: {one.figure} ({one.what})" for one in section.published[:1]]
     if first is None:
         return "; ".join(published)
-    method, column = next(iter(first.rows)), first.columns[0]
+    method, column = next(iter(first.rows)), section.lead if section.lead in first.columns else first.columns[0]
     random = first.rows.get("random", {}).get(column, "–")
     here = f"{column} {first.rows[method][column]} by {method} on {first.model}"
     return "; ".join([here + (f", {random} by random" if random != "–" else ""), *published])

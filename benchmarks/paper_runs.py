@@ -54,7 +54,8 @@ class Section:
     """A section of the paper: its ``name`` for --only, what it asks, our runs, what was published, ``remark``s.
 
     ``bring`` is the command on the paper's own kind of data, and ``data`` what a user must have for it. ``changes`` are
-    what the paper's variants of its first method changed there, by name, in points: they are told beside ours.
+    what the paper's variants of its first method changed there, by name, in points: they are told beside ours. ``lead``
+    is the column that the table at the top of the page tells, by default the first.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Section:
     bring: str
     data: str
     remark: str = ""
+    lead: str = ""
     changes: Mapping[str, float] = field(default_factory=dict)
 
 
