@@ -26,6 +26,7 @@ from vlx.pictures.placement import Grid
 from vlx.protocol.targets import Target
 from vlx.protocol.task import Task
 
+TOGETHER = 4  # pictures: all their answers' gradients are taken at once, which more would need gigabytes for
 TRIED = 200  # pictures on which it is tried what answers owe to them, and whether the maps hold
 Sums = Mapping[str, tuple[float, float]]
 
@@ -41,6 +42,7 @@ def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
         "what carries right and wrong answers?",
         begin=partial(_begin, names, tried),
         check=_check,
+        batch=TOGETHER,
         own_words=True,
         anywhere=True,
         told=f"--names {names.about.get('source', 'TABLE')}" if names is not None else "",
