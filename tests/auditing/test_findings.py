@@ -252,6 +252,13 @@ def test_where_nobody_knows_what_is_right_it_is_told_what_carries_most() -> None
     assert first.concept == best and f"{best} carries most, +" in first.sentence
 
 
+def test_wrong_though_it_is_what_most_people_said() -> None:
+    """VQA's accuracy may call the commonest answer wrong: then nothing else was true."""
+    answers = [replace(one, said="car", true="car", right=n % 2 == 0) for n, one in enumerate(world(0, 200))]
+    answers += [replace(one, key=f"{one.key}b", said="rocket", true="rocket", right=True) for one in answers[:60]]
+    assert not any(one.kind == "leans" for one in findings_of(answers).findings)
+
+
 def test_one_picture_and_none() -> None:
     assert findings_of([]).findings == ()
     assert all(one.level == "note" for one in findings_of(world(0, 1)).findings)
@@ -295,3 +302,5 @@ def test_a_finding_that_hiding_does_not_prove_is_told() -> None:
     failed = after_trial(finding(), HidingTrial(20, 3, 2.5))
     assert failed.level == "note" and failed.sentence.endswith("not proven")
     assert after_trial(finding(), HidingTrial(0, 0, 0.0)) == finding()
+    assert after_trial(finding(), HidingTrial(40, 1, 0.0)).level == "note"  # of none by chance one is not many
+    assert after_trial(finding(), HidingTrial(40, 40, 40.0)).level == "note"

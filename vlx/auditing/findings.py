@@ -81,13 +81,14 @@ class _Telling(NamedTuple):
 def after_trial(finding: Finding, trial: HidingTrial) -> Finding:
     """A finding with what hiding its concept did; one that this did not prove is told, not found.
 
-    It holds where more wrong answers change than with as many random cells hidden, at 5 % (binomial, one-sided).
+    It holds where more wrong answers change than with as many random cells hidden, at 5 % (binomial, one-sided). Half a
+    change is added to the random ones: of a few answers none at all is no chance of 0.
     """
     from scipy.stats import binomtest
 
     if not trial.tried:
         return finding
-    by_chance = min(max(trial.random / trial.tried, 0.0), 1.0)
+    by_chance = min((trial.random + 0.5) / (trial.tried + 1), 1.0)
     held = binomtest(trial.changed, trial.tried, by_chance, "greater").pvalue <= ALPHA
     level = finding.level if held else "note"
     return replace(

@@ -68,7 +68,7 @@ def leans(answers: AnswerColumns, source: str) -> Iterator[Lean]:
     if source == ALIKE:
         concepts = {name: _where_much(answers, carried) for name, carried in concepts.items()}
     for answer in answers.spoken():
-        errs = answers.wrong & (answers.said == answer)
+        errs = answers.wrong & (answers.said == answer) & (answers.true != answer)
         if answers.pictures_of(errs) >= FEWEST:
             yield from _of_answer(answers, answer, errs, concepts)
 
