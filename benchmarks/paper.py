@@ -118,13 +118,14 @@ def outcomes(
 @click.option("--n", "most", type=click.IntRange(min=1), help="At most so many pictures in each run.")
 @click.option("--real", default="../shared/real", show_default=True, help="Folder of mobilenet_v2/ and photos/.")
 @click.option("--coco", default="data/coco", show_default=True, help="Folder of COCO's pictures, outlines, captions.")
+@click.option("--tell", is_flag=True, help="Start no run: tell those that are whole, and what the page has of others.")
 @click.option("--page", "target", type=click.Path(path_type=Path), default=PAGE, show_default=True)
-def main(out: Path, only: str, most: int | None, real: str, coco: str, target: Path) -> None:
+def main(out: Path, only: str, most: int | None, real: str, coco: str, tell: bool, target: Path) -> None:
     """Redo the tables of Grad-CAM's paper and write them as a page."""
     before = target.read_text(encoding="utf-8") if target.is_file() else ""
     made = {
         name: replace(one, kept=kept(before, one.command))
-        for name, one in outcomes({REAL: real, COCO: coco}, most, out, chosen(only))
+        for name, one in outcomes({REAL: real, COCO: coco}, most, out, [] if tell else chosen(only))
     }
     write_text(target, page(SECTIONS, made))
     click.echo(f"{target}: {sum(bool(one.result or one.kept) for one in made.values())} of {len(made)} tables")

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import paper
 from benchmarks.paper_changes import changes_table
@@ -201,6 +202,17 @@ def test_a_run_is_made_once_and_again_for_another_command(tmp_path: Path, monkey
     assert paper.outcome(replace(asked, needs=(COCO,)), FOLDERS, 3, tmp_path, start=True).why == (
         "here is not there; give --coco DIR"
     )
+
+
+def test_a_page_can_be_told_without_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a run was started"))
+    target, page_now = tmp_path / "paper.md", (DOCS / "paper.md").read_text(encoding="utf-8")
+    target.write_text(page_now, encoding="utf-8")
+    asked = ["--tell", "--out", str(tmp_path / "none"), "--page", str(target)]
+    assert CliRunner().invoke(paper.main, asked).exit_code == 0
+    told, before = (list(rows(one.partition("\n## 3.3")[2])) for one in (target.read_text(encoding="utf-8"), page_now))
+    assert len(told) > 200
+    assert told == before, "tables whose runs are not at hand stay"
 
 
 def test_why_a_command_failed_is_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
