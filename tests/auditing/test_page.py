@@ -179,6 +179,16 @@ def test_a_row_opens_by_the_keyboard(browser: Browser, tmp_path: Path) -> None:
     assert browser.value("document.querySelector('.answer td').getBoundingClientRect().height") > 0
 
 
+def test_a_lean_that_is_no_finding_is_shown_with_its_pictures() -> None:
+    crop = Crop("0001.jpg", (0.0, 0.0, 4.0, 4.0))
+    slight = replace(LEAN, sentence="for “rocket”, look 3 carries a little", level="note", examples=(crop,))
+    text = told(audited(findings=(slight, FEW)), made := Drawings((DRAWN,) * 2, {crop: DOT}))
+    assert "Nothing was found" in text
+    heading = text.index("Seen, and not counted as findings")
+    assert heading < text.index("For “rocket”, look 3 carries a little.") < text.index("1 more told, not judged")
+    assert page.page(audited(findings=(slight,)), made).count('alt="What night looks like') == 1
+
+
 @pytest.mark.parametrize(
     ("sentence", "parts"),
     [

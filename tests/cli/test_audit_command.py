@@ -110,7 +110,8 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_command_ends_with_1(place
 
 def test_what_cannot_be_audited_is_refused_in_words(place: Path, tmp_path: Path) -> None:
     mine, squares, out = f"{place}/mine.py:model", place / "squares", tmp_path / "run"
-    refused("no labelled pictures of that name", "audit", mine, place / "sqares", "--out", out)
+    refused("no labelled pictures of that name", "audit", "no/such/model", place / "sqares", "--out", out)
+    assert not out.exists()
     refused("results go into a folder", "audit", mine, squares, "--out", tmp_path / "audit.html")
     refused("scenes/vqa|question", "audit", "scenes/vqa", squares, "--out", out)
     (tmp_path / "file").write_text("", "utf-8")

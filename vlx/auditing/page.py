@@ -111,12 +111,13 @@ class TallyView:
 def page(audit: Audit, drawn: Drawings) -> str:
     """The whole page as one string; what is over five megabytes of pictures is left out of it, and said."""
     drawn, left = _within(drawn)
-    findings = [_finding(one, audit, drawn) for one in telling.found(audit)]
+    findings, told = [_finding(one, audit, drawn) for one in telling.found(audit)], telling.told(audit)[:FINDINGS]
     return templates.template("vlx.auditing", "audit.html.j2").render(
         audit=audit,
         findings=findings[:FINDINGS],
         unshown=max(len(findings) - FINDINGS, 0),
-        told=[_kept(wording.sentence(telling.plain(one.sentence))) for one in telling.told(audit)[:FINDINGS]],
+        slight=[_finding(one, audit, drawn) for one in told if one.kind == "leans"],
+        told=[_kept(wording.sentence(telling.plain(one.sentence))) for one in told if one.kind != "leans"],
         headline=telling.headline(audit),
         standing=telling.standing(audit),
         tested=telling.tested(audit),

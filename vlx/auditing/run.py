@@ -87,7 +87,7 @@ def audit(
     """
     if isinstance(task, str | Path):
         raise InputError(f"{str(task)[:60]!r} is no task; load one: vlx.load(NAME)")
-    opened = _opened(data)
+    opened = open_pictures(data)
     wish = NamesWish.of(task, names)
     table = None if wish is None else wish.table
     count = len(opened) if n is None else min(n, len(opened))
@@ -115,8 +115,14 @@ def audit(
     return told
 
 
-def _opened(data: str | Path | Data) -> Data:
-    """The pictures; a folder that nothing else is known of, of folders of pictures, is one of classes."""
+def open_pictures(data: str | Path | Data) -> Data:
+    """The pictures that `audit` is given; a folder that nothing else is known of, of folders, is one of classes.
+
+    Raises InputError as `vlx.data.open_data`.
+
+    >>> open_pictures("birds").name
+    'classes:birds'
+    """
     if isinstance(data, str | Path) and (folder := Path(data)).is_dir() and of_path(folder) is None:
         if any(_is_picture(path) for path in folder.glob("*/*")):
             return open_data(f"classes:{folder}")
@@ -181,14 +187,15 @@ def _tried(found: Findings, said: Sequence[Answered], hiding: Hiding) -> Iterabl
     """The findings, those of leans with what hiding their concept did; what was not proven comes after the others."""
     left, made = TRIALS, []
     for finding in found.findings:
-        if finding.kind != "leans" or finding.level != "finding" or not left:
+        if finding.kind != "leans":
             made.append(finding)
             continue
-        left -= 1
         source = _source(said, finding)
         wrong = [one for one in said if one.right is False and one.said == finding.answer]
         shown = replace(finding, examples=_examples(wrong, finding.concept) if source == ALIKE else ())
-        made.append(after_trial(shown, hiding.trial(wrong, source, finding.concept)))
+        tried = shown.level == "finding" and left > 0
+        left -= tried
+        made.append(after_trial(shown, hiding.trial(wrong, source, finding.concept)) if tried else shown)
     return sorted(made, key=lambda one: one.level == "note")
 
 

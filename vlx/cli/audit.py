@@ -77,18 +77,21 @@ def audit(model: str, dataset: str, asked: AuditWish, loading: dict[str, Any]) -
               vlx audit photos/captioner coco:data/coco --out runs/captions --resume
     """
     refuse_file(asked.out)
-    writable(asked.out)
     import vlx
+    from vlx.auditing.run import open_pictures
 
+    data = open_pictures(dataset)  # refused before a large model is loaded
+    writable(asked.out)
     result = vlx.audit(
         vlx.load(model, **loading),
-        dataset,
+        data,
         out=asked.out,
         resume=asked.resume,
         n=asked.n,
         names=asked.names,
         classes=asked.classes,
         workers=asked.workers,
+        called=dataset,
         spelled=model,
         progress=iter if asked.quiet else progress("pictures"),
         **({"method": asked.method} if asked.method else {}),
