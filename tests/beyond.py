@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
 from vlx.tasks.beyond import Policy, Signal, Video, Words
 
 FRAMES = 8

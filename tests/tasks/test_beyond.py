@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.beyond import Policy, Signal, Video, Words
-from vlx.tasks.beyond.fields import along
-from vlx.tasks.beyond.unfolded import Line, Reel
 
 import vlx
 from tests.beyond import CLIP, FRAMES, OBSERVED, SIGNAL, TOKENS, frame, head, shown, task_of
 from vlx.errors import InputError, ModelError, VlxError
 from vlx.tasks import beyond
+from vlx.tasks.beyond import Policy, Signal, Video, Words
+from vlx.tasks.beyond.fields import along
+from vlx.tasks.beyond.unfolded import Line, Reel
 
 NAMES = ("policy", "video", "signal", "text")
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from vlx.tasks.beyond import Dense
 
 import vlx
 from tests.beyond import Marks
 from tests.fakes import picture
 from vlx.errors import InputError, ModelError
+from vlx.tasks.beyond import Dense
 from vlx.tasks.classification import Classifier
 
 SIZE = (48, 64)

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from vlx.tasks.beyond import Video
 
 import vlx
 from tests import beyond
@@ -30,6 +29,7 @@ from vlx.protocol.nested import nested, tensors
 from vlx.protocol.powers import meet, powers_of
 from vlx.protocol.targets import GradientWay, Prediction, Query, Reads, Target, Term, word_target
 from vlx.protocol.task import Defaults, Features, Task
+from vlx.tasks.beyond import Video
 from vlx.tasks.classification import torchvision
 from vlx.tasks.huggingface import tiny
 from vlx.tasks.huggingface.chat import ChatTask

@@ -7,7 +7,6 @@ from shutil import which
 
 import numpy as np
 import pytest
-from vlx.tasks.beyond import Signal, Video, Words
 
 import vlx
 from examples import signal, video
@@ -15,6 +14,7 @@ from examples.fitting import right
 from vlx.errors import InputError
 from vlx.report import along
 from vlx.report.film import film, frame_maps
+from vlx.tasks.beyond import Signal, Video, Words
 
 
 @pytest.fixture(scope="module")

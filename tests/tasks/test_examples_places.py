@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from torch import nn
-from vlx.tasks.beyond import Dense, Policy
 
 import vlx
 from examples import dense, policy
 from examples.fitting import centre, inside, right
+from vlx.tasks.beyond import Dense, Policy
 
 
 @pytest.fixture(scope="module")
