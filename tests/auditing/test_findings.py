@@ -213,9 +213,20 @@ def test_one_answer_to_all_questions_of_a_kind_is_found() -> None:
 
 
 def test_answers_that_owe_nothing_have_strength() -> None:
-    blind = [replace(one, looked=0.01 if one.said == "car" else 0.9) for one in world(0, 200)]
-    assert findings_of(blind).strength == 0.5 and findings_of(world(0, 200)).strength < 0.1
-    assert [one.answer for one in findings_of(blind).findings if one.kind == "unowed"] == ["car"]
+    seeing = [replace(one, looked=0.9) for one in world(0, 200)]
+    blind = [replace(one, said="car", right=one.true == "car", looked=0.01) for one in world(1, 160)]
+    blind = [replace(one, key=f"{one.key} blind") for one in blind]
+    (one,) = (f for f in findings_of([*seeing, *blind]).findings if f.kind == "unowed")
+    assert one.answer == "car" and "of these are wrong" in one.sentence and one.level == "finding"
+    assert findings_of([*seeing, *blind]).strength > findings_of(seeing).strength
+
+
+def test_a_class_that_is_said_when_nothing_is_seen_is_no_finding() -> None:
+    """Of two classes one is said of an empty picture, too: that makes no errors by itself."""
+    usual = [replace(one, looked=0.01 if one.said == "car" else 0.9) for one in world(0, 600)]
+    assert not any(one.kind == "unowed" for one in findings_of(usual).findings)
+    unknown_truth = [replace(one, right=None, true="") for one in usual]
+    assert [one.answer for one in findings_of(unknown_truth).findings if one.kind == "unowed"] == ["car"]
 
 
 def test_a_truth_that_is_never_said_is_found() -> None:

@@ -96,7 +96,7 @@ def test_a_sign_has_its_share_beside_that_of_others() -> None:
 def test_a_map_is_outside_where_it_has_less_than_its_area() -> None:
     def made(own: float) -> list[Answered]:
         itself = {CONCEPTS: {"car": OnConcept(1.0, 0.1, 1.0, 0.3, "object")}}
-        return [replace(answer(f"{n}", "car", "car", own=own + n / 1000), evidence=itself) for n in range(30)]
+        return [replace(answer(f"{n}", "car", "", own=own + n / 1000), evidence=itself) for n in range(30)]
 
     (less,), (more,) = (list(signs(AnswerColumns(made(own)), words=False)) for own in (0.1, 0.4))
     assert less.kind == "outside" and less.share == pytest.approx(0.1855) and less.p < 1e-6 and more.p > 0.99

@@ -235,5 +235,5 @@ def _strength(answers: AnswerColumns, leaning: Sequence[Lean], asked: Sequence[S
     if not (answers.right | answers.wrong).any():
         return NAN
     leant = [lean.often.interval[0] for lean in leaning if lean.excess.effect > 0]
-    blind = [sign.low - 0.5 for sign in asked if sign.kind == "unowed"]
+    blind = [sign.low - 0.5 for sign in asked if sign.kind == "unowed" and sign.p <= ALPHA]
     return max([0.0, *leant, *blind])

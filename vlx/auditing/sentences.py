@@ -59,19 +59,23 @@ def sign(label: str, one: Sign, noun: str) -> str:
     """How often an answer has a sign.
 
     >>> sign("beach", one, "answer")
-    'the picture hardly moves “beach”: 97 % of its answers (91 % to 99 %; 120 pictures), 20 % of others'
+    'the picture hardly moves “beach”: 97 % of times (91 % to 99 %; 120 pictures), 20 % of other answers; 82 % of these
+    are wrong, 31 % of all others'
     """
     told = SIGNS[one.kind].format(_short(label))
     span = f"{part(one.low)} to {part(one.high)}; {pictures(one.n)}"
     if one.kind == "outside":
         return f"{told}: {part(one.share)} of the map less ({span})"
     others = "" if math.isnan(one.others) else f", {part(one.others)} of other {PLURALS.get(noun, noun)}"
-    return f"{told}: {part(one.share)} of times ({span}){others}"
+    known = not math.isnan(one.wrong.effect)
+    wrong = f"; {part(one.wrong.first)} of these are wrong, {part(one.wrong.second)} of all others" if known else ""
+    return f"{told}: {part(one.share)} of times ({span}){others}{wrong}"
 
 
 def sign_compared(one: Sign) -> str:
     """What the test of a sign compared."""
-    return "its share of the picture" if one.kind == "outside" else "half of its pictures"
+    told = "its share of the picture" if one.kind == "outside" else "half of its pictures"
+    return told if math.isnan(one.wrong.effect) else f"{told}; how often these and all other answers are wrong"
 
 
 def one_answer(label: str, n: int, noun: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from vlx.auditing.answered import CONCEPTS
 from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.result import FEWEST, Kind, Listed, Occurrence
-from vlx.auditing.statistics import NAN, Values, Which, above_nothing, more_than_half
+from vlx.auditing.statistics import NAN, Tested, Values, Which, above, above_nothing, more_often, more_than_half
 from vlx.evaluation.intervals import mean_of, over_pictures
 from vlx.language import FUNCTION_WORDS
 from vlx.report.wording import LITTLE
@@ -25,7 +25,9 @@ class Sign:
     """How often one ``kind`` of sign is on an ``answer`` (a number of `AnswerColumns.labels`), beside other answers.
 
     ``share`` of ``n`` pictures' answers have it, with its interval over pictures; ``others`` is the share elsewhere.
-    ``p`` is that of a share of half or less; of "outside" of no less evidence on the thing than its area gives.
+    ``wrong`` is how often those that have it are wrong, beside all other answers. ``p`` is the larger of two: of a
+    share of half or less (of "outside" of no less evidence on the thing than its area gives), and of being wrong no
+    more often than the others are: what goes with no error is in tables. Where nobody knows, it is the first.
     """
 
     kind: Kind
@@ -34,6 +36,7 @@ class Sign:
     low: float
     high: float
     others: float
+    wrong: Tested
     n: int
     p: float
 
@@ -88,8 +91,21 @@ def _sign(answers: AnswerColumns, kind: Kind, answer: int, values: Values, known
     which = known & (answers.said == answer)
     hits, pictures = values[which], answers.picture[which]
     p = above_nothing(hits, pictures).p if kind == "outside" else more_than_half(hits > 0, pictures)
-    others = mean_of(values[known & ~which])
-    return Sign(kind, answer, mean_of(hits), *over_pictures(hits, pictures), others, n, p)
+    others, wrong = mean_of(values[known & ~which]), Tested()
+    judged = answers.right | answers.wrong
+    if kind != "hallucination" and judged.any():
+        wrong, p_wrong = _goes_wrong(answers, which & (values > 0) & judged, judged)
+        p = max(p, p_wrong)
+    return Sign(kind, answer, mean_of(hits), *over_pictures(hits, pictures), others, wrong, n, p)
+
+
+def _goes_wrong(answers: AnswerColumns, which: Which, judged: Which) -> tuple[Tested, float]:
+    """How often some answers are wrong beside all others, and the p of no more often; 1 where it cannot be told."""
+    there, wrong, pictures = which[judged], answers.wrong[judged], answers.picture[judged]
+    alike = np.zeros(len(there), np.intp)
+    rates = np.where(there, wrong, NAN), np.where(there, NAN, wrong)
+    p = more_often(there, wrong, alike, pictures)
+    return above(*rates, alike, pictures), p if p == p else 1.0
 
 
 def _by_area(answers: AnswerColumns) -> Values:
