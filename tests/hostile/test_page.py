@@ -15,8 +15,12 @@ import pytest
 
 from benchmarks.browser import Browser
 from benchmarks.gallery import records as made_up
+from tests import audits
 from tests.explanations import answer_explanation, caption_explanation, contrast_explanation, reasoned
 from vlx import Explanation
+from vlx.auditing import page as audit_page
+from vlx.auditing.drawn import Drawings, DrawnMistake, MapOfMistake
+from vlx.auditing.result import Crop
 from vlx.explanation import schema, storage
 from vlx.folder import gallery
 from vlx.folder.manifest import Job
@@ -164,6 +168,16 @@ def test_nothing_in_a_gallery_runs_or_leaves(browser: Browser, outside: Outside,
     for row in rows[::5]:
         row.update(status="failed", words=[], thumbnail=None, page=None)
     gallery.write(tmp_path / "index.html", Job(text, text, "", {text: text}), lambda: iter(rows))
+    found = opened(browser, outside, tmp_path / "index.html")
+    assert found.pop("text")
+    assert found == SAFE
+
+
+def test_nothing_in_an_audit_runs_or_leaves(browser: Browser, outside: Outside, tmp_path: Path) -> None:
+    text = payload(outside)
+    drawn = DrawnMistake("", (MapOfMistake("data:,", text, text),), (text,))
+    made = Drawings((drawn,), {Crop(text, (0.0, 0.0, 4.0, 4.0)): "data:,"}, {text: "data:,"})
+    (tmp_path / "index.html").write_text(audit_page.page(audits.spoiled(text), made), "utf-8", "replace")
     found = opened(browser, outside, tmp_path / "index.html")
     assert found.pop("text")
     assert found == SAFE
