@@ -87,6 +87,7 @@ def test_the_page_tells_its_parts_in_order() -> None:
         ({"notes": ("b.png cannot be read",)}, ["B.png cannot be read."]),
         ({"findings": (replace(LEAN, trial=None),)}, ["not proven: hiding it was not tried"]),
         ({"hallucinated": Listed(why="it was not asked")}, ["It was not asked."]),
+        ({"concepts_are": "regions alike"}, ["A “look” is a kind of region that looks alike to the model"]),
         ({"answers": ()}, []),
         ({"mistakes": ()}, []),
     ],
@@ -181,9 +182,11 @@ def test_a_row_opens_by_the_keyboard(browser: Browser, tmp_path: Path) -> None:
 
 def test_a_lean_that_is_no_finding_is_shown_with_its_pictures() -> None:
     crop = Crop("0001.jpg", (0.0, 0.0, 4.0, 4.0))
-    slight = replace(LEAN, sentence="for “rocket”, look 3 carries a little", level="note", examples=(crop,))
+    slight = replace(LEAN, sentence="for “rocket”, look 3 carries a little", level="note", examples=(crop,), trial=None)
     text = told(audited(findings=(slight, FEW)), made := Drawings((DRAWN,) * 2, {crop: DOT}))
-    assert "Nothing was found" in text
+    assert "Nothing was found on 400 pictures; 1 lean is certain, and slight" in text
+    unproven = audited(findings=(replace(LEAN, level="note"), replace(slight, adjusted=0.2)))
+    assert "slight" not in telling.headline(unproven)
     heading = text.index("Seen, and not counted as findings")
     assert heading < text.index("For “rocket”, look 3 carries a little.") < text.index("1 more told, not judged")
     assert page.page(audited(findings=(slight,)), made).count('alt="What night looks like') == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vlx.auditing import telling
+from vlx.auditing.answered import ALIKE
 from vlx.auditing.drawn import Drawings, DrawnMistake
 from vlx.auditing.result import FEWEST, AnswerTally, Audit, ConceptRow, Finding, Listed, Mistake, Occurrence
 from vlx.files import templates
@@ -122,6 +123,7 @@ def page(audit: Audit, drawn: Drawings) -> str:
         standing=telling.standing(audit),
         tested=telling.tested(audit),
         source=telling.source(audit),
+        unnamed=audit.concepts_are == ALIKE,
         tallies=[_tally(one) for one in audit.answers[:ANSWERS]],
         untold=max(len(audit.answers) - ANSWERS, 0),
         mistakes=_mistakes(audit, drawn),

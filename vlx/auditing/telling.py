@@ -59,16 +59,22 @@ def headline(audit: Audit) -> str:
     >>> headline(Audit("m", "d", 200))
     'Nothing was found on 200 pictures'
     """
-    count = len(found(audit))
+    count, few = len(found(audit)), len(slight(audit))
     pictures = f"{audit.n:,} picture{'s' * (audit.n != 1)}"
     if not count:
-        return f"Nothing was found on {pictures}"
+        certain = f"; {few} lean{'s are' if few > 1 else ' is'} certain, and slight" if few else ""
+        return f"Nothing was found on {pictures}{certain}"
     return f"{count} finding{'s' * (count != 1)} on {pictures}"
 
 
 def found(audit: Audit) -> list[Finding]:
     """The findings that passed their test."""
     return [one for one in audit.findings if one.level == "finding"]
+
+
+def slight(audit: Audit) -> list[Finding]:
+    """Leans that passed their test and make few of the errors."""
+    return [one for one in told(audit) if one.kind == "leans" and one.trial is None and one.adjusted <= audit.alpha]
 
 
 def told(audit: Audit) -> list[Finding]:
