@@ -329,6 +329,14 @@ def test_a_command_that_lacks_something_is_told_what(arguments: list[str], told:
     assert told in result.output
 
 
+def test_a_place_is_tried_before_models_are_loaded(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["study", "x", "--models", "no", "model", "--out", str(tmp_path / "gone" / "s.html")]
+    )
+    assert result.exit_code == 1
+    assert "no such folder; make it first" in result.output
+
+
 def test_help_shows_both_commands() -> None:
     told = CliRunner().invoke(main, ["study", "--help"]).output
     assert "--models A B" in told

@@ -124,9 +124,11 @@ def study(data: str, models: tuple[str, str], wish: StudyWish, loading: dict[str
     import vlx
     from vlx import studies
     from vlx.files.whole import read_bytes
+    from vlx.studies import study_files
 
     if models[0] == models[1]:
         raise click.UsageError(f"{MODELS} A B: {models[0]} is named twice; name two models that differ")
+    study_files.check_out(wish.out)
     texts = {} if wish.consent is None else {"consent": read_bytes(wish.consent).decode("utf-8", "replace")}
     tasks = [vlx.load(name, **loading) for name in models]
     made = studies.make(
