@@ -25,16 +25,17 @@ GROUPS = 4
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study, and a folder of answers by two who see and two who do not."""
     folder = tmp_path_factory.mktemp("study")
-    return studies.make(planted.Squares(200), planted.models(), METHODS, n=48, out=folder / "study.html").page
+    made = studies.make(planted.Squares(200), planted.models(), METHODS, n=48, out=folder / "study.html").page
+    planted.handed_in(made, folder / "answers", [planted.by_energy] * 2 + list(planted.lots(2)))
+    return made
 
 
 @pytest.fixture
 def page(made: Path, tmp_path: Path) -> Path:
-    """A study of its own for each test, and a folder of answers by two who see and two who do not."""
-    for path in (made, study_files.key_path(made)):
-        shutil.copy(path, tmp_path / path.name)
-    planted.handed_in(tmp_path / made.name, tmp_path / "answers", [planted.by_energy] * 2 + list(planted.lots(2)))
+    """The study and its answers, a copy for each test."""
+    shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True)
     return tmp_path / made.name
 
 
