@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 CELLS = 6  # that are tried, spread over the axis, its ends among them
+SEEDS = 2  # of noise whose gradients are joined
+FAINT = 1e-6  # of the largest gradient
 NOISE = 1e-5  # of the largest number of a map: less is the rounding of another batch
 ASSUMED = "half-pixel (assumed)"
 
@@ -33,7 +35,7 @@ class Along:
         return replace(self, offset=self.offset + (self.stride - stride) * middle, stride=stride)
 
 
-def along(look: Look, inputs: Tensor, axis: int, *, draws: int = 2) -> Along:
+def along(look: Look, inputs: Tensor, axis: int) -> Along:
     """Where the cells that ``look`` gives, the last dimension of [N, …, n], lie along ``axis`` of ``inputs`` [1, …].
 
     Everything before a place is exchanged, and everything from a place on: how far a cell's field reaches is the place
@@ -44,14 +46,44 @@ def along(look: Look, inputs: Tensor, axis: int, *, draws: int = 2) -> Along:
     Along(offset=0.0, stride=2.0, source='tried')
     """
     length = inputs.shape[axis]
-    ground, other = (_noise(inputs, seed, draws) for seed in (0, 1))
+    ground, other = (_noise(inputs, seed, SEEDS) for seed in (0, 1))
     before, after = look(ground), look(other)
     count = before.shape[-1]
     cells = [n for n in _spread(count) if _moved(after[..., n], before, n)]
     first = _firsts(look, ground, other, axis, cells)
     turned = _firsts(lambda x: look(x.flip(axis)), ground.flip(axis), other.flip(axis), axis, cells)
-    begins = {n: edge for n, edge in zip(cells, first, strict=True) if edge > 0}
-    ends = {n: length - 1 - edge for n, edge in zip(cells, turned, strict=True) if edge > 0}
+    return _line({n: (low, length - 1 - up) for n, low, up in zip(cells, first, turned, strict=True)}, length, count)
+
+
+def by_gradient(look: Look, inputs: Tensor, axes: tuple[int, ...]) -> list[Along]:
+    """As `along`, of all ``axes`` of inputs and of A at once: a cell's field is where its gradient is not zero.
+
+    ``look``: inputs [1, …] → A, with as many dimensions, differentiable. A few runs there and back, however long the
+    axes are: for large networks on numbers.
+    """
+    fields: list[dict[int, tuple[int, int]]] = [{} for _ in axes]
+    with torch.inference_mode(False), torch.enable_grad():
+        for seed in range(SEEDS):
+            given = _noise(inputs, seed, 1).requires_grad_()
+            A = look(given)
+            mix = torch.randn(A.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.double).to(A)
+            for part in (0.0, 0.5, 1.0):
+                cell = [round(part * (A.shape[axis] - 1)) for axis in axes]
+                score = mix @ A[0].flatten(1)[:, int(np.ravel_multi_index(cell, A.shape[2:]))]
+                reached = torch.autograd.grad(score, given, retain_graph=True)[0].abs()
+                for field, axis, n in zip(fields, axes, cell, strict=True):
+                    some = reached.movedim(axis, 0).flatten(1).amax(1) > FAINT * reached.max()
+                    where = some.nonzero().flatten().tolist() or [inputs.shape[axis], -1]
+                    low, high = field.get(n, (inputs.shape[axis], -1))
+                    field[n] = min(low, where[0]), max(high, where[-1])
+    seen = [{n: span for n, span in field.items() if span[1] >= 0} for field in fields]
+    return [_line(field, inputs.shape[axis], A.shape[axis]) for field, axis in zip(seen, axes, strict=True)]
+
+
+def _line(fields: dict[int, tuple[int, int]], length: int, count: int) -> Along:
+    """The line through the middles of cells' fields, of some of ``count`` cells along ``length`` places."""
+    begins = {n: low for n, (low, _) in fields.items() if low > 0}
+    ends = {n: high for n, (_, high) in fields.items() if high < length - 1}
     slopes = [slope for edges in (begins, ends) if (slope := _slope(edges)) > 0]
     if not begins or not ends or not slopes:
         return Along(length / count / 2 - 0.5, length / count, ASSUMED)

@@ -28,6 +28,8 @@ class Signal(Classifier):
     >>> why = vlx.explain(task, task.picture(ecg))  # ecg: numbers [L] or [C, L]
     """
 
+    ranks = (3,)
+
     def __init__(
         self, model: nn.Module, layer: str, labels: Sequence[str] | None = None,
         *, span: tuple[float, float], channels: int = 1, call: Any = None, **options: Any,

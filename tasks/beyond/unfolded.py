@@ -9,7 +9,7 @@ from vlx.errors import ModelError
 from vlx.pictures.placement import Grid
 from vlx.pictures.receptive_fields import Laid, Tracer, Unplaced
 from vlx.pictures.tensor_layout import Layout
-from vlx.tasks.beyond.fields import ASSUMED, Along, along
+from vlx.tasks.beyond.fields import ASSUMED, Along, along, by_gradient
 
 Look = Callable[[Tensor], Tensor]
 
@@ -65,15 +65,19 @@ class Unfolded(Tracer):
 
 
 class Line(Unfolded):
-    """A map [B, K, n] that ``model`` makes of inputs [B, C, 1, L]: A is [B, K, 1, n]."""
+    """A map [B, K, n] or [B, n, K] that ``model`` makes of inputs [B, C, 1, L]: A is [B, K, 1, n]."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._model = model
+        self._model, self._last = model, False  # whether units come last
 
     def found(self, features: Look, inputs: Tensor, output: Tensor) -> tuple[Grid, tuple[str, ...]]:
         """The cells along the line, tried. Raises ModelError where attention or a state has mixed all of them."""
-        line, count, length = along(features, inputs, 3), output.shape[2], inputs.shape[3]
+        line, turned = along(features, inputs, 3), Along(0, 0, ASSUMED)
+        if line.source == ASSUMED:
+            turned = along(lambda x: features(x).mT, inputs, 3)
+        self._last = turned.source != ASSUMED
+        line, count = (turned, output.shape[1]) if self._last else (line, output.shape[2])
         kinds = [type(one).__name__ for one in self._model.modules() if isinstance(one, nn.RNNBase) or _attends(one)]
         if line.source == ASSUMED and count > 1 and kinds:
             raise ModelError(
@@ -81,15 +85,16 @@ class Line(Unfolded):
                 "it is a place: name a convolution before that; language models are explained by vlx.load"
             )
         notes = _assumed("the whole line", line) if count > 1 else ("A has one cell: its map cannot tell places apart",)
-        return Grid((0.0, line.offset), (1.0, line.stride), (1, count), (1, length), line.source), notes
+        grid = Grid((0.0, line.offset), (1.0, line.stride), (1, count), (1, inputs.shape[3]), line.source)
+        return grid, (*notes, *("A was [B, n, K] and is laid out as [B, K, 1, n]",) * self._last)
 
     def unfold(self, output: Tensor) -> Tensor:
-        """[B, K, n] → [B, K, 1, n]."""
-        return output.unsqueeze(2)
+        """What the layer gives → [B, K, 1, n]."""
+        return (output.mT if self._last else output).unsqueeze(2)
 
     def fold(self, A: Tensor) -> Tensor:
-        """[M, K, 1, n] → [M, K, n]."""
-        return A.squeeze(2)
+        """[M, K, 1, n] → as the layer gives it."""
+        return A.squeeze(2).mT if self._last else A.squeeze(2)
 
 
 class Reel(Unfolded):
@@ -111,10 +116,7 @@ class Reel(Unfolded):
         H, W = inputs.shape[2] // T, inputs.shape[3]
         clip = by_frame(inputs, T)
 
-        def look(dim: int) -> Look:
-            return lambda x: features(x.flatten(2, 3)).movedim(dim, -1).flatten(1, -2)
-
-        time, down, across = (along(look(dim), clip, dim, draws=1) for dim in (2, 3, 4))
+        time, down, across = by_gradient(lambda x: features(x.flatten(2, 3)), clip, (2, 3, 4))
         even = down.even(h, H)
         if even is None:
             raise ModelError(

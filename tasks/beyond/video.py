@@ -26,7 +26,7 @@ class Video(Classifier):
     >>> why = vlx.explain(task, task.picture(frames))  # uint8 [16, 112, 112, 3]
     """
 
-    ranks = (3, 4, 5)
+    ranks = (5, 4, 3)
 
     def __init__(
         self, model: nn.Module, layer: str, labels: Sequence[str] | None, prepare: Prepare,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlx.errors import InputError
+from vlx.errors import InputError, ModelError
 from vlx.pictures.receptive_fields import Given, Tracer
 from vlx.tasks.beyond.unfolded import Line
 from vlx.tasks.classification.classifier import Classifier
@@ -28,6 +28,8 @@ class Words(Classifier):
     >>> task = Words(net, "conv", ["good", "bad"], size=len(vocabulary))
     >>> why = vlx.explain(task, task.picture(tokens))
     """
+
+    ranks = (3,)
 
     def __init__(
         self, model: nn.Module, layer: str, labels: Sequence[str] | None = None,
@@ -50,6 +52,12 @@ class Words(Classifier):
     def place(self, inputs: Tensor) -> Tensor:
         """To the model's device; numbers keep their precision."""
         return inputs.to(super().place(inputs[:0]).device)
+
+    def see(self, inputs: Tensor) -> Tensor:
+        """As a classifier's. Raises ModelError for gradients in the numbers of tokens: these are no quantities."""
+        if inputs.requires_grad and torch.is_grad_enabled():
+            raise ModelError("a text has no gradients in pixels; leave guided out, and choose a method at A")
+        return super().see(inputs)
 
     def _line(self, image: Image.Image) -> Tensor:
         """A picture → the numbers that its colours are, [1, 1, L]."""

@@ -1,5 +1,6 @@
 """Which layers of a model give a feature map: those whose cells move with their place, tried in one run."""
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from threading import Lock
@@ -21,12 +22,12 @@ _lock = Lock()  # torch numbers its hooks without one
 
 
 def layers(
-    model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[], Tensor]
+    model: nn.Module, call: Callable[[Tensor], Any], example: Callable[[], Tensor], rank: int = 0
 ) -> dict[str, tuple[int, int]] | None:
     """Layers that are called once and hold a map whose cells are places, in the order they end; the cells (h, w) each.
 
     ``call`` runs the model on pictures, ``example`` makes one [1, C, H, W]. One run on 9 pictures; None when the model
-    cannot be run on them.
+    cannot be run on them. With a ``rank`` maps are those of so many dimensions, [B, K, n] or [B, K, t, h, w].
     """
     names = {module: name for name, module in model.named_modules() if name}
     run, found, calls = object(), dict[str, tuple[int, int]](), dict[str, int]()
@@ -38,7 +39,8 @@ def layers(
             calls[name] = calls.get(name, 0) + 1
             found.pop(name, None)
             if output is not last[0]:  # a container gives what its last member gave
-                shapes = (_placed(leaf, size) for leaf in tree_leaves(output) if may_be_map(leaf))
+                leaves = [leaf for leaf in tree_leaves(output) if may_be_map(leaf, (rank,) if rank else RANKS)]
+                shapes = (_unfolded(leaf) if rank else _placed(leaf, size) for leaf in leaves)
                 last[:] = output, next(filter(None, shapes), None)
             if last[1] is not None:
                 found[name] = last[1]
@@ -48,7 +50,7 @@ def layers(
         with _lock:
             handles += [module.register_forward_hook(hook, prepend=True) for module in names]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            pictures = spatial_dims.banded(example(), BANDS)
+            pictures = example() if rank else spatial_dims.banded(example(), BANDS)
             size = (pictures.shape[2], pictures.shape[3])
             call(pictures)
     except Exception:  # the message that is being made is about something else
@@ -85,6 +87,11 @@ def _placed(made: Tensor, size: tuple[int, int]) -> tuple[int, int] | None:
     likely = spatial_dims.layouts(made.shape, batch, size, extra=EXTRA, longest=spatial_dims.LIKE)
     layout = spatial_dims.best(likely, spatial_dims.answers(made, batch, BANDS, entries=False), size)
     return None if layout is None else layout.shape
+
+
+def _unfolded(made: Tensor) -> tuple[int, int] | None:
+    """The cells of a map [B, K, n] or [B, K, t, h, w] as rows and columns."""
+    return None if made.numel() == 0 else (math.prod(made.shape[2:-1]), made.shape[-1])
 
 
 def blocks(model: nn.Module, example: Tensor) -> list[str]:

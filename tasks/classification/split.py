@@ -56,7 +56,8 @@ class Split:
     Raises ModelError for a name that no submodule bears. ``example`` makes an input [1, C, H, W]; it is used only to
     find out which layers there are to choose from when something is wrong. ``call`` runs the model on pictures;
     ``occurrence`` tells which call of the layer is meant where it runs several times, 0 for the first. ``columns``
-    finds the scores [B, C] in what the model returns for B pictures. ``ranks``: how many dimensions a map may have.
+    finds the scores [B, C] in what the model returns for B pictures. ``ranks``: how many dimensions a map may have,
+    those of a map that is explained first.
     """
 
     def __init__(
@@ -265,7 +266,8 @@ class Split:
 
     def layers(self) -> dict[str, tuple[int, int]] | None:
         """Layers that are called once and give a map; see `vlx.tasks.classification.layers.layers`."""
-        return layers(self.model, self._call, self._example)
+        rank = 0 if self._ranks == RANKS else self._ranks[0]
+        return layers(self.model, self._call, self._example, rank)
 
 
 def _visit(run: _Run, output: Any) -> Any:

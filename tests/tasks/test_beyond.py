@@ -14,7 +14,7 @@ from tests.beyond import CLIP, FRAMES, OBSERVED, SIGNAL, TOKENS, frame, head, sh
 from vlx.errors import InputError, ModelError, VlxError
 from vlx.tasks import beyond
 from vlx.tasks.beyond import Policy, Signal, Video, Words
-from vlx.tasks.beyond.fields import along
+from vlx.tasks.beyond.fields import along, by_gradient
 from vlx.tasks.beyond.unfolded import Line, Reel
 
 NAMES = ("policy", "video", "signal", "text")
@@ -97,6 +97,17 @@ def test_fields_along_a_line_are_those_of_the_layers(kernel: int, stride: int, p
         found = along(net, torch.zeros(1, 1, 96), 2)
     assert found.offset == (kernel - 1) / 2 * dilation - padding + stride / 2
     assert (found.stride, found.source) == (2 * stride, "tried")
+
+
+def test_fields_in_a_clip_are_those_of_the_layers_on_every_axis() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(2, 8, (3, 5, 7), (1, 2, 3), (1, 2, 0)), nn.ReLU(), nn.MaxPool3d((2, 1, 1)))
+    found = by_gradient(net, torch.zeros(1, 2, 16, 24, 40), (2, 3, 4))
+    assert [(one.offset, one.stride, one.source) for one in found] == [
+        (0.5, 2, "tried"),
+        (0, 2, "tried"),
+        (3, 3, "tried"),
+    ]
 
 
 def test_what_reads_everything_has_no_place_of_its_own_and_says_so() -> None:
@@ -268,6 +279,27 @@ def test_a_transformer_of_texts_is_refused_by_name() -> None:
     task = Words(Transformer().eval(), "block", size=700)
     with pytest.raises(ModelError, match=r"mixes all positions \(MultiheadAttention\)"):
         vlx.explain(task, task.picture(TOKENS))
+
+
+def test_layers_that_may_be_chosen_are_those_with_places_of_their_own() -> None:
+    assert list(task_of("video").layers()) == ["0", "1", "2", "3"]
+    assert task_of("signal").layers()["0"] == (1, 64)
+    task, picture = shown(task_of("text"))
+    with pytest.raises(ModelError, match=r"Reads has no layer 'cnov'; close: conv"):
+        vlx.explain(task, picture, method="gradcam@cnov")
+    for method in ("guided", "integrated-gradients"):
+        with pytest.raises(ModelError, match="a text has no gradients in pixels"):
+            vlx.explain(task, picture, method=method)
+
+
+def test_units_that_come_last_are_found_by_trying() -> None:
+    """An embedding gives [B, n, K]; HiResCAM there is gradient × embedding, word by word."""
+    task, picture = shown(task_of("text"))
+    task.model.double()
+    why = vlx.explain(task, picture, method="hirescam@embed", target="logit", answer="bad", seen=False, check=False)
+    A, G = by_hand(task.model, task.model.embed, torch.from_numpy(TOKENS)[None], 1)
+    assert np.allclose(why[0].signed[0], (A * G).sum(1), rtol=1e-5, atol=1e-10)
+    assert "A was [B, n, K]" in " ".join(vlx.explain(Words(task.model, "embed", size=700), picture).notes)
 
 
 def test_refusals_are_short_and_adapters_too() -> None:
