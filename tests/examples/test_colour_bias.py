@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import vlx
 from examples import colour_bias
+from vlx import scenes
 from vlx.scenes.vocabulary import END, START
 from vlx.tasks.captioning import CnnLstmCaptioner
 
@@ -36,44 +38,47 @@ def test_tokens_are_the_words_between_start_and_end() -> None:
 
 def test_a_decoder_learns_its_captions_by_heart() -> None:
     torch.manual_seed(0)
-    maps, captions = torch.rand(16, 256, 8, 8), colour_bias.tokens(["a red car", "a blue boat"] * 8)
-    maps[::2, 0] += 5
+    maps, captions = torch.rand(16, 256, 1, 1) / 10, colour_bias.tokens(["a red car", "a blue boat"] * 8)
+    maps[::2, 0] += 0.5
     decoder = colour_bias.fitted(maps.repeat(8, 1, 1, 1), captions.repeat(8, 1)).eval()
     with torch.no_grad():
-        hidden, _ = decoder.step(torch.full((16,), colour_bias.WORDS.index("a")), decoder.start(maps))
+        _, state = decoder.step(torch.full((16,), START), decoder.start(maps))
+        hidden, _ = decoder.step(torch.full((16,), colour_bias.WORDS.index("a")), state)
         likeliest = decoder.logits(hidden).argmax(1).tolist()
     assert [colour_bias.WORDS[one] for one in likeliest] == ["red", "blue"] * 8
 
 
-def test_a_scene_in_red_and_in_blue_differs_in_that_alone(
+def test_things_are_asked_for_red_whatever_their_colour(
     tied: CnnLstmCaptioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, Any]] = []
+    asked: list[tuple[str, bytes]] = []
+    real = vlx.explain
 
-    class Said:
-        def __init__(self, logprob: float) -> None:
-            self.logprob = logprob
-
-    def explain(_: Any, image: Any, *, caption: str, **options: Any) -> list[Said]:
-        asked.append((caption, image))
-        return [Said(-1.0 if word == "car" and "red" in caption.split() else -4.0) for word in caption.split()]
+    def explain(task: Any, image: Any, *, caption: str, **options: Any) -> Any:
+        asked.append((caption, image.tobytes()))
+        return real(task, image, caption=caption, **options)
 
     monkeypatch.setattr(vlx, "explain", explain)
-    assert colour_bias.owed_to_red(tied, 3) == [3.0, 3.0, 3.0]
-    for (red, first), (blue, second) in zip(asked[::2], asked[1::2], strict=True):
-        assert [
-            "blue" if word == "red" else word for word in red.split()
-        ] == blue.split() and first.tobytes() != second.tobytes()
+    likely = colour_bias.of_red(tied, "car", "blue", 3)
+    assert likely.shape == (3,) and (likely < 0).all()
+    for number, (caption, pixels) in enumerate(asked):
+        scene = scenes.draw(colour_bias.TRIED + number, 64, kinds="car", colors="blue", textures="plain")
+        assert scene.image.tobytes() == pixels and caption == scene.caption.replace("blue", "red")
+        said = real(tied, scene.image, caption=caption)
+        assert said[1].label == "red" and said[1].logprob == pytest.approx(likely[number])
 
 
 def test_what_things_are_called_is_counted_by_kind_and_colour(
     tied: CnnLstmCaptioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    things = [("car", "red", "car"), ("car", "blue", "boat"), ("car", "pink", "car"), ("boat", "red", "boat")]
-    monkeypatch.setattr(colour_bias, "called", lambda *_: iter(things))
-    monkeypatch.setattr(colour_bias, "owed_to_red", lambda *_: [1.0, 2.0])
+    things = [("car", "red", "red"), ("car", "blue", "red"), ("car", "pink", "pink"), ("boat", "blue", "blue")]
+    likely = {("car", "red"): -1.0, ("car", "blue"): -2.0, ("boat", "blue"): -5.5}
+    monkeypatch.setattr(colour_bias, "called", lambda *_: iter([*things, ("boat", "red", "red")]))
+    monkeypatch.setattr(colour_bias, "of_red", lambda _, *thing: np.full(3, likely[thing]))
     lines = [*colour_bias.told(tied, colour_bias.pictures(4))]
-    assert [line.split(": ")[2].split()[0] for line in lines] == ["1.00", "0.50", "1.00", "1.50"]
+    assert [line.split(": ")[2].split()[0] for line in lines] == ["1.00", "0.50", "0.00", "1.00", "3.50"]
     monkeypatch.undo()
-    kinds = [kind for kind, _, _ in colour_bias.called(tied, colour_bias.pictures(4))]
-    assert kinds == [*colour_bias.KINDS]
+    found = [*colour_bias.called(tied, colour_bias.pictures(4))]
+    texts = [colour_bias.pictures(4)[n].texts[0].split() for n in range(4)]
+    assert [kind for kind, _, _ in found] == [*colour_bias.KINDS]
+    assert all(color in words for (_, color, _), words in zip(found, texts, strict=True))
