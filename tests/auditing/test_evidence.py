@@ -9,7 +9,7 @@ from PIL import Image
 
 import vlx
 from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES, UNITS, Answered, answers_of
-from vlx.auditing.evidence import audit_metric
+from vlx.auditing.evidence import audit_metric, is_tried
 from vlx.data import open_data
 from vlx.errors import InputError
 from vlx.evaluation.run import records_of
@@ -83,11 +83,23 @@ def test_the_contrast_is_of_the_likeliest_other(captioner: Task, said: list[Answ
         assert word_target(prediction, answer.position, 0, "margin").terms[1].token == other.token
 
 
-def test_only_every_nth_picture_is_tried(captioner: Task) -> None:
+def test_one_picture_of_every_n_is_tried(captioner: Task) -> None:
     answers = audited(captioner, SCENES, tried=2)
     keys = [open_data(SCENES)[number].key for number in range(3)]
+    wanted = {key for number, key in enumerate(keys) if is_tried(number, 2)}
+    assert 0 < len(wanted) < 3
     tried = {one.key for one in answers if one.check}
-    assert tried == {keys[0], keys[2]} == {one.key for one in answers if one.seen == one.seen}
+    assert tried == wanted == {one.key for one in answers if one.seen == one.seen}
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 10])
+def test_pictures_of_kinds_by_turns_are_tried_of_every_kind(every: int) -> None:
+    """Each second of cars in a desert, cars at night, rockets in a desert, … would be of a desert alone."""
+    tried = [number for number in range(400) if is_tried(number, every)]
+    assert [number // every for number in tried] == [*range(400 // every)]
+    for turns in (2, 4, 5):
+        counts = np.bincount([number % turns for number in tried], minlength=turns)
+        assert counts.min() > 0.4 * len(tried) / turns
 
 
 def test_questions_are_judged_by_their_answers() -> None:

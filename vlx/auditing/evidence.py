@@ -34,8 +34,8 @@ Sums = Mapping[str, tuple[float, float]]
 def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
     """What an audit measures, as a metric of `vlx.evaluation`: a record an answer (`vlx.auditing.answered`).
 
-    ``names``: a table of the units of the layer that is explained, whose names carry evidence, too. Every ``tried``-th
-    picture is shown to the model with references in its place, and the maps of it are checked.
+    ``names``: a table of the units of the layer that is explained, whose names carry evidence, too. One picture of every
+    ``tried`` is shown to the model with references in its place, and the maps of it are checked; see `is_tried`.
     """
     return Metric(
         NAME,
@@ -47,6 +47,14 @@ def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
         anywhere=True,
         told=f"--names {names.about.get('source', 'TABLE')}" if names is not None else "",
     )
+
+
+def is_tried(number: int, every: int) -> bool:
+    """Whether a picture is the one of its ``every`` neighbours that is tried, by a lot that is the same at every run.
+
+    Not each ``every``-th: data whose kinds come by turns would have some of them tried and others never.
+    """
+    return number % every == int(np.random.default_rng(number // every).integers(every))
 
 
 def _begin(names: NeuronNames | None, tried: int, setting: Setting) -> Measurer:
@@ -122,7 +130,7 @@ class _Audit:
 
     def _trials(self, batch: _Shown, maps: _Maps) -> tuple[dict[int, tuple[float, float]], dict[int, str]]:
         """What the answers about the pictures that are tried owe to them, and the verdicts on their maps."""
-        rows = {row for row, number in enumerate(batch.batch.numbers) if number % self.tried == 0}
+        rows = {row for row, number in enumerate(batch.batch.numbers) if is_tried(number, self.tried)}
         which = [number for number, case in enumerate(batch.cases) if case.row in rows]
         return (
             trials.owed(batch.batch, batch.cases, which),
