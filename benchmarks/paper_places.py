@@ -130,7 +130,7 @@ PLACES = (
     Place(
         "9",
         "future work: natural language processing",
-        "python -m examples.signal",
+        "python -m examples.lines",
         "a text CNN: .94 of its map on the word that decides, .31 of the line; and a beat in a signal",
         "a one-dimensional CNN",
         "how-to/beyond-pictures.md",

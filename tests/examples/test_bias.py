@@ -1,6 +1,8 @@
 """examples/bias.py at small size: what it tells is true, and its figures are those of the arithmetic."""
 
+import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,6 +88,12 @@ def test_what_is_told_of_a_model() -> None:
     assert lines[0].startswith("biased: right 0.") and lines[0].endswith("of 56 balanced pictures")
     assert [line.split()[:2] for line in lines[1:5]] == [[*group] for group in bias.GROUPS]
     assert "nats" in lines[5] and "heat" in lines[6]
+
+
+def test_an_example_that_is_run_hides_no_module_of_python() -> None:
+    """`python examples/bias.py` looks into examples/ first: a signal.py there would be everybody's signal."""
+    names = {path.stem for path in Path(bias.__file__).parent.glob("*.py")}
+    assert "bias" in names and not names & {*sys.stdlib_module_names, "torch", "numpy", "vlx", "tasks"}
 
 
 def test_the_pictures_are_balanced_and_ask_for_the_two_kinds_alone() -> None:

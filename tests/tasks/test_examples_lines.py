@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vlx
-from examples import signal, video
+from examples import lines, video
 from examples.fitting import right
 from vlx.errors import InputError
 from vlx.report import along
@@ -32,14 +32,14 @@ def test_a_clip_rests_on_the_thing_that_moves_in_its_frames(clips: Video) -> Non
 
 
 def test_a_beat_and_words_are_where_they_are() -> None:
-    net, reader = signal.signal_net(), signal.text_net()
-    assert min(right(net, signal.signals), right(reader, signal.texts)) > 0.95
+    net, reader = lines.signal_net(), lines.text_net()
+    assert min(right(net, lines.signals), right(reader, lines.texts)) > 0.95
     beats, texts = (
-        Signal(net, "3", signal.BEATS, span=(-4, 4)),
-        Words(reader, "conv", signal.OPINIONS, size=len(signal.WORDS)),
+        Signal(net, "3", lines.BEATS, span=(-4, 4)),
+        Words(reader, "conv", lines.OPINIONS, size=len(lines.WORDS)),
     )
-    assert signal.measured(beats)["on it"] > 0.8 > 4 * signal.measured(beats)["by chance"]
-    assert signal.measured(texts)["on it"] > 0.8 > 2 * signal.measured(texts)["by chance"]
+    assert lines.measured(beats)["on it"] > 0.8 > 4 * lines.measured(beats)["by chance"]
+    assert lines.measured(texts)["on it"] > 0.8 > 2 * lines.measured(texts)["by chance"]
 
 
 # How they are drawn
@@ -88,16 +88,16 @@ def test_the_slider_shows_one_frame_at_a_time(clips: Video, tmp_path: Path) -> N
 
 
 def test_signals_and_words_are_drawn_and_those_of_another_length_refused(tmp_path: Path) -> None:
-    texts = Words(signal.Reader().eval(), "conv", signal.OPINIONS, size=len(signal.WORDS))
+    texts = Words(lines.Reader().eval(), "conv", lines.OPINIONS, size=len(lines.WORDS))
     words = ["the", "food", "was", "not", "good"]
-    word = vlx.explain(texts, texts.picture(signal.numbers(words)), target="logit", seen=False, check=False)[0]
+    word = vlx.explain(texts, texts.picture(lines.numbers(words)), target="logit", seen=False, check=False)[0]
     values = along.positions(word, 5)
     assert np.allclose(values, word.signed[0], atol=1e-6)  # a cell a word
     page = along.words(word, [*words[:-1], "<script>"])
     assert page.count("<span") == 6
     assert "&lt;script&gt;" in page
-    beats = Signal(signal.signal_net(steps=1), "3", signal.BEATS, span=(-4, 4))
-    given = signal.record(np.random.default_rng(0))[0]
+    beats = Signal(lines.signal_net(steps=1), "3", lines.BEATS, span=(-4, 4))
+    given = lines.record(np.random.default_rng(0))[0]
     figure = along.signal(vlx.explain(beats, beats.picture(given), seen=False, check=False)[0], given)
     figure.savefig(tmp_path / "signal.png")
     assert (tmp_path / "signal.png").stat().st_size > 5000

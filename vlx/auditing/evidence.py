@@ -34,8 +34,8 @@ Sums = Mapping[str, tuple[float, float]]
 def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
     """What an audit measures, as a metric of `vlx.evaluation`: a record an answer (`vlx.auditing.answered`).
 
-    ``names``: a table of the units of the layer that is explained, whose names carry evidence, too. One picture of every
-    ``tried`` is shown to the model with references in its place, and the maps of it are checked; see `is_tried`.
+    ``names``: a table of the units of the layer that is explained, whose names carry evidence, too. One picture of
+    every ``tried`` is shown to the model with references in its place, and its maps are checked; see `is_tried`.
     """
     return Metric(
         NAME,

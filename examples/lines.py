@@ -1,6 +1,6 @@
 """Two CNNs along a line, explained by position: a beat in a noisy signal, and words that carry an opinion.
 
-python -m examples.signal
+python -m examples.lines
 """
 
 import numpy as np
