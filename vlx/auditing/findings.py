@@ -123,9 +123,13 @@ def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -
 
 
 def _matters(lean: Lean) -> bool:
-    """Whether most errors are its work; of what has no name, which may be the thing itself, whether they are many."""
-    nameless = lean.carried.category == KIND_OF_CELLS
-    return not lean.undone < MATERIAL and not (nameless and lean.often.interval[0] < NAMELESS)
+    """Whether most errors where the concept is are its work.
+
+    What has no name may be a part of one thing, or the thing itself: there its pictures must err on its account.
+    """
+    if lean.carried.category == KIND_OF_CELLS:
+        return lean.often.interval[0] >= NAMELESS
+    return not lean.undone < MATERIAL
 
 
 def _sign(answers: AnswerColumns, told: _Telling, sign: Sign, adjusted: float) -> Finding:
