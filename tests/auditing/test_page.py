@@ -87,6 +87,8 @@ def test_the_page_tells_its_parts_in_order() -> None:
         ({"notes": ("b.png cannot be read",)}, ["B.png cannot be read."]),
         ({"findings": (replace(LEAN, trial=None),)}, ["not proven: hiding it was not tried"]),
         ({"hallucinated": Listed(why="it was not asked")}, ["It was not asked."]),
+        ({"mistakes": (wrong(true=""),), "answer_is": "word"}, ["rather than for the likeliest other word:"]),
+        ({"mistakes": (wrong(),)}, ["rather than for the true one: warm for what was said, blue for the other."]),
         ({"concepts_are": "regions alike"}, ["A “look” is a kind of region that looks alike to the model"]),
         ({"answers": ()}, []),
         ({"mistakes": ()}, []),
@@ -95,7 +97,7 @@ def test_the_page_tells_its_parts_in_order() -> None:
 def test_what_is_not_known_is_told(change: dict[str, Any], said: list[str]) -> None:
     text = told(audited(**change))
     assert [one for one in said if one not in text] == []
-    assert ("Each class" in text) == (change.get("answers") != ())
+    assert (f"Each {change.get('answer_is', 'class')}" in text) == (change.get("answers") != ())
     assert ("The worst mistakes" in text) == (change.get("mistakes") != ())
 
 

@@ -123,6 +123,7 @@ def page(audit: Audit, drawn: Drawings) -> str:
         standing=telling.standing(audit),
         tested=telling.tested(audit),
         source=telling.source(audit),
+        other="the true one" if any(one.true for one in audit.mistakes) else f"the likeliest other {audit.answer_is}",
         unnamed=audit.concepts_are == ALIKE,
         tallies=[_tally(one) for one in audit.answers[:ANSWERS]],
         untold=max(len(audit.answers) - ANSWERS, 0),
