@@ -82,7 +82,10 @@ def test_the_page_tells_its_parts_in_order() -> None:
     ("change", "said"),
     [
         ({"findings": ()}, ["Nothing was found on 400 pictures", "is no proof that there is nothing"]),
-        ({"judged": 0, "right": 0}, ["Which classes are right is not known: the data tell no truth."]),
+        (
+            {"judged": 0, "right": 0},
+            ["Which classes are right is not known: the data tell none that this model knows."],
+        ),
         ({"looked_at": 0}, ["Nothing could be tested: no class has 20 pictures to compare"]),
         ({"notes": ("b.png cannot be read",)}, ["B.png cannot be read."]),
         ({"findings": (replace(LEAN, trial=None),)}, ["not proven: hiding it was not tried"]),

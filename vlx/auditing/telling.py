@@ -86,8 +86,8 @@ def standing(audit: Audit) -> str:
     """How many answers are right, with an interval; or that nobody knows."""
     if not audit.judged:
         return (
-            f"Which {noun(audit, 2)} are right is not known: the data tell no truth. What they rest on is told; "
-            "where the model errs is not."
+            f"Which {noun(audit, 2)} are right is not known: the data tell none that this model knows. What they rest "
+            "on is told; where the model errs is not."
         )
     low, high = wilson(audit.right, audit.judged)
     wrong = audit.judged - audit.right
