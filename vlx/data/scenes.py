@@ -94,7 +94,8 @@ class SceneData:
         seeds: list[int] = []
         seed = self.first
         while len(seeds) < self.count:
-            seeds += [seed] if len(named(seed, self._make(len(seeds)))) == self.named else []
+            things = named(seed, self._make(len(seeds))) if self.makes else named(seed)
+            seeds += [seed] if len(things) == self.named else []
             seed += 1
         return seeds
 
@@ -124,6 +125,8 @@ class _Drawn:
 
     @cached_property
     def _scene(self) -> Scene:
+        if not self._data.makes:
+            return scenes.draw(self._seed, size=self._data.size)
         return drawn(self._seed, self._data.size, self._make)
 
     def image(self) -> Image.Image:
