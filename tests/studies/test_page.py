@@ -152,7 +152,7 @@ def test_a_study_by_keyboard_alone_is_scored(opened: Browser, page: Path, tmp_pa
     assert json.loads(opened.value("document.getElementById('text').value")) == json.loads(path.read_text("utf-8"))
 
 
-def in_view(opened: Browser) -> list[str | None]:
+def in_view(opened: Browser) -> list[str]:
     """Which question is shown, and its picture, as soon as there is one."""
     shown = "[document.getElementById('progress').textContent, document.querySelector('#stage img')?.src]"
     until = time.monotonic() + 20
