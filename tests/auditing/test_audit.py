@@ -88,3 +88,9 @@ def test_a_folder_that_says_what_it_is_is_read_as_that(tmp_path: Path) -> None:
     export(3, tmp_path / "drawn", first=10_000_000, size=64)
     audit = vlx.audit(vlx.load("scenes/captioner"), tmp_path / "drawn", n=1)
     assert not audit.data.startswith("classes:") and audit.concepts_are == "concepts"
+
+
+def test_that_only_the_first_pictures_were_asked_about_is_told() -> None:
+    (note,) = vlx.audit(misled(), Marked(8, MARKS), n=4).notes
+    assert note.startswith("the first 4 of 8 pictures")
+    assert vlx.audit(misled(), Marked(4, MARKS), n=4).notes == ()

@@ -176,7 +176,7 @@ def _told(setting: Setting, names: NeuronNames | None, head: RunHead, ran: Ran) 
         strength=found.strength,
         concepts_are=found.concepts_are,
         how=tuple(_how(columns, method, target)),
-        notes=(*omissions(left), *ran.omitted.notes()),
+        notes=(*omissions(left), *ran.omitted.notes(), *_limited(head, setting.data)),
         unread=tuple(ran.unread),
         command=head.command,
         versions={"vlx": head.version, "torch": version("torch")},
@@ -224,6 +224,12 @@ def _how(columns: AnswerColumns, method: str, target: str) -> Iterable[str]:
     tried = sum(bool(one.check) for one in columns.all)
     yield f"maps by {method} on the {target} of what the model said by itself; contrasts on the difference of logits"
     yield f"maps were checked, and what answers owe to the picture tried, of {tried} of {len(columns)} of them"
+
+
+def _limited(head: RunHead, data: Data) -> Iterable[str]:
+    """That not all pictures were asked about, where that was wished."""
+    if head.n is not None and head.n < len(data):
+        yield f"the first {head.n} of {len(data)} pictures, by --n: of a folder of classes these may be of few classes"
 
 
 def _command(task: Task, data: Data, running: AuditRun, **options: Any) -> str:
