@@ -127,7 +127,7 @@ def main(out: Path, only: str, most: int | None, real: str, coco: str, tell: boo
         name: replace(one, kept=kept(before, one.command))
         for name, one in outcomes({REAL: real, COCO: coco}, most, out, [] if tell else chosen(only))
     }
-    write_text(target, page(SECTIONS, made))
+    write_text(target, page(SECTIONS, made, before))
     click.echo(f"{target}: {sum(bool(one.result or one.kept) for one in made.values())} of {len(made)} tables")
 
 

@@ -10,6 +10,7 @@ from vlx.evaluation.figures import above
 from vlx.evaluation.records import Columns
 
 FIRST, CHANGED = "gradcam", "localization"  # what variants are compared with, and by
+TITLE = "change of the share that fits, in points"
 NONE = "–"
 Recorded = Mapping[str, Columns]  # by metric
 
@@ -46,25 +47,37 @@ class ToldTable:
         return float("nan") if cell in ("", NONE) else float(cell.replace("−", "-"))
 
 
-def changes_table(section: Section, told: Mapping[str, str], records: Mapping[str, Recorded]) -> Iterator[str]:
+def changes_table(
+    section: Section, told: Mapping[str, str], records: Mapping[str, Recorded], before: str = ""
+) -> Iterator[str]:
     """What each variant changes against the first method, in points: in the paper, and in the runs of a section.
 
-    With an interval where a run's ``records`` are at hand, by metric, else as the tables ``told`` of it differ.
+    With an interval where a run's ``records`` are at hand, by metric; else as the page ``before`` has it, whose tables
+    are ``told`` again; else as these tables differ.
     """
     tables = {run: table for run in section.runs if CHANGED in (table := ToldTable(told[run.name] or "||")).columns}
     if not section.changes or not tables:
         return
+    known = kept_changes(before, section).rows
     models = " | ".join(table.model for table in tables.values())
-    yield f"| change of the share that fits, in points | paper, top-1 | {models} |"
+    yield f"| {TITLE} | paper, top-1 | {models} |"
     yield f"| --- |{' ---: |' * (1 + len(tables))}"
     for name, there in section.changes.items():
         cells = [points(there)]
         for run, table in tables.items():
             columns = records.get(run.name, {}).get(CHANGED)
             change = 100 * (table.number(name, CHANGED) - table.number(FIRST, CHANGED))
-            cells.append(points(change) if columns is None else changed(columns, run.group, name))
+            kept = known.get(f"{name} less {FIRST}", {}).get(table.model, points(change))
+            cells.append(kept if columns is None else changed(columns, run.group, name))
         yield f"| {name} less {FIRST} | {' | '.join(cells)} |"
     yield ""
+
+
+def kept_changes(page: str, section: Section) -> ToldTable:
+    """The table of changes that a page has of a section; an empty one where it has none."""
+    _, _, below = page.partition(f"## {section.title}\n")
+    _, found, table = below.partition("\n## ")[0].partition(f"| {TITLE} |")
+    return ToldTable(f"{found}{table}".partition("\n\n")[0] or "||\n||")
 
 
 def changed(columns: Columns, group: str, name: str) -> str:

@@ -53,13 +53,16 @@ class Outcome:
 MISSING = Outcome("", why="not asked for")
 
 
-def page(sections: Sequence[Section], outcomes: Mapping[str, Outcome]) -> str:
-    """The whole page, of the outcomes of runs by name; a run without one is told as not run."""
+def page(sections: Sequence[Section], outcomes: Mapping[str, Outcome], before: str = "") -> str:
+    """The whole page, of the outcomes of runs by name; a run without one is told as not run.
+
+    What only records tell stays as the page ``before`` has it, for runs that are not at hand.
+    """
     told = {run.name: told_of(run, outcomes.get(run.name, MISSING)) for section in sections for run in section.runs}
     headlines = {section.name: _headline(section, told) for section in sections}
     lines = [INTRODUCTION, *places(sections, headlines)]
     for section in sections:
-        lines += [*_section(section, outcomes, told)]
+        lines += [*_section(section, outcomes, told, before)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -90,13 +93,14 @@ def _headline(section: Section, told: Mapping[str, str]) -> str:
     return "; ".join([here + (f", {random} by random" if random != "–" else ""), *published])
 
 
-def _section(section: Section, outcomes: Mapping[str, Outcome], told: Mapping[str, str]) -> Iterator[str]:
+def _section(section: Section, outcomes: Mapping[str, Outcome], told: Mapping[str, str], before: str) -> Iterator[str]:
     yield f"## {section.title}\n\n{section.asked}\n"
     for run in section.runs:
         yield from _run(run, outcomes.get(run.name, MISSING), told[run.name])
     if section.published:
         yield from _published(section.published)
-    yield from changes_table(section, told, {name: one.columns for name, one in outcomes.items()})
+    records = {name: one.columns for name, one in outcomes.items() if one.result is not None}
+    yield from changes_table(section, told, records, before)
     if section.remark:
         yield f"{section.remark}\n"
     yield f"On the paper's own kind of data: bring {section.data}.\n\n```sh\n{section.bring}\n```\n"
