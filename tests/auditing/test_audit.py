@@ -90,7 +90,12 @@ def test_a_folder_that_says_what_it_is_is_read_as_that(tmp_path: Path) -> None:
     assert not audit.data.startswith("classes:") and audit.concepts_are == "concepts"
 
 
-def test_that_only_the_first_pictures_were_asked_about_is_told() -> None:
+def test_which_pictures_were_asked_about_is_told() -> None:
     (note,) = vlx.audit(misled(), Marked(8, MARKS), n=4).notes
-    assert note.startswith("the first 4 of 8 pictures")
+    assert note == "4 of 8 pictures, by --n: taken by lot, seed 0, each class as evenly as the data go"
     assert vlx.audit(misled(), Marked(4, MARKS), n=4).notes == ()
+
+
+def test_captions_and_questions_are_taken_by_the_plain_lot() -> None:
+    (note,) = vlx.audit(vlx.load("scenes/captioner"), vlx.data.SceneData(5, 10_000_000, 64), n=1).notes
+    assert note == "1 of 5 pictures, by --n: taken by lot, seed 0"

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from vlx.auditing import contrasts, maxima, trials
+from vlx.auditing import contrasts, maxima
 from vlx.auditing.answered import ALIKE, NAME, NAN, UNITS, Answered, OnConcept, to_record
 from vlx.auditing.contrasts import InsteadOf
 from vlx.auditing.judging import Judgement, judge_of
@@ -17,6 +17,8 @@ from vlx.errors import InputError
 from vlx.evaluation.cases import Case, answers
 from vlx.evaluation.footprint import Footprint
 from vlx.evaluation.metric import Measurer, Metric, default_kind
+from vlx.evaluation.metrics.check import tried_of
+from vlx.evaluation.owed import OwedWord, owed_words
 from vlx.evaluation.records import Record, Values
 from vlx.evaluation.shown import Setting, ShownBatch
 from vlx.methods import several
@@ -45,6 +47,7 @@ def audit_metric(names: NeuronNames | None = None, tried: int = 1) -> Metric:
         batch=TOGETHER,
         own_words=True,
         anywhere=True,
+        by_lot=True,
         told=f"--names {names.about.get('source', 'TABLE')}" if names is not None else "",
     )
 
@@ -128,13 +131,13 @@ class _Audit:
             [None if one is None else next(rest) for one in batch.contrasts],
         )
 
-    def _trials(self, batch: _Shown, maps: _Maps) -> tuple[dict[int, tuple[float, float]], dict[int, str]]:
+    def _trials(self, batch: _Shown, maps: _Maps) -> tuple[dict[int, OwedWord], dict[int, str]]:
         """What the answers about the pictures that are tried owe to them, and the verdicts on their maps."""
         rows = {row for row, number in enumerate(batch.batch.numbers) if is_tried(number, self.tried)}
         which = [number for number, case in enumerate(batch.cases) if case.row in rows]
         return (
-            trials.owed(batch.batch, batch.cases, which),
-            trials.checks(batch.batch, batch.cases, which, maps.said, maps.grid),
+            _owed_to(batch.batch, batch.cases, which),
+            _checks(batch.batch, batch.cases, which, maps.said, maps.grid),
         )
 
     def _answer(self, batch: _Shown, maps: _Maps, number: int, place: int) -> Answered:
@@ -164,6 +167,27 @@ class _Audit:
             empty=not bool(positive.any()),
             regions=maxima.regions(positive, signed, placed, parts.get(ALIKE, {})),
         )
+
+
+def _owed_to(shown: ShownBatch, cases: Sequence[Case], which: Sequence[int]) -> dict[int, OwedWord]:
+    """What some cases owe to their pictures, by number."""
+    words = [
+        (cases[number].prediction.words[cases[number].position], cases[number].target("logprob")) for number in which
+    ]
+    return dict(zip(which, owed_words(shown, words), strict=True))
+
+
+def _checks(shown: ShownBatch, cases: Sequence[Case], which: Sequence[int], maps: Values, grid: Grid) -> dict[int, str]:
+    """The verdicts of `vlx.explanation.map_check` on the maps [N, h, w] of some cases, by number."""
+    if not which:
+        return {}
+    targets = [cases[number].target("logprob") for number in which]
+    site, likely = Site.of(shown.task, shown.features, targets)
+    words = [(cases[number].prediction, cases[number].position) for number in which]
+    line = ("", "")
+    drawn = {line: [(maps[number], grid) for number in which]}
+    verdicts = [check.verdict for check in tried_of(shown.task, site, likely, words, drawn)[line]]
+    return dict(zip(which, verdicts, strict=True))
 
 
 def _said(shown: ShownBatch) -> tuple[list[int], list[Case]]:

@@ -26,6 +26,7 @@ from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation.batches import Ran
 from vlx.evaluation.cases import answers, tells
 from vlx.evaluation.class_asks import Table
+from vlx.evaluation.lots import LOT
 from vlx.evaluation.run import records_of
 from vlx.evaluation.run_file import RunHead
 from vlx.evaluation.shown import Setting
@@ -75,9 +76,9 @@ def audit(
 
     ``out`` is a folder for the page ``index.html``, ``findings.json``, ``audit.json`` and the run's file, to which what
     was measured is written as it is; with ``resume`` a run that was cut short goes on there. ``n`` limits the pictures,
-    ``method`` makes the maps of logits, by default the model's own where its values add up to the score, else hirescam,
-    whose do at a layer with a linear rest; ``classes`` says what the data's classes are called by the
-    model, as in `vlx.evaluation.evaluate`.
+    which are taken by lot (seed 0), for classifiers of each class as evenly as the data go; ``method`` makes the maps
+    of logits, by default the model's own where its values add up to the score, else hirescam, whose do at a layer with
+    a linear rest; ``classes`` says what the data's classes are called by the model, as in `vlx.evaluation.evaluate`.
 
     Raises InputError for what cannot be audited, before a picture is shown, and for a folder that holds another run;
     OutputError where it cannot be written; ModelError for what the model's code raises.
@@ -176,7 +177,7 @@ def _told(setting: Setting, names: NeuronNames | None, head: RunHead, ran: Ran) 
         strength=found.strength,
         concepts_are=found.concepts_are,
         how=tuple(_how(columns, method, target)),
-        notes=(*omissions(left), *ran.omitted.notes(), *_limited(head, setting.data)),
+        notes=(*omissions(left), *ran.omitted.notes(), *_limited(head, setting, noun)),
         unread=tuple(ran.unread),
         command=head.command,
         versions={"vlx": head.version, "torch": version("torch")},
@@ -226,10 +227,11 @@ def _how(columns: AnswerColumns, method: str, target: str) -> Iterable[str]:
     yield f"maps were checked, and what answers owe to the picture tried, of {tried} of {len(columns)} of them"
 
 
-def _limited(head: RunHead, data: Data) -> Iterable[str]:
-    """That not all pictures were asked about, where that was wished."""
-    if head.n is not None and head.n < len(data):
-        yield f"the first {head.n} of {len(data)} pictures, by --n: of a folder of classes these may be of few classes"
+def _limited(head: RunHead, setting: Setting, noun: str) -> Iterable[str]:
+    """Which pictures were asked about, where not all were."""
+    if head.chosen == LOT:
+        evenly = ", each class as evenly as the data go" if noun == "class" else ""
+        yield f"{head.n} of {len(setting.data)} pictures, by --n: taken {head.chosen}{evenly}"
 
 
 def _command(task: Task, data: Data, running: AuditRun, **options: Any) -> str:

@@ -47,7 +47,7 @@ class AuditWish:
         help="Folder for the run, its page index.html, findings.json and audit.json.",
     ),
     click.option("--resume", is_flag=True, help="Go on with the run in --out; of a whole one make the page again."),
-    click.option("--n", type=click.IntRange(min=1), help="How many of the pictures; default: all."),
+    click.option("--n", type=click.IntRange(min=1), help="How many of the pictures, by lot; default: all."),
     click.option(
         "--names",
         metavar="TABLE",

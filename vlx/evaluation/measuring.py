@@ -15,6 +15,7 @@ from vlx.data.example import Example, example_of
 from vlx.errors import ImageError, InputError
 from vlx.evaluation.batches import MeasuredBatch, Ran
 from vlx.evaluation.cases import Reading, answers, closed, suits, tells
+from vlx.evaluation.lots import by_lot, some_by_lot
 from vlx.evaluation.metric import Measurer, Metric
 from vlx.evaluation.omitted import LISTED, Omitted
 from vlx.evaluation.records import Record
@@ -59,14 +60,15 @@ class Measuring:
         return [metric.begun(self.setting) for metric in self.metrics]
 
     def numbers(self, count: int | None) -> list[int]:
-        """The places in the data of the first ``count`` pictures that can be measured, or of all."""
+        """The places in the data of the first ``count`` pictures that can be measured, or so many by lot, or of all."""
         found: list[int] = []
-        for number in range(len(self.setting.data)):
+        drawn = some_by_lot(self.setting, self.metrics, count)
+        for number in by_lot(self.setting, count or 0) if drawn else range(len(self.setting.data)):
             if count is not None and len(found) == count:
                 break
             if closed(self.setting.data) or self._measurable(example_of(self.setting.data, number)):
                 found.append(number)
-        return found
+        return sorted(found)
 
     def _measurable(self, example: Example) -> bool:
         task = self.setting.task

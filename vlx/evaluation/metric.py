@@ -59,7 +59,8 @@ class Metric:
     measured, since at a single one any map points. ``own_words``: the model speaks for itself, nothing is forced upon
     it. ``absent``: what is known not to be in the picture is asked for, too. ``anywhere``: so is what has no known
     place and, where the data ask nothing, what the model says by itself: such a metric measures any pictures.
-    ``model`` is another task that is measured beside the first, ``told`` what a command says of it.
+    ``model`` is another task that is measured beside the first, ``told`` what a command says of it. ``by_lot``:
+    where not all pictures are measured they are drawn (`vlx.evaluation.lots`), and are not the first.
 
         >>> def inside(context):
         ...     return {line: one.painted[context.mask].sum() / one.painted.sum() for line, one in context.maps.items()}
@@ -83,6 +84,7 @@ class Metric:
     model: Task | None = None
     told: str = ""
     anywhere: bool = False
+    by_lot: bool = False
 
     def __post_init__(self) -> None:
         if (self.measure is None) == (self.begin is None):

@@ -1,12 +1,10 @@
 """`evaluate`: any task on any data, by any methods and metrics; what it measured as records, figures and a table."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TypedDict, TypeVar, Unpack, cast
 
-from vlx import __version__
 from vlx.data import SceneData, open_data
 from vlx.data.captioned import UNREADABLE, omissions
 from vlx.data.class_names import told_classes
@@ -14,9 +12,10 @@ from vlx.data.example import Data, example_of
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.batches import Ran
-from vlx.evaluation.cases import LOOKED_AT, answers, closed, suits, tells, tells_place
-from vlx.evaluation.class_asks import LACKED, ClassAsks, Table, labels_of
+from vlx.evaluation.cases import LOOKED_AT, answers, suits, tells, tells_place
+from vlx.evaluation.class_asks import Table
 from vlx.evaluation.figures import Telling
+from vlx.evaluation.heads import head_of
 from vlx.evaluation.loop import Progress, measured
 from vlx.evaluation.metric import Metric
 from vlx.evaluation.metrics import METRICS, named
@@ -32,7 +31,6 @@ from vlx.methods.at_layer import ablated_layers
 from vlx.methods.method import Method
 from vlx.methods.names import ABLATIONS, AT
 from vlx.neuron_names.table import NeuronNames
-from vlx.protocol.identity import task_digest
 from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import TARGET_KINDS, TargetKind
 from vlx.protocol.task import Task
@@ -131,7 +129,7 @@ def records_of(
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
     command = running.get("command") or _command(task, opened, metrics, methods, targets, count, running, drawn=drawn)
-    head = _head(setting, metrics, count, command, digests=out is not None)
+    head = head_of(setting, metrics, count, command, digests=out is not None)
     progress, workers = running.get("progress", iter), _workers(running.get("workers", 1))
     with RunFile(out, head, resume=resume) if out is not None else nullcontext() as file:
         return head, measured(setting, metrics, count, file=file, progress=progress, workers=workers)
@@ -175,59 +173,6 @@ def _result(head: RunHead, metrics: Sequence[Metric], ran: Ran) -> Result:
         unread=tuple(ran.unread),
         better=better,
     )
-
-
-def _head(setting: Setting, metrics: Sequence[Metric], count: int | None, command: str, *, digests: bool) -> RunHead:
-    task, data = setting.task, setting.data
-    others = [metric.model for metric in metrics if metric.model is not None]
-    return RunHead(
-        model=task.name,
-        weights=" ".join(_weights(one) for one in (task, *others)) if digests else "",
-        data=data.name,
-        pictures=data.digest() if digests else "",
-        metrics=[metric.name for metric in metrics],
-        methods=[method.name for method in setting.methods],
-        targets=list(setting.kinds),
-        n=count,
-        command=command,
-        version=__version__,
-        of="scenes" if closed(data) else "photographs" if tells(task) else "pictures",
-        by_size=bool(getattr(data, "by_size", False)) and tells(task) and not closed(data),
-        left_out=_left_out(setting),
-        **_asked_as(setting),
-    )
-
-
-def _asked_as(setting: Setting) -> dict[str, str]:
-    """Where the model is read, and digests of its classes' names and of what the data's classes are called."""
-    layer, labels, table = getattr(setting.task, "layer", ""), labels_of(setting.task), setting.classes
-    called = "by their names" if table is None else sorted((str(name), repr(given)) for name, given in table.items())
-    return {
-        "layer": layer if isinstance(layer, str) else "",
-        "labels": _short_digest(labels) if labels else "",
-        "classes": called if isinstance(called, str) else _short_digest(called),
-    }
-
-
-def _short_digest(told: Sequence[object]) -> str:
-    return hashlib.sha256(repr([*told]).encode("utf-8", "backslashreplace")).hexdigest()[:16]
-
-
-def _left_out(setting: Setting) -> dict[str, list[str]]:
-    """What of the data cannot be measured, and why: pictures, and classes that the model has not."""
-    task, data = setting.task, setting.data
-    left = {why: list(names) for why, names in dict(getattr(data, "left_out", {})).items()}
-    if tells(task):
-        left |= {why: list(names) for why, names in dict(getattr(data, "unasked", {})).items()}
-    elif not answers(task):
-        lacked = ClassAsks(task, data, setting.classes).lacked
-        left |= {LACKED: [*lacked]} if lacked else {}
-    return left
-
-
-def _weights(task: Task) -> str:
-    identified = powers_of(task).identified
-    return task_digest(task) if identified is None else identified.digest()
 
 
 def _command(

@@ -25,7 +25,21 @@ from vlx.language import shortened
 NAME = "records.jsonl"
 START = b'{"run": 1, '
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
-COMPARED = ("model", "weights", "data", "pictures", "metrics", "methods", "targets", "n", "version", "filling", "draws")
+COMPARED = (
+    "chosen",
+    "model",
+    "weights",
+    "data",
+    "pictures",
+    "metrics",
+    "methods",
+    "targets",
+    "n",
+    "version",
+    "filling",
+    "draws",
+)
+CHOSEN = {"chosen": "the first pictures"}  # and of files from before
 ASKED_AS = ("layer", "labels", "classes")  # compared where both files tell them: files from before have none
 
 
@@ -37,7 +51,7 @@ class RunHead:
     ``filling`` is what hidden parts of pictures are filled with, ``draws`` how intervals are drawn; ``of`` is what the
     pictures are called, ``by_size`` whether figures are told by how large things are; ``left_out`` why pictures of the
     data are not among them. ``layer`` is where the model is read, ``labels`` a digest of its classes' names, in order,
-    and ``classes`` one of what the data's classes are called.
+    and ``classes`` one of what the data's classes are called. ``chosen``: which are measured where not all are.
     """
 
     model: str
@@ -58,6 +72,7 @@ class RunHead:
     layer: str = ""
     labels: str = ""
     classes: str = ""
+    chosen: str = CHOSEN["chosen"]
 
     def to_json(self) -> dict[str, Any]:
         """The first line of the file."""
@@ -67,7 +82,7 @@ class RunHead:
     def from_json(cls, line: Mapping[str, Any], path: Path) -> "RunHead":
         """The head that `to_json` wrote. Raises InputError for anything else."""
         names = [each.name for each in fields(cls)]
-        line = dict.fromkeys(ASKED_AS, "") | dict(line)
+        line = dict.fromkeys(ASKED_AS, "") | CHOSEN | dict(line)
         if line.get("run") != 1 or any(name not in line for name in names) or not _typed(line):
             raise InputError(f"{path}: no run of vlx evaluate of this version; give another folder")
         return cls(**{name: line[name] for name in names})
@@ -81,7 +96,9 @@ class RunHead:
 
 def _typed(line: Mapping[str, Any]) -> bool:
     """Whether what a head holds is of the kinds that `RunHead` has."""
-    texts = [line[name] for name in ("model", "weights", "data", "pictures", "command", "version", "of", *ASKED_AS)]
+    texts = [
+        line[name] for name in ("model", "weights", "data", "pictures", "command", "version", "of", "chosen", *ASKED_AS)
+    ]
     lists = [line[name] for name in ("metrics", "methods", "targets")]
     left = line["left_out"]
     return (

@@ -27,6 +27,7 @@ from vlx.evaluation.figures import Telling, ordered
 from vlx.evaluation.intervals import NONE, drawn_pictures
 from vlx.evaluation.metric import Line, Metric, default_kind
 from vlx.evaluation.metrics.check import tried_of
+from vlx.evaluation.owed import owed_words
 from vlx.evaluation.records import Columns, Record, Values
 from vlx.evaluation.result import Figure
 from vlx.evaluation.said_words import SCENE, foil, wording_of
@@ -36,8 +37,6 @@ from vlx.language import shortened
 from vlx.methods import several
 from vlx.methods.method import Site
 from vlx.pictures.placement import Placement
-from vlx.probes import references
-from vlx.probes.owing import table
 from vlx.protocol.powers import powers_of
 from vlx.protocol.targets import Prediction, Query, Word, word_target
 from vlx.protocol.task import Task
@@ -83,7 +82,7 @@ class _Hallucination:
         items = self._items(shown, example)
         if not items:
             return
-        owed = _owed(shown, example, items)
+        owed = _owed(shown, items)
         maps = self._maps(shown, items)
         checks = _checks(shown, items, maps)
         things = _things(example)
@@ -155,17 +154,10 @@ def _lead(word: Word) -> float:
     return word.logprob - max(others) if others else NAN
 
 
-def _owed(shown: ShownBatch, example: Example, items: Sequence[_Item]) -> list[dict[str, float]]:
+def _owed(shown: ShownBatch, items: Sequence[_Item]) -> list[dict[str, float]]:
     """What each word owes to the picture: "seen" in nats, and "looked"."""
-    targets = [word_target(item.prediction, item.position, 0, "logprob") for item in items]
-    other = references.elsewhere(shown.task, example.image, shown.inputs[0], asked=targets)
-    found = []
-    for item, gone in zip(items, table(shown.task, other.features, targets), strict=True):
-        word = item.word
-        room = np.inf if word.choices is None else len(word.terms) * float(np.log(word.choices))
-        seen = float(np.mean(references.owed(word.logprob, gone.tolist(), room)))
-        found.append({"seen": seen, "looked": references.looked(word.logprob, gone.tolist())})
-    return found
+    words = [(item.word, word_target(item.prediction, item.position, 0, "logprob")) for item in items]
+    return [{"seen": one.seen, "looked": one.looked} for one in owed_words(shown, words)]
 
 
 def _checks(
