@@ -1,5 +1,6 @@
 """What every test shares. Tests that need a file of ../shared skip with the reason when it is absent."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -11,6 +12,13 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"  # no window, on any machine
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: threads of their own would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+gc.disable()  # what is collected stays: looking through it again and again is a fifth of the time of collecting
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +49,7 @@ def tiny_models(tiny_folder: Callable[[str], Path]) -> Any:
     return Tiny(tiny_folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium with a profile of its own (`benchmarks.browser.Browser`)."""
     from benchmarks import browser as chromium

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import vlx
 from tests.explanations import caption_explanation
-from tests.fakes import picture
+from tests.fakes import picture, tiny_bundle
 from vlx import folder
 from vlx.cli.program import main
 from vlx.errors import Failure, ImageError, InputError
@@ -378,7 +378,7 @@ def test_the_gallery_holds_no_markup_from_outside() -> None:
 
 
 def command(*arguments: object) -> subprocess.Popen[bytes]:
-    given = [sys.executable, "-m", "vlx", "caption", *map(str, arguments), "--model", "scenes/captioner"]
+    given = [sys.executable, "-m", "vlx", "caption", *map(str, arguments)]
     return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -391,26 +391,43 @@ def waited(out: Path, lines: int) -> None:
     raise AssertionError("nothing was written in two minutes")
 
 
+@pytest.fixture
+def asked(tmp_path: Path) -> list[object]:
+    """Nine pictures and a broken one, and a small model."""
+    tiny_bundle(tmp_path / "tiny")
+    (tmp_path / "shown").mkdir()
+    for number in range(9):
+        picture(1).resize((80, 60)).save(tmp_path / "shown" / f"{number}.png")
+    (tmp_path / "shown" / "broken.png").write_text("broken")
+    return [tmp_path / "shown", "--model", tmp_path / "tiny", "-o"]
+
+
+def finished(asked: list[object], tmp_path: Path) -> None:
+    """The same command goes on to what it makes in one go."""
+    last = CliRunner().invoke(main, ["caption", *map(str, asked), str(tmp_path / "out")])
+    assert last.exit_code == 1
+    assert "done: 9" in last.output
+    assert "failed: 1" in last.output
+    CliRunner().invoke(main, ["caption", *map(str, asked), str(tmp_path / "fresh")])
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_ctrl_c_finishes_the_picture_in_hand_and_says_how_to_go_on(tmp_path: Path) -> None:
-    for name in ("a", "b", "c", "d"):
-        picture(1).resize((80, 60)).save(tmp_path / f"{name}.png")
-    (tmp_path / "e.png").write_text("broken")
-    out = tmp_path / "out"
-    first = command(tmp_path, "-o", out)
-    waited(out, 2)
+def test_ctrl_c_finishes_the_picture_in_hand_and_says_how_to_go_on(asked: list[object], tmp_path: Path) -> None:
+    first = command(*asked, tmp_path / "out")
+    waited(tmp_path / "out", 2)
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 130
-    assert re.search(r"Interrupted: \d of 5 are there; the same command goes on with \d", errors.decode())
-    killed = command(tmp_path, "-o", out)
-    waited(out, random.Random(os.getpid()).randint(2, 5))
+    assert re.search(r"Interrupted: \d of 10 are there; the same command goes on with \d", errors.decode())
+    finished(asked, tmp_path)
+
+
+@pytest.mark.slow
+def test_what_is_killed_anywhere_goes_on(asked: list[object], tmp_path: Path) -> None:
+    """As `test_a_run_cut_off_anywhere_goes_on_to_the_same_files` in one process."""
+    killed = command(*asked, tmp_path / "out")
+    waited(tmp_path / "out", random.Random(os.getpid()).randint(1, 8))
     killed.kill()
     killed.communicate()
-    given = ["caption", str(tmp_path), "--model", "scenes/captioner", "-o"]
-    last = CliRunner().invoke(main, [*given, str(out)])
-    assert last.exit_code == 1
-    assert "done: 4" in last.output
-    assert "failed: 1" in last.output
-    CliRunner().invoke(main, [*given, str(tmp_path / "fresh")])
-    assert files_of(out) == files_of(tmp_path / "fresh")
+    finished(asked, tmp_path)

@@ -21,6 +21,7 @@ DOORS = {
 PROBES = "vlx.probes."  # a probe is a file, however short
 
 
+@pytest.fixture(scope="module")
 def trees() -> dict[str, ast.Module]:
     return {module_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in sources()}
 
@@ -49,8 +50,8 @@ def class_homes(modules: dict[str, ast.Module]) -> dict[str, list[str]]:
     return homes
 
 
-def test_no_function_takes_more_than_eight_things() -> None:
-    assert not {module: wrong for module, tree in trees().items() if (wrong := many_parameters(tree))}
+def test_no_function_takes_more_than_eight_things(trees: dict[str, ast.Module]) -> None:
+    assert not {module: wrong for module, tree in trees.items() if (wrong := many_parameters(tree))}
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,8 @@ def test_parameters_are_counted(code: str, count: int) -> None:
     assert len(many_parameters(ast.parse(code))) == count
 
 
-def test_no_two_classes_share_a_name() -> None:
-    shared = {name: homes for name, homes in class_homes(trees()).items() if len(homes) > 1}
+def test_no_two_classes_share_a_name(trees: dict[str, ast.Module]) -> None:
+    shared = {name: homes for name, homes in class_homes(trees).items() if len(homes) > 1}
     assert not shared, "one word, one thing: tell them apart"
 
 

@@ -100,22 +100,30 @@ checkpoint.EVERY = 0
 
 def killed(items, label):
     for n, item in enumerate(items):
-        if (label, n) == (sys.argv[2], 3):
+        if (label, n) == (during, 3):
             os.kill(os.getpid(), signal.SIGKILL)
         yield item
 
-run(given(), checkpoint=Path(sys.argv[1]) / "part", spill=Path(sys.argv[1]) / "maps", progress=killed)
+for during in ("thresholds", "masks"):
+    folder, child = Path(sys.argv[1]) / during, os.fork()
+    if child:
+        print(os.WTERMSIG(os.waitpid(child, 0)[1]))
+    else:
+        folder.mkdir()
+        run(given(), checkpoint=folder / "part", spill=folder / "maps", progress=killed)
 """
 
 
-@pytest.mark.parametrize("during", ["thresholds", "masks"])
-def test_a_killed_process_loses_nothing(during: str, tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), during], cwd=ROOT, env=environment)
-    assert done.returncode == -signal.SIGKILL and (tmp_path / "part").exists()
-    task = given()
-    same(run(task, checkpoint=tmp_path / "part", spill=tmp_path / "maps"), run(given()))
-    assert task.runs == (BATCHES - 3 if during == "thresholds" else 0) + 1
+    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [str(signal.SIGKILL.value)] * 2, done.stderr
+    for during in ("thresholds", "masks"):
+        task, folder = given(), tmp_path / during
+        assert (folder / "part").exists()
+        same(run(task, checkpoint=folder / "part", spill=folder / "maps"), run(given()))
+        assert task.runs == (BATCHES - 3 if during == "thresholds" else 0) + 1
 
 
 def other_maps() -> Given:
@@ -268,15 +276,20 @@ class Drawn(SceneData):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_neither_order_nor_batches_change_a_count_of_a_real_network(threads: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(9, (4, 9)), pytest.param(37, (1, 32), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_neither_order_nor_batches_change_a_count_of_a_real_network(
+    threads: int, count: int, sizes: tuple[int, int]
+) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        task, data = vlx.load("scenes/captioner"), Drawn(37)
-        first = run(task, data, quantile=(0.005, 0.05))
-        for size in (1, 32):
+        task, data = vlx.load("scenes/captioner"), Drawn(count)
+        first = run(task, data, quantile=(0.005, 0.05), batch_size=2)
+        for size in sizes:
             same(run(task, data, quantile=(0.005, 0.05), batch_size=size), first)
-        other = run(task, Shuffled(data, 0), quantile=(0.005, 0.05))
+        other = run(task, Shuffled(data, 0), quantile=(0.005, 0.05), batch_size=2)
     finally:
         torch.set_num_threads(before)
     assert first.tally is not None and other.tally is not None
