@@ -320,3 +320,31 @@ def test_a_finding_that_hiding_does_not_prove_is_told() -> None:
     assert after_trial(finding(), HidingTrial(0, 0, 0.0)) == finding()
     assert after_trial(finding(), HidingTrial(40, 1, 0.0)).level == "note"  # of none by chance one is not many
     assert after_trial(finding(), HidingTrial(40, 40, 40.0)).level == "note"
+
+
+# Mistakes that were planted and lived
+
+
+def test_evidence_against_an_answer_gives_no_strength() -> None:
+    """What an answer goes with, and whose pixels speak against it, is not what the model leans on."""
+
+    def turned(one: Answered) -> Answered:
+        there = {name: on._replace(contrast=-on.contrast) for name, on in one.evidence[CONCEPTS].items()}
+        return replace(one, evidence={CONCEPTS: there})
+
+    answers = world(1, 600, lean=3.0)
+    assert findings_of(answers).strength > 0.2
+    assert findings_of([turned(one) for one in answers]).strength == 0
+
+
+def test_of_several_answers_about_a_picture_the_one_that_is_said_stands_for_it() -> None:
+    pictures, said = np.array([0, 0, 1, 1, 2]), np.array([False, True, False, False, True])
+    assert leaning._first_rows(pictures, np.zeros(5, np.intp), said).tolist() == [1, 2, 4]
+
+
+def test_pictures_that_show_what_is_said_are_no_others_where_some_truths_are_unknown() -> None:
+    told = [("car", "car", True), ("rocket", "car", False), ("car", "rocket", False), ("car", "", False)]
+    answers = AnswerColumns([Answered(str(n), 0, *one) for n, one in enumerate(told)])
+    car = answers.labels.index("car")
+    rows, _ = leaning._elsewhere(answers, car, answers.wrong & (answers.said == car) & (answers.true != car))
+    assert rows.tolist() == [2, 3]

@@ -141,3 +141,17 @@ def test_parting_is_the_best_of_all_cuts() -> None:
         within = [sum(side.var() * len(side) for side in (values[values > c], values[values <= c])) for c in cuts]
         assert parting(values) == pytest.approx(cuts[int(np.argmin(within))])
     assert parting(np.array([0.3, 0.3])) == 0.3 and parting(np.zeros(0)) == 0.0
+
+
+def test_the_interval_is_students_of_so_many_pictures() -> None:
+    values = RNG.normal(1, 2, 25)
+    low, high = stats.t.interval(0.95, 24, values.mean(), stats.sem(values))
+    assert above_nothing(values, np.arange(25)).interval == pytest.approx((low, high))
+
+
+def test_strata_weigh_by_what_can_be_compared_in_them() -> None:
+    """By Mantel and Haenszel: n·m/(n+m); here 1·3/4 and 2·2/4, of effects 4 and 1."""
+    values = np.array([5.0, *[np.nan] * 3, 2.0, 2.0, *[np.nan] * 2])
+    others = np.array([np.nan, *[1.0] * 3, *[np.nan] * 2, 1.0, 1.0])
+    strata = np.array([0] * 4 + [1] * 4)
+    assert above(values, others, strata, np.arange(8)).effect == pytest.approx((0.75 * 4 + 1 * 1) / 1.75)
