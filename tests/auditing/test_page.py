@@ -129,8 +129,9 @@ def test_no_name_becomes_more_than_text() -> None:
 
 def test_a_finding_stands_beside_the_mistakes_that_it_explains() -> None:
     others = (wrong(0), wrong(1, said="kite"), wrong(2, carried=wrong().carried[1:]), wrong(3))
-    made = page.page(audited(mistakes=others), Drawings((DRAWN,) * 4))
-    assert re.findall(r'<a href="#mistake-(\d)">', made) == ["1", "4"]
+    of_its_class = wrong(4, said="space shuttle", counted="rocket")
+    made = page.page(audited(mistakes=(*others, of_its_class)), Drawings((DRAWN,) * 5))
+    assert re.findall(r'<a href="#mistake-(\d)">', made) == ["1", "4", "5"]
 
 
 def test_the_page_has_room_for_some_pictures_only() -> None:

@@ -50,6 +50,9 @@ class Answered:
     map (``empty``). ``seen``: what it owes to the picture in nats, ``looked``: L of `vlx.probes.references.looked`; NaN
     where not tried. ``check``: the verdict of the map's check ("confirmed", "weak", "not confirmed", "cannot be
     tested"), empty where not tried. ``regions``: connected maxima of the map (see `Region`), the strongest first.
+
+    ``classes``: of its labels those that are one of several of a class of the data, with that class: "Siberian husky" →
+    "dog". What is counted is the class (`counted`).
     """
 
     key: str
@@ -73,6 +76,11 @@ class Answered:
     looked: float = NAN
     check: str = ""
     regions: Sequence["Region"] = ()
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    def counted(self, label: str) -> str:
+        """What one of its labels counts as: the data's class where that means several labels, else itself."""
+        return self.classes.get(label, label)
 
 
 class Region(NamedTuple):
@@ -144,6 +152,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "seen": NAN,
     "looked": NAN,
     "check": "",
+    "classes": {},
 }
 
 

@@ -35,6 +35,8 @@ class ConceptColumns:
 class AnswerColumns:
     """N answers: `said`, `true` and `group` as numbers of `labels` and `groups`, `picture`, and what was measured.
 
+    Labels are as they are counted (`Answered.counted`): several labels of one class of the data are that class.
+
     ``true`` is -1 where it is not known. `right` and `wrong` are both false where nobody knows.
 
     >>> AnswerColumns([Answered("a.jpg", 0, "car", "rocket", False)]).wrong
@@ -46,9 +48,13 @@ class AnswerColumns:
         labels: dict[str, int] = {}
         groups: dict[str, int] = {}
         pictures: dict[str, int] = {}
-        self.said = _numbers(labels.setdefault(one.said, len(labels)) for one in answers)
-        self.true = _numbers(labels.setdefault(one.true, len(labels)) if one.true else -1 for one in answers)
-        self.instead = _numbers(labels.setdefault(one.instead, len(labels)) if one.instead else -1 for one in answers)
+
+        def number_of(one: Answered, label: str) -> int:
+            return labels.setdefault(one.counted(label), len(labels)) if label else -1
+
+        self.said = _numbers(labels.setdefault(one.counted(one.said), len(labels)) for one in answers)
+        self.true = _numbers(number_of(one, one.true) for one in answers)
+        self.instead = _numbers(number_of(one, one.instead) for one in answers)
         self.group = _numbers(groups.setdefault(one.group, len(groups)) for one in answers)
         self.picture = _numbers(pictures.setdefault(one.key, len(pictures)) for one in answers)
         self.right: Which = np.array([one.right is True for one in answers], bool)

@@ -7,7 +7,7 @@ from vlx.auditing.answered import NAN
 from vlx.auditing.judging import Judgement
 from vlx.errors import InputError
 from vlx.evaluation.cases import Case
-from vlx.evaluation.spoken import runner_up
+from vlx.evaluation.spoken import others, runner_up
 from vlx.methods.method import Site
 from vlx.protocol.targets import Prediction, Query, Target, usual, word_target
 from vlx.protocol.task import Features, Task
@@ -55,8 +55,9 @@ def _instead(case: Case, judged: Judgement) -> str | None:
     word = case.prediction.words[case.position]
     if judged.right is False and judged.true and judged.true != word.label:
         return judged.true
-    other = runner_up(word)
-    return None if other is None or other.label == word.label else other.label
+    counted = judged.counted(word.label)
+    of_others = [one for one in others(word) if judged.counted(one.label) != counted]
+    return max(of_others, key=lambda one: one.logprob).label if of_others else None
 
 
 def _of_word(case: Case) -> InsteadOf | None:

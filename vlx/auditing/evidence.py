@@ -165,6 +165,11 @@ class _Audit:
             absolute=float(np.abs(signed).sum()),
             own=_own(positive, judged.mask, footprint),
             empty=not bool(positive.any()),
+            classes={
+                label: judged.classes[label]
+                for label in (judged.said, judged.true, contrast.label if contrast else "")
+                if label in judged.classes
+            },
             regions=maxima.regions(positive, signed, placed, parts.get(ALIKE, {})),
         )
 

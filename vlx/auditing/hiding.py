@@ -1,11 +1,13 @@
 """The trial of a lean: do wrong answers change when what the concept has of A is taken away, and nothing else is?
 
-Of cells, those that lie on the concept by half become A's mean cell; of names of units, the units become 0. Beside it
-as many random cells, or units, of the same picture.
+Of cells, those that lie on the concept by half become the mean cell of some pictures of the data: the picture's own
+would be more of the same where the concept covers most of it. Of names of units, the units become 0. Beside it as many
+random cells, or units, of the same picture.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from vlx.auditing import contrasts
 from vlx.auditing.answered import UNITS, Answered
 from vlx.auditing.judging import judge_of
 from vlx.auditing.named_units import UnitGroups
-from vlx.auditing.parts import Shows
+from vlx.auditing.parts import Shows, cells_seen
 from vlx.auditing.result import HidingTrial
 from vlx.data.example import example_of
 from vlx.errors import VlxError
@@ -80,6 +82,12 @@ class Hiding:
         except VlxError:
             return None
 
+    @cached_property
+    def _usual(self) -> Tensor:
+        """The mean cell of some pictures of the data, [K]."""
+        setting = self.setting
+        return torch.stack([cells.double().mean((1, 2)) for cells in cells_seen(setting.task, setting.data)]).mean(0)
+
     def _number(self, key: str) -> int | None:
         """The place of a picture in the data."""
         if not self._numbers:
@@ -109,7 +117,9 @@ class Hiding:
         for row in sets[1:]:
             row[rng.choice(count, size, replace=False)] = True
         asked = [[replace(target, row=0)]] * len(sets)
-        return np.concatenate(without_cells(self.setting.task, here, sets.reshape(-1, *cells.shape), asked))
+        return np.concatenate(
+            without_cells(self.setting.task, here, sets.reshape(-1, *cells.shape), asked, fill=self._usual)
+        )
 
     def _without_units(self, here: Features, target: Target, concept: str, rng: np.random.Generator) -> Scores | None:
         units = [] if self.units is None else self.units.of(concept)

@@ -1,11 +1,11 @@
 """Is what a model said right, by what the data tell: of classes, of answers to questions, of words of captions."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from vlx.data.example import Ask, Example, Mask
+from vlx.data.example import Ask, Data, Example, Mask, example_of
 from vlx.data.vqa_answers import spelled, vqa_accuracy
 from vlx.evaluation.cases import Case, answers, mask_of_boxes, tells
 from vlx.evaluation.class_asks import ClassAsks, labels_of, likeliest
@@ -22,7 +22,7 @@ class Judgement:
 
     ``true``: what would have been right, in the model's words where it has any; empty where nobody knows. ``right`` is
     None where it cannot be told. ``group`` is what it counts under. ``mask``: the pixels bool [H, W] of what was said,
-    None where they are not known.
+    None where they are not known. ``classes``: label → the class of the data that it is one of several labels of.
     """
 
     said: str
@@ -30,6 +30,11 @@ class Judgement:
     right: bool | None
     group: str = ""
     mask: Mask | None = None
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    def counted(self, label: str) -> str:
+        """What a label counts as: see `vlx.auditing.answered.Answered.counted`."""
+        return self.classes.get(label, label)
 
 
 Judge = Callable[[Case, Example, Features], Judgement]
@@ -46,11 +51,14 @@ def judge_of(setting: Setting) -> Judge:
 
 
 class _Classes:
-    """Right is any class that the picture is labelled with."""
+    """Right is any class that the picture is labelled with; one that means several labels counts as one class."""
 
     def __init__(self, setting: Setting) -> None:
         self.task: Task = setting.task
         self.asks, self.named = ClassAsks(setting.task, setting.data, setting.classes), bool(labels_of(setting.task))
+        names = getattr(setting.data, "classes", None)
+        asked = ((name, self.asks.answers(name, "")) for name in (_names(setting.data) if names is None else names))
+        self.classes = _of_several(asked) if self.named else {}
 
     def __call__(self, case: Case, example: Example, features: Features) -> Judgement:
         said = case.prediction.words[case.position].label
@@ -58,13 +66,30 @@ class _Classes:
         labels = list(dict.fromkeys(label for _, label in known))
         right = said in labels if labels else None
         true = said if right else self._likeliest(features, labels)
-        return Judgement(said, true, right, "", _union([ask for ask, label in known if label == said], example))
+        here = _of_several((ask.label, self.asks.of(ask)) for ask in example.asks if ask.label is not None)
+        mask = _union([ask for ask, label in known if label == said], example)
+        return Judgement(said, true, right, "", mask, {**self.classes, **here})
 
     def _likeliest(self, features: Features, labels: Sequence[str]) -> str:
         """Of the classes of a picture the one that the model holds likeliest; the data's own where it has no names."""
         if not self.named:
             return labels[0] if labels else ""
         return likeliest(self.task, features, labels) if labels else ""
+
+
+def _of_several(asked: Iterable[tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """Label → the first of some classes that means it among several."""
+    classes: dict[str, str] = {}
+    for name, labels in asked:
+        for label in labels if len(labels) > 1 else ():
+            classes.setdefault(label, name)
+    return classes
+
+
+def _names(data: Data) -> list[str]:
+    """The classes that data ask for, of data that do not tell them."""
+    asks = (ask for number in range(len(data)) for ask in example_of(data, number).asks)
+    return list(dict.fromkeys(ask.label for ask in asks if ask.label is not None))
 
 
 class _Answers:

@@ -165,7 +165,7 @@ def _shown(one: Finding, audit: Audit, drawn: Drawings) -> list[tuple[int, str]]
         (number, made.maps[-1].address)
         for number, (mistake, made) in enumerate(zip(audit.mistakes, drawn.mistakes, strict=False), 1)
         if made.maps
-        and mistake.said == one.answer
+        and (mistake.counted or mistake.said) == one.answer
         and any(each.concept == one.concept and each.signed > 0 for each in mistake.carried)
     ]
     return fitting[:SHOWN]

@@ -144,7 +144,7 @@ def places(shape: tuple[int, int]) -> dict[str, OnCells]:
 class Alike:
     """Kinds of cells of A that look alike: centres of their features, each of length 1 (spherical k-means).
 
-    Learnt from the first pictures of the data that can be read, evenly spaced, by a fixed seed: the same at every run.
+    Learnt from some pictures of the data that can be read, by lot (`cells_seen`): the same at every run.
     """
 
     def __init__(self, centres: NDArray[Any]) -> None:
@@ -155,7 +155,7 @@ class Alike:
         """The kinds of cells of the pictures of some data, the commonest first."""
         from scipy.cluster.vq import kmeans2, vq
 
-        cells = _directions(torch.cat([_flat(one) for one in _seen(task, data)]))
+        cells = _directions(torch.cat([_flat(one) for one in cells_seen(task, data)]))
         rng = np.random.default_rng(0)
         some = cells[np.sort(rng.permutation(len(cells))[:CELLS])]
         count = min(KINDS, len(np.unique(some.round(6), axis=0)))
@@ -181,10 +181,13 @@ def name_of(number: int) -> str:
     return f"look {number + 1}"
 
 
-def _seen(task: Task, data: Data) -> list[Tensor]:
-    step = max(len(data) // LEARNT, 1)
+def cells_seen(task: Task, data: Data) -> list[Tensor]:
+    """The cells [K, h, w] of `LEARNT` pictures that can be read, by lot, the same at every run.
+
+    Each n-th would be of one kind where the data's kinds come by turns.
+    """
     seen: list[Tensor] = []
-    for number in range(0, len(data), step):
+    for number in np.random.default_rng(0).permutation(len(data)).tolist():
         if len(seen) == LEARNT:
             break
         try:

@@ -138,7 +138,8 @@ class Mistake:
     ``key`` is the picture's name in the data. ``said`` and ``true`` are answers, with their log p in nats (NaN where
     there is none); ``lead`` is how far the first is above the second, in nats. ``instead`` is what the model calls the
     true one. ``question`` was asked, "" where nothing was; of a caption ``text`` is all that was said and ``position``
-    the place of the word. ``carried`` is where the contrast of the two rests, strongest first, in ``unit``.
+    the place of the word. ``counted`` is the answer that ``said`` counts as where this is another: the data's class of
+    several labels. ``carried`` is where the contrast of the two rests, strongest first, in ``unit``.
     """
 
     key: str
@@ -155,6 +156,7 @@ class Mistake:
     unit: str = ""
     seen: float = math.nan
     check: str = ""
+    counted: str = ""
 
 
 @dataclass(frozen=True)

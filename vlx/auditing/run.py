@@ -192,7 +192,7 @@ def _tried(found: Findings, said: Sequence[Answered], hiding: Hiding) -> Iterabl
             made.append(finding)
             continue
         source = _source(said, finding)
-        wrong = [one for one in said if one.right is False and one.said == finding.answer]
+        wrong = [one for one in said if one.right is False and one.counted(one.said) == finding.answer]
         shown = replace(finding, examples=_examples(wrong, finding.concept) if source == ALIKE else ())
         tried = shown.level == "finding" and left > 0
         left -= tried
@@ -224,6 +224,8 @@ def _how(columns: AnswerColumns, method: str, target: str) -> Iterable[str]:
     """How it was measured, in sentences."""
     tried = sum(bool(one.check) for one in columns.all)
     yield f"maps by {method} on the {target} of what the model said by itself; contrasts on the difference of logits"
+    if any(one.classes for one in columns.all):
+        yield "what the model calls by several labels, and the data by one class, counts as that class"
     yield f"maps were checked, and what answers owe to the picture tried, of {tried} of {len(columns)} of them"
 
 

@@ -112,7 +112,7 @@ def _by_area(answers: AnswerColumns) -> Values:
     """The share of the cells that what was said covers, less its share of the map; NaN where either is not known."""
     less = answers.measured("own").copy()
     for number, answer in enumerate(answers.all):
-        itself = answer.evidence.get(CONCEPTS, {}).get(answer.said)
+        itself = answer.evidence.get(CONCEPTS, {}).get(answer.counted(answer.said))
         less[number] = NAN if itself is None else itself.area - less[number]
     return less
 

@@ -32,7 +32,7 @@ def _mistake(one: Answered) -> Mistake:
     return Mistake(
         key=one.key,
         said=one.said,
-        true=one.true,
+        true=one.counted(one.true),
         instead=one.instead,
         said_logprob=one.logprob,
         true_logprob=one.logprob - one.lead,
@@ -44,6 +44,7 @@ def _mistake(one: Answered) -> Mistake:
         unit=CONTRASTED,
         seen=one.seen,
         check=one.check,
+        counted="" if (counted := one.counted(one.said)) == one.said else counted,
     )
 
 

@@ -55,10 +55,11 @@ def _cases(task: Task, query: Query, prediction: Prediction, row: int, picture: 
 
 def runner_up(word: Word) -> Alternative | None:
     """The likeliest other thing that could have been said in a word's place; None where none is known."""
-    return max(_others(word), key=lambda one: one.logprob, default=None)
+    return max(others(word), key=lambda one: one.logprob, default=None)
 
 
-def _others(word: Word) -> list[Alternative]:
+def others(word: Word) -> list[Alternative]:
+    """What else is known that could have been said in a word's place."""
     return [one for one in word.alternatives if _terms(word, one)[0] != word.terms[0]]
 
 
@@ -75,8 +76,8 @@ def with_runner_up(prediction: Prediction, position: int) -> Prediction | None:
 
 def rival_targets(prediction: Prediction, position: int) -> list[Target]:
     """What asks for log p of everything else that is known to be likely in a word's place."""
-    others = _others(prediction.words[position])
-    return [word_target(_with(prediction, position, other), position, 0, "logprob") for other in others]
+    rivals = others(prediction.words[position])
+    return [word_target(_with(prediction, position, other), position, 0, "logprob") for other in rivals]
 
 
 def _with(prediction: Prediction, position: int, other: Alternative) -> Prediction:

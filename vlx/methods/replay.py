@@ -33,16 +33,25 @@ class Changed:
 
 
 def without_cells(
-    task: Task, features: Features, sets: Cells, asked: Sequence[Sequence[Target]], *, budget: int = BUDGET
+    task: Task,
+    features: Features,
+    sets: Cells,
+    asked: Sequence[Sequence[Target]],
+    *,
+    fill: Tensor | None = None,
+    budget: int = BUDGET,
 ) -> list[NDArray[np.float64]]:
     """Scores with cells of A [1, K, h, w] at A's mean cell: those of ``sets`` [R, h, w] in row r, for ``asked[r]``.
 
-    One array for each row, a score for each of its targets; a row whose set is empty is A as it is.
+    One array for each row, a score for each of its targets; a row whose set is empty is A as it is. ``fill`` [K] is a
+    cell to put in their place instead: of what covers most of a picture the picture's own mean is more of the same.
     """
-    return replays(task, [cells_gone(features, sets, asked)], budget=budget)[0]
+    return replays(task, [cells_gone(features, sets, asked, fill)], budget=budget)[0]
 
 
-def cells_gone(features: Features, sets: Cells, asked: Sequence[Sequence[Target]]) -> Changed:
+def cells_gone(
+    features: Features, sets: Cells, asked: Sequence[Sequence[Target]], fill: Tensor | None = None
+) -> Changed:
     """The maps that `without_cells` asks at.
 
     Where A's own places are tokens of several crops, each that shows a part of the cells is moved towards the mean of
@@ -52,9 +61,10 @@ def cells_gone(features: Features, sets: Cells, asked: Sequence[Sequence[Target]
     where = torch.from_numpy(sets).to(A.device)
     exact = A.to(torch.promote_types(A.dtype, torch.float32))
     if grid.plain is grid:
-        mean = exact.mean((2, 3), keepdim=True).to(A.dtype)
+        mean = (exact.mean((2, 3), keepdim=True) if fill is None else fill.to(exact)[None, :, None, None]).to(A.dtype)
         return Changed(features, len(sets), lambda rows: torch.where(where[rows, None], mean, A), asked)
     mean = exact[..., torch.from_numpy(grid.placed).to(A.device)].mean((2, 3), keepdim=True)
+    mean = mean if fill is None else fill.to(mean)[None, :, None, None]
     shares = grid.cover(where).to(exact.dtype)
     return Changed(features, len(sets), lambda rows: exact.lerp(mean, shares[rows, None]).to(A.dtype), asked)
 
