@@ -68,7 +68,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 
 
 def test_a_caption_is_explained_with_a_table(table: Path, tmp_path: Path) -> None:
-    vlx.scenes.draw(10_000_021).image.save(tmp_path / "scene.png")
+    vlx.scenes.draw(10_000_021, size=64).image.save(tmp_path / "scene.png")
 
     def out(name: str) -> tuple[str, str]:
         return "--out", str(tmp_path / name)

@@ -113,7 +113,7 @@ def test_every_flipped_bit_is_found_or_in_nothing_that_is_read(tmp_path: Path, e
     good, before = path.read_bytes(), vlx.Explanation.load(path)
     again = storage._listed(storage._record(before))
     rng = np.random.default_rng(0)
-    for place in rng.integers(0, len(good), 150):
+    for place in rng.integers(0, len(good), 60):
         data = bytearray(good)
         data[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(data)

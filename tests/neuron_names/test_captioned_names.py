@@ -470,7 +470,7 @@ def test_the_command_line_names_shows_and_draws(
 
     monkeypatch.setattr(Lexicon, "installed", classmethod(lambda cls: RULES))
     out = tmp_path / "n.h5"
-    said = vlx_run("dissect", "scenes/captioner", "captions:scenes:48", "-o", out, "--least", "5")
+    said = vlx_run("dissect", "scenes/captioner", "captions:scenes:24", "-o", out, "--least", "5")
     assert said.exit_code == 0, said.output
     assert [file.name for file in tmp_path.iterdir()] == ["n.h5"]
     assert "left out: " in said.output and "words that fewer than 5 pictures have or lack" in said.output
@@ -478,13 +478,13 @@ def test_the_command_line_names_shows_and_draws(
     assert shown.splitlines()[0].split()[:4] == ["unit", "name", "category", "AUC"]
     assert "detectors above AUC 0.9" in shown and "IoU" not in shown
     best = max(neuron_names.load(out), key=lambda name: name.auc)
-    one = vlx_run("names", "show", out, "--unit", best.unit, "--data", "captions:scenes:48", "-o", tmp_path / "u.png")
+    one = vlx_run("names", "show", out, "--unit", best.unit, "--data", "captions:scenes:24", "-o", tmp_path / "u.png")
     assert one.exit_code == 0, one.output
     assert "runner-up" in one.output and (tmp_path / "u.png").stat().st_size > 10_000
     refused(
-        "for pictures with masks", "dissect", "scenes/captioner", "captions:scenes:48", "-o", out, "--quantile", ".1"
+        "for pictures with masks", "dissect", "scenes/captioner", "captions:scenes:24", "-o", out, "--quantile", ".1"
     )
-    checked = vlx_run("names", "check", scene_names.save(tmp_path / "s.h5"), "--n", "10")
+    checked = vlx_run("names", "check", scene_names.save(tmp_path / "s.h5"), "--n", "4")
     assert "names gain most for their own word" in checked.output
     photos = neuron_names.NeuronNames(scene_names.listed, {**scene_names.about, "dataset": "captions:f8k"})
     refused("say which to look at, as --data captions:DIR", "names", "check", photos.save(tmp_path / "p.h5"))

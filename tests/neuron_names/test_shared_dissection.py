@@ -55,7 +55,7 @@ def tables(found: dict[str, NeuronNames]) -> dict[str, Any]:
     return {**told, "names": [repr(names.candidates(unit)) for unit in range(len(names))]}
 
 
-@pytest.mark.parametrize("dataset", ["scenes:40", "captions:scenes:40"])
+@pytest.mark.parametrize("dataset", ["scenes:33", "captions:scenes:33"])
 def test_shares_add_up_to_one_process(task: Any, dataset: str) -> None:
     told = isinstance(open_data(dataset), Told)
     options: dict[str, Any] = {"folds": 2, "least": 5} if told else OPTIONS
@@ -67,9 +67,9 @@ def test_shares_add_up_to_one_process(task: Any, dataset: str) -> None:
 
 
 def test_a_shared_dissection_goes_on_alone_and_back(task: Any, tmp_path: Path) -> None:
-    alone = dissect_layers(task, "scenes:40", None, **OPTIONS)
+    alone = dissect_layers(task, "scenes:33", None, **OPTIONS)
     for stop in (2, 5):  # in each pass
-        workers, kept = Workers(task, "scenes:40", OPTIONS), tmp_path / f"{stop}.part"
+        workers, kept = Workers(task, "scenes:33", OPTIONS), tmp_path / f"{stop}.part"
         plain = workers.__call__
 
         def cut(*given: Any, plain: Any = plain, workers: Workers = workers, stop: int = stop) -> Iterator[Any]:
@@ -80,16 +80,16 @@ def test_a_shared_dissection_goes_on_alone_and_back(task: Any, tmp_path: Path) -
 
         cut.workers = 1  # type: ignore[attr-defined]
         with pytest.raises(KeyboardInterrupt):
-            dissect_layers(task, "scenes:40", None, **OPTIONS, elsewhere=cut, checkpoint=kept)  # type: ignore[arg-type]
-        assert tables(dissect_layers(task, "scenes:40", None, **OPTIONS, checkpoint=kept)) == tables(alone)
+            dissect_layers(task, "scenes:33", None, **OPTIONS, elsewhere=cut, checkpoint=kept)  # type: ignore[arg-type]
+        assert tables(dissect_layers(task, "scenes:33", None, **OPTIONS, checkpoint=kept)) == tables(alone)
 
 
 def test_a_worker_with_another_model_or_other_pictures_is_refused(task: Any, tmp_path: Path) -> None:
     torch.manual_seed(1)
     other = vlx.load(str(tiny_bundle(tmp_path / "other", units=8)))
-    for own, dataset, what in ((other, "scenes:40", "model_hash"), (task, "scenes:41", "dataset")):
+    for own, dataset, what in ((other, "scenes:33", "model_hash"), (task, "scenes:34", "dataset")):
         with pytest.raises(InputError, match=f"a worker has other .*{what}.*; give all machines the same files"):
-            dissect_layers(task, "scenes:40", None, **OPTIONS, elsewhere=Workers(own, dataset, OPTIONS))
+            dissect_layers(task, "scenes:33", None, **OPTIONS, elsewhere=Workers(own, dataset, OPTIONS))
 
 
 def test_a_lost_share_ends_it_with_what_to_do(task: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_lost_share_ends_it_with_what_to_do(task: Any) -> None:
             yield from found[:-2]
 
     with pytest.raises(InputError, match=r"2 of 3 shares are missing, as their workers died"):
-        dissect_layers(task, "scenes:40", None, **OPTIONS, elsewhere=Losing(task, "scenes:40", OPTIONS))
+        dissect_layers(task, "scenes:33", None, **OPTIONS, elsewhere=Losing(task, "scenes:33", OPTIONS))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7])

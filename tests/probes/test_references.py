@@ -185,8 +185,8 @@ def test_l_tells_a_model_that_never_looks_from_one_that_always_does(monkeypatch:
 
 def test_the_metric_of_looking_tells_them_apart_too() -> None:
     for looks in (False, True):
-        values = [row.value for row in looking(reader(looks), 2).rows if row.metric == "nats"]
-        assert len(values) >= 8
+        values = [row.value for row in looking(reader(looks), 1).rows if row.metric == "nats"]
+        assert len(values) >= 4
         assert max(values) < 1e-6 if not looks else 0.1 < float(np.mean(values)) <= 1
 
 

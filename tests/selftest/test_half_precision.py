@@ -10,7 +10,8 @@ import torch
 pytest.importorskip("transformers")
 
 from tests.hf import picture
-from vlx.selftest import differences
+from vlx.protocol.targets import Query
+from vlx.selftest import differences, run
 from vlx.selftest.result import Row
 from vlx.tasks.huggingface.loading import load, wrap
 
@@ -23,7 +24,8 @@ def task(tiny_folder: Any) -> Any:
 
 
 def replayed(task: Any) -> Row:
-    row: Row = task.self_test(picture(2), question="what color is the house?", cells=4)["gradient = replay"]
+    case = run._case(task, picture(2), Query(question="what color is the house?"))
+    row: Row = differences.CHECKS["gradient = replay"](case)
     return row
 
 

@@ -12,7 +12,7 @@ from vlx.selftest.run import SelfTest
 
 pytest.importorskip("transformers")
 
-CELLS = 6
+CELLS = 4
 
 
 def outcome(task: Any) -> SelfTest:
@@ -25,7 +25,17 @@ def test_there_are_twelve_kinds() -> None:
     assert {fault.model for fault in (*FAULTS, *OTHERS)} <= set(SOUND)
 
 
-@pytest.mark.parametrize("fault", (*FAULTS, *OTHERS), ids=lambda fault: fault.name)
+# One fault for each row that must notice; the others repeat a row on other models.
+TELLING = {fault.row: fault for fault in reversed((*FAULTS, *OTHERS))}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=() if fault in TELLING.values() else pytest.mark.slow)
+        for fault in (*FAULTS, *OTHERS)
+    ],
+)
 def test_a_planted_fault_is_noticed(fault: Fault) -> None:
     task = sound(fault.model)
     fault.plant(task)
@@ -53,7 +63,7 @@ def halved(share: float) -> Callable[[Tensor], Tensor]:
     return lambda A: (1 - share) * A + share * A.detach()
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.0, "passed"), (0.2, "failed"), (0.5, "failed"), (1.0, "failed")])
+@pytest.mark.parametrize(("share", "verdict"), [(0.2, "failed"), (1.0, "failed")])
 def test_what_part_of_a_gradient_may_be_lost(share: float, verdict: str) -> None:
     task, head = sound("scenes/vqa"), sound("scenes/vqa").head
     change = halved(share)

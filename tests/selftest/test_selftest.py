@@ -78,10 +78,11 @@ def test_references_that_are_no_pictures_are_told(monkeypatch: pytest.MonkeyPatc
     assert "give references= of your own" in row.remark
 
 
+@pytest.mark.parametrize("cells", [4, pytest.param(32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(models.EMBEDDED))
-def test_embedded_models_pass(name: str) -> None:
+def test_embedded_models_pass(name: str, cells: int) -> None:
     task: Any = vlx.load(name)
-    found = task.self_test(draw(7, size=200).image, cells=32)
+    found = task.self_test(draw(7, size=200).image, cells=cells)
     assert found.passed, str(found)
     assert [row.name for row in found] == NAMES
     captions = task.kind == "captioning"
@@ -124,9 +125,16 @@ def zoo_classifier(name: str) -> Classifier:
     return Classifier(zoo.get_model(name, weights=None).eval(), "layer4" if name == "resnet18" else "features")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_deep_cnns_pass(name: str) -> None:
-    found = trial(zoo_classifier(name), cells=9)
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("resnet18", 3),
+        pytest.param("resnet18", 9, marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", 9, marks=pytest.mark.slow),
+    ],
+)
+def test_deep_cnns_pass(name: str, cells: int) -> None:
+    found = trial(zoo_classifier(name), cells=cells)
     assert found.passed, str(found)
 
 
@@ -334,12 +342,23 @@ def test_a_wrong_arrangement_of_patches_is_caught(wrong: str) -> None:
     assert any(re.search(remark, row.remark) for row in found.failed)
 
 
-@pytest.mark.parametrize("wrong", ["swapped", "mirrored", "half a cell", "one cell"])
-def test_a_wrong_arrangement_of_cnn_cells_is_caught(wrong: str) -> None:
-    names = failed(placed(vlx.load("scenes/captioner-pooled"), WRONG[wrong][0]), cells=16)
+@pytest.mark.parametrize(
+    ("wrong", "cells"),
+    [  # the order of cells and their place; `WRONG` is tried whole on patches above
+        ("swapped", 6),
+        ("half a cell", 6),
+        *(
+            pytest.param(wrong, 16, marks=pytest.mark.slow)
+            for wrong in ("swapped", "mirrored", "half a cell", "one cell")
+        ),
+    ],
+)
+def test_a_wrong_arrangement_of_cnn_cells_is_caught(wrong: str, cells: int) -> None:
+    names = failed(placed(vlx.load("scenes/captioner-pooled"), WRONG[wrong][0]), cells=cells)
     assert [name for name in names if name != AXES] == PROBES
 
 
+@pytest.mark.slow
 def test_half_a_cell_off_is_caught_in_a_deep_cnn() -> None:
     task = placed(zoo_classifier("resnet18"), shifted(0.5))
     found = patch_probe.probe(
