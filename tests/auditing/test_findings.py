@@ -339,12 +339,12 @@ def test_evidence_against_an_answer_gives_no_strength() -> None:
 
 def test_of_several_answers_about_a_picture_the_one_that_is_said_stands_for_it() -> None:
     pictures, said = np.array([0, 0, 1, 1, 2]), np.array([False, True, False, False, True])
-    assert leaning._first_rows(pictures, np.zeros(5, np.intp), said).tolist() == [1, 2, 4]
+    assert leaning.first_rows(pictures, np.zeros(5, np.intp), said).tolist() == [1, 2, 4]
 
 
 def test_pictures_that_show_what_is_said_are_no_others_where_some_truths_are_unknown() -> None:
     told = [("car", "car", True), ("rocket", "car", False), ("car", "rocket", False), ("car", "", False)]
     answers = AnswerColumns([Answered(str(n), 0, *one) for n, one in enumerate(told)])
     car = answers.labels.index("car")
-    rows, _ = leaning._elsewhere(answers, car, answers.wrong & (answers.said == car) & (answers.true != car))
+    rows, _ = leaning.elsewhere(answers, car, answers.wrong & (answers.said == car) & (answers.true != car))
     assert rows.tolist() == [2, 3]

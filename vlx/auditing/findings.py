@@ -14,6 +14,7 @@ from vlx.auditing import sentences
 from vlx.auditing.answered import ALIKE, CONCEPTS, KIND_OF_CELLS, UNITS, Answered
 from vlx.auditing.answers import AnswerColumns
 from vlx.auditing.leaning import Lean, carries, leans
+from vlx.auditing.oftener import Oftener, oftener
 from vlx.auditing.result import FEWEST, Finding, HidingTrial, Kind, Level
 from vlx.auditing.sentences import Weight
 from vlx.auditing.signs import Sign, signs
@@ -55,13 +56,17 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
     columns, told = AnswerColumns(answers), _Telling(unit, noun)
     only = list(_one_answer(columns, told))
     leaning = [] if only else [lean for source in _judged(columns) for lean in leans(columns, source)]
+    often = [] if only or noun == "class" else list(oftener(columns))
     asked = list(signs(columns, words=noun == "word"))
-    adjusted = holm(np.array([*(lean.p for lean in leaning), *(sign.p for sign in asked)], np.float64)).tolist()
-    leant = [_lean(columns, told, one, p) for one, p in zip(leaning, adjusted, strict=False) if p <= ALPHA]
-    signed = zip(asked, adjusted[len(leaning) :], strict=True)
+    adjusted = holm(np.array([*_p(leaning), *_p(often), *_p(asked)], np.float64))
+    of_leaning, of_often, of_signs = np.split(adjusted, np.cumsum([len(leaning), len(often)]))
+    leant = [_lean(columns, told, one, p) for one, p in zip(leaning, of_leaning.tolist(), strict=True) if p <= ALPHA]
+    by_count = [
+        _oftener(columns, one, p) for one, p in zip(often, of_often.tolist(), strict=True) if p <= ALPHA and one.matters
+    ]
     every = [
-        *(*only, *sorted(leant, key=lambda one: -one.effect)),
-        *(_sign(columns, told, one, p) for one, p in signed if p <= ALPHA),
+        *(*only, *_once(sorted(leant, key=lambda one: -one.effect), by_count)),
+        *(_sign(columns, told, one, p) for one, p in zip(asked, of_signs.tolist(), strict=True) if p <= ALPHA),
         *([] if only else _one_of_a_kind(columns, told)),
         *_never_said(columns, told),
         *([] if only else _too_few(columns, told)),
@@ -69,8 +74,12 @@ def findings_of(answers: Sequence[Answered], unit: str = "", noun: str = "answer
     ]
     every.sort(key=lambda one: one.level == "note")
     return Findings(
-        tuple(every), sum(p == p for p in adjusted), _strength(columns, leaning, asked), *columns.sources[:1]
+        tuple(every), int((~np.isnan(adjusted)).sum()), _strength(columns, leaning, asked), *columns.sources[:1]
     )
+
+
+def _p(tests: Sequence[Lean] | Sequence[Oftener] | Sequence[Sign]) -> list[float]:
+    return [one.p for one in tests]
 
 
 class _Telling(NamedTuple):
@@ -120,6 +129,33 @@ def _lean(answers: AnswerColumns, told: _Telling, lean: Lean, adjusted: float) -
         p=lean.p,
         adjusted=adjusted,
     )
+
+
+def _oftener(answers: AnswerColumns, one: Oftener, adjusted: float) -> Finding:
+    label, (low, high) = answers.labels[one.answer], one.often.interval
+    return Finding(
+        "leans",
+        sentences.oftener(label, one),
+        answer=label,
+        concept=one.carried.concept,
+        category=one.carried.category,
+        effect=one.often.effect,
+        low=low,
+        high=high,
+        unit="share",
+        n=one.pictures,
+        compared=sentences.oftener_compared(one),
+        p=one.p,
+        adjusted=adjusted,
+    )
+
+
+def _once(leant: Sequence[Finding], by_count: Sequence[Finding]) -> Iterator[Finding]:
+    """Leans by evidence and by how often, each pair once: by evidence where that is a finding."""
+    found = {(one.answer, one.concept) for one in leant if one.level == "finding"}
+    counted = {(one.answer, one.concept): one for one in by_count if (one.answer, one.concept) not in found}
+    yield from (one for one in leant if (one.answer, one.concept) not in counted)
+    yield from counted.values()
 
 
 def _matters(lean: Lean) -> bool:

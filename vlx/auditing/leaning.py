@@ -98,7 +98,7 @@ def carries(answers: AnswerColumns, lean: Lean) -> Carries:
 def _of_answer(
     answers: AnswerColumns, answer: int, errs: Which, concepts: Mapping[str, ConceptColumns]
 ) -> Iterator[Lean]:
-    rows, strata = _elsewhere(answers, answer, errs)
+    rows, strata = elsewhere(answers, answer, errs)
     pictures, said = answers.picture[rows], answers.said[rows] == answer
     signs = _signs(answers, answer)
     known = {
@@ -106,14 +106,15 @@ def _of_answer(
         for name, carried in concepts.items()
     }
     of_category = _by_category(answers, answer, rows, concepts, known)
-    first = _first_rows(pictures, strata, said)
+    taken_for = _taken_for(answers, answer, errs, concepts)
+    first = first_rows(pictures, strata, said)
     for name, carried in concepts.items():
         there = carried.spread(np.ones(len(carried.rows)), len(answers))[rows] > 0
         with_it, without = (count(pictures[which]) for which in (there, ~there))
-        if name == answers.labels[answer] or min(with_it, without) < FEWEST:
+        if name == answers.labels[answer] or carried.category == taken_for or min(with_it, without) < FEWEST:
             continue
         p_often = more_often(there[first], said[first], strata[first], pictures[first])
-        often = above(*_split(said[first].astype(float), there[first]), strata[first], pictures[first])
+        often = above(*split(said[first].astype(float), there[first]), strata[first], pictures[first])
         others = _others(of_category[carried.category], known[name]) if carried.category else np.full(len(rows), NAN)
         speaks = above_nothing(known[name], pictures)
         excess = above(known[name], others, strata, pictures)
@@ -128,7 +129,18 @@ def _of_answer(
             )
 
 
-def _elsewhere(answers: AnswerColumns, answer: int, errs: Which) -> tuple[Numbers, Numbers]:
+def _taken_for(answers: AnswerColumns, answer: int, errs: Which, concepts: Mapping[str, ConceptColumns]) -> str | None:
+    """The category of what may be the truth of its errors where nobody tells it: that of the answer itself.
+
+    What is striped and is called checkered is taken for what is like it, and that is no lean. None where the truth is
+    known, and of data with one category of concepts.
+    """
+    itself, categories = concepts.get(answers.labels[answer]), {one.category for one in concepts.values()}
+    known = bool((answers.true[errs] >= 0).all())
+    return None if itself is None or known or len(categories) == 1 else itself.category
+
+
+def elsewhere(answers: AnswerColumns, answer: int, errs: Which) -> tuple[Numbers, Numbers]:
     """The answers about pictures that truly show something else, and what they are alike in: their group and truth.
 
     Only truths that it is ever said of. Where the truth of some of its errors is not known, truths are not told apart.
@@ -146,7 +158,7 @@ def _signs(answers: AnswerColumns, answer: int) -> Values:
     return np.where(answers.said == answer, 1.0, np.where(answers.instead == answer, -1.0, NAN))
 
 
-def _first_rows(pictures: Numbers, strata: Numbers, said: Which) -> Numbers:
+def first_rows(pictures: Numbers, strata: Numbers, said: Which) -> Numbers:
     """One row of each picture and stratum: one that is said, where there is any."""
     order = np.argsort(~said, kind="stable")
     _, first = np.unique(np.stack([pictures, strata])[:, order], axis=1, return_index=True)
@@ -180,7 +192,8 @@ def _others(sums: tuple[Values, Values], itself: Values) -> Values:
         return np.where(count > 0, total / count, NAN)
 
 
-def _split(values: Values, there: Which) -> tuple[Values, Values]:
+def split(values: Values, there: Which) -> tuple[Values, Values]:
+    """Values where something is there, and where it is not; NaN elsewhere."""
     return np.where(there, values, NAN), np.where(there, NAN, values)
 
 
