@@ -312,6 +312,8 @@ def test_a_finding_is_proven_by_hiding_what_it_names() -> None:
     held = after_trial(finding(), HidingTrial(20, 15, 2.0))
     assert held.level == "finding" and held.trial == HidingTrial(20, 15, 2.0)
     assert held.sentence.endswith("hidden, 15 of 20 wrong ones change, 2 with random cells hidden")
+    beside = after_trial(finding(), HidingTrial(20, 15, 2.0, "same"))
+    assert beside.sentence.endswith("15 of 20 wrong ones change, 2 with the same from other pictures in its place")
 
 
 def test_a_finding_that_hiding_does_not_prove_is_told() -> None:

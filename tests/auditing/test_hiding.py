@@ -11,13 +11,14 @@ from tests.auditing.marked import COLOURS, SIDE, Marked, misled
 from vlx.auditing.answered import CONCEPTS, UNITS, Answered, answers_of
 from vlx.auditing.evidence import audit_metric
 from vlx.auditing.hiding import MOST, RANDOM, Hiding
-from vlx.auditing.parts import LEARNT, cells_seen
+from vlx.auditing.parts import LEARNT, seen_by_lot
 from vlx.data.concepts import Concept
 from vlx.data.example import Ask, Example, Truth
 from vlx.evaluation.run import records_of
 from vlx.evaluation.shown import Setting
 from vlx.methods import registry
 from vlx.neuron_names.table import NeuronNames, UnitName
+from vlx.tasks.classification import Classifier
 
 GROUNDS = ("white", "grey")
 NAMES = NeuronNames(
@@ -59,18 +60,37 @@ class Grounds(Marked):
         return Example(f"{number:04}.png", Image.fromarray(pixels), asks=[ask], regions=regions)
 
 
-@pytest.mark.parametrize(("ground", "answer"), [("white", "red"), ("grey", "blue")])
-def test_what_covers_most_of_a_picture_is_hidden_by_what_others_show(ground: str, answer: str) -> None:
-    """The picture's own mean cell would be the ground again: no mistake would be undone."""
-    task, data = misled(0.72), Grounds(24)
+def on_grounds(mark: float = 0.72, bias: float = -6) -> Classifier:
+    """A white ground speaks for red as much as a grey one does for blue."""
+    task = misled(mark)
     head: Any = task.model.get_submodule("2.2")
     with torch.no_grad():
-        head.bias[0] = -6  # a white ground speaks for red as much as a grey one does for blue
+        head.bias[0] = bias
+    return task
+
+
+def test_what_a_model_says_of_anything_is_no_proof() -> None:
+    """Deaf to the ground, it says red of everything: what is put in the place of a ground changes nothing more."""
+    task, data = on_grounds(0, 4), Grounds(24)
+    _, ran = records_of(task, data, [audit_metric()], (["default"], None))
+    wrong = [one for one in answers_of(ran.columns["audit"]) if not one.right]
+    setting = Setting(task, data, (registry.choose(task.defaults.method),))
+    for ground in GROUNDS:
+        trial = Hiding(setting).trial(wrong, CONCEPTS, ground)
+        assert trial.tried == 6 and trial.changed == trial.random
+
+
+@pytest.mark.parametrize(("ground", "answer"), [("white", "red"), ("grey", "blue")])
+def test_what_covers_most_of_a_picture_is_hidden_by_what_others_show(ground: str, answer: str) -> None:
+    """The picture's own mean cell would be the ground again, and random cells would leave nothing that decides."""
+    task, data = on_grounds(), Grounds(24)
     _, ran = records_of(task, data, [audit_metric()], (["default"], None))
     wrong = [one for one in answers_of(ran.columns["audit"]) if not one.right and one.said == answer]
     setting = Setting(task, data, (registry.choose(task.defaults.method),))
     trial = Hiding(setting).trial(wrong, CONCEPTS, ground)
-    assert (trial.tried, trial.changed) == (6, 6) and trial.random < 2
+    assert (trial.tried, trial.changed, trial.beside) == (6, 6, "same") and trial.random == 0
+    square = Hiding(setting).trial(wrong, CONCEPTS, "square")
+    assert (square.tried, square.changed, square.beside) == (6, 0, "random")
 
 
 def test_without_the_units_that_see_it_too() -> None:
@@ -105,5 +125,5 @@ def test_the_pictures_that_cells_are_taken_from_are_of_all_kinds() -> None:
             self.taken.append(number % 4)
             return super().__getitem__(number)
 
-    assert len(cells_seen(misled(), ByTurns(260, ()))) == LEARNT == len(ByTurns.taken)
+    assert len(list(seen_by_lot(misled(), ByTurns(260, ())))) == LEARNT == len(ByTurns.taken)
     assert min(ByTurns.taken.count(kind) for kind in range(4)) > 5

@@ -90,8 +90,8 @@ class _Telling(NamedTuple):
 def after_trial(finding: Finding, trial: HidingTrial) -> Finding:
     """A finding with what hiding its concept did; one that this did not prove is told, not found.
 
-    It holds where more wrong answers change than with as many random cells hidden, at 5 % (binomial, one-sided). Half a
-    change is added to the random ones: of a few answers none at all is no chance of 0.
+    It holds where more wrong answers change than in the control (`HidingTrial.beside`), at 5 % (binomial, one-sided).
+    Half a change is added to the control's: of a few answers none at all is no chance of 0.
     """
     from scipy.stats import binomtest
 

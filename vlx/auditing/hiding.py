@@ -1,13 +1,16 @@
 """The trial of a lean: do wrong answers change when what the concept has of A is taken away, and nothing else is?
 
-Of cells, those that lie on the concept by half become the mean cell of some pictures of the data: the picture's own
-would be more of the same where the concept covers most of it. Of names of units, the units become 0. Beside it as many
-random cells, or units, of the same picture.
+Of cells, those that lie on the concept by half become what some pictures of the data show besides it, their mean cell:
+the picture's own would be more of the same where the concept covers most of it. Of names of units, the units become 0.
+Beside it stand as many random cells, or units, of the same picture. Where the concept covers most of the pictures
+random cells are nearly the same ones, and little is left that could decide: then the same cells become the mean cell of
+the concept in other pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +21,7 @@ from vlx.auditing import contrasts
 from vlx.auditing.answered import UNITS, Answered
 from vlx.auditing.judging import judge_of
 from vlx.auditing.named_units import UnitGroups
-from vlx.auditing.parts import Shows, cells_seen
+from vlx.auditing.parts import OnCells, Shows, seen_by_lot
 from vlx.auditing.result import HidingTrial
 from vlx.data.example import example_of
 from vlx.errors import VlxError
@@ -39,6 +42,16 @@ Scores = NDArray[np.float64]
 Cells = NDArray[np.bool_]
 
 
+class Fills(NamedTuple):
+    """What cells are hidden under: the mean cell [K] ``besides`` a concept, and ``itself`` where that is the control.
+
+    None where there is none: the picture's own mean is then taken, and random cells are the control.
+    """
+
+    besides: Tensor | None = None
+    itself: Tensor | None = None
+
+
 class Hiding:
     """Hides concepts in the pictures of a setting, on which answers have been given."""
 
@@ -56,12 +69,17 @@ class Hiding:
         there = [one for one in answers if concept in one.evidence.get(source, {})]
         step = max(len(there) / MOST, 1.0)
         some = [there[int(n * step)] for n in range(min(len(there), MOST))]
-        leads = [lead for one in some if (lead := self._leads(one, source, concept)) is not None]
-        changed = sum(bool(lead[0] < 0) for lead in leads)
-        return HidingTrial(len(leads), changed, float(sum((lead[1:] < 0).mean() for lead in leads)))
+        if not some:
+            return HidingTrial(0, 0, 0.0)
+        fills = Fills() if source == UNITS else self._fills(source, concept)
+        if fills.itself is not None and np.median([one.evidence[source][concept].area for one in some]) <= HALF:
+            fills = Fills(fills.besides)
+        leads = [lead for one in some if (lead := self._leads(one, source, concept, fills)) is not None]
+        changed, random = sum(bool(lead[0] < 0) for lead in leads), float(sum((lead[1:] < 0).mean() for lead in leads))
+        return HidingTrial(len(leads), changed, random, "random" if fills.itself is None else "same")
 
-    def _leads(self, answer: Answered, source: str, concept: str) -> Scores | None:
-        """By how much an answer leads with the concept hidden, and with random sets, [1 + R]; None where not tried."""
+    def _leads(self, answer: Answered, source: str, concept: str, fills: Fills) -> Scores | None:
+        """By how much an answer leads with the concept hidden, and by chance, [1 + R]; None where not tried."""
         task, number = self.setting.task, self._number(answer.key)
         if number is None:
             return None
@@ -78,15 +96,29 @@ class Hiding:
             if source == UNITS:
                 return self._without_units(here, moved, concept, rng)
             parts = self.shows.parts(features, 0, example, features.grid.plain).get(source, {})
-            return None if concept not in parts else self._without(here, moved, parts[concept].weights >= HALF, rng)
+            cells = parts[concept].weights >= HALF if concept in parts else np.zeros(0, bool)
+            return self._without(here, moved, cells, rng, fills) if cells.any() else None
         except VlxError:
             return None
 
+    def _fills(self, source: str, concept: str) -> Fills:
+        """The mean cells of some pictures of the data besides a concept, and on it."""
+        sides: tuple[list[Tensor], list[Tensor]] = [], []
+        for cells, parts in self._some:
+            part = parts.get(source, {}).get(concept)
+            on = np.zeros(cells.shape[1:], bool) if part is None else part.weights >= HALF
+            for side, mask in zip(sides, (~on, on), strict=True):
+                side.append(cells[:, torch.from_numpy(mask).to(cells.device)].double())
+        besides, itself = (torch.cat(side, 1) for side in sides)
+        return Fills(*(some.mean(1) if some.shape[1] else None for some in (besides, itself)))
+
     @cached_property
-    def _usual(self) -> Tensor:
-        """The mean cell of some pictures of the data, [K]."""
-        setting = self.setting
-        return torch.stack([cells.double().mean((1, 2)) for cells in cells_seen(setting.task, setting.data)]).mean(0)
+    def _some(self) -> list[tuple[Tensor, Mapping[str, Mapping[str, OnCells]]]]:
+        """The cells [K, h, w] of some pictures, and what they show."""
+        return [
+            (features.cells[0], self.shows.parts(features, 0, example, features.grid.plain))
+            for example, features in seen_by_lot(self.setting.task, self.setting.data)
+        ]
 
     def _number(self, key: str) -> int | None:
         """The place of a picture in the data."""
@@ -106,20 +138,21 @@ class Hiding:
                 return None if contrast is None else contrast.target
         return None
 
-    def _without(
-        self, here: Features, target: Target, cells: NDArray[np.bool_], rng: np.random.Generator
-    ) -> Scores | None:
-        if not cells.any():
-            return None
+    def _without(self, here: Features, target: Target, cells: Cells, rng: np.random.Generator, fills: Fills) -> Scores:
+        if fills.itself is not None:
+            both = (fills.besides, fills.itself)
+            return np.concatenate([self._filled(here, target, cells[None], fill) for fill in both])
         count, size = cells.size, int(cells.sum())
         sets = np.zeros((1 + RANDOM, count), bool)
         sets[0] = cells.ravel()
         for row in sets[1:]:
             row[rng.choice(count, size, replace=False)] = True
+        return self._filled(here, target, sets.reshape(-1, *cells.shape), fills.besides)
+
+    def _filled(self, here: Features, target: Target, sets: Cells, fill: Tensor | None) -> Scores:
+        """The lead with the cells of each set [R, h, w] made ``fill``, [R]."""
         asked = [[replace(target, row=0)]] * len(sets)
-        return np.concatenate(
-            without_cells(self.setting.task, here, sets.reshape(-1, *cells.shape), asked, fill=self._usual)
-        )
+        return np.concatenate(without_cells(self.setting.task, here, sets, asked, fill=fill))
 
     def _without_units(self, here: Features, target: Target, concept: str, rng: np.random.Generator) -> Scores | None:
         units = [] if self.units is None else self.units.of(concept)

@@ -4,7 +4,7 @@ Which cells a concept has is told without asking what the model says of the pict
 somewhere does not make a part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -144,7 +144,7 @@ def places(shape: tuple[int, int]) -> dict[str, OnCells]:
 class Alike:
     """Kinds of cells of A that look alike: centres of their features, each of length 1 (spherical k-means).
 
-    Learnt from some pictures of the data that can be read, by lot (`cells_seen`): the same at every run.
+    Learnt from some pictures of the data that can be read, by lot (`seen_by_lot`): the same at every run.
     """
 
     def __init__(self, centres: NDArray[Any]) -> None:
@@ -155,7 +155,7 @@ class Alike:
         """The kinds of cells of the pictures of some data, the commonest first."""
         from scipy.cluster.vq import kmeans2, vq
 
-        cells = _directions(torch.cat([_flat(one) for one in cells_seen(task, data)]))
+        cells = _directions(torch.cat([_flat(one.cells[0]) for _, one in seen_by_lot(task, data)]))
         rng = np.random.default_rng(0)
         some = cells[np.sort(rng.permutation(len(cells))[:CELLS])]
         count = min(KINDS, len(np.unique(some.round(6), axis=0)))
@@ -181,21 +181,22 @@ def name_of(number: int) -> str:
     return f"look {number + 1}"
 
 
-def cells_seen(task: Task, data: Data) -> list[Tensor]:
-    """The cells [K, h, w] of `LEARNT` pictures that can be read, by lot, the same at every run.
+def seen_by_lot(task: Task, data: Data) -> Iterator[tuple[Example, Features]]:
+    """`LEARNT` pictures that can be read, each with its features, by lot, the same at every run.
 
     Each n-th would be of one kind where the data's kinds come by turns.
     """
-    seen: list[Tensor] = []
+    left = LEARNT
     for number in np.random.default_rng(0).permutation(len(data)).tolist():
-        if len(seen) == LEARNT:
-            break
+        if not left:
+            return
+        example = example_of(data, number)
         try:
-            inputs = task.prepare(example_of(data, number).image)
+            inputs = task.prepare(example.image)
         except ImageError:
             continue
-        seen.append(task.features(task.place(inputs[None])).cells[0])
-    return seen
+        left -= 1
+        yield example, task.features(task.place(inputs[None]))
 
 
 def _flat(cells: Tensor) -> Tensor:

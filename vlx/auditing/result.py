@@ -34,12 +34,14 @@ class HidingTrial:
     """What became of wrong answers when a concept was hidden in A: how many of ``tried`` changed, and by chance.
 
     ``changed`` are those that then gave the true answer (where it is not known: another), ``random`` the same with as
-    many random cells hidden instead, on the mean.
+    many random cells hidden instead, on the mean. ``beside`` is "same" where the concept covers most of the pictures,
+    and random cells would be nearly the same ones: then ``random`` is with what it looks like elsewhere in its place.
     """
 
     tried: int
     changed: int
     random: float
+    beside: Literal["random", "same"] = "random"
 
 
 @dataclass(frozen=True)

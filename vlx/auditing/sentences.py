@@ -76,7 +76,8 @@ def oftener_compared(one: Oftener) -> str:
 def tried(trial: HidingTrial, *, held: bool) -> str:
     """What hiding the concept did, as the end of a sentence."""
     random = f"{trial.random:.1f}".removesuffix(".0")
-    told = f"; hidden, {trial.changed} of {trial.tried} wrong ones change, {random} with random cells hidden"
+    beside = "random cells hidden" if trial.beside == "random" else "the same from other pictures in its place"
+    told = f"; hidden, {trial.changed} of {trial.tried} wrong ones change, {random} with {beside}"
     return told if held else f"{told}: not proven"
 
 
