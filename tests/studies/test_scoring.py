@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from vlx.cli.program import main
 from vlx.errors import InputError
 from vlx.studies import study_files
 from vlx.studies.answers import read_sheet
+from vlx.studies.drafts import unpacked_ranks
+from vlx.studies.stimuli import reached
 from vlx.studies.study_files import StudyFiles
 
 METHODS = ("gradcam", "guided-gradcam")
@@ -75,6 +78,26 @@ def test_figures_by_hand(page: Path) -> None:
     assert one.low < one.value < one.high
     assert one.answers == 48
     assert one.chance == 0.5
+
+
+def test_places_by_hand(page: Path) -> None:
+    """The share of its own map that each point exceeds, beside that of points set in the other pictures."""
+    scores, study = studies.score(page, page.parent / "answers"), study_files.read(page)
+    sheets = [read_sheet(page.parent / "answers" / f"{n}.json", study) for n in range(4)]
+    asked = {name: one["maps"] for name, one in study.key["questions"].items() if one["part"] == "where"}
+    for letter, method in product("AB", METHODS):
+        reach = {
+            (name, other, n): reached(unpacked_ranks(maps[letter][method]), np.array(sheet.answers[other]).tolist())
+            for name, maps in asked.items()
+            for other in asked
+            for n, sheet in enumerate(sheets)
+        }
+        own, others = ([value for (a, b, _), value in reach.items() if (a == b) is same] for same in (True, False))
+        told = next(one for one in scores.figures if (one.part, one.method, one.model) == ("where", method, letter))
+        assert (told.value, told.others) == pytest.approx((np.mean(own), np.mean(others)))
+        assert told.value != pytest.approx(told.others)
+    values = {scores.value("where", "gradcam", model=letter) for letter in "AB"}
+    assert len(values) == 2, "two models that cannot be mistaken for one another"
 
 
 def always(answer: int, study: StudyFiles, question: str, _shown: object) -> Any:
