@@ -104,11 +104,11 @@ def test_pictures_of_kinds_by_turns_are_tried_of_every_kind(every: int) -> None:
 
 def test_questions_are_judged_by_their_answers() -> None:
     task = vlx.load("scenes/vqa")
-    answers = audited(task, "scenes:1:10000021")
-    example = open_data("scenes:1:10000021")[0]
+    answers = audited(task, "scenes:1:10000024")  # it errs here, once
+    example = open_data("scenes:1:10000024")[0]
     truth = {ask.query.question: ask.query.answer for ask in example.asks if ask.query.question}
     mine = [one for one in answers if one.key == example.key]
-    assert {one.question for one in mine} == set(truth)
+    assert {one.question for one in mine} == set(truth) and not all(one.right for one in mine)
     for one in mine:
         assert one.right is (one.said == truth[one.question])
         if not one.right:

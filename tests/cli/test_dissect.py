@@ -81,8 +81,8 @@ def test_a_caption_is_explained_with_a_table(table: Path, tmp_path: Path) -> Non
     bare = run("caption", str(tmp_path / "scene.png"), "--names", "none", *own, *out("bare"))
     assert bare.exit_code == 0, bare.output
     assert "because of" not in bare.output
-    answer = run("answer", str(tmp_path / "scene.png"), "is there a car?", "--names", str(table), *out("answer"))
-    assert answer.exit_code == 0, "its CNN is the same"
+    asked = ("answer", str(tmp_path / "scene.png"), "is there a car?", "--answer", "yes", "--names", str(table))
+    assert run(*asked, *out("answer")).exit_code == 0, "its CNN is the same"
     pooled = ("--model", "scenes/captioner-pooled")
     wrong = run("caption", str(tmp_path / "scene.png"), "--names", str(table), *pooled, *out("pooled"))
     assert wrong.exit_code == 1

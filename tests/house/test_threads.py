@@ -88,9 +88,9 @@ def test_a_thread_does_not_change_the_gradient_mode_of_another() -> None:
 
 @pytest.fixture(scope="module")
 def wanted() -> list[tuple[workers.Job, str]]:
-    """Four explanations of drawn scenes, to the bit."""
+    """Three explanations of drawn scenes, to the bit."""
     task = vlx.load("scenes/captioner")
-    return [(job, workers.explained(task, job)) for job in workers.jobs(4)]
+    return [(job, workers.explained(task, job)) for job in workers.jobs(3)]
 
 
 def test_threads_explain_to_the_bit_what_one_explains(wanted: list[tuple[workers.Job, str]]) -> None:

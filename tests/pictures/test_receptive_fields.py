@@ -85,7 +85,19 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "offset", "stride"), KNOWN, ids=[name for name, *_ in KNOWN])
+LARGE = (
+    "resnet50",
+    "densenet121",
+    "convnext_tiny",
+    "efficientnet_b0",
+    "vgg16",
+)  # others, and `WAYS`, have their layers
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "stride"),
+    [pytest.param(*one, id=one[0], marks=pytest.mark.slow if one[0] in LARGE else ()) for one in KNOWN],
+)
 def test_known_networks_at_odd_sizes(name: str, offset: float, stride: float) -> None:
     network = body(name)
     for size in ((96, 96), (101, 167)):
@@ -137,7 +149,7 @@ def centre(grid: Grid, cell: tuple[int, int]) -> list[float]:
     ("name", "size"),
     [
         ("mobilenet_v2", (608, 640)),
-        ("real", (640, 640)),
+        pytest.param("real", (640, 640), marks=pytest.mark.slow),
         pytest.param("resnet18", (640, 576), marks=pytest.mark.slow),
         pytest.param("vgg16", (256, 224), marks=pytest.mark.slow),
     ],
@@ -409,7 +421,7 @@ class Hidden(torch.autograd.Function):
 
 @pytest.mark.parametrize(
     ("name", "offset", "stride", "near"),
-    [("resnet18", 0, 32, 4), ("squeezenet1_1", 15, 16, 2)],
+    [pytest.param("resnet18", 0, 32, 4, marks=pytest.mark.slow), ("squeezenet1_1", 15, 16, 2)],
 )
 def test_hidden_layers_are_found_by_gradient(name: str, offset: float, stride: float, near: float) -> None:
     network = settled(body(name)) if name == "resnet18" else body(name)

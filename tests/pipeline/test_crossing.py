@@ -219,7 +219,9 @@ def test_an_empty_caption_stands_among_others() -> None:
     assert [one.text for one in found] == [*CAPTIONS[:4], ""]
 
 
-@pytest.mark.parametrize("family", ["blip-captioning", "git", "blip-vqa", "vilt"])
+@pytest.mark.parametrize(
+    "family", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("blip-captioning", "blip-vqa")), "git", "vilt"]
+)
 def test_models_of_transformers_say_the_same(family: str, tiny_models: Any) -> None:
     task = tiny_models.task(family)
     asked: dict[str, Any] = {"question": "is there a dog?"} if task.kind == "vqa" else {}

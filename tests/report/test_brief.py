@@ -169,6 +169,7 @@ def vlx(there: Path, *arguments: str, **environment: str) -> "subprocess.Complet
     return subprocess.run([sys.executable, "-m", "vlx", *arguments], cwd=there, env=own, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_pipe_of_windows_takes_the_answer(there: Path) -> None:
     asked = ("caption", "shown.png", "--model", "tiny", "--caption", "a red house", "-v")
     done = vlx(there, *asked, "-o", "old", PYTHONIOENCODING="cp1252")

@@ -45,7 +45,13 @@ def test_a_planted_fault_is_noticed(fault: Fault) -> None:
     assert all(len(row.remark) <= 300 for row in found)
 
 
-@pytest.mark.parametrize("model", SOUND)
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("scenes/captioner-pooled", "scenes/vqa", "git"),  # a task of each kind, and one of transformers
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scenes/captioner", "blip-captioning", "vilt")),
+    ],
+)
 def test_what_is_sound_passes_and_is_left_as_it_was(model: str) -> None:
     task = sound(model)
     parts = [task.model] if hasattr(task, "model") else [task.cnn, getattr(task, "decoder", None) or task.head]
