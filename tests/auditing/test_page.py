@@ -18,6 +18,7 @@ from tests.audits import FEW, LEAN, audited, spoiled, wrong
 from vlx.auditing import Audit, Finding, page, telling, terminal
 from vlx.auditing.drawn import Drawings, DrawnMistake, MapOfMistake
 from vlx.auditing.result import Crop, Listed, Occurrence
+from vlx.cli.audit import _printed as printed
 from vlx.report import pictures
 
 DOT = pictures.address(np.full((2, 3, 3), 90, np.uint8))
@@ -46,7 +47,7 @@ def test_findings_come_first_and_then_what_is_only_told(read: Any) -> None:
     text = " ".join(read(audited()).split())
     sentences = [
         "1 finding on 400 pictures",
-        "320 of 400 classes right (80 %, 76 to 84 %), 80 wrong.",
+        "320 of 400 pictures right (80 %, 76 to 84 %), 80 wrong.",
         "or “rocket”, night carries +1.90 logits where the class is wrong",
         "+1.70 nats (+1.20 to +2.10)",
         "64 tests corrected together: on a model that leans on nothing, anything at all is found in at most 5 %",
@@ -55,6 +56,34 @@ def test_findings_come_first_and_then_what_is_only_told(read: Any) -> None:
     places = [text.find(one) for one in sentences]
     assert min(places) >= 0 and places == sorted(places)
     assert "2 classes that the model lacks" in text[places[-1] :]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"text": "rocket"}, ""),
+        ({"text": "a rocket at night"}, "a rocket at night"),
+        ({"text": "rocket", "question": "what flies?"}, "what flies?"),
+        ({}, ""),
+    ],
+)
+def test_a_question_or_a_caption_stands_by_a_mistake_and_its_class_no_second_time(
+    given: dict[str, str], shown: str
+) -> None:
+    assert page.MistakeView(1, wrong(0, **given), DRAWN, "").said_of == shown
+
+
+def test_sentences_keep_to_the_window_and_are_not_broken_within_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "60")
+        patch.setenv("FORCE_COLOR", "1")
+        printed(audited(), Path("run"))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    table = next(n for n, line in enumerate(lines) if line.startswith("┏"))
+    assert max(map(len, lines[:table])) <= 60
+    printed(audited(), Path("run"))
+    lines = capsys.readouterr().out.splitlines()
+    assert 60 < max(map(len, lines)) <= 100
 
 
 def test_the_page_tells_its_parts_in_order() -> None:

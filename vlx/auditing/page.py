@@ -72,6 +72,12 @@ class MistakeView:
     sentence: str
 
     @property
+    def said_of(self) -> str:
+        """The question, or the whole text; empty where that is what was said."""
+        one = self.mistake
+        return one.question or ("" if one.text == one.said else one.text)
+
+    @property
     def facts(self) -> list[str]:
         """What else is known of it, in words."""
         one = self.mistake

@@ -92,8 +92,10 @@ def standing(audit: Audit) -> str:
     low, high = wilson(audit.right, audit.judged)
     wrong = audit.judged - audit.right
     share = sentences.part(audit.right / audit.judged)
+    one_each = audit.answer_is == "class"  # 9 of 10 classes right would be another thing
+    what = ("picture" if audit.judged == 1 else "pictures") if one_each else noun(audit, audit.judged)
     return (
-        f"{audit.right:,} of {audit.judged:,} {noun(audit, audit.judged)} right ({share}, {100 * low:.0f} to "
+        f"{audit.right:,} of {audit.judged:,} {what} right ({share}, {100 * low:.0f} to "
         f"{100 * high:.0f} %), {wrong:,} wrong."
     )
 

@@ -11,8 +11,6 @@ from vlx.cli.options import LOADING, METHOD, console, packed, progress
 from vlx.cli.running import refuse_file, writable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from vlx.auditing import Audit
 
 WIDTH = 100
@@ -99,14 +97,19 @@ def audit(model: str, dataset: str, asked: AuditWish, loading: dict[str, Any]) -
     if asked.as_json:
         click.echo(json.dumps(result.to_json(), indent=1, allow_nan=False))
     elif not asked.quiet:
-        _printed(result, console(WIDTH), asked.out)
+        _printed(result, asked.out)
     if result.unread:
         raise SystemExit(1)
 
 
-def _printed(result: "Audit", screen: "Console", out: Path) -> None:
+def _printed(result: "Audit", out: Path) -> None:
+    """Sentences as wide as the window, so that no word is broken at its edge; the table whole."""
+    from rich.console import Console
+    from rich.text import Text
+
     from vlx.auditing import terminal, writing
 
+    wide, window = console(WIDTH), Console()
     for part in terminal.shown(result):
-        screen.print(part)
+        (window if window.is_terminal and isinstance(part, Text) else wide).print(part)
     click.echo(out / writing.PAGE)
