@@ -23,7 +23,7 @@ from vlx.auditing.statistics import Numbers, Tested, Which, above, count, more_o
 from vlx.evaluation.intervals import mean_of
 
 LEAST = 1 / 3  # how much oftener, of pictures with it, by the lower end of the interval: less is not found
-# Chosen on eleven captioners of examples/colour_bias.py (seeds 0 to 2 and 10 to 12, five ties): .40 and more of a tied
+# Chosen on twelve captioners of examples/colour_bias.py (seeds 0 to 2 and 10 to 12, five ties): .40 and more of a tied
 # colour that is said of 20 such pictures, .29 and less of any word of captioners of all colours.
 
 
