@@ -358,6 +358,23 @@ def test_what_a_user_wrote_is_never_markup_or_a_formula(tmp_path: Path) -> None:
     assert "srcdoc" in found._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("methods", "told"),
+    [
+        (("hirescam", "gradcam"), "warm is what speaks for the word. Heat"),
+        (
+            ("smoothgrad", "smoothgrad"),
+            "warm is what moves the word’s score, up or down: these maps have no sign. Heat",
+        ),
+        (("hirescam", "smoothgrad"), "warm is what speaks for the word; in maps of B, without a sign, what moves"),
+    ],
+)
+def test_the_page_says_what_is_warm_by_whether_maps_have_a_sign(methods: tuple[str, str], told: str) -> None:
+    words_by = [tuple(replace(word, method=method) for word in why().words) for method in methods]
+    a, b = (replace(why(), method=method, words=by) for method, by in zip(methods, words_by, strict=True))
+    assert told in page.page(vlx.compare(a, b))
+
+
 def test_texts_are_shown_as_they_were_written() -> None:
     a = replace(why(), text="A red house, in (snow)!", words=changed(why(), 0, label="A").words)
     told = [list(page.pieces(vlx.compare(a, changed(why(), 1, label="blue")).pictures[0], letter)) for letter in "AB"]

@@ -282,6 +282,37 @@ def test_not_an_image(tmp_path: Path) -> None:
     refused(path, f"{path} is not a picture that can be read here; convert it to PNG or JPEG")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        bytes(4) + b"ftypisom",
+        bytes(4) + b"ftypmp42",
+        bytes(4) + b"ftypqt  ",
+        bytes(4) + b"moov",
+        b"RIFF" + bytes(4) + b"AVI LIST",
+        b"\x1a\x45\xdf\xa3\x01",
+        b"\x00\x00\x01\xba\x44",
+        (b"G" + bytes(187)) * 4,
+        b"OggS" + bytes(9),
+    ],
+)
+def test_a_video_is_called_one_whatever_its_file_is_named(tmp_path: Path, head: bytes) -> None:
+    for name in ("clip.mp4", "clip.jpg"):
+        path = tmp_path / name
+        path.write_bytes(head + bytes(99))
+        with pytest.raises(
+            ImageError, match=r"is a video and not a picture: save the frames .* vlx\.tasks\.beyond\.Video"
+        ):
+            open_image(path)
+
+
+@pytest.mark.parametrize("head", [bytes(4) + b"ftypcrx ", b"RIFF" + bytes(4) + b"WAVEfmt ", b"G" + bytes(400)])
+def test_what_only_looks_like_a_video_is_not_called_one(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "raw.jpg"
+    path.write_bytes(head + bytes(99))
+    refused(path, f"{path} is not a picture that can be read here; convert it to PNG or JPEG")
+
+
 def test_a_file_that_cannot_be_decoded(tmp_path: Path) -> None:
     path = saved(tmp_path, drawing(), "a.png")
     data = bytearray(path.read_bytes())

@@ -1,7 +1,7 @@
 """A comparison as one self-contained page: no network, everything from the user escaped."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,6 +129,7 @@ def page(comparison: PageComparison) -> str:
         pictures=comparison.pictures[:LISTED_PICTURES],
         unlisted=max(len(comparison.pictures) - LISTED_PICTURES, 0),
         few=FEW_PICTURES,
+        warmth=_warmth(row.pair for row in drawn),
         wordless=all(row.pair.content for row in drawn),
         pieces=pieces,
         style=Markup(templates.text("vlx.comparing", "compare.css")),
@@ -157,6 +158,20 @@ def pieces(picture: PicturePair, letter: str) -> Iterator[tuple[str, str, bool]]
         before, _, text = text.partition(word)
         yield before, word, both
     yield text, "", True
+
+
+def _warmth(pairs: Iterable[WordPair]) -> str:
+    """What is warm on the maps: what speaks for a word, where a map's sign tells it."""
+    sides = [
+        (letter, side.signed) for pair in pairs for letter, side in zip(SIDES, (pair.a, pair.b), strict=True) if side
+    ]
+    without = [letter for letter in SIDES if (letter, False) in sides]
+    moves = "what moves its score, up or down"
+    if not without:
+        return "warm is what speaks for the word."
+    if all(not signed for _, signed in sides):
+        return f"warm is {moves.replace('its', 'the word’s')}: these maps have no sign."
+    return f"warm is what speaks for the word; in maps of {' and '.join(without)}, without a sign, {moves}."
 
 
 def _maps(picture: PicturePair, pair: WordPair) -> tuple[Map, ...]:

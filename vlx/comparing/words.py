@@ -24,7 +24,7 @@ class Side:
     ``logprob`` and ``seen`` in nats, ``check`` and ``share`` as `vlx.explanation.map_check` has them, ``drawn`` the
     signed map [h, w] as a share of its largest absolute value, which is ``top`` in ``unit``. ``rival``: the other's
     word, where it is another one and among this side's alternatives, with its log p here. ``mapped``: whether it has a
-    map; else ``drawn`` is 0.
+    map; else ``drawn`` is 0. ``signed``: whether the map says what speaks against the word, too.
     """
 
     word: str
@@ -40,6 +40,7 @@ class Side:
     placement: Placement
     rival: tuple[str, float] | None = None
     mapped: bool = True
+    signed: bool = True
 
     @classmethod
     def of(cls, word: WordExplanation, position: int, other: WordExplanation | None = None) -> Self:
@@ -61,6 +62,7 @@ class Side:
             word.placement,
             None if other is None or _key(other.label) == _key(word.label) else _rival(word, other.label),
             word.mapped,
+            wording.method_of(word).signed,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def measured(
     if not ran.pictures:
         lacks: Sequence[str] = getattr(data, "lacks", ())
         raise InputError(
-            f"{data.name}: nothing to measure; of {len(numbers)} pictures none asks for anything that {task.name} "
-            f"knows and that has its place there{measuring.unknown(ran)}{''.join(f'; {one}' for one in lacks)}"
+            f"{data.name}: nothing to measure; of {len(numbers) or len(data)} pictures none asks for anything that "
+            f"{task.name} knows and that has its place there{measuring.unknown(ran)}{''.join(f'; {one}' for one in lacks)}"
         )
     return ran
 

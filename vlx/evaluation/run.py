@@ -9,6 +9,7 @@ from vlx.data import SceneData, open_data
 from vlx.data.captioned import UNREADABLE, omissions
 from vlx.data.class_names import told_classes
 from vlx.data.example import Data, example_of
+from vlx.data.plain import PictureFolder
 from vlx.errors import InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.batches import Ran
@@ -212,7 +213,14 @@ def _refuse_lacking(metric: Metric, task: Task, data: Data) -> None:
     places = [need for need in ("mask", "boxes", "human") if need in metric.needs]
     if not places or not len(data):
         return
-    asks = [ask for n in range(min(len(data), LOOKED_AT)) for ask in example_of(data, n).asks if suits(task, ask)]
+    told = [ask for n in range(min(len(data), LOOKED_AT)) for ask in example_of(data, n).asks]
+    if not told and isinstance(data, PictureFolder):
+        free = ", ".join(name for name, one in METRICS.items() if one.anywhere and not one.needs)
+        raise InputError(
+            f"--metrics {metric.name} needs {_NEEDED[places[0]]}; of {shortened(data.name, 60)} there are pictures "
+            f"alone. These need no truth: {free}"
+        )
+    asks = [ask for ask in told if suits(task, ask)]
     if asks and not any(all(tells_place(ask.truth, need) for need in places) for ask in asks):
         lacks = " and ".join(_NEEDED[need] for need in places)
         raise InputError(

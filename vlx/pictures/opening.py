@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlx.errors import ImageError, MissingImage
 from vlx.files.whole import read_bytes, write_bytes
+from vlx.pictures import videos
 from vlx.process import ignoring
 
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
@@ -74,7 +75,7 @@ def _hint(source: Any) -> str:
     if isinstance(source, bytes | bytearray):
         return "wrap the bytes, PIL.Image.open(io.BytesIO(data))"
     if isinstance(source, list | tuple):
-        return "for several pictures use vlx.explain_many"
+        return f"for several pictures use vlx.explain_many; {videos.OF_A_CLIP}"
     return _ACCEPTED
 
 
@@ -162,9 +163,11 @@ def _identified(file: BinaryIO, where: str, formats: Sequence[str] = FORMATS) ->
         return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
     except UnidentifiedImageError:
         file.seek(0)
-        drawing = _DRAWINGS.get(file.read(4))
-        if drawing is not None:
+        head = file.read(videos.HEAD)
+        if (drawing := _DRAWINGS.get(head[:4])) is not None:
             raise ImageError(f"{where} is {drawing}, a drawing and not pixels; export it as PNG") from None
+        if videos.begins_video(head):
+            raise ImageError(f"{where} is a video and not a picture: {videos.REMEDY}") from None
         raise ImageError(f"{where} is not a picture that can be read here; convert it to PNG or JPEG") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(where, int(re.findall(r"\d+", str(error))[0]))) from None
@@ -312,7 +315,7 @@ def _as_hwc(array: NDArray[Any]) -> str:
     if array.ndim == 3 and array.shape[2] == 4:
         return "this looks like RGBA: give array[..., :3]"
     if array.ndim == 4:
-        return "this looks like a batch: give array[0], or all of them to vlx.explain_many"
+        return f"this looks like a batch: give array[0], or all of them to vlx.explain_many; {videos.OF_A_CLIP}"
     return _ACCEPTED
 
 
@@ -344,7 +347,7 @@ def _as_unit(low: float, high: float) -> str:
 
 def _as_chw(tensor: Any) -> str:
     if tensor.ndim == 4:
-        return "this looks like a batch: give tensor[0], or all of them to vlx.explain_many"
+        return f"this looks like a batch: give tensor[0], or all of them to vlx.explain_many; {videos.OF_A_CLIP}"
     if tensor.ndim == 3 and tensor.shape[2] == 3:
         return "this looks like [H, W, 3]: give tensor.permute(2, 0, 1)"
     if tensor.ndim == 2 or (tensor.ndim == 3 and tensor.shape[0] == 1):
