@@ -46,9 +46,10 @@ def measured(
         raise InputError(f"none of {len(numbers)} pictures can be read, as {', '.join(ran.unread[:3])}")
     if not ran.pictures:
         lacks: Sequence[str] = getattr(data, "lacks", ())
+        looked = len(numbers) or len(data)
         raise InputError(
-            f"{data.name}: nothing to measure; of {len(numbers) or len(data)} pictures none asks for anything that "
-            f"{task.name} knows and that has its place there{measuring.unknown(ran)}{''.join(f'; {one}' for one in lacks)}"
+            f"{data.name}: nothing to measure; of {looked} pictures none asks for anything that {task.name} "
+            f"knows and that has its place there{measuring.unknown(ran)}{''.join(f'; {one}' for one in lacks)}"
         )
     return ran
 
