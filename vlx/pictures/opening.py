@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlx.errors import ImageError, MissingImage
 from vlx.files.whole import read_bytes, write_bytes
-from vlx.pictures import videos
+from vlx.pictures.foreign import HEAD, OF_A_CLIP, foreign
 from vlx.process import ignoring
 
 MAX_PIXELS = 80_000_000  # larger pictures are refused before they are decoded; Pillow itself warns from 89 million on
@@ -32,7 +32,6 @@ _ACCEPTED = (
 # Ghostscript), and formats without a signature, which any bytes may seem to be.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 _PROGRAMS = {"EPS", "WMF"}
-_DRAWINGS = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"\xd7\xcd\xc6\x9a": "WMF", b"\x01\x00\x00\x00": "WMF"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ def _hint(source: Any) -> str:
     if isinstance(source, bytes | bytearray):
         return "wrap the bytes, PIL.Image.open(io.BytesIO(data))"
     if isinstance(source, list | tuple):
-        return f"for several pictures use vlx.explain_many; {videos.OF_A_CLIP}"
+        return f"for several pictures use vlx.explain_many; {OF_A_CLIP}"
     return _ACCEPTED
 
 
@@ -163,11 +162,8 @@ def _identified(file: BinaryIO, where: str, formats: Sequence[str] = FORMATS) ->
         return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
     except UnidentifiedImageError:
         file.seek(0)
-        head = file.read(videos.HEAD)
-        if (drawing := _DRAWINGS.get(head[:4])) is not None:
-            raise ImageError(f"{where} is {drawing}, a drawing and not pixels; export it as PNG") from None
-        if videos.begins_video(head):
-            raise ImageError(f"{where} is a video and not a picture: {videos.REMEDY}") from None
+        if told := foreign(file.read(HEAD)):
+            raise ImageError(f"{where} {told}") from None
         raise ImageError(f"{where} is not a picture that can be read here; convert it to PNG or JPEG") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(where, int(re.findall(r"\d+", str(error))[0]))) from None
@@ -315,7 +311,7 @@ def _as_hwc(array: NDArray[Any]) -> str:
     if array.ndim == 3 and array.shape[2] == 4:
         return "this looks like RGBA: give array[..., :3]"
     if array.ndim == 4:
-        return f"this looks like a batch: give array[0], or all of them to vlx.explain_many; {videos.OF_A_CLIP}"
+        return f"this looks like a batch: give array[0], or all of them to vlx.explain_many; {OF_A_CLIP}"
     return _ACCEPTED
 
 
@@ -347,7 +343,7 @@ def _as_unit(low: float, high: float) -> str:
 
 def _as_chw(tensor: Any) -> str:
     if tensor.ndim == 4:
-        return f"this looks like a batch: give tensor[0], or all of them to vlx.explain_many; {videos.OF_A_CLIP}"
+        return f"this looks like a batch: give tensor[0], or all of them to vlx.explain_many; {OF_A_CLIP}"
     if tensor.ndim == 3 and tensor.shape[2] == 3:
         return "this looks like [H, W, 3]: give tensor.permute(2, 0, 1)"
     if tensor.ndim == 2 or (tensor.ndim == 3 and tensor.shape[0] == 1):

@@ -1,12 +1,10 @@
-"""A video given where a picture is asked for is told from a file of no known kind, by its first bytes."""
+"""Drawings and videos given where a picture is asked for: told by a file's first bytes, with what to do."""
 
 PACKET = 188  # bytes of a packet of an MPEG transport stream, each of which begins with a G
 HEAD = 2 * PACKET + 1  # the bytes of a file that tell
-REMEDY = (
-    "save the frames you ask about as pictures (ffmpeg -i VIDEO %04d.png); a network on clips is explained by "
-    "vlx.tasks.beyond.Video"
-)
 OF_A_CLIP = "of a clip, that a network sees whole, vlx.tasks.beyond.Video"
+
+_DRAWINGS = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"\xd7\xcd\xc6\x9a": "WMF", b"\x01\x00\x00\x00": "WMF"}
 
 # What the first box of an ISO file says of its kind; those of HEIF, AVIF, JPEG 2000 and raw photographs are pictures.
 _BRANDS = ("iso", "mp4", "mp7", "avc1", "qt  ", "M4V", "3g", "dash", "MSNV", "mmp4", "f4v", "F4V")
@@ -21,12 +19,24 @@ _SIGNATURES = (
 )
 
 
-def begins_video(head: bytes) -> bool:
-    """Whether a file with these first `HEAD` bytes is a video: MP4, MOV, WebM, AVI, MPEG, FLV, Ogg or WMV.
+def foreign(head: bytes) -> str:
+    """What a file with these first `HEAD` bytes is, and the remedy, for a message; empty where it is not known.
 
-    >>> begins_video(b"RIFF" + bytes(4) + b"AVI LIST")
-    True
+    >>> foreign(b"%!PS-Adobe-3.0")
+    'is EPS, a drawing and not pixels; export it as PNG'
     """
+    if (drawing := _DRAWINGS.get(head[:4])) is not None:
+        return f"is {drawing}, a drawing and not pixels; export it as PNG"
+    if _begins_video(head):
+        return (
+            "is a video and not a picture: save the frames you ask about as pictures (ffmpeg -i VIDEO %04d.png); a "
+            "network on clips is explained by vlx.tasks.beyond.Video"
+        )
+    return ""
+
+
+def _begins_video(head: bytes) -> bool:
+    """Whether it is MP4, MOV, WebM, AVI, MPEG, FLV, Ogg or WMV."""
     kind, brand = head[4:8], head[8:12]
     if kind == b"ftyp":
         return brand.decode("latin-1").startswith(_BRANDS)
