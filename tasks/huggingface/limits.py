@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from vlx.errors import InputError
 from vlx.language import shortened
 
-TOKENS = 1280  # of a picture, where nobody says otherwise
+TOKENS = 1280  # of a picture, where nobody says otherwise and a processor can make as few
 LARGE = 2**12  # a side in pixels, against which a cell is small
 
 
