@@ -39,6 +39,7 @@ from vlx.scenes import HELD_OUT
 
 T = TypeVar("T")
 SCENES = 500
+PLACES = ("mask", "boxes", "human")  # what a metric may need to be told of
 DEFAULT = ("pointing",)
 ABLATED_BY = ("pointing", "localization")
 
@@ -126,6 +127,7 @@ def records_of(
     told = running.get("classes")
     classes = told_classes(Path(told)) if isinstance(told, str | Path) else told
     setting = Setting(task, opened, tuple(_methods(task, compared)), kinds, classes)
+    _refuse_pictures_alone(metrics, opened)
     for metric in metrics:
         _refuse_lacking(metric, task, opened)
         metric.check(task, opened)
@@ -204,23 +206,31 @@ def _command(
     return " ".join(words)
 
 
+def _refuse_pictures_alone(metrics: Sequence[Metric], data: Data) -> None:
+    """Raises InputError where a folder of pictures, which tells nothing, is measured by what needs a truth."""
+    if not isinstance(data, PictureFolder) or any(one.anywhere for one in metrics):
+        return
+    lacking = [(one.name, _NEEDED[need]) for one in metrics for need in PLACES if need in one.needs]
+    if not lacking:
+        return
+    name, needed = lacking[0]
+    free = ", ".join(name for name, one in METRICS.items() if one.anywhere and not one.needs)
+    raise InputError(
+        f"--metrics {name} needs {needed}; of {shortened(data.name, 60)} there are pictures alone. "
+        f"These need no truth: {free}"
+    )
+
+
 def _refuse_lacking(metric: Metric, task: Task, data: Data) -> None:
     """Raises InputError where the task is not what a metric needs, or the data tell nothing of what it needs."""
     kinds = {"question": answers(task), "classifier": not (tells(task) or answers(task))}
     for need in ("question", "classifier"):
         if need in metric.needs and not kinds[need]:
             raise InputError(f"--metrics {metric.name} needs a {_NEEDED[need]}; {task.name} does {task.kind}")
-    places = [need for need in ("mask", "boxes", "human") if need in metric.needs]
+    places = [need for need in PLACES if need in metric.needs]
     if not places or not len(data):
         return
-    told = [ask for n in range(min(len(data), LOOKED_AT)) for ask in example_of(data, n).asks]
-    if not told and isinstance(data, PictureFolder):
-        free = ", ".join(name for name, one in METRICS.items() if one.anywhere and not one.needs)
-        raise InputError(
-            f"--metrics {metric.name} needs {_NEEDED[places[0]]}; of {shortened(data.name, 60)} there are pictures "
-            f"alone. These need no truth: {free}"
-        )
-    asks = [ask for ask in told if suits(task, ask)]
+    asks = [ask for n in range(min(len(data), LOOKED_AT)) for ask in example_of(data, n).asks if suits(task, ask)]
     if asks and not any(all(tells_place(ask.truth, need) for need in places) for ask in asks):
         lacks = " and ".join(_NEEDED[need] for need in places)
         raise InputError(
