@@ -7,26 +7,34 @@ import pytest
 
 from vlx.errors import InputError
 from vlx.studies import allotment
-from vlx.studies.allotment import PARTS, condition_for, conditions
+from vlx.studies.allotment import PARTS, latin_squares
 
 
-@pytest.mark.parametrize("methods", [1, 2, 3])
-def test_conditions_are_a_latin_square(methods: int) -> None:
-    every = conditions(methods)
-    groups = range(len(every))
-    for group in groups:
-        met = Counter(condition_for(question, group, every) for question in range(4 * len(every)))
-        assert set(met.values()) == {4}
-        assert len(met) == 2 * methods
-    for question in range(7):
-        assert {condition_for(question, group, every) for group in groups} == set(every)
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_conditions_are_latin_squares(count: int) -> None:
+    squares = latin_squares(4 * count + 1, count, np.random.default_rng(0))
+    for group in range(count):
+        met = Counter(squares[: 4 * count, group].tolist())
+        assert met == dict.fromkeys(range(count), 4)
+    assert all(sorted(conditions) == [*range(count)] for conditions in squares)
+    assert latin_squares(0, count, np.random.default_rng(0)).shape == (0, count)
+
+
+def test_neither_number_nor_group_tells_a_condition() -> None:
+    """Over many draws every place of a square has every condition equally often, whatever its neighbours have."""
+    drawn = np.stack([latin_squares(4, 4, np.random.default_rng(seed)) for seed in range(400)])
+    for condition in range(4):
+        assert abs((drawn == condition).mean(0) - 0.25).max() < 0.08
+    after = np.stack([np.bincount(one[:, 1] - one[:, 0] + 3, minlength=7) for one in drawn]).sum(0)
+    assert after[3] == 0
+    assert (after[after > 0] > 100).all(), "what one group is shown does not tell what the next is"
 
 
 def test_either_model_is_shown_equally_often_and_in_no_order() -> None:
     whose = [allotment.model_for(question) for question in range(90)]
     assert sum(whose) == 45
     assert whose[::2] not in ([0] * 45, [1] * 45)
-    together = Counter((condition_for(q, 0, conditions(2)), whose[q]) for q in range(90))
+    together = Counter(zip(latin_squares(90, 4, np.random.default_rng(0))[:, 0].tolist(), whose, strict=True))
     assert len(together) == 8  # no condition is one model's alone
 
 

@@ -1,5 +1,6 @@
 """A study is made: what its page shows and hides, which questions it has, and what is refused before a model runs."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -16,8 +17,11 @@ from tests.fakes import captioner
 from tests.studies import planted
 from vlx import studies
 from vlx.cli.program import main
-from vlx.errors import InputError, OutputError
-from vlx.studies import making, study_files
+from vlx.data.example import Ask
+from vlx.errors import InputError, ModelError, OutputError
+from vlx.protocol.targets import Query
+from vlx.studies import making, parts, stimuli, study_files
+from vlx.studies.questions import Reader, said, sought
 from vlx.studies.stimuli import ranks, reached
 from vlx.tasks.classification import Classifier
 
@@ -41,6 +45,41 @@ def test_page_and_key_are_one_study_and_the_page_gives_nothing_away(tmp_path: Pa
     assert len(set(pictures)) == len(pictures) == 12
     for address in study.page["images"].values():
         assert planted.image_of(address).shape == (planted.SIZE, planted.SIZE, 3)
+
+
+def test_the_source_of_a_page_does_not_tell_the_answers(tmp_path: Path) -> None:
+    """What a participant could go by who reads the page: a question's number, its group, and the order of pictures."""
+    study = study_files.read(made(tmp_path, count=200, n=64))
+    places = {name: place for place, name in enumerate(study.page["images"])}
+    clues: dict[str, list[bool]] = {"number": [], "order": [], "name": [], "group": []}
+    for question in study.questions.values():
+        shown = [one[0] for one in question.get("shown", []) if one]
+        number = int(question["id"].split("-")[1]) - 1
+        for group, name in enumerate(shown):
+            known = study.key["stimuli"][name]
+            side = known.get("option", known["model"])
+            ranked = sorted(shown, key=lambda one: places[one])
+            clues["number"].append((number + group) % 2 == side)
+            clues["group"].append(group % 2 == side)
+            clues["order"].append(ranked.index(name) % 2 == side)
+            clues["name"].append(int(name, 16) % 2 == side)
+    for clue, right in clues.items():
+        assert len(right) == 216
+        assert 0.38 < np.mean(right) < 0.62, clue
+
+
+def test_who_knows_the_seed_does_not_know_who_is_shown_what(tmp_path: Path) -> None:
+    """The lot is drawn by all that is shown, too: another model's maps, and no name is the same."""
+    one, other = (
+        study_files.read(
+            studies.make(planted.Squares(60), planted.models(blur), n=12, out=tmp_path / f"{blur}.html").page
+        )
+        for blur in (9, 7)
+    )
+    assert [one.key["questions"][name]["picture"] for name in one.key["questions"]] == [
+        other.key["questions"][name]["picture"] for name in other.key["questions"]
+    ]
+    assert len(set(one.key["stimuli"]) & set(other.key["stimuli"])) < 3
 
 
 def test_each_group_sees_every_condition_and_each_picture_one_of_them(tmp_path: Path) -> None:
@@ -212,6 +251,60 @@ class Unreadable(planted.Squares):
 def test_pictures_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     told = str(studies.make(Unreadable(20), planted.models(), n=6, out=tmp_path / "s.html"))
     assert re.search(r"\d+ pictures cannot be read, as no-such.png", told)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("singular"), ModelError("gradcam: no gradient")])
+def test_a_picture_that_a_method_fails_on_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    drawn, calls = stimuli.drawn, itertools.count(1)
+
+    def failing(*given: Any, **more: Any) -> Any:
+        if next(calls) in (1, 9):
+            raise error
+        return drawn(*given, **more)
+
+    monkeypatch.setattr(parts, "drawn", failing)
+    told = studies.make(planted.Squares(60), planted.models(), "gradcam", n=12, out=tmp_path / "s.html")
+    assert sum(told.questions.values()) == 12
+    assert "2 pictures left out where a model or method failed, as" in str(told)
+    assert str(error) in str(told)
+    monkeypatch.setattr(parts, "drawn", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        studies.make(planted.Squares(60), planted.models(), "gradcam", n=12, out=tmp_path / "none.html")
+    assert not (tmp_path / "none.html").exists()
+
+
+@pytest.mark.parametrize("between", ["\n\n", "\r\n\r\n", "\n \t\n", "\r\r", "\n\n\n"])
+def test_paragraphs_of_a_consent_are_kept_whatever_ends_their_lines(tmp_path: Path, between: str) -> None:
+    (tmp_path / "consent.txt").write_bytes(f"\ufeffWe ask,\nat home.{between}Write to us.".encode())
+    page = made(tmp_path, n=3, consent=(tmp_path / "consent.txt").read_bytes().decode())
+    assert study_files.read(page).page["consent"] == ["We ask, at home.", "Write to us."]
+
+
+def test_names_that_look_alike_are_one_and_turn_nothing(tmp_path: Path) -> None:
+    """A right-to-left override turns whatever follows; two names that differ by it alone nobody could tell apart."""
+    turned = Ask(label="\u202ecar\u202c, vehicle")
+    assert said(turned) == said(Ask(label="car, railway")) == "car"
+    assert sought(turned).isascii() is False
+    assert "\u202e" not in sought(turned)
+    assert said(Ask(Query(question="what\u202e?", answer="a\u2066b"))) == "what? – ab"
+    assert said(Ask(label="\u05e1\u05d5\u05e1")) == "\u05e1\u05d5\u05e1"
+
+
+def test_the_other_class_has_another_name(tmp_path: Path) -> None:
+    """Model A's likeliest other class is called as the true one is: the next is asked about."""
+    tasks = [
+        Classifier(task.model, layer="features", labels=["red, warm", "green", "red, cold"], prepare=planted.prepare)
+        for task in planted.models()
+    ]
+    reader = Reader(
+        (tasks[0], tasks[1]), planted.Squares(9, alone=True), (), {name: [n] for n, name in enumerate(planted.COLOURS)}
+    )
+    for number in range(9):
+        shared = reader.picture(number)
+        assert shared.pair is not None
+        assert len({said(ask) for ask in shared.pair}) == 2
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,20 @@ def test_what_is_told_can_be_read_as_json_and_as_a_table(page: Path) -> None:
         scores.value("which", "lens")
 
 
+def test_names_are_told_as_they_are_and_steer_nothing(page: Path) -> None:
+    """What stands in brackets is no markup of the terminal's, as in hf:org/model[v2] or in a stray closing tag."""
+    study, other = study_files.read(page), page.parent / "other.html"
+    bare = {name: value for name, value in study.page.items() if name != "digest"}
+    models = {"A": "mine [/x] [red]one", "B": "other\u202e\x1b[31m"}
+    study_files.write(other, bare, {**study.key, "models": models})
+    planted.handed_in(other, page.parent / "named", [planted.by_energy])
+    result = run(other, page.parent / "named")
+    assert result.exit_code == 0, result.output
+    assert "mine [/x] [red]one" in result.output
+    assert "\u202e" not in result.output
+    assert "\x1b" not in result.output
+
+
 # Files that do not count
 
 

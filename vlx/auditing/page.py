@@ -11,7 +11,7 @@ from vlx.auditing.answered import ALIKE
 from vlx.auditing.drawn import Drawings, DrawnMistake
 from vlx.auditing.result import FEWEST, AnswerTally, Audit, ConceptRow, Finding, Listed, Mistake, Occurrence
 from vlx.files import templates
-from vlx.report import numbers, sentences, wording
+from vlx.report import numbers, sentences, text, wording
 
 ANSWERS = 150  # that have a row on the page; all are in audit.json
 CONCEPTS = 12  # of an answer that have a row
@@ -43,7 +43,7 @@ class FindingView:
 
     @property
     def _parts(self) -> tuple[str, str]:
-        return telling.clauses(telling.plain(self.finding.sentence))
+        return telling.clauses(text.plain(self.finding.sentence))
 
     @property
     def kind(self) -> str:
@@ -124,7 +124,7 @@ def page(audit: Audit, drawn: Drawings) -> str:
         findings=findings[:FINDINGS],
         unshown=max(len(findings) - FINDINGS, 0),
         slight=[_finding(one, audit, drawn) for one in told if one.kind == "leans"],
-        told=[_kept(wording.sentence(telling.plain(one.sentence))) for one in told if one.kind != "leans"],
+        told=[_kept(wording.sentence(text.plain(one.sentence))) for one in told if one.kind != "leans"],
         headline=telling.headline(audit),
         standing=telling.standing(audit),
         tested=telling.tested(audit),
@@ -137,7 +137,7 @@ def page(audit: Audit, drawn: Drawings) -> str:
         pictures_left=left,
         lists=_lists(audit),
         thumbs=drawn.thumbs,
-        plain=telling.plain,
+        plain=text.plain,
         weighed=telling.weighed,
         capital=wording.sentence,
         many=telling.noun(audit, 2),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from vlx.auditing.answered import ALIKE, CONCEPTS, PLACES, UNITS
 from vlx.auditing.result import FEWEST, Audit, ConceptEvidence, Finding, Mistake, Weighed
 from vlx.evaluation.intervals import wilson
-from vlx.report import numbers, sentences, text, wording
+from vlx.report import numbers, sentences, wording
+from vlx.report.text import plain
 
-STEERING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn what is written after them
 NAMED = 3  # concepts of a mistake's sentence
 SLIGHT = 0.02  # of the evidence: a concept that carries less is not named
 SOURCES = {
@@ -28,11 +28,6 @@ KINDS = {
     "never said": "never said",
     "told": "told",
 }
-
-
-def plain(told: str) -> str:
-    """A text that cannot steer a terminal, nor turn what is written after it, as a right-to-left override does."""
-    return STEERING.sub("", text.clean(told))
 
 
 def clauses(sentence: str) -> tuple[str, str]:

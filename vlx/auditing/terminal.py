@@ -8,7 +8,7 @@ from rich.text import Text
 
 from vlx.auditing import telling
 from vlx.auditing.result import AnswerTally, Audit, ConceptRow, Weighed
-from vlx.report import sentences, wording
+from vlx.report import sentences, text, wording
 
 ROWS = 12  # answers of the table
 FINDINGS = 20
@@ -19,10 +19,10 @@ LEAST = 0.05  # of the evidence: a concept that carries less does not stand in t
 def shown(audit: Audit) -> Iterator[Text | Table | str]:
     """What a terminal shows of an audit, part by part, as rich prints it."""
     yield Text(telling.headline(audit), style="bold")
-    yield Text(f"{telling.plain(audit.model)} on {telling.plain(audit.data)}. {telling.standing(audit)}")
+    yield Text(f"{text.plain(audit.model)} on {text.plain(audit.data)}. {telling.standing(audit)}")
     found = telling.found(audit)
     for number, one in enumerate(found[:FINDINGS], 1):
-        yield Text(f"\n{number}. {wording.sentence(telling.plain(one.sentence))}")
+        yield Text(f"\n{number}. {wording.sentence(text.plain(one.sentence))}")
         figures = [f"{name} {figure}" for name, figure in telling.figures(one) if name != "pictures"]
         yield Text(f"   {' · '.join(figures)}", style="dim")
     if len(found) > FINDINGS:
@@ -30,13 +30,13 @@ def shown(audit: Audit) -> Iterator[Text | Table | str]:
     yield Text(f"\n{telling.tested(audit)}", style="dim")
     told = telling.told(audit)
     for one in told[:TOLD]:
-        yield Text(f"Not judged: {telling.plain(one.sentence)}", style="dim")
+        yield Text(f"Not judged: {text.plain(one.sentence)}", style="dim")
     if len(told) > TOLD:
         yield Text(f"and {len(told) - TOLD} more that are told, not judged", style="dim")
     if audit.answers:
         yield table(audit)
     for note in audit.notes:
-        yield Text(wording.sentence(telling.plain(note)), style="dim")
+        yield Text(wording.sentence(text.plain(note)), style="dim")
 
 
 def table(audit: Audit) -> Table:
@@ -53,7 +53,7 @@ def table(audit: Audit) -> Table:
     for one in audit.answers[:ROWS]:
         right = ["–" if one.right is None else f"{one.right:,}"] if known else []
         wrong = [_carried(one, wrong=True)] if known else []
-        cells = [telling.plain(one.answer) or "(nothing)", f"{one.said:,}", *right, _carried(one), *wrong]
+        cells = [text.plain(one.answer) or "(nothing)", f"{one.said:,}", *right, _carried(one), *wrong]
         rows.add_row(*map(escape, cells))
     return rows
 
@@ -76,4 +76,4 @@ def _strongest(sides: Sequence[tuple[ConceptRow, Weighed]]) -> list[tuple[Concep
 
 
 def _written(row: ConceptRow, side: Weighed) -> str:
-    return f"{telling.plain(row.concept)} {sentences.part(side.share)} {wording.difference(side.signed)}"
+    return f"{text.plain(row.concept)} {sentences.part(side.share)} {wording.difference(side.signed)}"

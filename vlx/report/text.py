@@ -15,6 +15,7 @@ from vlx.report import answers, chances, colour, reasons, strength, wording
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 8  # characters
 ROOMY, NARROW = 100, 72  # columns
+STEERING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn what is written after them
 COLUMNS = ("seen", "map", "check", "peak", "else")
 
 
@@ -199,8 +200,8 @@ def markdown(why: Explanation) -> str:
     """One Markdown page with the figures, and the drawing inside it."""
     from vlx.report import figure, pictures
 
-    model = _plain(str(why.provenance.get("model", "the model")))
-    unit = f" Peaks are in {_plain(wording.unit(why.words[0]))}." if why.words else ""
+    model = _escaped(str(why.provenance.get("model", "the model")))
+    unit = f" Peaks are in {_escaped(wording.unit(why.words[0]))}." if why.words else ""
     noun = wording.noun(why)
     nouns = wording.PLURALS[noun]
     what = "Answer" if why.question is not None else "Caption" if answers.in_caption(why) else "Text"
@@ -208,27 +209,27 @@ def markdown(why: Explanation) -> str:
     told, nothing = answers.reasoning(why), "(only reasoning)" if answers.only_reasoning(why) else "(nothing)"
     lines = [
         *([f"> {_weighed(why)}", ""] if why.question is not None else []),
-        f"# {'Why ' if why.instead_of is not None else ''}{_plain(answers.marked(why)) or nothing}",
+        f"# {'Why ' if why.instead_of is not None else ''}{_escaped(answers.marked(why)) or nothing}",
         "",
-        *([f"<details><summary>Reasoning</summary>\n\n{_plain(told)}\n\n</details>\n"] if told else []),
-        *(f"> **{_plain(wording.sentence(told))}**\n" for told in why.scope),
-        f"{origin} {model}, explained by {_plain(why.method)}. {_plain(_shows(why, noun))}{unit}",
+        *([f"<details><summary>Reasoning</summary>\n\n{_escaped(told)}\n\n</details>\n"] if told else []),
+        *(f"> **{_escaped(wording.sentence(told))}**\n" for told in why.scope),
+        f"{origin} {model}, explained by {_escaped(why.method)}. {_escaped(_shows(why, noun))}{unit}",
         "",
-        *([f"{_plain(legend)}.", ""] if (legend := wording.legend(why)) else []),
-        *(f"- {_plain(line)}" for line in _question_figures(why)),
-        *(f"- {_plain(line)}" for word in why for line in _probed(why, word)),
-        *(f"- {_plain(word.label)}: {_plain(wording.checked(word))}." for word in why if word.check is not None),
+        *([f"{_escaped(legend)}.", ""] if (legend := wording.legend(why)) else []),
+        *(f"- {_escaped(line)}" for line in _question_figures(why)),
+        *(f"- {_escaped(line)}" for word in why for line in _probed(why, word)),
+        *(f"- {_escaped(word.label)}: {_escaped(wording.checked(word))}." for word in why if word.check is not None),
         "",
-        *(f"> {_plain(note)}\n" for note in why.notes),
+        *(f"> {_escaped(note)}\n" for note in why.notes),
         f"| {noun} | {' | '.join(chances.heads(why))} | seen ({chances.seen_unit(why)}) | check | "
         f"{' | '.join(_peaks(why))} | other likely {nouns} |",
         f"|---|{'--:|' * len(chances.heads(why))}--:|---|{'--:|' * len(_peaks(why))}---|",
         *(_line(why, word) for word in (*answers.shown(why), *why.phrases)),
         "",
-        *(f"- {_plain(line)}." for line in sentences(why)),
+        *(f"- {_escaped(line)}." for line in sentences(why)),
         "",
         *(
-            f"- {_plain(word.label)}: {_plain(note)}"
+            f"- {_escaped(word.label)}: {_escaped(note)}"
             for word in why
             for note in word.notes
             if word.mapped and note not in why.notes
@@ -236,7 +237,7 @@ def markdown(why: Explanation) -> str:
         "",
         f"![Maps of all {nouns}]({pictures.png_address(figure.rendered(figure.draw(why)))})",
         "",
-        *(f"- {_plain(str(name))}: {_plain(str(value))}" for name, value in why.provenance.items()),
+        *(f"- {_escaped(str(name))}: {_escaped(str(value))}" for name, value in why.provenance.items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -255,7 +256,7 @@ def _weighed(why: Explanation) -> str:
         (piece.text, "**" if piece.strength > 0.3 else "*" if piece.strength < -0.3 else "")
         for piece in answers.pieces(why)
     ]
-    return " ".join(f"{mark}{_plain(text)}{mark}" for text, mark in marks)
+    return " ".join(f"{mark}{_escaped(text)}{mark}" for text, mark in marks)
 
 
 def _peaks(why: Explanation) -> dict[str, str]:
@@ -267,14 +268,14 @@ def _peaks(why: Explanation) -> dict[str, str]:
 def _line(why: Explanation, word: WordExplanation) -> str:
     instead_of = _rival(why, word)
     label = wording.ringed(why, word) if word in why.words else word.label
-    named = _plain(label if instead_of is None else f"{word.label} rather than {instead_of}")
+    named = _escaped(label if instead_of is None else f"{word.label} rather than {instead_of}")
     cells = (
         f"*{named}*" if word.reasoning and instead_of is None else named,
-        *map(_plain, chances.cells(word)),
+        *map(_escaped, chances.cells(word)),
         wording.seen(word),
-        _plain(wording.mark(word)),
+        _escaped(wording.mark(word)),
         *(strength.peak(word, name) for name in _peaks(why).values()),
-        _plain(wording.runners_up(word)),
+        _escaped(wording.runners_up(word)),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -284,7 +285,12 @@ def clean(text: str) -> str:
     return strip_control_codes(re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text that cannot steer a terminal, nor turn what is written after it, as a right-to-left override does."""
+    return STEERING.sub("", clean(text))
+
+
+def _escaped(text: str) -> str:
     """Text that Markdown and HTML take for nothing else."""
     text = re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+", " ", text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_{}\[\]()>|#$~!])", r"\\\1", text)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlx.errors import InputError
 from vlx.language import close_matches, shortened
@@ -54,29 +55,23 @@ def next_part(wanted: Mapping[str, int], had: Mapping[str, int], suits: Sequence
     return max(lacking, key=lambda part: lacking[part], default=None)
 
 
-@dataclass(frozen=True)
-class Condition:
-    """In what way a picture is shown: by which method, and which of two is asked for or stands on the left."""
+def latin_squares(questions: int, conditions: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The condition of each question for each group of participants, [questions, conditions], from 0: Latin squares.
 
-    method: int
-    side: int
+    In every square each group meets all conditions once, each question all over the groups, and nobody sees a picture
+    twice. Rows, columns and conditions of each square are drawn by lot: that a question is the seventh, and what other
+    groups are shown, says nothing of its condition to who reads the page's source.
 
-
-def conditions(methods: int) -> tuple[Condition, ...]:
-    """Every condition of a question: methods times two."""
-    return tuple(Condition(method, side) for method in range(methods) for side in (0, 1))
-
-
-def condition_for(question: int, group: int, every: Sequence[Condition]) -> Condition:
-    """The condition in which a group of participants sees a question, both counted from 0.
-
-    Conditions go round, one further with every question and with every group, a Latin square: each participant meets
-    all equally often, each picture meets all, and nobody sees a picture twice.
-
-    >>> [[condition_for(q, g, conditions(1)).side for q in range(4)] for g in range(2)]
-    [[0, 1, 0, 1], [1, 0, 1, 0]]
+    >>> square = latin_squares(4, 4, np.random.default_rng(0))
+    >>> all(sorted(line) == [0, 1, 2, 3] for line in [*square, *square.T])
+    True
     """
-    return every[(question + group) % len(every)]
+    steps = np.arange(conditions)
+    squares = []
+    for _ in range(0, questions, conditions):
+        rows, columns, named = (rng.permutation(conditions) for _ in range(3))
+        squares.append(named[(steps[:, None] + steps) % conditions][rows][:, columns])
+    return np.concatenate(squares)[:questions] if squares else np.zeros((0, conditions), np.intp)
 
 
 def model_for(question: int) -> int:

@@ -59,12 +59,14 @@ def collected(given: Iterable[str | Path] | str | Path, study: StudyFiles, page:
             refused.append((str(path), str(error)))
     sheets, doubled = _each_once(sheets)
     checks: Mapping[str, int] = study.key["checks"]
-    absent = [sheet for sheet in sheets if not attentive(sheet.passed(checks), len(checks))]
-    left_out = [
-        (str(sheet.path), f"missed {len(checks) - sheet.passed(checks)} of {len(checks)} checks of attention")
-        for sheet in absent
-    ]
-    return Collected(tuple(one for one in sheets if one not in absent), (*refused, *doubled), tuple(left_out))
+    kept, left_out = list[AnswerSheet](), list[tuple[str, str]]()
+    for sheet in sheets:
+        passed = sheet.passed(checks)
+        if attentive(passed, len(checks)):
+            kept.append(sheet)
+        else:
+            left_out.append((str(sheet.path), f"missed {len(checks) - passed} of {len(checks)} checks of attention"))
+    return Collected(tuple(kept), (*refused, *doubled), tuple(left_out))
 
 
 def _paths(given: Iterable[str | Path], page: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """A study while it is made: questions, pictures by names that say nothing, and the key to them."""
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from vlx.evaluation import baselines
 from vlx.methods.method import Method
 from vlx.studies import allotment
-from vlx.studies.allotment import CHECK_WORDS, AttentionCheck, Condition
+from vlx.studies.allotment import CHECK_WORDS, AttentionCheck
 from vlx.studies.stimuli import Pixels, ShownMap
 from vlx.studies.study_files import KEY, SCHEMA_VERSION, STUDY, Record
 
@@ -34,18 +35,24 @@ INTRODUCTIONS = {
 class Draft:
     """Questions by part, the pictures that they show, and whose these are, until page and key are written.
 
-    ``blank`` maps are empty, and of ``compared`` pairs of both models' maps so many are ``alike``.
+    ``blank`` maps are empty, and of ``compared`` pairs of both models' maps so many are ``alike``. The names of
+    pictures, and who is shown what, are drawn by a lot that the ``seed`` and all pixels shown decide: what a page keeps
+    of a picture is not enough to draw it again.
     """
 
     methods: tuple[Method, ...]
-    rng: np.random.Generator
+    seed: int
     questions: dict[str, list[Record]] = field(default_factory=dict)
     images: dict[str, Pixels] = field(default_factory=dict)
     stimuli: dict[str, Record] = field(default_factory=dict)
     truths: dict[str, Record] = field(default_factory=dict)
+    by_condition: dict[str, list[list[str]]] = field(default_factory=dict)
     blank: int = 0
     compared: int = 0
     alike: int = 0
+
+    def __post_init__(self) -> None:
+        self._lot = hashlib.sha256(str(self.seed).encode())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,9 +65,12 @@ class Draft:
         return sum(self.counts.values())
 
     @property
-    def every(self) -> tuple[Condition, ...]:
-        """The conditions of a question, as many as there are groups of participants."""
-        return allotment.conditions(len(self.methods))
+    def conditions(self) -> tuple[tuple[str, int], ...]:
+        """The conditions of a question, as many as there are groups of participants.
+
+        By which method, and which of two is asked for or stands on the left.
+        """
+        return tuple((method.name, side) for method in self.methods for side in (0, 1))
 
     @property
     def checks(self) -> list[AttentionCheck]:
@@ -76,9 +86,9 @@ class Draft:
 
     def show(self, pixels: Pixels) -> str:
         """Keep a picture; returns the name that the page has for it."""
-        name = ""
-        while not name or name in self.images:
-            name = f"{int(self.rng.integers(2**32)):08x}"
+        self._lot.update(pixels.tobytes())
+        while (name := self._lot.hexdigest()[:8]) in self.images:
+            self._lot.update(b"again")
         self.images[name] = pixels
         return name
 
@@ -96,30 +106,41 @@ class Draft:
                 self.compared += 1
                 self.alike += np.array_equal(one[method.name][0].values, other[method.name][0].values)
 
-    def ask(self, part: str, question: Record, truth: Record) -> None:
-        """Add a question as the page has it, and what the key knows of it."""
+    def ask(self, part: str, question: Record, truth: Record, by_condition: list[list[str]]) -> None:
+        """Add a question as the page has it, what the key knows of it, and which maps each condition shows."""
         asked = self.questions.setdefault(part, [])
         name = f"{part}-{len(asked) + 1}"
         asked.append({"id": name, **question})
         self.truths[name] = {"part": part, **truth}
+        self.by_condition[name] = by_condition
 
     def records(self, images: dict[str, str], consent: list[str]) -> tuple[Record, Record]:
-        """The contents of page and key."""
+        """The contents of page and key; the page's pictures are in order of their names, which tell nothing."""
+        rng = np.random.default_rng(int(self._lot.hexdigest(), 16))
         parts = [
             {
                 "name": part,
                 "title": TITLES[part],
                 "introduction": INTRODUCTIONS[part],
-                "questions": self.questions[part],
+                "questions": self._allotted(part, rng),
             }
             for part in allotment.PARTS
             if part in self.questions
         ]
         checks = [{"id": one.name, "prompt": one.prompt, "options": list(CHECK_WORDS)} for one in self.checks]
-        page = {"format": STUDY, "schema_version": SCHEMA_VERSION, "groups": len(self.every), "parts": parts}
-        page |= {"checks": checks, "images": images, "consent": consent}
+        page = {"format": STUDY, "schema_version": SCHEMA_VERSION, "groups": len(self.conditions), "parts": parts}
+        page |= {"checks": checks, "images": dict(sorted(images.items())), "consent": consent}
         key = {"format": KEY, "schema_version": SCHEMA_VERSION, "questions": self.truths, "stimuli": self.stimuli}
         return page, key | {"checks": {one.name: one.expected for one in self.checks}}
+
+    def _allotted(self, part: str, rng: np.random.Generator) -> list[Record]:
+        """A part's questions, each with what every group of participants is shown."""
+        questions = self.questions[part]
+        squares = allotment.latin_squares(len(questions), len(self.conditions), rng)
+        return [
+            {**question, "shown": [self.by_condition[question["id"]][condition] for condition in conditions]}
+            for question, conditions in zip(questions, squares, strict=True)
+        ]
 
 
 def rivals_told(truths: Mapping[str, Record]) -> str:

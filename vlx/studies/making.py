@@ -1,7 +1,9 @@
 """`make`: a study of two models' maps as one page for people, and its key."""
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -13,7 +15,7 @@ from vlx.data import ClassFolders, open_data
 from vlx.data.class_names import told_classes
 from vlx.data.classes import pictures_of
 from vlx.data.example import AnyData, Data
-from vlx.errors import ImageError, InputError, ModelError, in_own_words
+from vlx.errors import Failure, ImageError, InputError, ModelError, in_own_words
 from vlx.evaluation import baselines
 from vlx.evaluation.class_asks import Table
 from vlx.language import shortened
@@ -35,6 +37,7 @@ LARGEST = 4_700_000  # bytes of the pictures in a page of up to `FULL` questions
 FULL = 90
 SIZES = ((256, 82), (256, 66), (224, 58), (192, 50), (160, 44), (128, 36), (96, 30))  # of pictures: side, quality
 MOST_LOOKED = 50  # pictures that are looked at for each question
+FEW_FAILED = 3  # pictures on which a model or method fails, before any question is made
 ALONE = 4  # pictures for each question, of which none shows two things: then none is waited for
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -106,8 +109,8 @@ def make(
         _refuse_unsuited(method, tasks)
     reader = Reader(tasks, opened, chosen, _table(making.get("classes")))
     rng = np.random.default_rng(seed)
-    draft = Draft(chosen, rng)
-    looked, unread = _filled(draft, reader, wanted, rng, making.get("progress", iter))
+    draft = Draft(chosen, seed)
+    looked, skipped = _filled(draft, reader, wanted, rng, making.get("progress", iter))
     if not draft.count:
         raise InputError(_nothing(reader, names, asked, looked))
     if draft.compared and draft.alike == draft.compared:
@@ -127,7 +130,7 @@ def make(
         "looked": looked,
     }
     digest = study_files.write(path, page, key, overwrite=making.get("overwrite", False))
-    told = (*_lacking(wanted, draft, looked), *unread, *draft.notes, *notes)
+    told = (*_lacking(wanted, draft, looked), *skipped, *draft.notes, *notes)
     return Study(path, study_files.key_path(path), digest, draft.counts, len(draft.checks), told)
 
 
@@ -202,11 +205,11 @@ def _refuse_unsuited(method: Method, tasks: Sequence[Task]) -> None:
 def _filled(
     draft: Draft, reader: Reader, wanted: dict[str, int], rng: np.random.Generator, progress: Progress
 ) -> tuple[int, list[str]]:
-    """Draw pictures by lot until every part has its questions; how many were looked at, and which cannot be read.
+    """Draw pictures by lot until every part has its questions; how many were looked at, and which make none.
 
     A picture of one class alone comes to "which" where there are too few of two.
     """
-    looked, unread, spare = 0, list[str](), list[int]()
+    looked, spare, skipped = 0, list[int](), dict[str, list[str]]()
     total = sum(wanted.values())
     lots = [int(one) for one in rng.permutation(len(reader.data))[: MOST_LOOKED * total]]
     for number in progress(lots):
@@ -215,21 +218,37 @@ def _filled(
         if not lacking or (alone and len(spare) >= lacking["which"]):
             break
         looked += 1
-        try:
+        with _skipping(skipped, draft):
             shared = reader.picture(number)
-        except ImageError as error:
-            unread.append(shortened(str(error), 80))
-            continue
-        suits = [part for part in wanted if _suits(part, shared) and not (part == "which" and shared.rival)]
-        part = allotment.next_part(wanted, {name: draft.counts.get(name, 0) for name in wanted}, suits)
-        if part is not None:
-            ASKED[part](draft, shared)
-        elif shared.pair is not None:
-            spare.append(number)
-    for number in spare[: _short(draft, wanted).get("which", 0)]:
-        ASKED["which"](draft, reader.picture(number))
-    told = [f"{len(unread)} pictures cannot be read, as {unread[0]}"] if unread else []
-    return looked, told
+            suits = [part for part in wanted if _suits(part, shared) and not (part == "which" and shared.rival)]
+            part = allotment.next_part(wanted, {name: draft.counts.get(name, 0) for name in wanted}, suits)
+            if part is not None:
+                ASKED[part](draft, shared)
+            elif shared.pair is not None:
+                spare.append(number)
+    for number in spare:
+        if "which" not in _short(draft, wanted):
+            break
+        with _skipping(skipped, draft):
+            ASKED["which"](draft, reader.picture(number))
+    return looked, [f"{len(why)} picture{'s' * (len(why) > 1)} {what}, as {why[0]}" for what, why in skipped.items()]
+
+
+@contextmanager
+def _skipping(skipped: dict[str, list[str]], draft: Draft) -> Iterator[None]:
+    """A picture that cannot be read, or that a model or a method fails on, makes no question, and is told.
+
+    What the first few all fail on is raised: it is no matter of one picture.
+    """
+    try:
+        yield
+    except ImageError as error:
+        skipped.setdefault("cannot be read", []).append(shortened(str(error), 80))
+    except Exception as error:
+        failed = skipped.setdefault("left out where a model or method failed", [])
+        failed.append(shortened(str(Failure("", error)), 120))
+        if len(failed) >= FEW_FAILED and not draft.count:
+            raise
 
 
 def _short(draft: Draft, wanted: dict[str, int]) -> dict[str, int]:
@@ -270,7 +289,13 @@ def _table(given: Table | str | Path | None) -> Table | None:
 
 
 def _paragraphs(text: str) -> list[str]:
-    return [" ".join(one.split()) for one in text.split("\n\n") if one.strip()]
+    r"""The paragraphs of a text, with an empty line between any two, whatever ends its lines.
+
+    >>> _paragraphs("Who asks?\r\n \r\nWe\nask.")
+    ['Who asks?', 'We ask.']
+    """
+    lines = [" ".join(line.split()) for line in text.removeprefix("\ufeff").splitlines()]
+    return [" ".join(some) for filled, some in itertools.groupby(lines, bool) if filled]
 
 
 def _packed(images: dict[str, Pixels], questions: int) -> tuple[dict[str, str], list[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vlx.studies.allotment import condition_for, model_for
+from vlx.studies.allotment import model_for
 from vlx.studies.drafts import Draft, packed_ranks
 from vlx.studies.questions import MODELS, SharedPicture, said, sought
 from vlx.studies.stimuli import RANKS, bare, drawn, ranks, seen_at, size_of
@@ -23,21 +23,16 @@ def which(draft: Draft, shared: SharedPicture) -> None:
         for method in draft.methods
         for option, one in enumerate(maps[method.name])
     }
-    shown = []
-    for group in range(len(draft.every)):
-        condition = condition_for(number, group, draft.every)
-        shown.append([names[draft.methods[condition.method].name, condition.side]])
     options = [said(ask) for ask in shared.pair]
-    question = {"prompt": "Of which of the two is this?", "options": options, "shown": shown}
+    question = {"prompt": "Of which of the two is this?", "options": options}
     truth = {"picture": shared.example.key, "options": options, "model": model, "rival": shared.rival is not None}
-    draft.ask("which", question, truth)
+    draft.ask("which", question, truth, [[names[condition]] for condition in draft.conditions])
 
 
 def reasonable(draft: Draft, shared: SharedPicture) -> None:
     """Both models say the right thing: whose map is more reasonable? Both models' maps, by every method."""
     ask = shared.agreed
     assert ask is not None
-    number = draft.counts.get("reasonable", 0)
     maps = [drawn(view, [case], draft.methods) for view, case in zip(shared.views, shared.cases(ask), strict=True)]
     draft.compare(*maps)
     names = {
@@ -45,17 +40,12 @@ def reasonable(draft: Draft, shared: SharedPicture) -> None:
         for method in draft.methods
         for model in range(len(MODELS))
     }
-    shown = []
-    for group in range(len(draft.every)):
-        condition = condition_for(number, group, draft.every)
-        name = draft.methods[condition.method].name
-        shown.append([names[name, condition.side], names[name, 1 - condition.side]])
     question = {
         "prompt": f"Both say “{said(ask)}”. Whose reasons are more reasonable?",
         "picture": draft.show(bare(shared.views[0])),
-        "shown": shown,
     }
-    draft.ask("reasonable", question, {"picture": shared.example.key, "said": said(ask)})
+    pairs = [[names[method, side], names[method, 1 - side]] for method, side in draft.conditions]
+    draft.ask("reasonable", question, {"picture": shared.example.key, "said": said(ask)}, pairs)
 
 
 def where(draft: Draft, shared: SharedPicture) -> None:
@@ -70,8 +60,8 @@ def where(draft: Draft, shared: SharedPicture) -> None:
         maps[letter] = {name: packed_ranks(ranks(one[0].values, seen)) for name, one in made.items()}
     draft.compare(*models)
     picture = draft.show(bare(shared.views[0]))
-    question = {"prompt": sought(ask), "picture": picture, "shown": [[] for _ in draft.every]}
-    draft.ask("where", question, {"picture": shared.example.key, "said": said(ask), "maps": maps})
+    truth = {"picture": shared.example.key, "said": said(ask), "maps": maps}
+    draft.ask("where", {"prompt": sought(ask), "picture": picture}, truth, [[] for _ in draft.conditions])
 
 
 ASKED: dict[str, Callable[[Draft, SharedPicture], None]] = {"which": which, "reasonable": reasonable, "where": where}

@@ -16,6 +16,7 @@ from vlx.methods.method import Method
 from vlx.pictures.placement import visible_at
 from vlx.protocol.targets import Query
 from vlx.protocol.task import Task
+from vlx.report.text import plain
 
 MODELS = ("A", "B")
 LEAST = 0.002  # of the picture that each of two things has for itself: less is not seen on a map
@@ -117,14 +118,16 @@ def is_right(case: Case) -> bool:
 def said(ask: Ask) -> str:
     """How an ask is called before people: the class by its first name, the word, the question with its answer.
 
+    Without signs that turn what is written after them: two names are one where they look the same.
+
     >>> said(Ask(Query(caption="a red car"), 2)), said(Ask(label="tench, Tinca tinca"))
     ('car', 'tench')
     """
     if ask.label is not None:
-        return ask.label.split(",")[0].strip() or ask.label
+        return plain(ask.label.split(",")[0]).strip() or plain(ask.label)
     if ask.query.question is not None:
-        return f"{ask.query.question} – {ask.query.answer}"
-    return (ask.query.caption or "").split()[ask.position]
+        return plain(f"{ask.query.question} – {ask.query.answer}")
+    return plain((ask.query.caption or "").split()[ask.position])
 
 
 def sought(ask: Ask) -> str:
@@ -134,7 +137,7 @@ def sought(ask: Ask) -> str:
     'Where would you look to tell that this picture shows “cat”?'
     """
     if ask.query.question is not None:
-        return f"Where would you look to answer “{ask.query.question}”?"
+        return f"Where would you look to answer “{plain(ask.query.question)}”?"
     return f"Where would you look to tell that this picture shows “{said(ask)}”?"
 
 
@@ -203,10 +206,11 @@ class Reader:
     def _others(self, shared: SharedPicture) -> Iterator[Ask]:
         """Asks for other classes than the true one, the first model's likeliest first."""
         first, second = self._readings
+        called = {said(ask) for ask in shared.asks}
         true = {name for ask in shared.asks for name in (ask.label or "", *first.classes.of(ask))}
         word = first.task.predict(shared.views[0].shown.features, [Query()])[0].words[0]
         ranked = sorted([(word.logprob, word.label), *((one.logprob, one.label) for one in word.alternatives)])
         for _, label in reversed(ranked):
             ask = Ask(label=label, group=label)
-            if label not in true and first.classes.of(ask) and second.classes.of(ask):
+            if label not in true and said(ask) not in called and first.classes.of(ask) and second.classes.of(ask):
                 yield ask

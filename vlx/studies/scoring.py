@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vlx.errors import InputError, in_own_words
 from vlx.evaluation.intervals import mean_of, wilson
 from vlx.language import shortened
+from vlx.report import text
 from vlx.studies import study_files
 from vlx.studies.agreement import NAN, Ratings, TwoWays, fleiss_kappa, interval
 from vlx.studies.answers import TRUST, AnswerSheet, collected
@@ -85,17 +86,21 @@ class Scores:
 
     def table(self) -> "Table":
         """The figures for the terminal."""
+        from rich.markup import escape
         from rich.table import Table
 
-        title = f"{self.participants} participants · " + " · ".join(f"{a} {name}" for a, name in self.models.items())
-        table = Table(title=title, caption="\n".join(self.notes) or None, caption_justify="left")
+        models = " · ".join(f"{a} {text.plain(name)}" for a, name in self.models.items())
+        notes = escape("\n".join(self.notes)) or None
+        table = Table(
+            title=escape(f"{self.participants} participants · {models}"), caption=notes, caption_justify="left"
+        )
         for name in ("", "method", "model", "value", "95 %", "chance", "elsewhere", "κ", "answers", "pictures"):
             table.add_column(name, no_wrap=True, justify="left" if name in ("", "method", "model") else "right")
         before = ""
         for one in self.figures:
             if before not in ("", one.part):
                 table.add_section()
-            method = one.method + (f" − {one.against}" if one.against else "")
+            method = escape(one.method + (f" − {one.against}" if one.against else ""))
             between = "–" if math.isnan(one.low) else f"{_told(one.low)} to {_told(one.high)}"
             others, counts = (_told(one.others), _told(one.kappa)), (str(one.answers), str(one.pictures))
             named = f"{one.part}: {one.measure}" if one.part != before else ""
@@ -201,23 +206,15 @@ def _where(study: StudyFiles, sheets: tuple[AnswerSheet, ...]) -> Iterator[Study
     for letter in MODELS:
         for method in study.key["methods"]:
             maps = [unpacked_ranks(study.key["questions"][name]["maps"][letter][method]) for name in names]
-            rows = [
-                (person, picture, "", 0, reached(maps[picture], points[person, picture]))
-                for person in range(len(sheets))
-                for picture in range(len(names))
-            ]
-            ratings = _ratings(rows)
-            others = [
-                reached(maps[picture], points[person, other])
-                for person in range(len(sheets))
-                for picture, other in itertools.permutations(range(len(names)), 2)
-            ]
+            reach = np.stack([reached(one, points) for one in maps], 2)  # [people, pictures of points, of maps]
+            same = np.eye(len(names), dtype=bool)
+            ratings = Ratings(reach[:, same].ravel(), *(one.ravel() for one in np.indices(reach.shape[:2])))
             pooled.setdefault(method, []).append(ratings)
             low, high = interval(ways.means(ratings))
             yield StudyFigure(
-                *("where", "place", method, ratings.mean, low, high, CHANCE["place"], len(rows), len(names)),
+                *("where", "place", method, ratings.mean, low, high, CHANCE["place"], len(ratings.values), len(names)),
                 model=letter,
-                others=mean_of(others),
+                others=mean_of(reach[:, ~same].ravel().tolist()),
             )
     means = {method: Ratings((a.values + b.values) / 2, a.people, a.pictures) for method, (a, b) in pooled.items()}
     yield from _compared("where", {method: (ways.means(one), one) for method, one in means.items()})
@@ -278,10 +275,10 @@ def _compared(part: str, drawn: Mapping[str, tuple[NDArray[Any], Ratings]]) -> I
 
 def _kappa(rated: list[tuple[Any, Any]], classes: tuple[int, ...]) -> float:
     """Fleiss' κ of (thing, class) pairs."""
-    things = list(dict.fromkeys(thing for thing, _ in rated))
+    things = {thing: number for number, thing in enumerate(dict.fromkeys(thing for thing, _ in rated))}
     counts = np.zeros((len(things), len(classes)))
     for thing, chosen in rated:
-        counts[things.index(thing), classes.index(chosen)] += 1
+        counts[things[thing], classes.index(chosen)] += 1
     return fleiss_kappa(counts) if len(things) else NAN
 
 

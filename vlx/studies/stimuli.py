@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.stats import rankdata
 
@@ -89,16 +89,21 @@ def ranks(values: Values, seen: Mask) -> NDArray[np.uint8]:
     return ranked
 
 
-def reached(ranked: NDArray[np.uint8], point: Sequence[float]) -> float:
-    """Which share of a map's pixels a point exceeds, (x, y) from the left and the top, 0 to 1; NaN where it has none.
+def reached(ranked: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.float64]:
+    """Which share of a map's pixels each point exceeds, [...]; NaN where the map has none.
 
-    >>> reached(np.array([[0, 1], [255, 128]]), (0.2, 0.9))
-    1.0
+    ``points`` [..., 2] are (x, y) from the left and the top, 0 to 1.
+
+    >>> reached(np.array([[0, 1], [255, 128]]), [(0.2, 0.9), (0.2, 0.1)]).tolist()
+    [1.0, nan]
     """
     height, width = ranked.shape
-    column, row = (min(int(place * size), size - 1) for place, size in zip(point, (width, height), strict=True))
-    rank = int(ranked[row, column])
-    return (rank - 1) / 254 if rank else float("nan")
+    places = np.asarray(points, np.float64)
+    columns, rows = (
+        np.minimum(places[..., axis] * size, size - 1).astype(int) for axis, size in enumerate((width, height))
+    )
+    values = ranked[rows, columns].astype(np.float64)
+    return np.where(values > 0, (values - 1) / 254, np.nan)
 
 
 def seen_at(view: View, size: tuple[int, int]) -> Mask:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class StudyFiles:
         """The digest that answers carry."""
         return str(self.page["digest"])
 
-    @property
+    @cached_property
     def questions(self) -> Mapping[str, Record]:
         """Every question of the page by its name, checks of attention among them."""
         asked = [one for part in self.page["parts"] for one in part["questions"]]

@@ -99,7 +99,7 @@
 
   function choices(legend, options) {
     const labels = options.map(([value, text]) =>
-      made("label", {}, made("input", { type: "radio", name: "answer", value: String(value) }), made("span", {}, text)));
+      made("label", {}, made("input", { type: "radio", name: "answer", value: String(value) }), made("span", { dir: "auto" }, text)));
     return made("fieldset", {}, made("legend", {}, legend), made("div", { class: "choices" }, ...labels));
   }
 
@@ -241,7 +241,7 @@
   const total = questions.size;
   at("count").textContent = String(total - study.checks.length);
   at("minutes").textContent = String(Math.max(1, Math.round(total * 8 / 60)));
-  at("own").replaceChildren(...study.consent.map((text) => made("p", {}, text)));
+  at("own").replaceChildren(...study.consent.map((text) => made("p", { dir: "auto" }, text)));
   if (!keeps()) at("kept").textContent = ". It keeps nothing between two visits: finish in one sitting, without a reload";
   state = stored();
   if (state) ask();
