@@ -1,13 +1,16 @@
 """``FILE.py:FUNCTION``: a model of one's own, in Python and on the command line."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import vlx
 from tests.cli.test_cli import run
@@ -210,3 +213,81 @@ def test_other_commands_take_it_too(here: Path) -> None:
     table = run("dissect", "mine.py:make", "scenes:12", "-o", "n.h5", "--quantile", "0.05", "--folds", 1)
     assert table.exit_code == 0, table.output
     assert "5 units" in table.stdout
+
+
+# A region of a dense output
+
+
+DENSE = """
+from vlx.tasks.beyond import Dense
+
+def marks():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 3, 1), nn.Upsample(scale_factor=2.0)).eval()
+    return Dense(net, "1", ["sky", "car", "road"], name="marks")
+"""
+
+
+def region(here: Path, mode: str = "L", value: Any = 255) -> np.ndarray[Any, Any]:
+    """A mask on p.png, 60 pixels wide and 40 high, saved in a mode of Pillow's."""
+    inside = np.zeros((40, 60), bool)
+    inside[10:30, 5:25] = True
+    mask = Image.new(mode, (60, 40))
+    mask.paste(value, (5, 10, 25, 30))
+    mask.save("mask.png")
+    return inside
+
+
+@pytest.mark.parametrize(("mode", "value"), [("1", 1), ("RGB", (0, 90, 200)), ("I;16", 40000)])
+def test_a_region_of_a_dense_output_is_explained(here: Path, mode: str, value: Any) -> None:
+    """The command's score is the one that Python gives for the same mask, and another mask is another run."""
+    name = write(DENSE) + ":marks"
+    inside = region(here, mode, value)
+    why = vlx.explain(vlx.load(name), "p.png", answer="car", where=inside)
+    result = run("classify", "p.png", "--model", name, "--class", "car", "--where", "mask.png", "--json", "-o", "out")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[0])
+    assert told["words"][0]["score"] == pytest.approx(why[0].score, abs=1e-4)
+    assert why[0].score != pytest.approx(vlx.explain(vlx.load(name), "p.png", answer="car")[0].score, abs=1e-3)
+
+
+def test_another_region_is_another_run(here: Path) -> None:
+    command = ("classify", "p.png", "--model", write(DENSE) + ":marks", "--class", "car", "-o", "out")
+    region(here)
+    assert run(*command, "--where", "mask.png").exit_code == 0
+    Image.fromarray(~np.asarray(Image.open("mask.png"))).save("mask.png")
+    for again in (command, (*command, "--where", "mask.png")):
+        result = run(*again)
+        assert result.exit_code == 1
+        assert "where" in result.output
+
+
+@pytest.mark.parametrize(
+    ("model", "mask", "told"),
+    [
+        ("marks", "none.png", "none.png: no such file"),
+        ("marks", "p.png", "--where p.png: more than black and one colour; save the region as a PNG"),
+        ("marks", "clear.png", "without transparency"),
+        ("marks", "small.png", r"give a bool mask \[40, 60\] on the picture"),
+        ("marks", "black.png", "where is empty"),
+        ("make", "mask.png", "where= is a region of a dense output, and this model's is none"),
+    ],
+)
+def test_a_region_that_cannot_be_is_refused(here: Path, model: str, mask: str, told: str) -> None:
+    name = write(DENSE + "def make():\n    return task(network())\n")
+    region(here)
+    Image.new("RGBA", (60, 40), (0, 0, 0, 0)).save("clear.png")
+    Image.new("L", (30, 40), 255).save("small.png")
+    Image.new("L", (60, 40)).save("black.png")
+    result = run(
+        "classify",
+        "p.png",
+        "--model",
+        f"{name}:{model}",
+        "--class",
+        "cat" if model == "make" else "car",
+        "--where",
+        mask,
+    )
+    assert result.exit_code == 1
+    assert re.search(told, " ".join(result.output.split())), result.output

@@ -16,7 +16,9 @@ from tests.studies import planted
 from vlx import studies
 from vlx.cli.program import main
 from vlx.errors import InputError
-from vlx.studies import study_files
+from vlx.evaluation.intervals import wilson
+from vlx.studies import scoring, study_files
+from vlx.studies.agreement import Ratings, interval
 from vlx.studies.answers import read_sheet
 from vlx.studies.drafts import unpacked_ranks
 from vlx.studies.stimuli import reached
@@ -74,6 +76,15 @@ def test_figures_by_hand(page: Path) -> None:
                     trust.append(answer * (1 if whose[0]["model"] == 0 else -1))
         assert scores.value("which", method) == pytest.approx(np.mean(right))
         assert scores.value("reasonable", method) == pytest.approx(np.mean(trust))
+        for number, letter in enumerate("AB"):
+            of_model = [
+                stimuli[shown[0]]["option"] == sheet.answers[name]
+                for sheet in sheets
+                for name, one in study.questions.items()
+                if len(shown := one.get("shown", [[]] * GROUPS)[sheet.group]) == 1
+                and (stimuli[shown[0]]["method"], stimuli[shown[0]]["model"]) == (method, number)
+            ]
+            assert scores.value("which", method, model=letter) == pytest.approx(np.mean(of_model))
     one = next(figure for figure in scores.figures if figure.part == "which" and not figure.model)
     assert one.low < one.value < one.high
     assert one.answers == 48
@@ -110,6 +121,40 @@ def test_a_rater_who_always_says_the_same_is_at_chance(page: Path) -> None:
     for method in METHODS:
         assert scores.value("which", method) == 0.5
         assert scores.value("reasonable", method) == 0
+
+
+def by_method(study: StudyFiles, question: str, shown: Sequence[str]) -> Any:
+    """Right about Grad-CAM alone, and a friend of its sharp model."""
+    seen = planted.by_energy(study, question, shown)
+    known = study.key["stimuli"].get(shown[0], {}) if shown else {}
+    return seen if known.get("method") != "guided-gradcam" else 1 - seen if "option" in known else 0
+
+
+def test_the_interval_of_a_difference_is_about_it(page: Path) -> None:
+    scores = scored(page, [by_method] * 3 + [planted.by_energy])
+    for part in ("which", "reasonable"):
+        (one,) = (figure for figure in scores.figures if figure.part == part and figure.against)
+        assert one.low <= one.value <= one.high < 0, part
+        assert one.value == pytest.approx(
+            scores.value(part, "guided-gradcam") - scores.value(part, "gradcam"),
+        )
+
+
+def test_intervals_of_all_differences_hold_together() -> None:
+    """Of three methods there are three differences: each has the interval of one in three (Bonferroni)."""
+    rng = np.random.default_rng(0)
+    drawn = {name: (rng.normal(0, 1, 999), Ratings(rng.normal(0, 1, 9), *np.divmod(np.arange(9), 3))) for name in "abc"}
+    for one in scoring._compared("which", drawn):
+        among = interval(drawn[one.method][0] - drawn[one.against][0], among=3)
+        assert (one.low, one.high) == among
+        assert among[0] < interval(drawn[one.method][0] - drawn[one.against][0])[0]
+
+
+def test_where_all_are_right_there_are_as_many_ratings_as_people(page: Path) -> None:
+    scores = scored(page, [planted.by_energy] * GROUPS)
+    one = next(figure for figure in scores.figures if (figure.part, figure.method) == ("which", "gradcam"))
+    assert (one.value, one.answers) == (1, 48)
+    assert (one.low, one.high) == wilson(GROUPS, GROUPS)
 
 
 def test_agreement_is_told_where_several_saw_the_same(page: Path) -> None:

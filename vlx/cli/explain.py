@@ -1,5 +1,6 @@
 """``vlx caption``, ``answer``, ``classify``: every picture that is named, and what is asked of it."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +14,12 @@ from vlx.cli.loading import MODEL, opened
 from vlx.cli.options import LOADING, METHOD_OPTIONS, OUTPUTS, TEXT_OPTIONS, WHERE, MethodOptions, packed
 from vlx.cli.running import RUNNING, RunOptions
 from vlx.errors import InputError
+from vlx.language import shortened
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vlx.folder import Found, Item
 
 CAPTIONER = "photos/captioner"
@@ -145,6 +150,13 @@ def answer(
 @OUTPUTS
 @click.option("--class", "classes", multiple=True, help="Explain this class, or several, instead of the model's own.")
 @click.option("--instead-of", help="Why the class and not this one.")
+@click.option(
+    "--where",
+    "mask",
+    type=click.Path(path_type=Path),
+    metavar="MASK",
+    help="Of a dense output, the region to explain: a picture of the same size, black where it is not.",
+)
 @METHOD_OPTIONS
 @LOADING
 @RUNNING
@@ -154,6 +166,7 @@ def classify(
     outputs: str | None,
     classes: tuple[str, ...],
     instead_of: str | None,
+    mask: Path | None,
     method_options: MethodOptions,
     loading: dict[str, Any],
     running: RunOptions,
@@ -167,17 +180,37 @@ def classify(
     Example:  vlx classify photo.jpg --class "tabby" --instead-of "tiger cat"
               vlx classify photos --out report
               vlx classify photo.jpg --model mine.py:tagger --outputs sigmoid
+              vlx classify street.jpg --model mine.py:segmenter --class car --where mask.png
     """
     chosen = _renamed(cli_running.chosen(images, ("class", "instead_of"), running))
     chosen = _with(chosen, {"answer": _repeated(classes), "instead_of": instead_of})
     loading |= {} if outputs is None else {"outputs": outputs}
+    region = {} if mask is None else {"where": _region(mask)}
     task, load = opened("classification", model, loading)
     plain = method_options.options(task)
     command = cli_running.asked(
-        "classify", {"model": model, **loading, **plain}, {"answer": "class", "instead_of": "instead_of"}
+        "classify", {"model": model, **loading, **plain, "where": mask}, {"answer": "class", "instead_of": "instead_of"}
     )
-    job = cli_running.job("classify", model, task, {**_deciding(loading), **plain})
-    cli_running.run(job, chosen, cli_running.Explaining(task, load, ("answer", "instead_of"), plain), command, running)
+    told = {name: hashlib.sha256(pixels.tobytes()).hexdigest() for name, pixels in region.items()}
+    job = cli_running.job("classify", model, task, {**_deciding(loading), **plain, **told})
+    explaining = cli_running.Explaining(task, load, ("answer", "instead_of"), {**plain, **region})
+    cli_running.run(job, chosen, explaining, command, running)
+
+
+def _region(mask: Path) -> "NDArray[np.bool_]":
+    """A region by its picture, bool [H, W]: what is not black. Raises InputError for one of several colours."""
+    import numpy as np
+
+    from vlx.pictures.opening import open_image, stored
+
+    pixels = np.asarray(open_image(mask).image)
+    lit = pixels.any(2)
+    if stored(mask).has_transparency_data or len(np.unique(pixels[lit], axis=0)) > 1:
+        raise InputError(
+            f"--where {shortened(str(mask), 120)}: more than black and one colour; save the region as a PNG in black "
+            "and white, without transparency"
+        )
+    return lit
 
 
 def _asked_of(arguments: Sequence[str], questions: Path | None, running: RunOptions) -> "Found":
