@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import vlx
 from tests.fakes import captioner
@@ -112,6 +112,43 @@ def test_the_maps_are_those_of_their_model_and_class(tmp_path: Path) -> None:
         assert share > planted.focus(pixels, masks[options[1 - whose["option"]]])
         focused[whose["model"]] += [share] * (whose["method"] == "gradcam")
     assert min(focused[0]) > max(focused[1])
+
+
+class Turned(nn.Module):
+    """An eye whose scores come in another order."""
+
+    def __init__(self, eye: nn.Module) -> None:
+        super().__init__()
+        self.eye = eye
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.eye(images).roll(1, 1)
+        return scores
+
+
+def turned(*labels: str) -> list[Classifier]:
+    """Two models of which the second's classes come in another order, called ``labels``."""
+    first, second = planted.models()
+    other = Classifier(Turned(second.model).eval(), layer="eye.features", labels=labels, prepare=planted.prepare)
+    return [first, other]
+
+
+def test_models_whose_classes_come_in_another_order_are_asked_of_the_same(tmp_path: Path) -> None:
+    page = studies.make(
+        planted.Squares(40), turned("blue", "red", "green"), "gradcam", n=16, out=tmp_path / "s.html", parts="which"
+    ).page
+    scores = studies.score(page, planted.handed_in(page, tmp_path / "a", [planted.by_energy] * 2))
+    assert scores.value("which", "gradcam", model="A") == scores.value("which", "gradcam", model="B") == 1
+    assert study_files.read(page).key["right"] == [1, 1]
+
+
+def test_how_often_each_model_is_right_is_told_of_each(tmp_path: Path) -> None:
+    """The second model says "red" of what is blue and never what is there, where a picture shows one square."""
+    data, tasks = planted.Squares(40, alone=True), turned("red", "green", "blue")
+    page = studies.make(data, tasks, "gradcam", n=6, out=tmp_path / "s.html", parts="which").page
+    assert study_files.read(page).key["right"] == [1, 0]
+    notes = studies.score(page, planted.handed_in(page, tmp_path / "a", list(planted.lots(2)))).notes
+    assert not any("was right in" in note for note in notes), "only of what both said is it asked who was right"
 
 
 def test_the_same_again_is_the_same_and_another_seed_is_not(tmp_path: Path) -> None:

@@ -209,6 +209,15 @@ def test_what_is_told_can_be_read_as_json_and_as_a_table(page: Path) -> None:
         scores.value("which", "lens")
 
 
+def test_each_model_s_right_answers_are_told_as_its_own(page: Path) -> None:
+    study, other = study_files.read(page), page.parent / "other.html"
+    bare = {name: value for name, value in study.page.items() if name != "digest"}
+    study_files.write(other, bare, {**study.key, "right": [0.75, 0.5]})
+    assert any(
+        "A was right in 0.750, B was right in 0.500" in note for note in scored(other, [planted.by_energy]).notes
+    )
+
+
 def test_names_are_told_as_they_are_and_steer_nothing(page: Path) -> None:
     """What stands in brackets is no markup of the terminal's, as in hf:org/model[v2] or in a stray closing tag."""
     study, other = study_files.read(page), page.parent / "other.html"
