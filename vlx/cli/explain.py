@@ -204,7 +204,7 @@ def _region(mask: Path) -> "NDArray[np.bool_]":
     from vlx.pictures.opening import open_image, stored
 
     pixels = np.asarray(open_image(mask).image)
-    lit = pixels.any(2)
+    lit = np.asarray(pixels.any(2), np.bool_)
     if stored(mask).has_transparency_data or len(np.unique(pixels[lit], axis=0)) > 1:
         raise InputError(
             f"--where {shortened(str(mask), 120)}: more than black and one colour; save the region as a PNG in black "
