@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -144,6 +144,14 @@ def answer(
     cli_running.run(job, chosen, cli_running.Explaining(task, load, tuple(flags), options), command, running)
 
 
+class ClassAsking(TypedDict):
+    """What is asked of a classifier: the classes, rather than which one, and in which region of a dense output."""
+
+    classes: tuple[str, ...]
+    instead_of: str | None
+    mask: Path | None
+
+
 @click.command(short_help="Classify pictures, explain the class.")
 @click.argument("images", nargs=-1, required=True, metavar=PICTURES)
 @click.option("--model", default="torchvision:resnet50", show_default=True, help=MODEL)
@@ -164,12 +172,10 @@ def classify(
     images: tuple[str, ...],
     model: str,
     outputs: str | None,
-    classes: tuple[str, ...],
-    instead_of: str | None,
-    mask: Path | None,
     method_options: MethodOptions,
     loading: dict[str, Any],
     running: RunOptions,
+    **asking: Unpack[ClassAsking],
 ) -> None:
     """Classify pictures and explain the class.
 
@@ -183,7 +189,8 @@ def classify(
               vlx classify street.jpg --model mine.py:segmenter --class car --where mask.png
     """
     chosen = _renamed(cli_running.chosen(images, ("class", "instead_of"), running))
-    chosen = _with(chosen, {"answer": _repeated(classes), "instead_of": instead_of})
+    chosen = _with(chosen, {"answer": _repeated(asking["classes"]), "instead_of": asking["instead_of"]})
+    mask = asking["mask"]
     loading |= {} if outputs is None else {"outputs": outputs}
     region = {} if mask is None else {"where": _region(mask)}
     task, load = opened("classification", model, loading)
