@@ -24,10 +24,10 @@ was published stands below each: of other models, other data, often another meas
 level.** To redo the paper's own, bring its data and weights to the command at the end of a section.
 
 This page is made by `python -m benchmarks.paper --real DIR --coco DIR`: a run for each command, which goes on where it
-was stopped, in one to two minutes of one CPU core each. `--only` takes some of them; a table whose run is not at hand
-stays as the same command made it. In the commands `$VLX_REAL` is the folder of `mobilenet_v2/` and `photos/` (70
-photographs of COCO with outlines), `$COCO` one of other photographs of COCO with outlines and captions. What is not
-there is skipped, and said so.
+was stopped, most in one or two minutes of one CPU core, the longest in nine. `--only` takes some of them; a table whose
+run is not at hand stays as the same command made it. In the commands `$VLX_REAL` is the folder of `mobilenet_v2/` and
+`photos/` (70 photographs of COCO with outlines), `$COCO` one of other photographs of COCO with outlines and captions.
+What is not there is skipped, and said so.
 
 ± is half of the 95 % interval over pictures drawn again. **Bold** is what beats both the bump in the middle and random
 by a difference, on the very same asks, whose interval leaves out 0. Targets are logits. ° marks an illustration, which

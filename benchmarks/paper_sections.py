@@ -36,7 +36,6 @@ AVERAGED = "smoothgrad integrated-gradients"
 QUICK = f"{OF_CELLS} {OF_PIXELS}"
 WHOLE, DAMAGED = f"{MOBILENET}_whole", f"{MOBILENET}_damaged"
 DULLED = "benchmarks/paper_models.py:captioner_damaged"
-SOME = "gradient deconvolution guided gradcam-deconvolution"
 ATTACKED = "gradcam hirescam guided"
 NAMED = "trust, named"
 SECTIONS = (
@@ -135,12 +134,10 @@ SECTIONS = (
         "`scorecam`, which takes 1,280 runs a map. The paper’s “Deconvolution Grad-CAM” is `deconvolution-gradcam`. "
         "With people: `vlx study` ([the study](how-to/study.md)).",
         (
-            photos("discrimination-some", ["discrimination"], f"gradcam hirescam c-mwp {SOME} guided-gradcam"),
-            scenes("discrimination-some", ["discrimination"], "gradcam hirescam layercam guided guided-gradcam", 60),
             photos("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}"),
             photos("discrimination", ["discrimination"], QUICK, model=EFFICIENTNET),
-            scenes("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}", 20),
-            scenes("discrimination", ["discrimination"], QUICK, 20, task="captioner-pooled"),
+            scenes("discrimination", ["discrimination"], f"{QUICK} {AVERAGED}", 40),
+            scenes("discrimination", ["discrimination"], QUICK, 60, task="captioner-pooled"),
         ),
         (
             Published("43 people, 90 pairs: Guided Grad-CAM", "61.23 %"),
@@ -161,13 +158,12 @@ SECTIONS = (
         "each table: the first is the better one. The classifiers all see the whole picture, squashed; *damaged* is "
         "the same model with a little noise on its weights. With people: `vlx study`.",
         (
-            photos("trust", ["trust"], "gradcam guided guided-gradcam", options=("--against", EFFICIENTNET)),
             noted(outlined("trust", ["trust"], QUICK, 100, EFFICIENTNET, ("--against", WHOLE)), NAMED),
             noted(outlined("trust", ["trust"], QUICK, 100, WHOLE, ("--against", DAMAGED)), NAMED),
-            noted(replace(scenes("trust", ["trust"], QUICK, 30), options=("--against", DULLED)), NAMED),
+            noted(replace(scenes("trust", ["trust"], QUICK, 60), options=("--against", DULLED)), NAMED),
             noted(
                 replace(
-                    scenes("trust-pooled", ["trust"], QUICK, 30),
+                    scenes("trust-pooled", ["trust"], QUICK, 60),
                     options=("--against", "scenes/captioner-pooled"),
                 ),
                 NAMED,
@@ -214,7 +210,6 @@ SECTIONS = (
         (
             noted(halves("adversarial", ATTACKED, 8, MOBILENET), "adversarial"),
             noted(halves("adversarial", ATTACKED, 8, EFFICIENTNET), "adversarial"),
-            photos("adversarial-some", ["adversarial"], "gradcam hirescam", 12),
             noted(photos("adversarial", ["adversarial"], ATTACKED, 12), "adversarial"),
             noted(photos("adversarial", ["adversarial"], ATTACKED, 12, model=EFFICIENTNET), "adversarial"),
         ),
@@ -330,12 +325,10 @@ SECTIONS = (
         "Beyond the paper: deletion, insertion, ROAD",
         "How does the score go as the picture is blanked, shown or imputed in the order of the map?",
         (
-            scenes("deletion-some", ["deletion", "insertion", "road"], "hirescam layercam gradcam", 4),
-            photos("deletion-some", ["deletion", "insertion", "road"], "gradcam layercam", 4),
-            scenes("deletion", ["deletion", "insertion"], "hirescam layercam gradcam", 20),
-            scenes("road", ["road"], "hirescam layercam gradcam", 6),
-            photos("deletion", ["deletion", "insertion"], "gradcam layercam", 20),
-            photos("road", ["road"], "gradcam layercam", 12),
+            scenes("deletion", ["deletion", "insertion"], "hirescam layercam gradcam", 60),
+            scenes("road", ["road"], "hirescam layercam gradcam", 12),
+            photos("deletion", ["deletion", "insertion"], "gradcam layercam", 70),
+            photos("road", ["road"], "gradcam layercam", 30),
         ),
         (),
         "vlx evaluate torchvision:vgg16 imagenet:DIR --metrics deletion,insertion,road --methods gradcam --targets "
