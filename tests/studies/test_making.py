@@ -151,6 +151,14 @@ def test_how_often_each_model_is_right_is_told_of_each(tmp_path: Path) -> None:
     assert not any("was right in" in note for note in notes), "only of what both said is it asked who was right"
 
 
+def test_whose_reasons_are_better_is_asked_only_where_both_are_right(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none are such that both models are right"):
+        studies.make(
+            *(planted.Squares(12, alone=True), turned("red", "green", "blue"), "gradcam"),
+            n=2, out=tmp_path / "s.html", parts="reasonable",
+        )  # fmt: skip
+
+
 def test_the_same_again_is_the_same_and_another_seed_is_not(tmp_path: Path) -> None:
     first = made(tmp_path, n=6).read_bytes()
     assert made(tmp_path, n=6).read_bytes() == first

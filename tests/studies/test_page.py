@@ -146,9 +146,12 @@ def downloaded(browser: Browser, folder: Path) -> Path:
 
 
 def test_a_study_by_keyboard_alone_is_scored(opened: Browser, page: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
     begin(opened)
     assert finish(opened, page, planted.by_energy) == 11
     path = downloaded(opened, tmp_path / "answers")
+    seconds = [one["seconds"] for one in json.loads(path.read_text("utf-8"))["answers"]]
+    assert sum(seconds) <= time.monotonic() - began + 0.05 * len(seconds)
     assert path.name == f"answers-{json.loads(path.read_text('utf-8'))['participant']}.json"
     scores = studies.score(page, path)
     assert not scores.refused
@@ -182,6 +185,49 @@ def test_a_reload_goes_on_where_it_was_and_answers_can_be_deleted(opened: Browse
     assert opened.value("document.getElementById('consent').hidden") is False
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "held.order.pop()",
+        "held.order[0][0] = 'none'",
+        "held.order[1] = held.order[0]",
+        "held.order = []",
+        "held.answers = [{question: 'none'}]",
+        "held.answers = null",
+        "held.group = 4",
+        "held.participant = '<b>'",
+        "held = null",
+        "held = 7",
+    ],
+)
+def test_what_is_kept_and_cannot_be_gone_on_with_is_begun_anew(opened: Browser, change: str) -> None:
+    """Never a page on which nothing is shown, nor a file that no score would take."""
+    begin(opened)
+    opened.value(
+        "(() => { const [key] = Object.keys(localStorage); let held = JSON.parse(localStorage[key]); "
+        f"{change}; localStorage[key] = JSON.stringify(held); }})()"
+    )
+    reload(opened)
+    assert opened.value("[...document.querySelectorAll('main > section')].filter(s => !s.hidden).map(s => s.id)") == [
+        "consent"
+    ]
+
+
+def test_long_names_and_addresses_fit_a_phone(browser: Browser, tmp_path: Path) -> None:
+    page, key = _records()
+    long = "x" * 300
+    page["parts"][0]["questions"][0] |= {"options": [long, "\u05e1\u05d5\u05e1!"], "prompt": f"“{long}”?"}
+    page["consent"] = [f"Write to https://example.org/{long}"]
+    study_files.write(tmp_path / "s.html", page, key)
+    browser.screen(390, 844)
+    browser.open(tmp_path / "s.html")
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    begin(browser)
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    ways = browser.value("[...document.querySelectorAll('#choices span')].map(e => getComputedStyle(e).direction)")
+    assert sorted(ways) == ["ltr", "rtl"]
+
+
 def test_where_nothing_is_kept_it_is_said_and_the_study_works(opened: Browser, page: Path, tmp_path: Path) -> None:
     script = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('none'); }})"
     opened.call("Page.enable")
@@ -209,16 +255,21 @@ def test_nothing_begins_without_consent_and_no_question_is_passed_over(opened: B
 
 
 def test_the_group_may_be_told_and_participants_differ(opened: Browser, page: Path) -> None:
-    groups, names = [], set()
+    groups, names, sides = [], set(), list[bool]()
     for number in (*range(4), 7):
         opened.value("localStorage.clear()")
         opened.open(page, f"#{number}")
         begin(opened)
         held = json.loads(opened.value("Object.values(localStorage)[0]"))
         groups.append(held["group"])
+        sides += [flipped for _, flipped in held["order"]]
         names.add((held["participant"], tuple(one for one, _ in held["order"])))
     assert groups == [0, 1, 2, 3, 3]
     assert len(names) == 5
+    assert 10 < sum(sides) < 45, "of 55 questions about half have their choices the other way round"
+    assert len({order for _, order in names}) >= 4, "questions are shuffled"
+    places = {tuple(n for n, one in enumerate(order) if one.startswith("check")) for _, order in names}
+    assert places == {(3, 7)}, "checks of attention are spread"
 
 
 def each_part(browser: Browser, page: Path, look: Callable[[str], None]) -> None:

@@ -16,9 +16,9 @@ from tests.studies import planted
 from vlx import studies
 from vlx.cli.program import main
 from vlx.errors import InputError
-from vlx.evaluation.intervals import wilson
+from vlx.evaluation.intervals import DRAWS, drawn_pictures, wilson
 from vlx.studies import scoring, study_files
-from vlx.studies.agreement import Ratings, interval
+from vlx.studies.agreement import SEEDS, Ratings, interval
 from vlx.studies.answers import read_sheet
 from vlx.studies.drafts import unpacked_ranks
 from vlx.studies.stimuli import reached
@@ -121,6 +121,27 @@ def test_a_rater_who_always_says_the_same_is_at_chance(page: Path) -> None:
     for method in METHODS:
         assert scores.value("which", method) == 0.5
         assert scores.value("reasonable", method) == 0
+
+
+def test_intervals_by_a_slow_bootstrap(page: Path) -> None:
+    """People and pictures drawn again one by one: a rating counts as often as its person times its picture."""
+    scores, study = studies.score(page, page.parent / "answers"), study_files.read(page)
+    sheets = [read_sheet(page.parent / "answers" / f"{n}.json", study) for n in range(4)]
+    for part in ("which", "reasonable"):
+        names = [name for name, one in study.key["questions"].items() if one["part"] == part]
+        people, pictures = drawn_pictures(4, DRAWS, SEEDS[0]), drawn_pictures(len(names), DRAWS, SEEDS[1])
+        rated = []
+        for person, sheet in enumerate(sheets):
+            for picture, name in enumerate(names):
+                known = study.key["stimuli"][study.questions[name]["shown"][sheet.group][0]]
+                answer = sheet.answers[name]
+                assert isinstance(answer, int)
+                value = answer == known["option"] if part == "which" else answer if known["model"] == 0 else -answer
+                if known["method"] == "gradcam":
+                    rated.append((people[:, person] * pictures[:, picture], float(value)))
+        means = sum(times * value for times, value in rated) / sum(times for times, _ in rated)
+        one = next(figure for figure in scores.figures if (figure.part, figure.method) == (part, "gradcam"))
+        assert (one.low, one.high) == pytest.approx(np.nanpercentile(means, [2.5, 97.5]))
 
 
 def by_method(study: StudyFiles, question: str, shown: Sequence[str]) -> Any:

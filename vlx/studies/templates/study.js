@@ -50,10 +50,15 @@
     };
   }
 
+  /** What this browser kept of this participant, if the study can go on with it: else it begins anew. */
   function stored() {
     try {
       const held = JSON.parse(localStorage.getItem(STORE));
-      return held && Array.isArray(held.order) && Array.isArray(held.answers) ? held : null;
+      const asked = held.order.map(([id]) => id);
+      const whole = new Set(asked).size === questions.size && asked.every((id) => questions.has(id));
+      const begun = held.answers.length <= asked.length && held.answers.every((one, n) => one.question === asked[n]);
+      const group = [...Array(study.groups).keys()].includes(held.group);
+      return whole && begun && group && /^[0-9a-f]{16}$/.test(held.participant) ? held : null;
     } catch { return null; }
   }
 
