@@ -21,6 +21,7 @@ from vlx.data.example import Ask
 from vlx.errors import InputError, ModelError, OutputError
 from vlx.protocol.targets import Query
 from vlx.studies import making, parts, stimuli, study_files
+from vlx.studies.drafts import unpacked_ranks
 from vlx.studies.questions import Reader, said, sought
 from vlx.studies.stimuli import ranks, reached
 from vlx.tasks.classification import Classifier
@@ -270,6 +271,21 @@ def test_what_a_model_does_not_see_is_not_asked_about(tmp_path: Path) -> None:
     for name, known in study.key["questions"].items():
         seen = planted.truth(study, name)[known["said"]][:, : planted.SIZE // 2]
         assert seen.any()
+
+
+def test_points_are_compared_where_both_models_saw(tmp_path: Path) -> None:
+    """Of two models one sees the left half alone: a point on the right is compared with neither's map."""
+    tasks = [
+        Classifier(planted.Eye(blur).eval(), "features", [*planted.COLOURS], prepare)
+        for blur, prepare in ((1, planted.prepare), (5, cropped))
+    ]
+    page = studies.make(planted.Squares(20), tasks, "gradcam", n=2, out=tmp_path / "s.html", parts="where").page
+    for known in study_files.read(page).key["questions"].values():
+        for letter in "AB":
+            ranked = unpacked_ranks(known["maps"][letter]["gradcam"])
+            half = ranked.shape[1] // 2
+            assert ranked[:, :half].all()
+            assert not ranked[:, half:].any()
 
 
 def test_a_full_page_has_smaller_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
